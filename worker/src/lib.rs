@@ -1,0 +1,6 @@
+//! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
+
+pub mod hash;
+pub mod input;
+pub mod manifest;
+pub mod workload;

@@ -1,0 +1,155 @@
+//! What is done to each dataset: the stages of a workload, as pure, resumable tasks.
+//!
+//! A stage's result is a function of its inputs alone: no clock, no randomness that is not a
+//! parameter, no order of arrival, no machine. The runner stores results and hands them back as
+//! [`Part`]s; what the bytes mean is the workload's own affair.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::hash::Hash;
+use crate::manifest::Dataset;
+
+pub mod fraud;
+pub mod longer;
+
+/// The committed result of a stage of one dataset.
+#[derive(Clone)]
+pub struct Part {
+    /// Index of the dataset in the manifest.
+    pub index: u32,
+    /// Hash of `bytes`: a key for caches of what was decoded from them.
+    pub hash: Hash,
+    pub bytes: Arc<Vec<u8>>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({}, {:?}, {} bytes)", self.index, self.hash, self.bytes.len())
+    }
+}
+
+/// How a stage of a dataset ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Part(Vec<u8>),
+    /// The dataset can be read but its content cannot be used; the reason is told in the report.
+    Rejected(String),
+}
+
+/// What one step of a task came to.
+#[derive(Debug)]
+pub enum Step {
+    More,
+    Done(Outcome),
+}
+
+/// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
+/// can renew the lease, save progress and look for signals.
+pub trait Task: Send {
+    fn step(&mut self) -> Step;
+
+    /// Done and total, in a unit of the task's own; the total is never 0.
+    fn progress(&self) -> (u64, u64) {
+        (0, 1)
+    }
+
+    /// State from which an equal task goes on; `None` where starting over costs less.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes up a saved state. Anything that is not one of this task's own states is ignored:
+    /// a lost progress costs work, never a result.
+    fn resume(&mut self, _saved: &[u8]) {}
+}
+
+/// A task that is one short step.
+pub struct Once<F>(Option<F>);
+
+impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
+    pub fn task(work: F) -> Box<dyn Task> {
+        Box::new(Self(Some(work)))
+    }
+}
+
+impl<F: FnOnce() -> Outcome + Send> Task for Once<F> {
+    fn step(&mut self) -> Step {
+        match self.0.take() {
+            Some(work) => Step::Done(work()),
+            None => Step::More,
+        }
+    }
+}
+
+/// Everything that a report is made from: manifest and commits, nothing else.
+#[derive(Debug)]
+pub struct ReportInput<'a> {
+    /// The date that the report shows, from the manifest.
+    pub created: &'a str,
+    pub datasets: &'a [Dataset],
+    /// Reasons by index of dataset.
+    pub rejected: &'a BTreeMap<u32, String>,
+    /// Evaluations of the training datasets, oldest first.
+    pub evals: &'a [Part],
+    /// The last checkpoint; `None` where every training dataset was rejected.
+    pub model: Option<&'a Part>,
+}
+
+/// A workload: pure stages over datasets. See `design.md`'s words, repeated in ARCHITECTURE.md.
+pub trait Workload: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Version of the results: raised whenever a byte of any part, model or report may change.
+    fn results_version(&self) -> u32;
+
+    /// Parameters and seeds that decide the result, recorded in the manifest.
+    fn params(&self) -> BTreeMap<String, String>;
+
+    /// Whether equal inputs give equal bytes. Where they do not, the first commit is adopted.
+    fn deterministic(&self) -> bool {
+        true
+    }
+
+    /// Whether datasets must come oldest first, so that one pushed late is refused.
+    fn ordered(&self) -> bool {
+        true
+    }
+
+    /// Indices, ascending and all smaller than `index`, whose prepared parts `join` reads.
+    fn window(&self, datasets: &[Dataset], index: u32) -> Vec<u32>;
+
+    /// From the dataset alone. `content` is the file, whose hash has been checked.
+    fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task>;
+
+    /// From the dataset's own prepared part and those of its window (rejected ones are left out).
+    fn join(&self, dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task>;
+
+    /// From the previous checkpoint (`None` for the first) and a joined part. `lineage` is the
+    /// rolling hash over the ordered datasets up to this one, for the model to carry.
+    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task>;
+
+    /// Of a checkpoint, on its own training dataset and on the test datasets (their joined parts).
+    fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
+
+    /// The report's files, by name: `report.txt`, and whatever goes beside it.
+    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, Vec<u8>>;
+
+    /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
+    fn checkpoint_name(&self, stem: &str) -> String;
+}
+
+/// The day in a file's name (`2018-04-01.parquet`), where there is one.
+pub fn day_of(path: &str) -> Option<Date> {
+    let stem = stem_of(path);
+    (0..=stem.len().checked_sub(10)?).find_map(|at| stem.get(at..at + 10)?.parse().ok())
+}
+
+/// A file's name without folders and ending.
+pub fn stem_of(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
