@@ -23,6 +23,6 @@ pub struct Dataset {
     pub path: String,
     pub role: Role,
     pub bytes: u64,
-    /// Hashes of its blocks of `contract::BLOCK_BYTES`, the last one shorter.
+    /// Hashes of its blocks of [`crate::contract::BLOCK_BYTES`], the last one shorter.
     pub blocks: Vec<Hash>,
 }

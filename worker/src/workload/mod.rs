@@ -70,6 +70,12 @@ pub trait Task: Send {
 /// A task that is one short step.
 pub struct Once<F>(Option<F>);
 
+impl<F> fmt::Debug for Once<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
 impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
     pub fn task(work: F) -> Box<dyn Task> {
         Box::new(Self(Some(work)))
