@@ -69,7 +69,11 @@ impl FromStr for Item {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let index = |digits: &str| {
-            digits.parse::<u32>().ok().filter(|index| index.to_string() == digits).ok_or(())
+            digits
+                .parse::<u32>()
+                .ok()
+                .filter(|index| index.to_string() == digits)
+                .ok_or(())
         };
         let item = match text.split_once('/') {
             None if text == "begin" => Ok(Self::Begin),
@@ -160,7 +164,10 @@ pub enum QueueError {
 }
 
 /// The queue of one run. Every operation is atomic; an expired lease is reaped by the next claim.
-#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
+#[expect(
+    async_fn_in_trait,
+    reason = "workers are single futures on one thread (rule 19)"
+)]
 pub trait Queue {
     /// Adds those of the items that are neither pending nor claimed; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;
