@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod any;
 pub mod memory;
 pub mod redis;
 pub mod sqlite;

@@ -15,6 +15,7 @@ use crate::manifest::Dataset;
 
 pub mod fraud;
 pub mod longer;
+pub mod registry;
 
 /// The committed result of a stage of one dataset.
 #[derive(Clone)]
