@@ -28,7 +28,13 @@ pub struct Part {
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Part({}, {:?}, {} bytes)", self.index, self.hash, self.bytes.len())
+        write!(
+            f,
+            "Part({}, {:?}, {} bytes)",
+            self.index,
+            self.hash,
+            self.bytes.len()
+        )
     }
 }
 
@@ -130,7 +136,8 @@ pub trait Workload: Send + Sync {
 
     /// From the previous checkpoint (`None` for the first) and a joined part. `lineage` is the
     /// rolling hash over the ordered datasets up to this one, for the model to carry.
-    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task>;
+    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash)
+    -> Box<dyn Task>;
 
     /// Of a checkpoint, on its own training dataset and on the test datasets (their joined parts).
     fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
