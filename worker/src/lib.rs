@@ -1,6 +1,19 @@
 //! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
 
+mod begin;
+mod commit;
+pub mod contract;
+pub mod events;
+mod finish;
 pub mod hash;
 pub mod input;
 pub mod manifest;
+pub mod plan;
+mod progress;
+pub mod queue;
+pub mod record;
+pub mod run;
+mod stage;
+pub mod system;
+pub mod volume;
 pub mod workload;

@@ -28,7 +28,13 @@ pub struct Part {
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Part({}, {:?}, {} bytes)", self.index, self.hash, self.bytes.len())
+        write!(
+            f,
+            "Part({}, {:?}, {} bytes)",
+            self.index,
+            self.hash,
+            self.bytes.len()
+        )
     }
 }
 
@@ -57,6 +63,11 @@ pub trait Task: Send {
         (0, 1)
     }
 
+    /// Whether an earlier attempt may have saved a state worth looking for.
+    fn resumable(&self) -> bool {
+        false
+    }
+
     /// State from which an equal task goes on; `None` where starting over costs less.
     fn save(&self) -> Option<Vec<u8>> {
         None
@@ -69,6 +80,12 @@ pub trait Task: Send {
 
 /// A task that is one short step.
 pub struct Once<F>(Option<F>);
+
+impl<F> fmt::Debug for Once<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
 
 impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
     pub fn task(work: F) -> Box<dyn Task> {
@@ -130,13 +147,14 @@ pub trait Workload: Send + Sync {
 
     /// From the previous checkpoint (`None` for the first) and a joined part. `lineage` is the
     /// rolling hash over the ordered datasets up to this one, for the model to carry.
-    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task>;
+    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash)
+    -> Box<dyn Task>;
 
     /// Of a checkpoint, on its own training dataset and on the test datasets (their joined parts).
     fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
 
     /// The report's files, by name: `report.txt`, and whatever goes beside it.
-    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, Vec<u8>>;
+    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, String>;
 
     /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;
