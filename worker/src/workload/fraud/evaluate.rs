@@ -1,10 +1,15 @@
 //! What evaluate commits: the measures of one checkpoint, as JSON.
 
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use jiff::civil::date;
 use serde::{Deserialize, Serialize};
 
 use super::ftrl::Ftrl;
 use super::joined::Joined;
 use super::metrics::{Metrics, measure};
+use super::model::Model;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -15,7 +20,7 @@ pub struct Evaluation {
     pub training: Metrics,
     /// On all test datasets; `None` where the run has none.
     pub testing: Option<Metrics>,
-    /// On each day of the test datasets, where they have more than one.
+    /// On each test dataset by its first day, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub testing_days: Vec<(String, Metrics)>,
 }
@@ -24,16 +29,24 @@ pub(super) fn scores(model: &Ftrl, joined: &Joined) -> Vec<f64> {
     joined.bins().chunks_exact(joined.features.max(1)).map(|row| model.score(row)).collect()
 }
 
-/// Measures on a training dataset and on the test datasets, `(name, rows)`.
-pub(super) fn evaluate(model: &Ftrl, training: &Joined, tests: &[(String, &Joined)]) -> (Metrics, Option<Metrics>, Vec<(String, Metrics)>) {
-    let on_training = measure(&[(training, scores(model, training))]);
-    let scored: Vec<_> = tests.iter().map(|(_, joined)| (*joined, scores(model, joined))).collect();
-    let on_tests = (!tests.is_empty()).then(|| measure(&scored));
-    let mut by_day = Vec::new();
-    if tests.len() > 1 {
-        for ((name, _), scored) in tests.iter().zip(&scored) {
-            by_day.push((name.clone(), measure(std::slice::from_ref(scored))));
+impl Evaluation {
+    /// Measures on a training dataset and on the test datasets.
+    pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
+        let scored = |joined| (joined, scores(&model.ftrl, joined));
+        let on_tests: Vec<_> = tests.iter().map(|joined| scored(joined.as_ref())).collect();
+        let by_day = |scored: &(&Joined, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
+        Self {
+            learned_rows: model.rows,
+            learned_frauds: model.frauds,
+            training: measure(&[scored(training)]),
+            testing: (!tests.is_empty()).then(|| measure(&on_tests)),
+            testing_days: if tests.len() > 1 { on_tests.iter().map(by_day).collect() } else { Vec::new() },
         }
     }
-    (on_training, on_tests, by_day)
+}
+
+/// The dataset's first day.
+fn day_text(joined: &Joined) -> String {
+    let day = joined.day.first().copied().unwrap_or(0);
+    date(1970, 1, 1).checked_add(day.days()).map_or_else(|_| format!("day {day}"), |day| day.to_string())
 }

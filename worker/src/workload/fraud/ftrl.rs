@@ -29,7 +29,7 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { alpha: 0.15, beta: 0.0, l1: 0.5, l2: 0.5 }
+        Self { alpha: 0.2, beta: 0.0, l1: 0.5, l2: 0.5 }
     }
 }
 

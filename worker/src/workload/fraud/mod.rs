@@ -151,8 +151,7 @@ impl Fraud {
         let model = read_model(checkpoint)?;
         let training = self.joined(joined)?;
         let tests = tests.iter().map(|part| self.joined(part)).collect::<Result<Vec<_>, _>>()?;
-        let evaluation = Evaluation::of(&model, &training, &tests)?;
-        serde_json::to_vec(&evaluation).map_err(|error| format!("write an evaluation: {error}"))
+        serde_json::to_vec(&Evaluation::of(&model, &training, &tests)).map_err(|error| format!("write an evaluation: {error}"))
     }
 }
 
@@ -161,7 +160,7 @@ fn read_model(part: &Part) -> Result<Model, String> {
 }
 
 fn prepared(path: &str, content: Vec<u8>) -> Outcome {
-    let read = match input::read(path, content) {
+    let read = match input::read(path, &content) {
         Ok(read) => read,
         Err(reject) => return Outcome::Rejected(reject.to_string()),
     };
@@ -248,11 +247,11 @@ impl Workload for Fraud {
         }
     }
 
-    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
-        report::files(self, input)
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
+        report::files(input)
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {
-        format!("model_cpt_{stem}.ftrl")
+        report::checkpoint_name(stem)
     }
 }

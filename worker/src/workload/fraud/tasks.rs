@@ -189,6 +189,10 @@ impl Task for Fold {
         (self.row as u64, self.joined.len().max(1) as u64)
     }
 
+    fn resumable(&self) -> bool {
+        self.joined.len() > FOLD_STEP_ROWS
+    }
+
     fn save(&self) -> Option<Vec<u8>> {
         let mut saved = self.key.0.to_vec();
         saved.extend((self.row as u64).to_le_bytes());
