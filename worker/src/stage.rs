@@ -386,8 +386,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 .await?;
             task = back;
             self.tick();
-            if let Step::Done(outcome) = step {
-                return Ok(outcome);
+            match step {
+                Step::More => {}
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Failed(error) => return Err(Trouble::Defect(error)),
             }
             let (done, total) = task.progress();
             let now = self.system.elapsed();

@@ -163,7 +163,7 @@ impl Workload for Longer {
         self.inner.evaluate(dataset, checkpoint, joined, tests)
     }
 
-    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, String> {
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
         self.inner.report(input)
     }
 
