@@ -384,7 +384,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         if self.opened.borrow().is_none() {
             return Ok(());
         }
-        self.list_commits().await?;
+        self.list_if_due().await?;
         self.check_end().await
     }
 
@@ -404,15 +404,20 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         Ok(())
     }
 
-    /// Lists again if that is due, then answers what the queue has not been told of yet.
-    async fn next_items(&self) -> Vec<Item> {
+    /// Lists the commits again, unless that was done so lately that it would cost too much.
+    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
         let due = self.listed_at.get().is_none_or(|at| {
-            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle);
-            self.system.elapsed().saturating_sub(at) > rest
+            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle / 4);
+            self.system.elapsed().saturating_sub(at) >= rest
         });
-        if due && self.opened.borrow().is_some() {
+        if due { self.list_commits().await } else { Ok(()) }
+    }
+
+    /// What the queue has not been told of yet.
+    async fn next_items(&self) -> Vec<Item> {
+        if self.opened.borrow().is_some() {
             // A listing that fails only delays: the idle ones look again.
-            let _ = self.list_commits().await;
+            let _ = self.list_if_due().await;
         }
         let mut offered = self.offered.borrow_mut();
         self.claimable()
@@ -517,8 +522,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let later = self.about(self.config.idle * (1 << claim.failures.min(6)));
         let (why, delay) = match &trouble {
             Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
-            Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => (GiveBack::NotReady, later),
-            Trouble::Volume(_) | Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
+            // The surroundings never use up an item's retries.
+            Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
+                (GiveBack::NotReady, later)
+            }
+            Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
             Trouble::End(..) => (GiveBack::Failed, Duration::ZERO),
         };
         let _ = self.queue.give_back(claim, delay, why).await;
@@ -555,8 +563,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
-        if claim.item != Item::Begin && self.opened.borrow().is_none() {
+        if !self.is_known(claim.item) {
             self.read_manifest().await?;
+            if !self.is_known(claim.item) {
+                // Of a run that has ended, it is an item of a queue that remembers too much.
+                return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
+            }
         }
         match claim.item {
             Item::Begin => self.begin(attempt).await,
@@ -566,6 +578,19 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             Item::Fold => self.fold(attempt).await,
             Item::Evaluate(index) => self.evaluate(attempt, index).await,
             Item::Report => self.report(attempt).await,
+        }
+    }
+
+    /// Whether the manifest, as read so far, has the dataset that the item is of.
+    fn is_known(&self, item: Item) -> bool {
+        let opened = self.opened.borrow();
+        match (item, opened.as_ref()) {
+            (Item::Begin, _) => true,
+            (_, None) => false,
+            (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index), Some(opened)) => {
+                index < opened.manifest.len()
+            }
+            _ => true,
         }
     }
 

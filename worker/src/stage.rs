@@ -267,6 +267,20 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
+    /// The first training dataset without a checkpoint, others' checkpoints looked for.
+    async fn next_to_fold(&self, opened: &Opened) -> Result<Option<u32>, Trouble> {
+        self.list_if_due().await?;
+        loop {
+            let first = self.known.borrow_mut().first_missing(Stage::Fold, &opened.manifest);
+            let Some(next) = first else { return Ok(None) };
+            match self.volume.meta(&self.paths.commit(Stage::Fold, next)).await {
+                Ok(_) => self.known.borrow_mut().insert(Stage::Fold, next),
+                Err(error) if error.kind == Kind::NotFound => return Ok(Some(next)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// The last model before a dataset, and the hash of the checkpoint that it came from.
     async fn newest_model(&self, opened: &Opened, index: u32) -> Result<(Hash, Option<Part>), Trouble> {
         let mut chain = Hash::default();
@@ -372,8 +386,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 .await?;
             task = back;
             self.tick();
-            if let Step::Done(outcome) = step {
-                return Ok(outcome);
+            match step {
+                Step::More => {}
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Failed(error) => return Err(Trouble::Defect(error)),
             }
             let (done, total) = task.progress();
             let now = self.system.elapsed();

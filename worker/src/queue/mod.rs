@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod any;
 pub mod memory;
 pub mod redis;
 pub mod sqlite;
@@ -139,8 +140,9 @@ pub enum GiveBack {
 /// How many entries the queue holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
+    /// That a claim could have now: pending, or with a lease or delay that has expired.
     pub pending: u64,
-    /// Claimed with a lease that has not been reaped, or given back with a delay.
+    /// Leased, or given back with a delay that has not passed.
     pub claimed: u64,
     /// Paths pushed and not yet taken in.
     pub pushed: u64,
@@ -163,13 +165,14 @@ pub enum QueueError {
     Refused(String),
 }
 
-/// The queue of one run. Every operation is atomic; an expired lease is reaped by the next claim.
+/// The queue of one run. Every operation is atomic (a list of thousands may be taken in steps). An
+/// expired lease lets others have the item; until one of them claims it, it is still its owner's.
 #[expect(
     async_fn_in_trait,
     reason = "workers are single futures on one thread (rule 19)"
 )]
 pub trait Queue {
-    /// Adds those of the items that are neither pending nor claimed; answers how many.
+    /// Adds those of the items that the queue does not hold yet; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;
 
     /// Leases the item of the lowest rank that is pending, or whose lease or delay has expired,
@@ -196,6 +199,12 @@ pub trait Queue {
     async fn take_in(&self, paths: &[String]) -> Result<(), QueueError>;
 
     async fn counts(&self) -> Result<Counts, QueueError>;
+}
+
+/// Whole milliseconds, rounded up; at most some 35,000 years, so that sums stay exact everywhere.
+fn millis(duration: Duration) -> u64 {
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(ms).unwrap_or(u64::MAX).min(1 << 50)
 }
 
 #[cfg(test)]
