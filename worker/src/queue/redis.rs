@@ -30,6 +30,9 @@ use crate::contract;
 /// Environment variable for the password where the URL has none, as redis-cli reads it.
 pub const PASSWORD_ENV: &str = "REDISCLI_AUTH";
 
+/// Where a script gathers what stays of the pushed paths.
+const REST: &str = "datasets:rest";
+
 /// Items and paths to one script, so that a long list does not keep the server from others.
 const BATCH: usize = 4096;
 
@@ -76,6 +79,12 @@ impl Redis {
             leases: format!("{prefix}:leases"),
             token: format!("{prefix}:token"),
         })
+    }
+
+    /// Waits so long, instead of a second, for a connection and for each answer.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.connection.patience = patience;
+        self
     }
 
     /// The server without its password, to be shown.
@@ -127,7 +136,7 @@ impl Redis {
 
     fn kind(&self, key: &str) -> &'static str {
         match key {
-            contract::PUSHED => "list",
+            contract::PUSHED | REST => "list",
             key if key == self.leases => "hash",
             key if key == self.token => "string",
             _ => "zset",
@@ -173,7 +182,7 @@ impl Redis {
     /// Has the server remove a path from the pushed list, as the bytes that it holds.
     async fn remove_pushed(&self, paths: &[&[u8]]) -> Result<(), QueueError> {
         for paths in paths.chunks(BATCH) {
-            self.run(&self.scripts.take_in, &[contract::PUSHED], paths)
+            self.run(&self.scripts.take_in, &[contract::PUSHED, REST], paths)
                 .await?;
         }
         Ok(())

@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use super::failure;
 use crate::queue::QueueError;
 
-/// Longest wait for a connection, and for an answer: a lease is 1 to 5 s, and must be renewed.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for a connection, and for an answer: a lease of 5 s, renewed every third of it, must
+/// survive one that is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
     client: Client,
@@ -23,6 +23,7 @@ pub(super) struct Connection {
     password: Option<String>,
     database: i64,
     server: String,
+    pub(super) patience: Duration,
     current: Mutex<Current>,
 }
 
@@ -63,6 +64,7 @@ impl Connection {
             password,
             database,
             server,
+            patience: PATIENCE,
             current,
         })
     }
@@ -94,7 +96,7 @@ impl Connection {
             return Ok((current.number, connection.clone()));
         }
         let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        let connection = tokio::time::timeout(CONNECT_MAX, self.connect())
+        let connection = tokio::time::timeout(self.patience, self.connect())
             .await
             .map_err(timed_out)??;
         current.number += 1;
@@ -104,8 +106,8 @@ impl Connection {
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(ANSWER_MAX));
+            .set_connection_timeout(Some(self.patience))
+            .set_response_timeout(Some(self.patience));
         let mut connection = self
             .client
             .get_multiplexed_async_connection_with_config(&config)

@@ -1,0 +1,135 @@
+//! The queue's arms under test: real Redis, a file of SQLite, the plain map.
+
+pub mod conformance;
+pub mod model;
+pub mod server;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use worker::queue::Queue;
+use worker::queue::memory::Memory;
+use worker::queue::redis::Redis;
+use worker::queue::sqlite::{Clock, Sqlite};
+
+use self::server::Server;
+
+/// One way to have a queue.
+pub trait Arm: Sized {
+    type Client: Queue;
+
+    /// Whether [`Arm::pass`] costs no time.
+    const VIRTUAL_TIME: bool;
+
+    /// A new, empty queue. `None`, said aloud, where this machine has no server for it.
+    fn open() -> Option<Self>;
+
+    /// A further client of a run.
+    fn client_of(&self, run: &str) -> Self::Client;
+
+    /// A further client of the run that most bodies use.
+    fn client(&self) -> Self::Client {
+        self.client_of("1")
+    }
+
+    /// Returns once the queue's own clock has gone on by `duration` at least.
+    fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
+}
+
+#[derive(Debug)]
+pub struct MemoryArm {
+    queue: Memory,
+    now_ms: Rc<Cell<u64>>,
+}
+
+impl Arm for MemoryArm {
+    type Client = Memory;
+    const VIRTUAL_TIME: bool = true;
+
+    fn open() -> Option<Self> {
+        let now_ms = Rc::new(Cell::new(1_000_000));
+        let clock = now_ms.clone();
+        Some(Self {
+            queue: Memory::new(move || clock.get()),
+            now_ms,
+        })
+    }
+
+    /// In memory there is one run to a queue.
+    fn client_of(&self, _run: &str) -> Memory {
+        self.queue.clone()
+    }
+
+    async fn pass(&self, duration: Duration) {
+        self.now_ms.set(self.now_ms.get() + duration.as_millis() as u64);
+    }
+}
+
+#[derive(Debug)]
+pub struct SqliteArm {
+    folder: tempfile::TempDir,
+    now_ms: Arc<AtomicU64>,
+}
+
+impl Arm for SqliteArm {
+    type Client = Sqlite;
+    const VIRTUAL_TIME: bool = true;
+
+    fn open() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Some(Self {
+            folder,
+            now_ms: Arc::new(AtomicU64::new(1_000_000)),
+        })
+    }
+
+    fn client_of(&self, run: &str) -> Sqlite {
+        let clock = self.now_ms.clone();
+        let clock = Clock::new("boot", move || clock.load(Ordering::SeqCst));
+        Sqlite::open_with(&self.folder.path().join("queue.db"), run, clock).expect("a fresh file opens")
+    }
+
+    async fn pass(&self, duration: Duration) {
+        self.now_ms
+            .fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+/// Has a database of the shared server for itself, since every run of one pushes to one list.
+#[derive(Debug)]
+pub struct RedisArm {
+    pub server: Arc<Server>,
+    pub url: String,
+}
+
+impl Arm for RedisArm {
+    type Client = Redis;
+    const VIRTUAL_TIME: bool = false;
+
+    fn open() -> Option<Self> {
+        let server = Server::shared()?;
+        let url = server.fresh_database();
+        Some(Self { server, url })
+    }
+
+    fn client_of(&self, run: &str) -> Redis {
+        let queue = Redis::open_with(&self.url, None, "volume", run).expect("a good URL");
+        queue.with_patience(server::PATIENCE)
+    }
+
+    async fn pass(&self, duration: Duration) {
+        let begin = self.server.now_ms();
+        while self.server.now_ms() < begin + duration.as_millis() as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Runs an asynchronous test as a worker runs: one thread, one future.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}

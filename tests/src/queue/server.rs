@@ -1,0 +1,285 @@
+//! A Redis server of the tests' own: a container of Redis 7 where Docker answers, otherwise
+//! `redis-server` from the path. Gone when dropped, and when the tests die.
+
+#![expect(clippy::disallowed_methods, reason = "waits for a real server by real time")]
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, RedisResult};
+use testcontainers::core::IntoContainerPort as _;
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+const IMAGE: &str = "redis";
+const TAG: &str = "7-bookworm";
+const DATABASES: u32 = 4096;
+
+/// Bound of every wait for a server; nothing is asserted of how long it takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Set where a machine must have a server: its absence then fails the tests.
+const REQUIRED_ENV: &str = "TESTS_REQUIRE_REDIS";
+
+#[derive(Debug)]
+pub struct Server {
+    host: Host,
+    port: u16,
+    databases: AtomicU32,
+}
+
+#[derive(Debug)]
+enum Host {
+    /// The runtime lives as long as the container, which is removed through it.
+    Container(Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>),
+    Process {
+        child: Child,
+        arguments: Vec<String>,
+        folder: tempfile::TempDir,
+    },
+}
+
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+impl Server {
+    /// The server that tests share while any of them runs.
+    pub fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Some(server);
+        }
+        let server = Arc::new(Self::start(&[])?);
+        *shared = Arc::downgrade(&server);
+        Some(server)
+    }
+
+    /// A server for one test, with further arguments; `None`, said aloud, where there is neither.
+    pub fn start(arguments: &[&str]) -> Option<Self> {
+        let server = Self::container(arguments).or_else(|container| {
+            Self::process(arguments).map_err(|process| format!("{container}; {process}"))
+        });
+        match server {
+            Ok(server) => Some(server),
+            Err(why) => {
+                assert!(
+                    std::env::var_os(REQUIRED_ENV).is_none(),
+                    "no Redis, and {REQUIRED_ENV} is set: {why}"
+                );
+                // Past the capture of tests' output: a skipped test must be seen.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "SKIPPED, there is no Redis to test with: {why}"
+                );
+                None
+            }
+        }
+    }
+
+    /// A server that can be killed and started again; needs `redis-server` on the path.
+    pub fn start_process(arguments: &[&str]) -> Option<Self> {
+        match Self::process(arguments) {
+            Ok(server) => Some(server),
+            Err(why) => {
+                assert!(
+                    std::env::var_os(REQUIRED_ENV).is_none(),
+                    "{why}, and {REQUIRED_ENV} is set"
+                );
+                let _ = writeln!(std::io::stderr(), "SKIPPED, {why}");
+                None
+            }
+        }
+    }
+
+    fn container(arguments: &[&str]) -> Result<Self, String> {
+        let command = options(arguments);
+        let started = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            let image = GenericImage::new(IMAGE, TAG).with_exposed_port(6379.tcp());
+            let started = runtime.block_on(async {
+                let container = image.with_cmd(command).start().await?;
+                let port = container.get_host_port_ipv4(6379.tcp()).await?;
+                Ok::<_, testcontainers::TestcontainersError>((container, port))
+            });
+            let (container, port) = started.map_err(|error| format!("Docker: {error}"))?;
+            Ok::<_, String>((Host::Container(Some((runtime, container))), port))
+        });
+        let (host, port) = started
+            .join()
+            .map_err(|_| "Docker's client panicked".to_owned())??;
+        Self {
+            host,
+            port,
+            databases: AtomicU32::new(0),
+        }
+        .ready()
+    }
+
+    fn process(arguments: &[&str]) -> Result<Self, String> {
+        // Another process may take the port between its choice and its use: then again.
+        let mut last = String::new();
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+            let port = free.map_err(|error| error.to_string())?.port();
+            let mut arguments = options(arguments);
+            arguments.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
+            arguments.extend(["--port".to_owned(), port.to_string()]);
+            arguments.extend(["--dir".to_owned(), folder.path().display().to_string()]);
+            let child = spawn(&arguments)?;
+            let host = Host::Process {
+                child,
+                arguments,
+                folder,
+            };
+            match (Self {
+                host,
+                port,
+                databases: AtomicU32::new(0),
+            })
+            .ready()
+            {
+                Ok(server) => return Ok(server),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    fn ready(mut self) -> Result<Self, String> {
+        self.wait()?;
+        Ok(self)
+    }
+
+    /// Until the server answers; a process that has ended never will.
+    fn wait(&mut self) -> Result<(), String> {
+        let begin = Instant::now();
+        loop {
+            let Err(error) = self.try_connect() else {
+                return Ok(());
+            };
+            if let Host::Process { child, .. } = &mut self.host
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                return Err(format!("redis-server: {status}"));
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("{}: {error}", self.url()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn try_connect(&self) -> RedisResult<Connection> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        // A password that was asked for on the command line is an answer too.
+        match redis::cmd("PING").query::<()>(&mut connection) {
+            Err(error) if error.code() != Some("NOAUTH") => Err(error),
+            _ => Ok(connection),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database that no one has used.
+    pub fn fresh_database(&self) -> String {
+        let database = self.databases.fetch_add(1, Ordering::SeqCst) % DATABASES;
+        let url = format!("{}/{database}", self.url());
+        redis::cmd("FLUSHDB")
+            .query::<()>(&mut connect(&url))
+            .expect("FLUSHDB");
+        url
+    }
+
+    /// Milliseconds since 1970 by the server's clock.
+    pub fn now_ms(&self) -> u64 {
+        let time = redis::cmd("TIME").query::<(u64, u64)>(&mut connect(&self.url()));
+        let (seconds, micros) = time.expect("TIME");
+        seconds * 1000 + micros / 1000
+    }
+
+    /// Kills the process, with no word.
+    pub fn kill(&mut self) {
+        if let Host::Process { child, .. } = &mut self.host {
+            end(child);
+        }
+    }
+
+    /// Starts it again, on the same port and folder.
+    pub fn restart(&mut self) {
+        if let Host::Process {
+            child,
+            arguments,
+            folder,
+        } = &mut self.host
+        {
+            assert!(folder.path().exists());
+            *child = spawn(arguments).expect("redis-server starts again");
+        }
+        self.wait().expect("redis-server answers again");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &mut self.host {
+            Host::Process { child, .. } => end(child),
+            Host::Container(container) => {
+                let Some((runtime, container)) = container.take() else {
+                    return;
+                };
+                // Elsewhere: this thread may be inside a runtime of its own.
+                let removed = std::thread::spawn(move || runtime.block_on(container.rm())).join();
+                if let Ok(Err(error)) = removed {
+                    let _ = writeln!(std::io::stderr(), "removing a container of Redis: {error}");
+                }
+            }
+        }
+    }
+}
+
+pub fn connect(url: &str) -> Connection {
+    let client = redis::Client::open(url).expect("a good URL");
+    client.get_connection().expect("a connection")
+}
+
+fn options(arguments: &[&str]) -> Vec<String> {
+    let databases = DATABASES.to_string();
+    let ours = ["--save", "", "--appendonly", "no", "--databases", &databases];
+    ours.iter()
+        .chain(arguments)
+        .map(|&argument| argument.to_owned())
+        .collect()
+}
+
+/// Through a shell that ends the server when its own input does, which is when the tests die.
+fn spawn(arguments: &[String]) -> Result<Child, String> {
+    let script = r#"command -v redis-server >/dev/null || exit 127
+        redis-server "$@" >/dev/null & read -r _; kill -KILL $!; wait"#;
+    let child = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    child.map_err(|error| format!("sh: {error}"))
+}
+
+fn end(child: &mut Child) {
+    drop(child.stdin.take());
+    let _ = child.wait();
+}
