@@ -182,7 +182,9 @@ impl Checker<'_> {
                 Ok(record) => {
                     self.records.insert(path.clone(), record);
                 }
-                Err(damage) => self.fail(Check::Explained, format!("{path} is no record: {damage}"), None, &[path]),
+                Err(damage) => {
+                    self.fail(Check::Explained, format!("{path} is no record: {damage}"), None, &[path])
+                }
             }
         }
     }
@@ -203,7 +205,9 @@ impl Checker<'_> {
         self.saw(Check::Manifest);
         while !manifest.sealed {
             let number = manifest.next_page;
-            let page = self.page(number).unwrap_or_else(|| Err("it is missing, and nothing sealed the run".to_owned()));
+            let page = self
+                .page(number)
+                .unwrap_or_else(|| Err("it is missing, and nothing sealed the run".to_owned()));
             let page = page.map_err(|why| at(number, why))?;
             manifest.turn(page).map_err(|error| at(number, error.to_string()))?;
             self.saw(Check::Manifest);
@@ -225,7 +229,12 @@ impl Checker<'_> {
         match self.records.get(&report) {
             None => self.fail(Check::Once, "the report is not committed".to_owned(), None, &[&report]),
             Some(record) if !manifest.is_empty() && record.parent != manifest.lineage(manifest.len() - 1) => {
-                self.fail(Check::Chain, "the report was made from other datasets".to_owned(), None, &[&report]);
+                self.fail(
+                    Check::Chain,
+                    "the report was made from other datasets".to_owned(),
+                    None,
+                    &[&report],
+                );
             }
             Some(_) => self.saw(Check::Chain),
         }
@@ -242,10 +251,16 @@ impl Checker<'_> {
             self.fail(Check::Once, detail, Some(dataset), &[path]);
             return;
         }
-        let won = |event: &&Event| matches!(&event.what, What::Committed { path: at, won: true, .. } if at == path);
+        let won =
+            |event: &&Event| matches!(&event.what, What::Committed { path: at, won: true, .. } if at == path);
         let winners = self.events().filter(won).count();
         if winners > 1 {
-            self.fail(Check::Once, format!("{winners} attempts say that they committed {path}"), Some(dataset), &[path]);
+            self.fail(
+                Check::Once,
+                format!("{winners} attempts say that they committed {path}"),
+                Some(dataset),
+                &[path],
+            );
         }
     }
 
@@ -287,7 +302,8 @@ impl Checker<'_> {
     }
 
     fn chain(&mut self, manifest: &Manifest, stage: Stage, dataset: &Dataset, path: &str) {
-        let (Some(record), Some(parent)) = (self.records.get(path), self.parent(manifest, stage, dataset)) else {
+        let (Some(record), Some(parent)) = (self.records.get(path), self.parent(manifest, stage, dataset))
+        else {
             return;
         };
         if record.parent == parent {
@@ -312,7 +328,10 @@ impl Checker<'_> {
             if !expected.contains(path) {
                 wrong.push((path.clone(), format!("{path} belongs to nothing in the manifest")));
             } else if !intents.get(path.as_str()).is_some_and(|hashes| hashes.contains(&record.hash())) {
-                wrong.push((path.clone(), format!("no attempt announced {path} with hash {}", record.hash().short())));
+                wrong.push((
+                    path.clone(),
+                    format!("no attempt announced {path} with hash {}", record.hash().short()),
+                ));
             }
         }
         for _ in 0..self.records.len() - wrong.len() {
@@ -329,7 +348,9 @@ impl Checker<'_> {
         if let Some(Record { outcome: Outcome::Part(content), .. }) = self.records.get(&self.paths.report()) {
             match serde_json::from_slice::<BTreeMap<String, String>>(content) {
                 Ok(files) => wanted.extend(files.into_iter().map(|(name, text)| (name, text.into_bytes()))),
-                Err(error) => self.fail(Check::Output, format!("the report is unreadable: {error}"), None, &[]),
+                Err(error) => {
+                    self.fail(Check::Output, format!("the report is unreadable: {error}"), None, &[])
+                }
             }
         }
         for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
@@ -346,7 +367,9 @@ impl Checker<'_> {
         for (name, bytes) in wanted {
             match self.evidence.view.files.get(&format!("{OUTPUT}/{name}")) {
                 Some(found) if *found == bytes => self.saw(Check::Output),
-                Some(_) => self.fail(Check::Output, format!("{OUTPUT}/{name} is not what was committed"), None, &[]),
+                Some(_) => {
+                    self.fail(Check::Output, format!("{OUTPUT}/{name} is not what was committed"), None, &[])
+                }
                 None => self.fail(Check::Output, format!("{OUTPUT}/{name} is missing"), None, &[]),
             }
         }
@@ -375,7 +398,12 @@ impl Checker<'_> {
             }
         }
         for path in late {
-            self.fail(Check::Exit, format!("{path} was committed after a worker had exited 0"), None, &[&path]);
+            self.fail(
+                Check::Exit,
+                format!("{path} was committed after a worker had exited 0"),
+                None,
+                &[&path],
+            );
         }
     }
 

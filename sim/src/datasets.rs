@@ -71,7 +71,8 @@ impl Datasets {
         }
         for test in tests {
             let name = test.file_name().and_then(|name| name.to_str());
-            let name = name.with_context(|| format!("failed to read --test {}: it names no file", test.display()))?;
+            let name =
+                name.with_context(|| format!("failed to read --test {}: it names no file", test.display()))?;
             datasets.add(TESTING, name.to_owned(), test.clone())?;
         }
         datasets.skipped.sort_unstable();
@@ -196,7 +197,11 @@ mod tests {
     fn the_test_day_is_known_by_its_name() {
         let folder = folder(&["2018-04-02.pkl", "2018-04-01.pkl", "test_dataset.pkl", "README.md"]);
         let found = Datasets::find(folder.path(), &[]).unwrap();
-        let paths = ["datasets/training/2018-04-01.pkl", "datasets/training/2018-04-02.pkl", "datasets/testing/test_dataset.pkl"];
+        let paths = [
+            "datasets/training/2018-04-01.pkl",
+            "datasets/training/2018-04-02.pkl",
+            "datasets/testing/test_dataset.pkl",
+        ];
         assert_eq!(found.paths(), paths);
         assert_eq!(found.skipped, ["README.md"]);
         assert_eq!(found.created(), "2018-04-02 00:00:00");

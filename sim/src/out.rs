@@ -31,7 +31,9 @@ impl Out {
             bail!("--out {shown} is no folder");
         }
         if !sim.is_dir() && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!("--out {shown} holds other things than a simulator's runs\nhint: give a new or empty folder");
+            bail!(
+                "--out {shown} holds other things than a simulator's runs\nhint: give a new or empty folder"
+            );
         }
         fs::create_dir_all(&sim).with_context(|| format!("failed to create --out {shown}"))?;
         let lock = File::create(sim.join("lock")).with_context(|| format!("failed to lock --out {shown}"))?;
@@ -48,7 +50,8 @@ impl Out {
         let last = [root.join(RUNS), sim].iter().filter_map(|folder| last_number(folder)).max();
         let run = last.unwrap_or(0) + 1;
         let out = Self { root, run: run.to_string(), _lock: lock };
-        fs::create_dir_all(out.folder()).with_context(|| format!("failed to create {}", out.folder().display()))?;
+        fs::create_dir_all(out.folder())
+            .with_context(|| format!("failed to create {}", out.folder().display()))?;
         Ok(out)
     }
 

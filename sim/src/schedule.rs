@@ -147,11 +147,7 @@ const BY_PROGRESS: u32 = 8;
 
 impl Schedule {
     pub fn none() -> Self {
-        Self {
-            seed: 0,
-            rule: Rule::None.to_string(),
-            preemptions: Vec::new(),
-        }
+        Self { seed: 0, rule: Rule::None.to_string(), preemptions: Vec::new() }
     }
 
     /// The schedule of a rule that is no file.
@@ -169,11 +165,7 @@ impl Schedule {
                 if number == 0 { gap.ms + offset } else { gap.ms }
             }),
         };
-        Self {
-            seed: draw.seed,
-            rule: rule.to_string(),
-            preemptions,
-        }
+        Self { seed: draw.seed, rule: rule.to_string(), preemptions }
     }
 
     /// The TOML that [`Schedule::parse`] reads.
@@ -220,12 +212,7 @@ impl Dice {
             Kind::Pause => self.range(lease.ms + lease.ms / 10, lease.ms + lease.ms / 2 + 50),
             _ => self.range(100, 400),
         };
-        Preemption {
-            trigger,
-            kind,
-            away: Span::ms(away),
-            renamed: self.unit() < 0.5,
-        }
+        Preemption { trigger, kind, away: Span::ms(away), renamed: self.unit() < 0.5 }
     }
 }
 
@@ -299,7 +286,9 @@ impl TryFrom<Line> for Preemption {
     fn try_from(line: Line) -> Result<Self, String> {
         let trigger = match (line.at, line.worker, line.claim, line.dataset, line.percent) {
             (Some(at), Some(worker), None, None, None) => Trigger::At { ms: at.ms, worker },
-            (Some(at), None, None, None, None) if line.kind.is_queue() => Trigger::At { ms: at.ms, worker: 0 },
+            (Some(at), None, None, None, None) if line.kind.is_queue() => {
+                Trigger::At { ms: at.ms, worker: 0 }
+            }
             (None, None, Some(claim), None, None) if claim > 0 => Trigger::Claim(claim),
             (None, None, None, Some(dataset), Some(percent)) if percent < 100 => {
                 Trigger::Percent { dataset, percent }
@@ -310,12 +299,7 @@ impl TryFrom<Line> for Preemption {
                     .to_owned());
             }
         };
-        Ok(Self {
-            trigger,
-            kind: line.kind,
-            away: line.away,
-            renamed: line.renamed,
-        })
+        Ok(Self { trigger, kind: line.kind, away: line.away, renamed: line.renamed })
     }
 }
 
@@ -351,15 +335,7 @@ mod tests {
     use super::*;
 
     fn draw(seed: u64, workers: u32, datasets: u32) -> Draw {
-        Draw {
-            seed,
-            workers,
-            datasets,
-            lease: Span::ms(1_000),
-            silent: 0.3,
-            pause: 0.2,
-            long: true,
-        }
+        Draw { seed, workers, datasets, lease: Span::ms(1_000), silent: 0.3, pause: 0.2, long: true }
     }
 
     fn rules() -> impl Strategy<Value = Rule> {

@@ -17,7 +17,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// Where the queue does not answer.
-pub async fn settle(queue: &impl Queue, volume: &Path, run: &str, lease: Duration) -> Result<Counts, QueueError> {
+pub async fn settle(
+    queue: &impl Queue,
+    volume: &Path,
+    run: &str,
+    lease: Duration,
+) -> Result<Counts, QueueError> {
     let paths = RunPaths::new(run);
     let looks = lease.as_millis() / LOOK_AGAIN.as_millis() + 25;
     for _ in 0..looks {

@@ -268,9 +268,10 @@ impl Story {
     }
 
     fn killed_ms(&self, incarnation: usize) -> Option<u64> {
-        let kill = self.strikes.iter().find(|strike| {
-            strike.preemption.kind == Kind::Kill && strike.incarnation == Some(incarnation)
-        });
+        let kill = self
+            .strikes
+            .iter()
+            .find(|strike| strike.preemption.kind == Kind::Kill && strike.incarnation == Some(incarnation));
         kill.map(|strike| strike.at_ms)
     }
 
@@ -341,12 +342,7 @@ mod tests {
             exit: None,
             events,
         };
-        let preemption = Preemption {
-            trigger: Trigger::Claim(1),
-            kind,
-            away: Span::ms(0),
-            renamed: false,
-        };
+        let preemption = Preemption { trigger: Trigger::Claim(1), kind, away: Span::ms(0), renamed: false };
         let strike = Strike {
             preemption,
             at_ms,
@@ -355,12 +351,7 @@ mod tests {
             incarnation: Some(0),
             came: Came::Pending,
         };
-        Story {
-            machines: 1,
-            incarnations: vec![incarnation],
-            strikes: vec![strike],
-            ..Story::default()
-        }
+        Story { machines: 1, incarnations: vec![incarnation], strikes: vec![strike], ..Story::default() }
     }
 
     #[test]

@@ -33,9 +33,7 @@ impl FromStr for Span {
         let hint = "give a number and its unit, such as 300ms, 1.5s or 2m";
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let number: f64 = number
-            .parse()
-            .map_err(|_| format!("`{text}` is no time: {hint}"))?;
+        let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: {hint}"))?;
         let unit_ms = match unit {
             "ms" => 1.0,
             "s" => 1_000.0,

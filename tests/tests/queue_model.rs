@@ -7,12 +7,7 @@ use tests::queue::server::Server;
 use tests::queue::{MemoryArm, RedisArm, SqliteArm};
 
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        max_shrink_iters: 20_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 type Memory = Model<MemoryArm>;

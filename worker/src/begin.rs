@@ -33,10 +33,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 Kind::Unsupported | Kind::CrossDevice | Kind::Permission | Kind::NotFound
             ) {
                 if self.system.stopping_for().is_some() {
-                    return Err(Ended {
-                        exit: Exit::Preempted,
-                        reason: error.to_string(),
-                    });
+                    return Err(Ended { exit: Exit::Preempted, reason: error.to_string() });
                 }
                 self.system.sleep(self.about(self.config.idle * 8)).await;
                 continue;
@@ -49,10 +46,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 Kind::NotFound => "create the volume's folder, or mount it, first",
                 _ => "the worker must be able to write to the volume",
             };
-            return Err(Ended {
-                exit: Exit::Volume,
-                reason: format!("{error}\nhint: {hint}"),
-            });
+            return Err(Ended { exit: Exit::Volume, reason: format!("{error}\nhint: {hint}") });
         }
     }
 
@@ -104,18 +98,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 let workload = self.make_workload(&manifest.spec)?;
                 let ours = Spec::of(workload.as_ref());
                 if ours != manifest.spec {
-                    return Err(Trouble::End(
-                        Exit::Version,
-                        other_version(path, &manifest.spec, &ours),
-                    ));
+                    return Err(Trouble::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
                 Opened { manifest, workload }
             }
             Some(mut opened) => {
-                opened
-                    .manifest
-                    .turn(page)
-                    .map_err(|error| damaged(path, &error))?;
+                opened.manifest.turn(page).map_err(|error| damaged(path, &error))?;
                 opened
             }
         };
@@ -125,16 +113,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Commits chapter 0, from the launcher's list or from what was pushed.
     pub(crate) async fn begin(&self, attempt: &Attempt) -> Result<(), Trouble> {
+        // The pushed paths first: those that are gone were taken into a manifest that we then see.
+        let pushed = self.queue.pushed().await?;
         self.read_manifest().await?;
         if self.manifest().is_some() {
             return Ok(());
         }
-        let pushed = self.queue.pushed().await?;
         let (mut paths, last) = match &self.config.source {
             Source::Listed(paths) => (paths.clone(), true),
             Source::Pushed => (self.with_folders(&pushed).await?, false),
         };
-        if !paths.iter().any(|path| Role::of(path) == Role::Train) {
+        manifest::oldest_first(&mut paths);
+        let Vetted { datasets, refused } = self.vet(paths, &[], last).await?;
+        if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
             let hint = format!(
                 "push some: worker push {0}/FILE…, or redis-cli RPUSH datasets {0}/FILE",
                 contract::TRAINING
@@ -145,19 +136,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             );
             return Err(Trouble::End(Exit::NoDatasets, reason));
         }
-        manifest::oldest_first(&mut paths);
-        let Vetted { datasets, refused } = self.vet(paths, &[], last).await?;
-        let created = self
-            .config
-            .created
-            .clone()
-            .unwrap_or_else(|| created_now(self.system.wall_ms()));
-        let page = Page::First {
-            spec: self.config.spec.clone(),
-            created,
-            last,
-            datasets,
-        };
+        let created = self.config.created.clone().unwrap_or_else(|| created_now(self.system.wall_ms()));
+        let page = Page::First { spec: self.config.spec.clone(), created, last, datasets };
         self.commit_page(attempt, 0, &page).await?;
         self.take_in(&pushed, &refused).await
     }
@@ -167,12 +147,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let mut paths = pushed.to_vec();
         for folder in [contract::TESTING, contract::HISTORY] {
             match self.volume.list(folder).await {
-                Ok(names) => paths.extend(
-                    names
-                        .iter()
-                        .filter(|n| !n.starts_with('.'))
-                        .map(|n| format!("{folder}/{n}")),
-                ),
+                Ok(names) => paths
+                    .extend(names.iter().filter(|n| !n.starts_with('.')).map(|n| format!("{folder}/{n}"))),
                 Err(error) if error.kind == Kind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
@@ -188,11 +164,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         }
         let pushed = self.queue.pushed().await?;
-        let Vetted { datasets, refused } =
-            self.vet(pushed.clone(), &opened.manifest.datasets, false).await?;
+        let Vetted { datasets, refused } = self.vet(pushed.clone(), &opened.manifest.datasets, false).await?;
         if !datasets.is_empty() {
-            self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets })
-                .await?;
+            self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets }).await?;
         }
         self.take_in(&pushed, &refused).await
     }
@@ -205,8 +179,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         page: &Page,
     ) -> Result<(), Trouble> {
         let record = Record::part(Hash::default(), page.encode());
-        self.publish(attempt, &self.paths.chapter(number), record, Conflict::Adopt)
-            .await?;
+        self.publish(attempt, &self.paths.chapter(number), record, Conflict::Adopt).await?;
         self.read_manifest().await
     }
 
@@ -214,9 +187,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// after the chapter's link, and by value (rule 6).
     async fn take_in(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let taken = |raw: &&String| {
-            normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some())
-        };
+        let taken = |raw: &&String| normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some());
         let paths: Vec<String> = pushed.iter().filter(taken).cloned().collect();
         let gone = [&paths[..], refused].concat();
         if !gone.is_empty() {
@@ -275,7 +246,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         held: &Held,
         before: &[Dataset],
     ) -> Result<Result<Option<String>, String>, Trouble> {
-        let Some(known) = held.position(&path).and_then(|place| before.get(place)) else { return Ok(Ok(None)) };
+        let Some(known) = held.position(&path).and_then(|place| before.get(place)) else {
+            return Ok(Ok(None));
+        };
         if self.hash_dataset(path, known.index).await? == *known {
             return Ok(Ok(None));
         }
@@ -294,28 +267,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let bytes = self.volume.meta(&path).await.map_err(missing)?.bytes;
         let mut blocks = Vec::new();
         for number in 0..bytes.div_ceil(BLOCK_BYTES).max(1) {
-            let block = self
-                .volume
-                .read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES)
-                .await
-                .map_err(missing)?;
+            let block =
+                self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await.map_err(missing)?;
             blocks.push(self.compute(move || Hash::of(&block)).await?);
             self.tick();
-            if self
-                .system
-                .stopping_for()
-                .is_some_and(|since| since > self.config.grace / 2)
-            {
+            if self.system.stopping_for().is_some_and(|since| since > self.config.grace / 2) {
                 return Err(Trouble::Stop);
             }
         }
-        Ok(Dataset {
-            index,
-            role: Role::of(&path),
-            path,
-            bytes,
-            blocks,
-        })
+        Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks })
     }
 }
 

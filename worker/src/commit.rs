@@ -151,10 +151,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 Look::Torn(_) => self.repair(attempt, path, &bytes).await?,
                 Look::Absent => {
                     if let Err(error) = &answer
-                        && matches!(
-                            error.kind,
-                            Kind::Unsupported | Kind::CrossDevice | Kind::Permission
-                        )
+                        && matches!(error.kind, Kind::Unsupported | Kind::CrossDevice | Kind::Permission)
                     {
                         return Err(error.clone().into());
                     }
@@ -180,12 +177,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         self.tick();
         if self.volume.read(&path).await? != bytes {
             let detail = "what was read back is not what was written".to_owned();
-            return Err(VolumeError {
-                kind: Kind::Io,
-                operation: "verify",
-                path,
-                detail,
-            });
+            return Err(VolumeError { kind: Kind::Io, operation: "verify", path, detail });
         }
         self.tick();
         Ok(path)
@@ -223,10 +215,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let private = self.write_private(attempt, bytes).await?;
         // A lost reply shows at the next look.
         let _ = self.volume.rename(&private, path).await;
-        self.note(What::Repaired {
-            path: path.to_owned(),
-            attempt: attempt.folder.clone(),
-        });
+        self.note(What::Repaired { path: path.to_owned(), attempt: attempt.folder.clone() });
         Ok(())
     }
 
@@ -234,10 +223,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn violation(&self, attempt: &Attempt, path: &str, ours: &Record, found: &Record) -> Trouble {
         let theirs = self.who_committed(path, found.hash()).await;
         let attempts = vec![attempt.folder.clone(), theirs];
-        self.note(What::Violation {
-            path: path.to_owned(),
-            attempts: attempts.clone(),
-        });
+        self.note(What::Violation { path: path.to_owned(), attempts: attempts.clone() });
         let text = format!(
             "{path}: {} made {} and {} made {}, from the same inputs",
             attempts[0],
@@ -257,19 +243,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn who_committed(&self, path: &str, hash: Hash) -> String {
         let folder = self.paths.events();
         for name in self.volume.list(&folder).await.unwrap_or_default() {
-            let bytes = self
-                .volume
-                .read(&format!("{folder}/{name}"))
-                .await
-                .unwrap_or_default();
+            let bytes = self.volume.read(&format!("{folder}/{name}")).await.unwrap_or_default();
             for event in crate::events::parse(&bytes).0 {
                 match event.what {
-                    What::Intent {
-                        path: at,
-                        hash: of,
-                        attempt,
-                        ..
-                    } if at == path && of == hash => return attempt,
+                    What::Intent { path: at, hash: of, attempt, .. } if at == path && of == hash => {
+                        return attempt;
+                    }
                     _ => {}
                 }
             }

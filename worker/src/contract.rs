@@ -59,9 +59,7 @@ pub struct RunPaths {
 
 impl RunPaths {
     pub fn new(run: &str) -> Self {
-        Self {
-            root: format!("{RUNS}/{run}"),
-        }
+        Self { root: format!("{RUNS}/{run}") }
     }
 
     pub fn root(&self) -> &str {

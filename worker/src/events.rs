@@ -147,13 +147,7 @@ pub struct EventLog<'a, F> {
 
 impl<F> std::fmt::Debug for EventLog<'_, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "EventLog({}-{:032x}, {} events)",
-            self.worker,
-            self.nonce,
-            self.seq.get()
-        )
+        write!(f, "EventLog({}-{:032x}, {} events)", self.worker, self.nonce, self.seq.get())
     }
 }
 
@@ -175,13 +169,8 @@ impl<'a, F> EventLog<'a, F> {
 
     /// Notes an event without waiting for the volume.
     pub fn note(&self, at_ms: u64, what: What) {
-        let event = Event {
-            v: FORMAT_VERSION,
-            at_ms,
-            worker: self.worker.clone(),
-            seq: self.seq.get(),
-            what,
-        };
+        let event =
+            Event { v: FORMAT_VERSION, at_ms, worker: self.worker.clone(), seq: self.seq.get(), what };
         self.seq.set(event.seq + 1);
         (self.tap)(&event);
         let mut pending = self.pending.borrow_mut();

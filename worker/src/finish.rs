@@ -39,8 +39,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(false);
         }
         let datasets = opened.manifest.len();
-        self.commit_page(attempt, opened.manifest.next_page, &Page::Seal { datasets })
-            .await?;
+        self.commit_page(attempt, opened.manifest.next_page, &Page::Seal { datasets }).await?;
         let sealed = self.opened()?.manifest.sealed;
         if sealed {
             self.note(What::Sealed { datasets });
@@ -51,7 +50,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn commit_report(&self, attempt: &Attempt, opened: &Opened) -> Result<Files, Trouble> {
         let results = self.results(opened).await?;
         let (workload, manifest) = (opened.workload.clone(), opened.manifest.clone());
-        let parent = manifest.lineage(manifest.len() - 1);
+        let parent = manifest.last_lineage();
         let files = self
             .compute(move || {
                 workload.report(&ReportInput {
@@ -66,15 +65,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             .map_err(Trouble::Defect)?;
         // A map of texts: writing it as JSON cannot fail.
         let content = serde_json::to_vec(&files).unwrap_or_default();
-        let conflict = if opened.workload.deterministic() {
-            Conflict::Violation
-        } else {
-            Conflict::Adopt
-        };
+        let conflict = if opened.workload.deterministic() { Conflict::Violation } else { Conflict::Adopt };
         let path = self.paths.report();
-        let found = self
-            .publish(attempt, &path, Record::part(parent, content), conflict)
-            .await?;
+        let found = self.publish(attempt, &path, Record::part(parent, content), conflict).await?;
         self.note(What::Reported { hash: found.hash() });
         read_files(&path, found)
     }
@@ -179,12 +172,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 pub(crate) fn checkpoint_names(opened: &Opened) -> Vec<(u32, String)> {
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
     let mut names = Vec::new();
-    for dataset in opened
-        .manifest
-        .datasets
-        .iter()
-        .filter(|dataset| dataset.role == Role::Train)
-    {
+    for dataset in opened.manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
         let workload: &dyn Workload = opened.workload.as_ref();
         let mut name = workload.checkpoint_name(dataset.stem());
         if taken.contains_key(&name) {

@@ -22,10 +22,7 @@ pub enum Role {
 impl Role {
     /// By the folder that the dataset lies in.
     pub fn of(path: &str) -> Self {
-        let inside = |folder: &str| {
-            path.strip_prefix(folder)
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
+        let inside = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         if inside(contract::TESTING) {
             Self::Test
         } else if inside(contract::HISTORY) {
@@ -80,10 +77,7 @@ impl Spec {
 
     pub fn hash(&self) -> Hash {
         let version = self.results_version.to_le_bytes();
-        let params = self
-            .params
-            .iter()
-            .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let params = self.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         Hash::of_fields([self.workload.as_bytes(), &version].into_iter().chain(params))
     }
 }
@@ -155,13 +149,7 @@ impl Manifest {
     /// # Errors
     /// Where the page is not a first one.
     pub fn begin(page: Page) -> Result<Self, PageError> {
-        let Page::First {
-            spec,
-            created,
-            last,
-            datasets,
-        } = page
-        else {
+        let Page::First { spec, created, last, datasets } = page else {
             return Err(PageError::First);
         };
         let mut manifest = Self {
@@ -192,10 +180,7 @@ impl Manifest {
             Page::Chapter { datasets } => self.extend(datasets)?,
             Page::Seal { datasets } if datasets == self.len() => self.sealed = true,
             Page::Seal { datasets } => {
-                return Err(PageError::Seal {
-                    found: datasets,
-                    expected: self.len(),
-                });
+                return Err(PageError::Seal { found: datasets, expected: self.len() });
             }
         }
         self.next_page += 1;
@@ -206,21 +191,12 @@ impl Manifest {
         for dataset in datasets {
             let expected = self.len();
             if dataset.index != expected {
-                return Err(PageError::Index {
-                    path: dataset.path,
-                    found: dataset.index,
-                    expected,
-                });
+                return Err(PageError::Index { path: dataset.path, found: dataset.index, expected });
             }
             let before = self.lineage.last().copied().unwrap_or_default();
             let role = dataset.role as u8;
             let hash = dataset.hash();
-            self.lineage.push(Hash::of_fields([
-                &before.0[..],
-                dataset.path.as_bytes(),
-                &[role],
-                &hash.0,
-            ]));
+            self.lineage.push(Hash::of_fields([&before.0[..], dataset.path.as_bytes(), &[role], &hash.0]));
             self.by_path.insert(dataset.path.clone(), expected);
             if dataset.role == Role::Test {
                 self.tests.push(expected);
@@ -252,13 +228,14 @@ impl Manifest {
         self.lineage[index as usize]
     }
 
+    /// Rolling hash over all the datasets.
+    pub fn last_lineage(&self) -> Hash {
+        self.lineage.last().copied().unwrap_or_default()
+    }
+
     /// The training dataset before `index`, if any: the one whose checkpoint `fold` starts from.
     pub fn train_before(&self, index: u32) -> Option<u32> {
-        self.datasets[..index as usize]
-            .iter()
-            .rev()
-            .find(|d| d.role == Role::Train)
-            .map(|d| d.index)
+        self.datasets[..index as usize].iter().rev().find(|d| d.role == Role::Train).map(|d| d.index)
     }
 
     /// Indices of the test datasets.
@@ -339,7 +316,9 @@ impl Held {
     pub fn follows(&self, path: &str) -> Result<(), String> {
         let newest = if Role::of(path) == Role::Test { &self.newest_of_all } else { &self.newest };
         match (day_of(path), newest) {
-            (Some(day), Some((newest, other))) if *newest == day => Err(format!("its day is that of {other}")),
+            (Some(day), Some((newest, other))) if *newest == day => {
+                Err(format!("its day is that of {other}"))
+            }
             (Some(day), Some((newest, other))) if *newest > day => {
                 Err(format!("it is older than {other}, which was taken before"))
             }
@@ -356,10 +335,7 @@ mod tests {
 
     #[test]
     fn paths_are_normalised_or_refused() {
-        assert_eq!(
-            normalise("datasets//training/./a.pkl"),
-            Ok("datasets/training/a.pkl".to_owned())
-        );
+        assert_eq!(normalise("datasets//training/./a.pkl"), Ok("datasets/training/a.pkl".to_owned()));
         for bad in ["", "/", "/etc/passwd", "../a", "a/../../b", ".", "a\nb"] {
             assert!(normalise(bad).is_err(), "{bad:?} was taken");
         }
@@ -369,28 +345,15 @@ mod tests {
     fn datasets_come_oldest_first_and_those_without_a_day_last() {
         let mut paths = ["z/test.pkl", "a/2018-04-02.pkl", "z/2018-04-01.pkl", "a/b.pkl"].map(String::from);
         oldest_first(&mut paths);
-        assert_eq!(
-            paths,
-            ["z/2018-04-01.pkl", "a/2018-04-02.pkl", "a/b.pkl", "z/test.pkl"]
-        );
+        assert_eq!(paths, ["z/2018-04-01.pkl", "a/2018-04-02.pkl", "a/b.pkl", "z/test.pkl"]);
     }
 
     fn dataset(index: u32, path: String) -> Dataset {
-        Dataset {
-            index,
-            role: Role::of(&path),
-            path,
-            bytes: 1,
-            blocks: vec![Hash::of(&index.to_le_bytes())],
-        }
+        Dataset { index, role: Role::of(&path), path, bytes: 1, blocks: vec![Hash::of(&index.to_le_bytes())] }
     }
 
     fn spec() -> Spec {
-        Spec {
-            workload: "toy".to_owned(),
-            results_version: 1,
-            params: BTreeMap::new(),
-        }
+        Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() }
     }
 
     proptest! {

@@ -38,17 +38,12 @@ impl Known {
     }
 
     pub fn has(&self, stage: Stage, index: u32) -> bool {
-        self.seen
-            .get(index as usize)
-            .is_some_and(|bits| bits & bit(stage) != 0)
+        self.seen.get(index as usize).is_some_and(|bits| bits & bit(stage) != 0)
     }
 
     /// How many of a stage's commits are known.
     pub fn count(&self, stage: Stage) -> u32 {
-        self.seen
-            .iter()
-            .map(|bits| u32::from(bits & bit(stage) != 0))
-            .sum()
+        self.seen.iter().map(|bits| u32::from(bits & bit(stage) != 0)).sum()
     }
 
     /// The first dataset that a stage still has to be done to.
@@ -63,9 +58,7 @@ impl Known {
 
     /// Whether every stage of every dataset is committed.
     pub fn complete(&mut self, manifest: &Manifest) -> bool {
-        Stage::ALL
-            .into_iter()
-            .all(|stage| self.first_missing(stage, manifest).is_none())
+        Stage::ALL.into_iter().all(|stage| self.first_missing(stage, manifest).is_none())
     }
 }
 
@@ -144,8 +137,12 @@ mod tests {
     use crate::manifest::{Dataset, Page, Spec};
 
     fn manifest(roles: &[Role]) -> Manifest {
-        let datasets = roles.iter().zip(0..).map(|(role, index)| {
-            Dataset { index, path: index.to_string(), role: *role, bytes: 0, blocks: vec![Hash::default()] }
+        let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
+            index,
+            path: index.to_string(),
+            role: *role,
+            bytes: 0,
+            blocks: vec![Hash::default()],
         });
         let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
         let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };

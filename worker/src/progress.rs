@@ -51,11 +51,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) {
         if self.write_private(attempt, &saved.encode()).await.is_ok() {
             attempt.keep();
-            self.note(What::Saved {
-                item: attempt.item,
-                done: saved.done,
-                total: saved.total,
-            });
+            self.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
         }
     }
 
@@ -66,12 +62,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         task.resume(&saved.state);
         let (done, total) = task.progress();
-        self.note(What::Resumed {
-            item: attempt.item,
-            done,
-            total,
-            from,
-        });
+        self.note(What::Resumed { item: attempt.item, done, total, from });
     }
 
     /// The furthest valid state among an item's attempts, and whose it is.

@@ -42,10 +42,7 @@ pub enum Damage {
 
 impl Record {
     pub fn part(parent: Hash, content: Vec<u8>) -> Self {
-        Self {
-            parent,
-            outcome: Outcome::Part(content),
-        }
+        Self { parent, outcome: Outcome::Part(content) }
     }
 
     fn parts(&self) -> (u32, &[u8]) {
@@ -77,15 +74,9 @@ impl Record {
     /// # Errors
     /// Where the bytes are no intact record of this version.
     pub fn decode(mut bytes: Vec<u8>) -> Result<Self, Damage> {
-        let header = bytes
-            .get(..HEADER_BYTES)
-            .ok_or(Damage::Torn("shorter than its header"))?;
-        let word = |at: usize| {
-            header[at..at + 4]
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u32::from(*byte))
-        };
+        let header = bytes.get(..HEADER_BYTES).ok_or(Damage::Torn("shorter than its header"))?;
+        let word =
+            |at: usize| header[at..at + 4].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
         let hash = |at: usize| {
             let mut hash = Hash::default();
             hash.0.copy_from_slice(&header[at..at + 32]);
@@ -128,10 +119,7 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..200).prop_map(Outcome::Part),
             ".{0,40}".prop_map(Outcome::Rejected),
         ];
-        (any::<[u8; 32]>(), outcome).prop_map(|(parent, outcome)| Record {
-            parent: Hash(parent),
-            outcome,
-        })
+        (any::<[u8; 32]>(), outcome).prop_map(|(parent, outcome)| Record { parent: Hash(parent), outcome })
     }
 
     proptest! {

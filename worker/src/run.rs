@@ -172,10 +172,7 @@ pub async fn run<Q: Queue, V: Volume, S: System>(
         Ok(()) => worker.work().await,
         Err(ended) => ended,
     };
-    worker.note(What::Exited {
-        code: ended.exit.code(),
-        reason: ended.reason.clone(),
-    });
+    worker.note(What::Exited { code: ended.exit.code(), reason: ended.reason.clone() });
     worker.flush().await;
     ended
 }
@@ -231,18 +228,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             match self.queue.counts().await {
                 Ok(counts) => break counts,
                 Err(QueueError::Refused(why)) => {
-                    return Err(Ended {
-                        exit: Exit::Queue,
-                        reason: why,
-                    });
+                    return Err(Ended { exit: Exit::Queue, reason: why });
                 }
                 Err(QueueError::Away(_)) if self.system.stopping_for().is_some() => return Err(stopped()),
                 Err(QueueError::Away(error)) => {
                     if self.system.elapsed() > Duration::from_secs(60) {
-                        return Err(Ended {
-                            exit: Exit::Queue,
-                            reason: error,
-                        });
+                        return Err(Ended { exit: Exit::Queue, reason: error });
                     }
                     self.system.sleep(self.about(Duration::from_millis(200))).await;
                 }
@@ -273,10 +264,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             if self.system.stopping_for().is_some() {
                 return stopped();
             }
-            let answer = self
-                .queue
-                .claim(&self.config.worker, self.system.nonce(), self.config.lease)
-                .await;
+            let answer = self.queue.claim(&self.config.worker, self.system.nonce(), self.config.lease).await;
             match answer {
                 Ok(Some(claim)) => {
                     self.queue_is(&mut away, None);
@@ -294,10 +282,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                     }
                 }
                 Err(QueueError::Refused(why)) => {
-                    return Ended {
-                        exit: Exit::Queue,
-                        reason: why,
-                    };
+                    return Ended { exit: Exit::Queue, reason: why };
                 }
                 Err(QueueError::Away(error)) => {
                     let tries = self.queue_is(&mut away, Some(error));
@@ -305,8 +290,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                         return Ended { exit, reason };
                     }
                     let wait = QUEUE_BACKOFF_MS.start << tries.min(10);
-                    self.pause(Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end)))
-                        .await;
+                    self.pause(Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end))).await;
                 }
             }
         }
@@ -357,10 +341,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     fn is_sealed(&self) -> bool {
-        self.opened
-            .borrow()
-            .as_ref()
-            .is_some_and(|opened| opened.manifest.sealed)
+        self.opened.borrow().as_ref().is_some_and(|opened| opened.manifest.sealed)
     }
 
     /// What is claimable by what this worker knows.
@@ -370,12 +351,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             return Vec::new();
         };
         let mut known = self.known.borrow_mut();
-        plan::claimable(
-            &opened.manifest,
-            &mut known,
-            &|index| opened.window(index),
-            OFFER_ITEMS,
-        )
+        plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS)
     }
 
     /// Reads what others have committed; ends the worker where the run has ended.
@@ -420,18 +396,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             let _ = self.list_if_due().await;
         }
         let mut offered = self.offered.borrow_mut();
-        self.claimable()
-            .into_iter()
-            .filter(|item| offered.insert(*item))
-            .collect()
+        self.claimable().into_iter().filter(|item| offered.insert(*item)).collect()
     }
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
     async fn hold(&self, claim: Claim) -> Option<Ended> {
-        let attempt = Attempt::new(
-            claim.item,
-            self.paths.attempt(claim.item, claim.token, claim.nonce),
-        );
+        let attempt = Attempt::new(claim.item, self.paths.attempt(claim.item, claim.token, claim.nonce));
         self.note(What::Claimed {
             item: claim.item,
             token: claim.token,
@@ -459,21 +429,14 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             return None;
         };
         let opened = self.opened.borrow();
-        opened
-            .as_ref()?
-            .manifest
-            .datasets
-            .get(index as usize)
-            .map(|dataset| dataset.path.clone())
+        opened.as_ref()?.manifest.datasets.get(index as usize).map(|dataset| dataset.path.clone())
     }
 
     /// Resolves when the grace is nearly over: what still runs then would be killed in the middle.
     async fn out_of_grace(&self) {
         self.system.stop_requested().await;
         let spent = self.system.stopping_for().unwrap_or_default();
-        self.system
-            .sleep((self.config.grace * 4 / 5).saturating_sub(spent))
-            .await;
+        self.system.sleep((self.config.grace * 4 / 5).saturating_sub(spent)).await;
     }
 
     /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
@@ -487,17 +450,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 (ticks, moved_at) = (self.ticks.get(), now);
             }
             if now.saturating_sub(moved_at) > self.config.stall {
-                self.note(What::Stalled {
-                    item: claim.item,
-                    token: claim.token,
-                });
+                self.note(What::Stalled { item: claim.item, token: claim.token });
                 break;
             }
             if let Ok(Hold::Lost) = self.queue.renew(claim, self.config.lease, ticks).await {
-                self.note(What::LeaseLost {
-                    item: claim.item,
-                    token: claim.token,
-                });
+                self.note(What::LeaseLost { item: claim.item, token: claim.token });
                 break;
             }
         }
@@ -508,11 +465,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let next = self.next_items().await;
         // If the queue is away, the lease expires and the next claimant finds the commit.
         let held = matches!(self.queue.ack(claim, &next).await, Ok(Hold::Held));
-        self.note(What::Acked {
-            item: claim.item,
-            token: claim.token,
-            held,
-        });
+        self.note(What::Acked { item: claim.item, token: claim.token, held });
         self.sweep(attempt).await;
         None
     }
@@ -533,12 +486,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         if let Trouble::Torn(stage, index) = trouble {
             let _ = self.queue.add(&[item_of(stage, index)]).await;
         }
-        self.note(What::GaveBack {
-            item: claim.item,
-            token: claim.token,
-            why,
-            reason: reason.clone(),
-        });
+        self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
         if !attempt.is_kept() {
             self.sweep(attempt).await;
         }
@@ -546,14 +494,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         match trouble {
             Trouble::Stop => Some(stopped()),
             Trouble::End(exit, reason) => Some(Ended { exit, reason }),
-            Trouble::Input(_) if tried_enough => Some(Ended {
-                exit: Exit::Input,
-                reason,
-            }),
-            Trouble::Defect(_) if tried_enough => Some(Ended {
-                exit: Exit::Failed,
-                reason,
-            }),
+            Trouble::Input(_) if tried_enough => Some(Ended { exit: Exit::Input, reason }),
+            Trouble::Defect(_) if tried_enough => Some(Ended { exit: Exit::Failed, reason }),
             Trouble::Volume(_) => {
                 self.pause(self.config.idle).await;
                 None
@@ -622,10 +564,7 @@ fn item_of(stage: Stage, index: u32) -> Item {
 }
 
 fn stopped() -> Ended {
-    Ended {
-        exit: Exit::Preempted,
-        reason: "told to stop; what was held has been given back".to_owned(),
-    }
+    Ended { exit: Exit::Preempted, reason: "told to stop; what was held has been given back".to_owned() }
 }
 
 /// What a report's commit holds: its files by name.

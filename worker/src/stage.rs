@@ -28,11 +28,7 @@ impl Committed {
     fn new(index: u32, record: Record) -> Self {
         let hash = record.hash();
         let part = match record.outcome {
-            Outcome::Part(bytes) => Ok(Part {
-                index,
-                hash,
-                bytes: Arc::new(bytes),
-            }),
+            Outcome::Part(bytes) => Ok(Part { index, hash, bytes: Arc::new(bytes) }),
             Outcome::Rejected(reason) => Err(reason),
         };
         Self { hash, part }
@@ -53,11 +49,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            kept: BTreeMap::new(),
-            bytes: 0,
-            bytes_max,
-        }
+        Self { kept: BTreeMap::new(), bytes: 0, bytes_max }
     }
 
     fn get(&self, stage: Stage, index: u32) -> Option<Committed> {
@@ -102,15 +94,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     fn is_test(&self, index: u32) -> bool {
-        self.opened
-            .borrow()
-            .as_ref()
-            .is_some_and(|o| o.manifest.tests().binary_search(&index).is_ok())
+        self.opened.borrow().as_ref().is_some_and(|o| o.manifest.tests().binary_search(&index).is_ok())
     }
 
     pub(crate) fn opened(&self) -> Result<Opened, Trouble> {
-        self.manifest()
-            .ok_or_else(|| Trouble::Absent(self.paths.chapter(0)))
+        self.manifest().ok_or_else(|| Trouble::Absent(self.paths.chapter(0)))
     }
 
     /// The item's commit, if it is there already: then only the queue did not know.
@@ -139,14 +127,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         index: u32,
         record: Record,
     ) -> Result<Committed, Trouble> {
-        let conflict = if opened.workload.deterministic() {
-            Conflict::Violation
-        } else {
-            Conflict::Adopt
-        };
-        let found = self
-            .publish(attempt, &self.paths.commit(stage, index), record, conflict)
-            .await?;
+        let conflict = if opened.workload.deterministic() { Conflict::Violation } else { Conflict::Adopt };
+        let found = self.publish(attempt, &self.paths.commit(stage, index), record, conflict).await?;
         self.known.borrow_mut().insert(stage, index);
         Ok(self.keep(stage, index, found))
     }
@@ -162,14 +144,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let workload = opened.workload.clone();
         let task = self.compute(move || workload.prepare(&dataset, content)).await?;
         let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(
-            &opened,
-            attempt,
-            Stage::Prepare,
-            index,
-            Record { parent, outcome },
-        )
-        .await?;
+        self.commit(&opened, attempt, Stage::Prepare, index, Record { parent, outcome }).await?;
         Ok(())
     }
 
@@ -210,10 +185,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let part = match own.part {
             Ok(part) => part,
             Err(reason) => {
-                let record = Record {
-                    parent: hash_of(&parents),
-                    outcome: Outcome::Rejected(reason),
-                };
+                let record = Record { parent: hash_of(&parents), outcome: Outcome::Rejected(reason) };
                 self.commit(&opened, attempt, Stage::Join, index, record).await?;
                 return Ok(());
             }
@@ -226,12 +198,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let parent = hash_of(&parents);
         let (workload, dataset) = (opened.workload.clone(), opened.manifest.dataset(index).clone());
-        let task = self
-            .compute(move || workload.join(&dataset, &part, &window))
-            .await?;
+        let task = self.compute(move || workload.join(&dataset, &part, &window)).await?;
         let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(&opened, attempt, Stage::Join, index, Record { parent, outcome })
-            .await?;
+        self.commit(&opened, attempt, Stage::Join, index, Record { parent, outcome }).await?;
         Ok(())
     }
 
@@ -311,9 +280,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 let (workload, previous) = (opened.workload.clone(), model.clone());
                 let dataset = opened.manifest.dataset(index).clone();
                 let lineage = opened.manifest.lineage(index);
-                let task = self
-                    .compute(move || workload.fold(&dataset, previous.as_ref(), &part, lineage))
-                    .await?;
+                let task =
+                    self.compute(move || workload.fold(&dataset, previous.as_ref(), &part, lineage)).await?;
                 self.run_task(attempt, task, parent).await?
             }
         };
@@ -345,21 +313,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let outcome = match (checkpoint.part, joined.part) {
             (Ok(checkpoint), Ok(joined)) => {
                 let (workload, dataset) = (opened.workload.clone(), opened.manifest.dataset(index).clone());
-                let task = self
-                    .compute(move || workload.evaluate(&dataset, &checkpoint, &joined, &tests))
-                    .await?;
+                let task =
+                    self.compute(move || workload.evaluate(&dataset, &checkpoint, &joined, &tests)).await?;
                 self.run_task(attempt, task, parent).await?
             }
             (Err(reason), _) | (_, Err(reason)) => Outcome::Rejected(reason),
         };
-        self.commit(
-            &opened,
-            attempt,
-            Stage::Evaluate,
-            index,
-            Record { parent, outcome },
-        )
-        .await?;
+        self.commit(&opened, attempt, Stage::Evaluate, index, Record { parent, outcome }).await?;
         Ok(())
     }
 
@@ -396,22 +356,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             let leave = !self.fits_in_grace(began, done_before, done, total);
             if leave || now.saturating_sub(saved_at) >= self.config.progress_every {
                 saved_at = now;
-                self.note(What::Progress {
-                    item: attempt.item,
-                    done,
-                    total,
-                });
+                self.note(What::Progress { item: attempt.item, done, total });
                 if let Some(state) = task.save() {
-                    self.save(
-                        attempt,
-                        Saved {
-                            parent,
-                            done,
-                            total,
-                            state,
-                        },
-                    )
-                    .await;
+                    self.save(attempt, Saved { parent, done, total, state }).await;
                 }
                 self.flush().await;
             }
@@ -432,16 +379,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn results(&self, opened: &Opened) -> Result<Results, Trouble> {
         let mut results = Results::default();
         for dataset in &opened.manifest.datasets {
-            let stage = if dataset.role == Role::History {
-                Stage::Prepare
-            } else {
-                Stage::Join
-            };
-            let last = if dataset.role == Role::Train {
-                Stage::Evaluate
-            } else {
-                stage
-            };
+            let stage = if dataset.role == Role::History { Stage::Prepare } else { Stage::Join };
+            let last = if dataset.role == Role::Train { Stage::Evaluate } else { stage };
             match self.load(last, dataset.index).await?.part {
                 Ok(part) if dataset.role == Role::Train => results.evals.push(part),
                 Ok(_) => {}

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-#[expect(
-    async_fn_in_trait,
-    reason = "workers are single futures on one thread (rule 19)"
-)]
+#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait System {
     /// Milliseconds since 1970 by this machine's wall clock, which may jump: for events and the
     /// manifest's `created` alone, never for decisions.
@@ -64,19 +61,14 @@ impl Machine {
             // Keeps the channel open: a closed one would look like no signal at all.
             std::future::pending::<()>().await;
         });
-        Ok(Self {
-            started: Instant::now(),
-            stop,
-        })
+        Ok(Self { started: Instant::now(), stop })
     }
 }
 
 impl System for Machine {
     #[expect(clippy::disallowed_methods, reason = "the adapter of the clock")]
     fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -107,12 +99,10 @@ impl System for Machine {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|join| match join.try_into_panic() {
-                Ok(payload) => panic_message(payload.as_ref()),
-                Err(join) => join.to_string(),
-            })
+        tokio::task::spawn_blocking(work).await.map_err(|join| match join.try_into_panic() {
+            Ok(payload) => panic_message(payload.as_ref()),
+            Err(join) => join.to_string(),
+        })
     }
 }
 

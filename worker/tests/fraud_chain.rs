@@ -1,5 +1,4 @@
 //! The chain of the learner: held against linfa, resumed, and the same on every machine.
-#![expect(clippy::unwrap_used)]
 
 mod fraud_support;
 
@@ -73,9 +72,13 @@ fn the_model_learns_what_linfa_learns() {
         // From the end of a checkpoint: n, z and the weights, of one length.
         let columns: usize = 1 + bins().iter().sum::<usize>();
         for at in 1..=3 * columns {
-            let float = |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
+            let float =
+                |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
             let (a, b) = (float(&checkpoint.bytes), float(other));
-            assert!((a - b).abs() <= 1e-9 * a.abs().max(1.0), "dataset {index}, float {at} from the end: {a} {b}");
+            assert!(
+                (a - b).abs() <= 1e-9 * a.abs().max(1.0),
+                "dataset {index}, float {at} from the end: {a} {b}"
+            );
         }
     }
 }
@@ -100,7 +103,10 @@ fn a_fold_that_is_resumed_ends_the_same() {
     chain.join(&fraud);
     chain.fold(&fraud);
     let (first, second) = (&chain.checkpoints[&0], &chain.checkpoints[&1]);
-    let lineage = Hash::of_fields([&Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..], &chain.joined[&1].hash.0[..]]);
+    let lineage = Hash::of_fields([
+        &Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..],
+        &chain.joined[&1].hash.0[..],
+    ]);
     let task = || fraud.fold(&chain.datasets[1], Some(first), &chain.joined[&1], lineage);
     let mut begun = task();
     assert!(matches!(begun.step(), Step::More) && matches!(begun.step(), Step::More));

@@ -11,7 +11,7 @@ use worker::contract::Exit;
 
 use super::Failure;
 use crate::backend::process::redis::Server;
-use crate::backend::process::{self, Ended, Plan, child};
+use crate::backend::process::{self, Plan, child};
 use crate::datasets::{Datasets, put};
 use crate::out::Out;
 use crate::report::terminal::{Mode, Terminal};
@@ -171,7 +171,8 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
 fn schedule_of(args: &RunArgs, datasets: &Datasets, work: Span) -> anyhow::Result<Schedule> {
     let schedule = match &args.preempt {
         Rule::File(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read schedule {file}"))?;
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("failed to read schedule {file}"))?;
             Schedule::parse(&text).map_err(|error| anyhow!("failed to read schedule {file}: {error}"))?
         }
         rule => Schedule::draw(

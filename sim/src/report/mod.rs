@@ -210,10 +210,15 @@ impl Summary {
                 ),
             )?,
             Some(verified) => {
-                line("verified", format!("DIFFERENT from an undisturbed run: {}", verified.different.join(", ")))?;
+                line(
+                    "verified",
+                    format!("DIFFERENT from an undisturbed run: {}", verified.different.join(", ")),
+                )?;
             }
         }
-        for (number, check) in Check::ALL.into_iter().filter(|check| self.checked.looked_at.contains_key(check)).enumerate() {
+        for (number, check) in
+            Check::ALL.into_iter().filter(|check| self.checked.looked_at.contains_key(check)).enumerate()
+        {
             if !self.checked.violations.iter().any(|violation| violation.check == check) {
                 let looked_at = self.checked.looked_at.get(&check).copied().unwrap_or(0);
                 let name = if number == 0 { "checked" } else { "" };

@@ -86,7 +86,12 @@ struct DatasetRow {
 ///
 /// # Errors
 /// Where the template fails, which its types exclude.
-pub fn render(story: &Story, attempts: &[Attempt], summary: &Summary, report: &str) -> anyhow::Result<String> {
+pub fn render(
+    story: &Story,
+    attempts: &[Attempt],
+    summary: &Summary,
+    report: &str,
+) -> anyhow::Result<String> {
     let scale = Scale::of(story);
     let lanes: Vec<Lane> = (0..story.machines).map(|machine| lane(story, attempts, machine, scale)).collect();
     let checks = summary.checked.looked_at.iter().map(|(check, count)| {
@@ -147,7 +152,8 @@ impl Scale {
 
 fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane {
     let y = TOP + LANE * f64::from(machine);
-    let mut lane = Lane { name: format!("w{}", machine + 1), y: y + BAR * 0.7, boxes: Vec::new(), marks: Vec::new() };
+    let mut lane =
+        Lane { name: format!("w{}", machine + 1), y: y + BAR * 0.7, boxes: Vec::new(), marks: Vec::new() };
     let mut add = |from: u64, to: u64, inset: f64, class, title| {
         let x = scale.x(from);
         let (y, height) = (y + inset, BAR - 2.0 * inset);
@@ -161,13 +167,22 @@ fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane
     for attempt in attempts.iter().filter(|attempt| attempt.machine == machine) {
         add(attempt.start_ms, attempt.end_ms, 4.0, class_of(attempt), title_of(attempt));
     }
-    for strike in story.strikes.iter().filter(|strike| strike.machine == machine && strike.incarnation.is_some()) {
+    for strike in
+        story.strikes.iter().filter(|strike| strike.machine == machine && strike.incarnation.is_some())
+    {
         if strike.preemption.kind == Kind::Pause {
             let back = strike.back_ms.unwrap_or(story.ended_ms);
-            add(strike.at_ms, back, 4.0, "stopped", format!("stopped for {} ms", back.saturating_sub(strike.at_ms)));
+            add(
+                strike.at_ms,
+                back,
+                4.0,
+                "stopped",
+                format!("stopped for {} ms", back.saturating_sub(strike.at_ms)),
+            );
         }
     }
-    let commits = attempts.iter().filter(|attempt| attempt.machine == machine).flat_map(|attempt| &attempt.commits);
+    let commits =
+        attempts.iter().filter(|attempt| attempt.machine == machine).flat_map(|attempt| &attempt.commits);
     for commit in commits {
         let (class, title) = match commit.won {
             true => ("commit", format!("committed {}", commit.path)),
@@ -251,7 +266,10 @@ fn dataset_rows(story: &Story, attempts: &[Attempt]) -> Vec<DatasetRow> {
         row.attempts += 1;
         row.resumed += u32::from(attempt.resumed_from.is_some());
         row.lost_ms += attempt.lost_ms;
-        let hit = story.strikes.iter().any(|strike| matches!(&strike.came, Came::Interrupted(held) if *held == attempt.held));
+        let hit = story
+            .strikes
+            .iter()
+            .any(|strike| matches!(&strike.came, Came::Interrupted(held) if *held == attempt.held));
         row.interrupted += u32::from(hit);
     }
     rows.into_values().collect()

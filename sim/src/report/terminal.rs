@@ -100,11 +100,7 @@ impl Terminal {
                 let percent = done.saturating_mul(100) / total;
                 self.machine(machine, &format!("{item} {percent} %"));
             }
-            What::Committed { path, .. } => {
-                if self.committed.insert(path.clone()) {
-                    self.step();
-                }
-            }
+            What::Committed { path, .. } if self.committed.insert(path.clone()) => self.step(),
             What::Reported { .. } => self.machine(machine, "the report is committed"),
             What::QueueAway { error } => self.machine(machine, &format!("waits for the queue: {error}")),
             _ => {}

@@ -14,10 +14,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const NONCE: u128 = 0x0123_4567_89ab_cdef;
 
 async fn claim(queue: &impl Queue, lease: Duration) -> Option<Claim> {
-    queue
-        .claim("worker", NONCE, lease)
-        .await
-        .expect("a claim is answered")
+    queue.claim("worker", NONCE, lease).await.expect("a claim is answered")
 }
 
 async fn claimed(queue: &impl Queue, lease: Duration) -> Claim {
@@ -29,18 +26,11 @@ async fn add(queue: &impl Queue, items: &[Item]) -> usize {
 }
 
 async fn ack(queue: &impl Queue, claim: &Claim) -> Hold {
-    queue
-        .ack(claim, &[])
-        .await
-        .expect("an acknowledgement is answered")
+    queue.ack(claim, &[]).await.expect("an acknowledgement is answered")
 }
 
 async fn counts(queue: &impl Queue) -> (u64, u64, u64) {
-    let Counts {
-        pending,
-        claimed,
-        pushed,
-    } = queue.counts().await.expect("a count is answered");
+    let Counts { pending, claimed, pushed } = queue.counts().await.expect("a count is answered");
     (pending, claimed, pushed)
 }
 
@@ -48,10 +38,7 @@ async fn counts(queue: &impl Queue) -> (u64, u64, u64) {
 async fn is_lost(queue: &impl Queue, claim: &Claim) {
     let before = counts(queue).await;
     assert_eq!(queue.renew(claim, LONG, 1).await, Ok(Hold::Lost));
-    assert_eq!(
-        queue.give_back(claim, Duration::ZERO, GiveBack::Failed).await,
-        Ok(Hold::Lost)
-    );
+    assert_eq!(queue.give_back(claim, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Lost));
     assert_eq!(queue.ack(claim, &[]).await, Ok(Hold::Lost));
     assert_eq!(counts(queue).await, before);
 }
@@ -78,10 +65,7 @@ pub async fn the_lowest_rank_is_handed_out_first(arm: &impl Arm) {
     items.sort_by_key(|item| item.rank());
     for item in items {
         let claim = claimed(&queue, LONG).await;
-        assert_eq!(
-            (claim.item, claim.nonce, claim.failures, claim.taken_over_from),
-            (item, NONCE, 0, None)
-        );
+        assert_eq!((claim.item, claim.nonce, claim.failures, claim.taken_over_from), (item, NONCE, 0, None));
     }
     assert_eq!(claim(&queue, LONG).await, None);
 }
@@ -92,10 +76,7 @@ pub async fn an_item_is_added_once(arm: &impl Arm) {
     assert_eq!(add(&queue, &[Item::Fold]).await, 0, "pending");
     let fold = claimed(&queue, LONG).await;
     assert_eq!(add(&queue, &[Item::Fold]).await, 0, "claimed");
-    assert_eq!(
-        queue.give_back(&fold, LONG, GiveBack::NotReady).await,
-        Ok(Hold::Held)
-    );
+    assert_eq!(queue.give_back(&fold, LONG, GiveBack::NotReady).await, Ok(Hold::Held));
     assert_eq!(add(&queue, &[Item::Fold]).await, 0, "delayed");
     let join = claimed(&queue, SHORT).await;
     arm.pass(SHORT).await;
@@ -140,10 +121,7 @@ pub async fn tokens_grow(arm: &impl Arm) {
         assert!(claim.token > last, "{} after {last}", claim.token);
         last = claim.token;
         if round % 2 == 0 {
-            queue
-                .give_back(&claim, Duration::ZERO, GiveBack::Preempted)
-                .await
-                .expect("given back");
+            queue.give_back(&claim, Duration::ZERO, GiveBack::Preempted).await.expect("given back");
         } else {
             queue.ack(&claim, &[claim.item]).await.expect("acknowledged");
         }
@@ -163,17 +141,10 @@ pub async fn an_expired_lease_is_taken_over(arm: &impl Arm) {
     let (queue, other) = (arm.client(), arm.client());
     for worker in ["node-1/pod 7", "ΔΣ\n\t%s 'quoted' \"twice\"", "-"] {
         add(&queue, &[Item::Fold, Item::Join(1)]).await;
-        let lost = queue
-            .claim(worker, 7, SHORT)
-            .await
-            .expect("answered")
-            .expect("the fold");
+        let lost = queue.claim(worker, 7, SHORT).await.expect("answered").expect("the fold");
         arm.pass(SHORT).await;
         let taken = claimed(&other, LONG).await;
-        assert_eq!(
-            (taken.item, taken.taken_over_from.as_deref()),
-            (Item::Fold, Some(worker))
-        );
+        assert_eq!((taken.item, taken.taken_over_from.as_deref()), (Item::Fold, Some(worker)));
         assert!(taken.token > lost.token);
         assert_eq!(taken.failures, 0, "a preemption is no failure");
         is_lost(&queue, &lost).await;
@@ -210,10 +181,7 @@ pub async fn an_expired_lease_is_its_owners_until_taken(arm: &impl Arm) {
 
     assert_eq!(queue.renew(&claims[1], LONG, 5).await, Ok(Hold::Held));
     assert_eq!(ack(&queue, &claims[2]).await, Hold::Held);
-    assert_eq!(
-        queue.give_back(&claims[3], LONG, GiveBack::NotReady).await,
-        Ok(Hold::Held)
-    );
+    assert_eq!(queue.give_back(&claims[3], LONG, GiveBack::NotReady).await, Ok(Hold::Held));
     assert_eq!(claim(&queue, LONG).await, None, "renewed, acknowledged, delayed");
     assert_eq!(counts(&queue).await, (0, 3, 0));
     assert_eq!(ack(&queue, &claims[1]).await, Hold::Held);
@@ -228,55 +196,22 @@ pub async fn a_renewal_extends_the_lease(arm: &impl Arm) {
     arm.pass(SHORT * 2).await;
     assert_eq!(claim(&queue, LONG).await, None);
     assert_eq!(queue.renew(&fold, Duration::ZERO, 2).await, Ok(Hold::Held));
-    assert_eq!(
-        claimed(&queue, LONG).await.taken_over_from.as_deref(),
-        Some("worker")
-    );
+    assert_eq!(claimed(&queue, LONG).await.taken_over_from.as_deref(), Some("worker"));
 }
 
 pub async fn both_token_and_nonce_make_the_owner(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[Item::Prepare(1), Item::Prepare(2)]).await;
-    let one = queue
-        .claim("worker", 1, LONG)
-        .await
-        .expect("answered")
-        .expect("an item");
-    let two = queue
-        .claim("worker", 2, LONG)
-        .await
-        .expect("answered")
-        .expect("an item");
+    let one = queue.claim("worker", 1, LONG).await.expect("answered").expect("an item");
+    let two = queue.claim("worker", 2, LONG).await.expect("answered").expect("an item");
     let forged = [
-        Claim {
-            nonce: 2,
-            ..one.clone()
-        },
-        Claim {
-            nonce: 1 << 64,
-            ..one.clone()
-        },
-        Claim {
-            token: two.token,
-            ..one.clone()
-        },
-        Claim {
-            token: 0,
-            nonce: 0,
-            ..one.clone()
-        },
-        Claim {
-            token: u64::MAX,
-            ..one.clone()
-        },
-        Claim {
-            item: Item::Prepare(2),
-            ..one.clone()
-        },
-        Claim {
-            item: Item::Prepare(3),
-            ..one.clone()
-        },
+        Claim { nonce: 2, ..one.clone() },
+        Claim { nonce: 1 << 64, ..one.clone() },
+        Claim { token: two.token, ..one.clone() },
+        Claim { token: 0, nonce: 0, ..one.clone() },
+        Claim { token: u64::MAX, ..one.clone() },
+        Claim { item: Item::Prepare(2), ..one.clone() },
+        Claim { item: Item::Prepare(3), ..one.clone() },
     ];
     for claim in &forged {
         is_lost(&queue, claim).await;
@@ -324,10 +259,7 @@ pub async fn failures_are_counted_and_preemptions_are_not(arm: &impl Arm) {
     // A lease that expires keeps the count, and is no failure; an acknowledgement ends it.
     claimed(&queue, Duration::ZERO).await;
     let fold = claimed(&queue, LONG).await;
-    assert_eq!(
-        (fold.failures, fold.taken_over_from.as_deref()),
-        (2, Some("worker"))
-    );
+    assert_eq!((fold.failures, fold.taken_over_from.as_deref()), (2, Some("worker")));
     assert_eq!(queue.ack(&fold, &[Item::Fold]).await, Ok(Hold::Held));
     assert_eq!(claimed(&queue, LONG).await.failures, 0);
 }
@@ -337,20 +269,11 @@ pub async fn a_delay_passes(arm: &impl Arm) {
     add(&queue, &[Item::Prepare(1), Item::Prepare(2)]).await;
     let one = claimed(&queue, LONG).await;
     let two = claimed(&queue, LONG).await;
-    assert_eq!(
-        queue.give_back(&one, SHORT, GiveBack::Failed).await,
-        Ok(Hold::Held)
-    );
-    assert_eq!(
-        queue.give_back(&two, LONG, GiveBack::NotReady).await,
-        Ok(Hold::Held)
-    );
+    assert_eq!(queue.give_back(&one, SHORT, GiveBack::Failed).await, Ok(Hold::Held));
+    assert_eq!(queue.give_back(&two, LONG, GiveBack::NotReady).await, Ok(Hold::Held));
     arm.pass(SHORT).await;
     let again = claimed(&queue, LONG).await;
-    assert_eq!(
-        (again.item, again.failures, again.taken_over_from),
-        (Item::Prepare(1), 1, None)
-    );
+    assert_eq!((again.item, again.failures, again.taken_over_from), (Item::Prepare(1), 1, None));
     assert_eq!(claim(&queue, LONG).await, None);
 }
 
@@ -363,10 +286,7 @@ pub async fn counts_say_what_a_claim_could_have(arm: &impl Arm) {
     claimed(&queue, SHORT).await;
     arm.pass(SHORT).await;
     assert_eq!(counts(&queue).await, (2, 1, 2), "expired");
-    queue
-        .give_back(&one, LONG, GiveBack::NotReady)
-        .await
-        .expect("given back");
+    queue.give_back(&one, LONG, GiveBack::NotReady).await.expect("given back");
     assert_eq!(counts(&queue).await, (2, 1, 2), "delayed");
 }
 
@@ -375,10 +295,7 @@ pub async fn pushed_paths_are_taken_in_by_value(arm: &impl Arm) {
     queue.push(&texts(&["b", "a"])).await.expect("pushed");
     other.push(&texts(&["c", "a", "a", "d"])).await.expect("pushed");
     assert_eq!(queue.pushed().await, Ok(texts(&["b", "a", "c", "a", "a", "d"])));
-    queue
-        .take_in(&texts(&["a", "never pushed", "b"]))
-        .await
-        .expect("taken in");
+    queue.take_in(&texts(&["a", "never pushed", "b"])).await.expect("taken in");
     assert_eq!(other.pushed().await, Ok(texts(&["c", "d"])));
     other.push(&texts(&["a"])).await.expect("pushed");
     queue.take_in(&texts(&["c", "d"])).await.expect("taken in");
@@ -413,9 +330,7 @@ pub async fn long_lists_are_taken_whole(arm: &impl Arm) {
     let items: Vec<Item> = (0..10_000).map(Item::Prepare).collect();
     assert_eq!(add(&queue, &items).await, items.len());
     assert_eq!(add(&queue, &items).await, 0);
-    let paths: Vec<String> = (0..10_000)
-        .map(|n| format!("datasets/training/{n}.csv"))
-        .collect();
+    let paths: Vec<String> = (0..10_000).map(|n| format!("datasets/training/{n}.csv")).collect();
     queue.push(&paths).await.expect("pushed");
     assert_eq!(counts(&queue).await, (10_000, 0, 10_000));
     let (even, odd): (Vec<_>, Vec<_>) = paths.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);

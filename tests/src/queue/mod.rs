@@ -52,10 +52,7 @@ impl Arm for MemoryArm {
     fn open() -> Option<Self> {
         let now_ms = Rc::new(Cell::new(1_000_000));
         let clock = now_ms.clone();
-        Some(Self {
-            queue: Memory::new(move || clock.get()),
-            now_ms,
-        })
+        Some(Self { queue: Memory::new(move || clock.get()), now_ms })
     }
 
     /// In memory there is one run to a queue.
@@ -80,10 +77,7 @@ impl Arm for SqliteArm {
 
     fn open() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Some(Self {
-            folder,
-            now_ms: Arc::new(AtomicU64::new(1_000_000)),
-        })
+        Some(Self { folder, now_ms: Arc::new(AtomicU64::new(1_000_000)) })
     }
 
     fn client_of(&self, run: &str) -> Sqlite {
@@ -93,8 +87,7 @@ impl Arm for SqliteArm {
     }
 
     async fn pass(&self, duration: Duration) {
-        self.now_ms
-            .fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
+        self.now_ms.fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
     }
 }
 

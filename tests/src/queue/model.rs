@@ -66,12 +66,7 @@ impl Reference {
     fn add(&mut self, items: &[Item]) -> usize {
         let before = self.items.len();
         for &item in items {
-            let slot = Slot {
-                item,
-                owner: None,
-                until: Duration::ZERO,
-                failures: 0,
-            };
+            let slot = Slot { item, owner: None, until: Duration::ZERO, failures: 0 };
             self.items.entry(item.rank()).or_insert(slot);
         }
         self.items.len() - before
@@ -81,10 +76,7 @@ impl Reference {
         let Some(slot) = self.items.values_mut().find(|slot| slot.until <= self.now) else {
             return Answer::Claimed(None);
         };
-        let from = slot
-            .owner
-            .replace((self.claims.len(), worker))
-            .map(|(_, worker)| worker);
+        let from = slot.owner.replace((self.claims.len(), worker)).map(|(_, worker)| worker);
         slot.until = self.now + lease;
         self.claims.push(slot.item);
         Answer::Claimed(Some((slot.item, from, slot.failures)))
@@ -95,10 +87,7 @@ impl Reference {
         let Whose::Of(number) = whose else { return None };
         let number = number.checked_rem(self.claims.len())?;
         let slot = self.items.get_mut(&self.claims[number].rank())?;
-        slot.owner
-            .as_ref()
-            .is_some_and(|(owner, _)| *owner == number)
-            .then_some(slot)
+        slot.owner.as_ref().is_some_and(|(owner, _)| *owner == number).then_some(slot)
     }
 
     fn counts(&self) -> Counts {
@@ -231,12 +220,7 @@ impl<A: Arm> Subject<A> {
         let arm = A::open()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let clients = (0..CLIENTS).map(|_| arm.client()).collect();
-        Some(Self {
-            runtime: runtime.expect("a runtime"),
-            clients,
-            claims: vec![],
-            arm,
-        })
+        Some(Self { runtime: runtime.expect("a runtime"), clients, claims: vec![], arm })
     }
 
     fn whose(&self, whose: Whose) -> Option<Claim> {
@@ -244,26 +228,14 @@ impl<A: Arm> Subject<A> {
         let claim = self.claims[number.checked_rem(self.claims.len())?].clone();
         Some(match whose {
             Whose::Of(_) => claim,
-            Whose::OtherNonce(_) => Claim {
-                nonce: claim.nonce ^ 1,
-                ..claim
-            },
-            Whose::OtherToken(_) => Claim {
-                token: claim.token + 1_000_000,
-                ..claim
-            },
+            Whose::OtherNonce(_) => Claim { nonce: claim.nonce ^ 1, ..claim },
+            Whose::OtherToken(_) => Claim { token: claim.token + 1_000_000, ..claim },
         })
     }
 
     fn apply(&mut self, operation: &Operation) -> Answer {
         // A claim of nothing, where there was none: an item that no operation adds.
-        let never = Claim {
-            item: Item::Intake,
-            token: 1,
-            nonce: 1,
-            taken_over_from: None,
-            failures: 0,
-        };
+        let never = Claim { item: Item::Intake, token: 1, nonce: 1, taken_over_from: None, failures: 0 };
         let claim = match operation {
             Operation::Renew(_, whose, ..)
             | Operation::Ack(_, whose, _)
@@ -276,17 +248,10 @@ impl<A: Arm> Subject<A> {
                 Operation::Add(client, items) => Answer::Added(clients[*client].add(items).await?),
                 Operation::Claim(client, lease) => {
                     let nonce = self.claims.len() as u128;
-                    let new = clients[*client]
-                        .claim(&worker_name(*client), nonce, *lease)
-                        .await?;
-                    let seen = new
-                        .clone()
-                        .map(|claim| (claim.item, claim.taken_over_from, claim.failures));
+                    let new = clients[*client].claim(&worker_name(*client), nonce, *lease).await?;
+                    let seen = new.clone().map(|claim| (claim.item, claim.taken_over_from, claim.failures));
                     let last = self.claims.last().map_or(0, |claim| claim.token);
-                    assert!(
-                        new.as_ref()
-                            .is_none_or(|claim| claim.token > last && claim.nonce == nonce)
-                    );
+                    assert!(new.as_ref().is_none_or(|claim| claim.token > last && claim.nonce == nonce));
                     self.claims.extend(new);
                     Answer::Claimed(seen)
                 }
@@ -315,10 +280,7 @@ impl<A: Arm> Subject<A> {
     fn counts(&self) -> (Counts, Vec<String>) {
         let client = &self.clients[0];
         self.runtime.block_on(async {
-            (
-                client.counts().await.expect("counts"),
-                client.pushed().await.expect("pushed"),
-            )
+            (client.counts().await.expect("counts"), client.pushed().await.expect("pushed"))
         })
     }
 }

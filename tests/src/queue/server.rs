@@ -70,10 +70,7 @@ impl Server {
                     "no Redis, and {REQUIRED_ENV} is set: {why}"
                 );
                 // Past the capture of tests' output: a skipped test must be seen.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "SKIPPED, there is no Redis to test with: {why}"
-                );
+                let _ = writeln!(std::io::stderr(), "SKIPPED, there is no Redis to test with: {why}");
                 None
             }
         }
@@ -84,10 +81,7 @@ impl Server {
         match Self::process(arguments) {
             Ok(server) => Some(server),
             Err(why) => {
-                assert!(
-                    std::env::var_os(REQUIRED_ENV).is_none(),
-                    "{why}, and {REQUIRED_ENV} is set"
-                );
+                assert!(std::env::var_os(REQUIRED_ENV).is_none(), "{why}, and {REQUIRED_ENV} is set");
                 let _ = writeln!(std::io::stderr(), "SKIPPED, {why}");
                 None
             }
@@ -97,10 +91,7 @@ impl Server {
     fn container(arguments: &[&str]) -> Result<Self, String> {
         let command = options(arguments);
         let started = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
             let image = GenericImage::new(IMAGE, TAG).with_exposed_port(6379.tcp());
             let started = runtime.block_on(async {
@@ -111,15 +102,8 @@ impl Server {
             let (container, port) = started.map_err(|error| format!("Docker: {error}"))?;
             Ok::<_, String>((Host::Container(Some((runtime, container))), port))
         });
-        let (host, port) = started
-            .join()
-            .map_err(|_| "Docker's client panicked".to_owned())??;
-        Self {
-            host,
-            port,
-            databases: AtomicU32::new(0),
-        }
-        .ready()
+        let (host, port) = started.join().map_err(|_| "Docker's client panicked".to_owned())??;
+        Self { host, port, databases: AtomicU32::new(0) }.ready()
     }
 
     fn process(arguments: &[&str]) -> Result<Self, String> {
@@ -134,18 +118,8 @@ impl Server {
             arguments.extend(["--port".to_owned(), port.to_string()]);
             arguments.extend(["--dir".to_owned(), folder.path().display().to_string()]);
             let child = spawn(&arguments)?;
-            let host = Host::Process {
-                child,
-                arguments,
-                folder,
-            };
-            match (Self {
-                host,
-                port,
-                databases: AtomicU32::new(0),
-            })
-            .ready()
-            {
+            let host = Host::Process { child, arguments, folder };
+            match (Self { host, port, databases: AtomicU32::new(0) }).ready() {
                 Ok(server) => return Ok(server),
                 Err(why) => last = why,
             }
@@ -199,9 +173,7 @@ impl Server {
     pub fn fresh_database(&self) -> String {
         let database = self.databases.fetch_add(1, Ordering::SeqCst) % DATABASES;
         let url = format!("{}/{database}", self.url());
-        redis::cmd("FLUSHDB")
-            .query::<()>(&mut connect(&url))
-            .expect("FLUSHDB");
+        redis::cmd("FLUSHDB").query::<()>(&mut connect(&url)).expect("FLUSHDB");
         url
     }
 
@@ -221,12 +193,7 @@ impl Server {
 
     /// Starts it again, on the same port and folder.
     pub fn restart(&mut self) {
-        if let Host::Process {
-            child,
-            arguments,
-            folder,
-        } = &mut self.host
-        {
+        if let Host::Process { child, arguments, folder } = &mut self.host {
             assert!(folder.path().exists());
             *child = spawn(arguments).expect("redis-server starts again");
         }
@@ -260,10 +227,7 @@ pub fn connect(url: &str) -> Connection {
 fn options(arguments: &[&str]) -> Vec<String> {
     let databases = DATABASES.to_string();
     let ours = ["--save", "", "--appendonly", "no", "--databases", &databases];
-    ours.iter()
-        .chain(arguments)
-        .map(|&argument| argument.to_owned())
-        .collect()
+    ours.iter().chain(arguments).map(|&argument| argument.to_owned()).collect()
 }
 
 /// Through a shell that ends the server when its own input does, which is when the tests die.

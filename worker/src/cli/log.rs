@@ -65,7 +65,9 @@ fn say(session: &str, what: &What) {
         }
         What::GaveBack { item, why, reason, .. } => warn!(%item, ?why, "gave back: {reason}"),
         What::Refused { path, reason } => warn!(path, "refused: {reason}"),
-        What::LeaseLost { item, token } => warn!(%item, token, "the lease is lost; its commit will tell who was first"),
+        What::LeaseLost { item, token } => {
+            warn!(%item, token, "the lease is lost; its commit will tell who was first")
+        }
         What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer renewed"),
         What::QueueAway { error } => warn!("waiting for the queue: {error}"),
         What::QueueBack => info!("the queue is back"),

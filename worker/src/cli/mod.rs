@@ -62,7 +62,8 @@ impl QueueArgs {
     }
 
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
-        let id = identify(&self.volume()?, random_nonce()).await.map_err(|e| Failure::new(Exit::Volume, e))?;
+        let id =
+            identify(&self.volume()?, random_nonce()).await.map_err(|e| Failure::new(Exit::Volume, e))?;
         Ok(AnyQueue::open(&self.queue, &self.volume, &id, run)?)
     }
 }
@@ -147,5 +148,6 @@ async fn push(args: PushArgs) -> Result<Exit, Failure> {
 
 /// A duration with its unit: `500ms`, `5s`, `2m`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write a number with its unit: 500ms, 5s, 2m"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number with its unit: 500ms, 5s, 2m"))
 }

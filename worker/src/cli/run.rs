@@ -114,7 +114,9 @@ async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure
         .map_err(|error| Failure::new(Exit::Input, format!("failed to read --list: {error}")))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
-    Ok(Source::Listed(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    Ok(Source::Listed(
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+    ))
 }
 
 /// The newest numbered run while it is open, or while nothing waits for another; else the next.

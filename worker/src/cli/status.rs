@@ -59,9 +59,14 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         _ => "open",
     };
     println!("run {}: {state}", status.run);
-    println!("committed: {} pages of the manifest, {} prepared, {} joined, {} checkpoints, {} evaluations",
-        status.chapters, status.prepared, status.joined, status.checkpoints, status.evals);
-    println!("queue: {} pending, {} claimed, {} pushed", status.queue.pending, status.queue.claimed, status.queue.pushed);
+    println!(
+        "committed: {} pages of the manifest, {} prepared, {} joined, {} checkpoints, {} evaluations",
+        status.chapters, status.prepared, status.joined, status.checkpoints, status.evals
+    );
+    println!(
+        "queue: {} pending, {} claimed, {} pushed",
+        status.queue.pending, status.queue.claimed, status.queue.pushed
+    );
     Ok(Exit::Finished)
 }
 

@@ -12,6 +12,7 @@ const SQLITE_FILE: &str = "queue.sqlite";
 
 /// One of the real queues.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum AnyQueue {
     Redis(Redis),
     Sqlite(Sqlite),

@@ -25,10 +25,7 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub fn new(now_ms: impl Fn() -> u64 + 'static) -> Self {
-        Self {
-            state: Rc::default(),
-            now_ms: Rc::new(now_ms),
-        }
+        Self { state: Rc::default(), now_ms: Rc::new(now_ms) }
     }
 
     /// All that the queue holds.
@@ -78,12 +75,7 @@ impl State {
             let rank = item.rank();
             self.entries.entry(rank).or_insert_with(|| {
                 self.pending.insert(rank);
-                Entry {
-                    item,
-                    owner: None,
-                    deadline: None,
-                    failures: 0,
-                }
+                Entry { item, owner: None, deadline: None, failures: 0 }
             });
         }
         self.entries.len() - before
@@ -108,21 +100,11 @@ impl State {
         let entry = self.entries.get_mut(&rank)?;
         self.token += 1;
         let token = self.token;
-        let owner = Owner {
-            token,
-            nonce,
-            worker: worker.to_owned(),
-        };
+        let owner = Owner { token, nonce, worker: worker.to_owned() };
         let taken_over_from = entry.owner.replace(owner).map(|owner| owner.worker);
         entry.deadline = Some(now + lease);
         self.deadlines.insert((now + lease, rank));
-        Some(Claim {
-            item: entry.item,
-            token,
-            nonce,
-            taken_over_from,
-            failures: entry.failures,
-        })
+        Some(Claim { item: entry.item, token, nonce, taken_over_from, failures: entry.failures })
     }
 
     fn is_held(&self, claim: &Claim) -> bool {
@@ -196,17 +178,11 @@ impl Queue for Memory {
     }
 
     async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        Ok(self
-            .state
-            .borrow_mut()
-            .claim((self.now_ms)(), worker, nonce, millis(lease)))
+        Ok(self.state.borrow_mut().claim((self.now_ms)(), worker, nonce, millis(lease)))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
-        Ok(self
-            .state
-            .borrow_mut()
-            .renew((self.now_ms)(), claim, millis(lease)))
+        Ok(self.state.borrow_mut().renew((self.now_ms)(), claim, millis(lease)))
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
@@ -214,10 +190,7 @@ impl Queue for Memory {
     }
 
     async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        Ok(self
-            .state
-            .borrow_mut()
-            .give_back((self.now_ms)(), claim, millis(delay), why))
+        Ok(self.state.borrow_mut().give_back((self.now_ms)(), claim, millis(delay), why))
     }
 
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
@@ -231,10 +204,7 @@ impl Queue for Memory {
 
     async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
         let taken: BTreeSet<&String> = paths.iter().collect();
-        self.state
-            .borrow_mut()
-            .pushed
-            .retain(|path| !taken.contains(path));
+        self.state.borrow_mut().pushed.retain(|path| !taken.contains(path));
         Ok(())
     }
 

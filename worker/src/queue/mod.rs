@@ -69,13 +69,8 @@ impl FromStr for Item {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let index = |digits: &str| {
-            digits
-                .parse::<u32>()
-                .ok()
-                .filter(|index| index.to_string() == digits)
-                .ok_or(())
-        };
+        let index =
+            |digits: &str| digits.parse::<u32>().ok().filter(|index| index.to_string() == digits).ok_or(());
         let item = match text.split_once('/') {
             None if text == "begin" => Ok(Self::Begin),
             None if text == "intake" => Ok(Self::Intake),
@@ -167,10 +162,7 @@ pub enum QueueError {
 
 /// The queue of one run. Every operation is atomic (a list of thousands may be taken in steps). An
 /// expired lease lets others have the item; until one of them claims it, it is still its owner's.
-#[expect(
-    async_fn_in_trait,
-    reason = "workers are single futures on one thread (rule 19)"
-)]
+#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait Queue {
     /// Adds those of the items that the queue does not hold yet; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;

@@ -161,12 +161,7 @@ impl Redis {
     fn ranked(items: &[Item]) -> Vec<Vec<u8>> {
         items
             .iter()
-            .flat_map(|item| {
-                [
-                    item.rank().to_string().into_bytes(),
-                    item.to_string().into_bytes(),
-                ]
-            })
+            .flat_map(|item| [item.rank().to_string().into_bytes(), item.to_string().into_bytes()])
             .collect()
     }
 
@@ -182,8 +177,7 @@ impl Redis {
     /// Has the server remove a path from the pushed list, as the bytes that it holds.
     async fn remove_pushed(&self, paths: &[&[u8]]) -> Result<(), QueueError> {
         for paths in paths.chunks(BATCH) {
-            self.run(&self.scripts.take_in, &[contract::PUSHED, REST], paths)
-                .await?;
+            self.run(&self.scripts.take_in, &[contract::PUSHED, REST], paths).await?;
         }
         Ok(())
     }
@@ -195,10 +189,7 @@ impl Queue for Redis {
         for items in items.chunks(BATCH) {
             let arguments = Self::ranked(items);
             let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            match self
-                .run(&self.scripts.add, &[&self.pending, &self.processing], &arguments)
-                .await?
-            {
+            match self.run(&self.scripts.add, &[&self.pending, &self.processing], &arguments).await? {
                 Value::Int(new) => added += usize::try_from(new).unwrap_or(0),
                 other => return Err(self.unexpected("an addition", &other)),
             }
@@ -223,30 +214,13 @@ impl Queue for Redis {
             let Some(member) = answer.member else {
                 return Ok(None);
             };
-            let item = std::str::from_utf8(&member)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            let item = std::str::from_utf8(&member).ok().and_then(|text| text.parse().ok());
             if let Some(item) = item {
-                let Answer {
-                    token,
-                    failures,
-                    taken_over_from,
-                    ..
-                } = answer;
-                return Ok(Some(Claim {
-                    item,
-                    token,
-                    nonce,
-                    taken_over_from,
-                    failures,
-                }));
+                let Answer { token, failures, taken_over_from, .. } = answer;
+                return Ok(Some(Claim { item, token, nonce, taken_over_from, failures }));
             }
             let text = String::from_utf8_lossy(&member);
-            warn!(
-                queue = self.server(),
-                key = self.pending,
-                "removed {text:?}: not an item of ours"
-            );
+            warn!(queue = self.server(), key = self.pending, "removed {text:?}: not an item of ours");
             self.ack_member(&member, &owner(answer.token, nonce), &[]).await?;
         }
         Ok(None)
@@ -257,12 +231,7 @@ impl Queue for Redis {
         let item = claim.item.to_string();
         let owner = owner(claim.token, claim.nonce);
         let (lease, progress) = (millis(lease).to_string(), progress.to_string());
-        let arguments = [
-            item.as_bytes(),
-            owner.as_bytes(),
-            lease.as_bytes(),
-            progress.as_bytes(),
-        ];
+        let arguments = [item.as_bytes(), owner.as_bytes(), lease.as_bytes(), progress.as_bytes()];
         let answer = self.run(&self.scripts.renew, &keys, &arguments).await?;
         self.hold("a renewal", &answer)
     }
@@ -270,9 +239,7 @@ impl Queue for Redis {
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
         let owner = owner(claim.token, claim.nonce);
         let (with, later) = next.split_at(next.len().min(BATCH));
-        let hold = self
-            .ack_member(claim.item.to_string().as_bytes(), &owner, with)
-            .await?;
+        let hold = self.ack_member(claim.item.to_string().as_bytes(), &owner, with).await?;
         if !later.is_empty() {
             self.add(later).await?;
         }
@@ -315,11 +282,7 @@ impl Queue for Redis {
         }
         for path in &foreign {
             let text = path.escape_ascii();
-            warn!(
-                queue = self.server(),
-                key = contract::PUSHED,
-                "removed {text}: paths are UTF-8"
-            );
+            warn!(queue = self.server(), key = contract::PUSHED, "removed {text}: paths are UTF-8");
         }
         let foreign: Vec<&[u8]> = foreign.iter().map(Vec::as_slice).collect();
         self.remove_pushed(&foreign).await?;
@@ -332,9 +295,7 @@ impl Queue for Redis {
     }
 
     async fn counts(&self) -> Result<Counts, QueueError> {
-        let answer = self
-            .run(&self.scripts.counts, &[&self.pending, &self.processing], &[])
-            .await?;
+        let answer = self.run(&self.scripts.counts, &[&self.pending, &self.processing], &[]).await?;
         let (pending, claimed) = match &answer {
             Value::Array(values) => match values.as_slice() {
                 [Value::Int(pending), Value::Int(claimed)] => (*pending, *claimed),
@@ -347,11 +308,7 @@ impl Queue for Redis {
             other => return Err(self.unexpected("a count", &other)),
         };
         let [pending, claimed, pushed] = [pending, claimed, pushed].map(|n| u64::try_from(n).unwrap_or(0));
-        Ok(Counts {
-            pending,
-            claimed,
-            pushed,
-        })
+        Ok(Counts { pending, claimed, pushed })
     }
 }
 
@@ -372,13 +329,8 @@ struct Answer {
 impl Answer {
     fn read(value: &Value) -> Option<Self> {
         let Value::Array(values) = value else { return None };
-        let [
-            member,
-            Value::Int(token),
-            Value::Int(failures),
-            Value::BulkString(from),
-            Value::Array(removed),
-        ] = values.as_slice()
+        let [member, Value::Int(token), Value::Int(failures), Value::BulkString(from), Value::Array(removed)] =
+            values.as_slice()
         else {
             return None;
         };
@@ -420,9 +372,7 @@ mod tests {
             any::<Vec<u8>>().prop_map(Value::BulkString),
             ".*".prop_map(Value::SimpleString),
         ];
-        leaf.prop_recursive(3, 24, 6, |inner| {
-            prop::collection::vec(inner, 0..6).prop_map(Value::Array)
-        })
+        leaf.prop_recursive(3, 24, 6, |inner| prop::collection::vec(inner, 0..6).prop_map(Value::Array))
     }
 
     proptest! {
@@ -448,16 +398,9 @@ mod tests {
 
     #[test]
     fn an_unusable_url_is_refused_without_showing_its_password() {
-        for url in [
-            "redis://:hunter2@:6379",
-            "http://:hunter2@host",
-            "hunter2",
-            "redis://:hunter2@host/x",
-        ] {
+        for url in ["redis://:hunter2@:6379", "http://:hunter2@host", "hunter2", "redis://:hunter2@host/x"] {
             let refused = Redis::open_with(url, None, "v", "r");
-            let Err(QueueError::Refused(why)) = refused else {
-                panic!("{url}: {refused:?}")
-            };
+            let Err(QueueError::Refused(why)) = refused else { panic!("{url}: {refused:?}") };
             assert!(!why.contains("hunter2"), "{why}");
             assert!(why.contains("hint: "), "{why}");
         }
@@ -468,9 +411,6 @@ mod tests {
         let queue = Redis::open_with("redis://me:hunter2@host:7000/3", None, "v", "r");
         let queue = queue.expect("a good URL");
         assert_eq!(queue.server(), "redis://host:7000/3");
-        assert_eq!(
-            format!("{queue:?}"),
-            "Redis(redis://host:7000/3 datasets:{v:r}:pending)"
-        );
+        assert_eq!(format!("{queue:?}"), "Redis(redis://host:7000/3 datasets:{v:r}:pending)");
     }
 }

@@ -55,10 +55,7 @@ impl Sqlite {
                 }
             })
             .map_err(|error| QueueError::Away(format!("starting the queue's thread: {error}")))?;
-        Ok(Self {
-            path: path.to_owned(),
-            jobs,
-        })
+        Ok(Self { path: path.to_owned(), jobs })
     }
 
     async fn run<T: Send + 'static>(
@@ -84,14 +81,12 @@ impl Queue for Sqlite {
 
     async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
         let worker = worker.to_owned();
-        self.run(move |store| store.claim(&worker, nonce, millis(lease)))
-            .await
+        self.run(move |store| store.claim(&worker, nonce, millis(lease))).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
         let claim = claim.clone();
-        self.run(move |store| store.renew(&claim, millis(lease), progress))
-            .await
+        self.run(move |store| store.renew(&claim, millis(lease), progress)).await
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
@@ -101,8 +96,7 @@ impl Queue for Sqlite {
 
     async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
         let claim = claim.clone();
-        self.run(move |store| store.give_back(&claim, millis(delay), why))
-            .await
+        self.run(move |store| store.give_back(&claim, millis(delay), why)).await
     }
 
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {

@@ -24,9 +24,7 @@ pub struct DirFile {
 
 impl DirVolume {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into().into(),
-        }
+        Self { root: root.into().into() }
     }
 
     pub fn root(&self) -> &Path {
@@ -73,12 +71,7 @@ pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> Volu
         Some(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK) => Kind::Unsupported,
         _ => Kind::Io,
     };
-    VolumeError {
-        kind,
-        operation,
-        path: path.to_owned(),
-        detail: error.to_string(),
-    }
+    VolumeError { kind, operation, path: path.to_owned(), detail: error.to_string() }
 }
 
 impl Volume for DirVolume {
@@ -102,10 +95,7 @@ impl Volume for DirVolume {
     async fn meta(&self, path: &str) -> Result<Meta> {
         self.call("stat", path, |full| {
             let meta = fs::metadata(full)?;
-            Ok(Meta {
-                bytes: meta.len(),
-                links: meta.nlink(),
-            })
+            Ok(Meta { bytes: meta.len(), links: meta.nlink() })
         })
         .await
     }
@@ -127,20 +117,14 @@ impl Volume for DirVolume {
 
     async fn create(&self, path: &str) -> Result<DirFile> {
         let file = self
-            .call("create", path, |full| {
-                OpenOptions::new().write(true).create_new(true).open(full)
-            })
+            .call("create", path, |full| OpenOptions::new().write(true).create_new(true).open(full))
             .await?;
-        Ok(DirFile {
-            file: Arc::new(file),
-            path: path.to_owned(),
-        })
+        Ok(DirFile { file: Arc::new(file), path: path.to_owned() })
     }
 
     async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
         let bytes = bytes.to_vec();
-        self.call_on("write", file, move |mut handle| handle.write_all(&bytes))
-            .await
+        self.call_on("write", file, move |mut handle| handle.write_all(&bytes)).await
     }
 
     async fn sync(&self, file: &mut DirFile) -> Result<()> {
@@ -162,10 +146,7 @@ impl Volume for DirVolume {
         let target = self.root.join(to);
         self.call("link", from, move |full| fs::hard_link(full, target))
             .await
-            .map_err(|error| VolumeError {
-                path: format!("{from} to {to}"),
-                ..error
-            })
+            .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where files are renamed")]
@@ -173,10 +154,7 @@ impl Volume for DirVolume {
         let target = self.root.join(to);
         self.call("rename", from, move |full| fs::rename(full, target))
             .await
-            .map_err(|error| VolumeError {
-                path: format!("{from} to {to}"),
-                ..error
-            })
+            .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
@@ -196,7 +174,6 @@ impl Volume for DirVolume {
     }
 
     async fn sync_folder(&self, path: &str) -> Result<()> {
-        self.call("fsync", path, |full| File::open(full)?.sync_all())
-            .await
+        self.call("fsync", path, |full| File::open(full)?.sync_all()).await
     }
 }

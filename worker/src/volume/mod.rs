@@ -50,10 +50,7 @@ pub struct Meta {
 ///
 /// An operation that fails may have taken effect; one that succeeds may not be visible to another
 /// client until the file is closed and opened anew (close-to-open consistency, RFC 1813 §4.11).
-#[expect(
-    async_fn_in_trait,
-    reason = "workers are single futures on one thread (rule 19)"
-)]
+#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait Volume {
     /// A new file open for writing.
     type File: fmt::Debug;

@@ -100,11 +100,7 @@ impl Task for LongerTask {
 /// The part without the digest that `prepare` added.
 fn strip(part: &Part) -> Part {
     let kept = part.bytes.len().saturating_sub(DIGEST_BYTES);
-    Part {
-        index: part.index,
-        hash: part.hash,
-        bytes: Arc::new(part.bytes[..kept].to_vec()),
-    }
+    Part { index: part.index, hash: part.hash, bytes: Arc::new(part.bytes[..kept].to_vec()) }
 }
 
 impl Workload for Longer {
@@ -181,13 +177,7 @@ mod tests {
 
     fn task(rounds: u64) -> LongerTask {
         let inner = Once::task(|| Outcome::Part(b"part".to_vec()));
-        LongerTask {
-            inner: Some(inner),
-            outcome: None,
-            state: Hash::of(b"data"),
-            done: 0,
-            rounds,
-        }
+        LongerTask { inner: Some(inner), outcome: None, state: Hash::of(b"data"), done: 0, rounds }
     }
 
     fn finish(task: &mut LongerTask) -> Vec<u8> {

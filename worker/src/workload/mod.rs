@@ -29,13 +29,7 @@ pub struct Part {
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Part({}, {:?}, {} bytes)",
-            self.index,
-            self.hash,
-            self.bytes.len()
-        )
+        write!(f, "Part({}, {:?}, {} bytes)", self.index, self.hash, self.bytes.len())
     }
 }
 

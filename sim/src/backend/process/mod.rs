@@ -71,7 +71,10 @@ pub enum Ended {
     /// The simulator was told to stop.
     Interrupted,
     /// A worker ended otherwise than by preemption, or the run did not end in time.
-    Failed { exit: u8, reason: String },
+    Failed {
+        exit: u8,
+        reason: String,
+    },
 }
 
 /// What has just been added to a story; numbers are places in its lists.

@@ -79,7 +79,8 @@ impl Server {
         let Some(child) = &mut self.child else { return };
         // In a container, the end of its input kills the server.
         drop(child.stdin.take());
-        if let (How::Program(_), Some(pid)) = (&self.how, child.id().and_then(|pid| i32::try_from(pid).ok())) {
+        if let (How::Program(_), Some(pid)) = (&self.how, child.id().and_then(|pid| i32::try_from(pid).ok()))
+        {
             // Its group: ESRCH if it has gone already.
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -121,7 +122,10 @@ impl Server {
                 let log = self.folder.join("redis.log");
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 let last = said.trim_end().lines().next_back().unwrap_or("it said nothing");
-                bail!("start Redis ({}): {last}\nhint: use --queue sqlite, or a server that runs: --queue redis://HOST", self.what())
+                bail!(
+                    "start Redis ({}): {last}\nhint: use --queue sqlite, or a server that runs: --queue redis://HOST",
+                    self.what()
+                )
             }
         }
     }
@@ -141,7 +145,10 @@ impl Server {
                 let publish = format!("127.0.0.1:{port}:6379");
                 // The container's life hangs on its input, whose other end we hold.
                 let script = "redis-server --appendonly yes --save '' & cat >/dev/null; kill -9 $!";
-                let args = ["run", "--rm", "-i", "--user", &user, "-v", &data, "-p", &publish, IMAGE, "sh", "-c", script];
+                let args = [
+                    "run", "--rm", "-i", "--user", &user, "-v", &data, "-p", &publish, IMAGE, "sh", "-c",
+                    script,
+                ];
                 child::program(&self.exe, engine.as_os_str(), &args.map(Into::into))
             }
         };
@@ -186,9 +193,9 @@ fn find() -> anyhow::Result<How> {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| {
-        nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file()
-    })
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file())
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -1,6 +1,8 @@
 //! The one loop that supervises a run's processes: it waits for what they tell, for what is due, and
 //! for signals to the simulator itself, and never for anything else.
 
+#![expect(clippy::disallowed_methods, reason = "an adapter: real machines are struck in real time")]
+
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -405,10 +407,7 @@ impl Supervisor<'_> {
                 format!("worker {} ended with {}: {last}", incarnation.name, in_words(code))
             }
         };
-        Ended::Failed {
-            exit: u8::try_from(code).unwrap_or(Exit::Failed.code()),
-            reason,
-        }
+        Ended::Failed { exit: u8::try_from(code).unwrap_or(Exit::Failed.code()), reason }
     }
 
     async fn do_due(&mut self) -> anyhow::Result<()> {
@@ -478,7 +477,9 @@ impl Supervisor<'_> {
     async fn end_all(&mut self, told: &mut UnboundedReceiver<(usize, Told)>) {
         let mut alive = 0;
         for machine in &self.machines {
-            if let State::Up(_, handle) | State::Leaving { handle, .. } | State::Stopped(_, handle, _) = &machine.state {
+            if let State::Up(_, handle) | State::Leaving { handle, .. } | State::Stopped(_, handle, _) =
+                &machine.state
+            {
                 handle.signal(Signal::SIGKILL);
                 alive += 1;
             }

@@ -37,7 +37,9 @@ pub async fn conclude(prepared: &Prepared, story: &Story, ended: Ended) -> Resul
     }
     let different = verified.as_ref().is_some_and(|verified: &Verified| !verified.different.is_empty());
     let (exit, words) = match &ended {
-        Ended::Complete if different || !checked.violations.is_empty() => (Exit::Check.code(), "broke its promise".to_owned()),
+        Ended::Complete if different || !checked.violations.is_empty() => {
+            (Exit::Check.code(), "broke its promise".to_owned())
+        }
         Ended::Complete => (Exit::Finished.code(), "complete".to_owned()),
         Ended::Interrupted => (INTERRUPTED, "interrupted".to_owned()),
         Ended::Failed { exit, .. } => (*exit, "failed".to_owned()),
@@ -92,13 +94,19 @@ async fn twin(prepared: &Prepared, view: &View) -> Result<Result<Verified, Ended
     let (story, ended) = process::run(&plan, &Schedule::none(), None, &mut |_, _| {}).await?;
     if ended != Ended::Complete {
         return Ok(Err(match ended {
-            Ended::Failed { exit, reason } => Ended::Failed { exit, reason: format!("the undisturbed run: {reason}") },
+            Ended::Failed { exit, reason } => {
+                Ended::Failed { exit, reason: format!("the undisturbed run: {reason}") }
+            }
             other => other,
         }));
     }
     let undisturbed = View::read(&plan.volume, &plan.run)?;
     let (files, different) = compare(view, &undisturbed);
-    Ok(Ok(Verified { seconds: story.ended_ms.saturating_sub(story.began_ms) as f64 / 1000.0, files, different }))
+    Ok(Ok(Verified {
+        seconds: story.ended_ms.saturating_sub(story.began_ms) as f64 / 1000.0,
+        files,
+        different,
+    }))
 }
 
 /// How many files were compared, and which differ. Of `output/`, earlier runs may have left more.
@@ -168,7 +176,10 @@ fn figures(view: &View) -> BTreeMap<String, f64> {
 
 fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {
     let folder = prepared.out.folder();
-    let text = view.files.get(&format!("{OUTPUT}/report.txt")).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text = view
+        .files
+        .get(&format!("{OUTPUT}/report.txt"))
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let page = report::page::render(story, &story.attempts(), summary, &text.unwrap_or_default())?;
     put(&folder.join("report.html"), page.as_bytes()).context("failed to write the page")?;
     let json = serde_json::to_string_pretty(summary).context("failed to write the summary")?;

@@ -1,5 +1,7 @@
 //! How many rounds of hashing a time is worth on this machine: measured once, before the run.
 
+#![expect(clippy::disallowed_methods, reason = "an adapter: real machines are struck in real time")]
+
 use tokio::time::Instant;
 use worker::hash::Hash;
 use worker::workload::longer::{ROUNDS_PER_STEP, chain};

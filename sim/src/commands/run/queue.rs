@@ -52,7 +52,9 @@ impl fmt::Display for QueueChoice {
 /// Opens the queue that a plan's workers use.
 pub async fn open(plan: &Plan) -> Result<AnyQueue, Failure> {
     let volume = DirVolume::new(&plan.volume);
-    let id = identify(&volume, random_nonce()).await.map_err(|error| Failure::new(Exit::Volume, anyhow!("{error}")))?;
+    let id = identify(&volume, random_nonce())
+        .await
+        .map_err(|error| Failure::new(Exit::Volume, anyhow!("{error}")))?;
     AnyQueue::open(&plan.queue, &plan.volume, &id, &plan.run)
         .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to open the queue: {error}")))
 }

@@ -65,13 +65,7 @@ impl Array {
             (Some(lines), Some(length), Some(fortran)) => {
                 // Lists of objects are always written line by line.
                 let fortran = fortran && dtype.element != Element::Object;
-                Ok(Self {
-                    lines,
-                    length,
-                    dtype,
-                    fortran,
-                    data,
-                })
+                Ok(Self { lines, length, dtype, fortran, data })
             }
             _ => Err("an array's shape is no shape"),
         }
@@ -80,17 +74,10 @@ impl Array {
     /// Every cell of a line.
     pub(super) fn visit(&self, graph: &Graph<'_>, line: usize, each: &mut Visit<'_>) -> Result<(), Halt> {
         let count = self.lines.checked_mul(self.length).ok_or(SIZE)?;
-        let (first, step) = if self.fortran {
-            (line, self.lines)
-        } else {
-            (line * self.length, 1)
-        };
+        let (first, step) = if self.fortran { (line, self.lines) } else { (line * self.length, 1) };
         let at = |index: usize| first + index * step;
         if self.dtype.element == Element::Object {
-            let items = graph
-                .list(self.data)
-                .filter(|items| items.len() == count)
-                .ok_or(SIZE)?;
+            let items = graph.list(self.data).filter(|items| items.len() == count).ok_or(SIZE)?;
             for index in 0..self.length {
                 each(index, cell(graph, items[at(index)]))?;
             }
@@ -98,10 +85,7 @@ impl Array {
         }
         let width = self.dtype.width();
         let size = count.checked_mul(width).ok_or(SIZE)?;
-        let data = graph
-            .bytes(self.data, size)
-            .filter(|data| data.len() == size)
-            .ok_or(SIZE)?;
+        let data = graph.bytes(self.data, size).filter(|data| data.len() == size).ok_or(SIZE)?;
         for index in 0..self.length {
             each(index, self.dtype.cell(&data[at(index) * width..][..width]))?;
         }
@@ -156,32 +140,18 @@ fn cell<'g>(graph: &'g Graph<'_>, value: Value) -> Cell<'g> {
 
 /// A numpy scalar among Python objects.
 fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
-    let Some(Call {
-        callee: Global::Scalar,
-        args: &[dtype, data],
-        ..
-    }) = graph.call(value)
-    else {
+    let Some(Call { callee: Global::Scalar, args: &[dtype, data], .. }) = graph.call(value) else {
         return None;
     };
-    let dtype = Dtype::of(graph, dtype)
-        .ok()
-        .filter(|dtype| dtype.element != Element::Object)?;
-    let data = graph
-        .bytes(data, dtype.width())
-        .filter(|data| data.len() == dtype.width())?;
+    let dtype = Dtype::of(graph, dtype).ok().filter(|dtype| dtype.element != Element::Object)?;
+    let data = graph.bytes(data, dtype.width()).filter(|data| data.len() == dtype.width())?;
     Some(dtype.cell(&data))
 }
 
 impl Dtype {
     fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
         const OTHER: Wrong = "an array is neither of numbers nor of times";
-        let Some(Call {
-            callee: Global::Dtype,
-            args: [code, ..],
-            state,
-        }) = graph.call(value)
-        else {
+        let Some(Call { callee: Global::Dtype, args: [code, ..], state }) = graph.call(value) else {
             return Err("an array's type is something else");
         };
         let state = state.and_then(|state| graph.tuple(state));
@@ -204,14 +174,8 @@ impl Dtype {
         // The state is (version, byte order, …); bytes and objects have none, '|'.
         let order = state.and_then(|state| graph.text(*state.get(1)?));
         match order {
-            Some("<" | "|") => Ok(Self {
-                element,
-                big_endian: false,
-            }),
-            Some(">") => Ok(Self {
-                element,
-                big_endian: true,
-            }),
+            Some("<" | "|") => Ok(Self { element, big_endian: false }),
+            Some(">") => Ok(Self { element, big_endian: true }),
             _ => Err("an array's byte order is unknown"),
         }
     }

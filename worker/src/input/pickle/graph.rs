@@ -84,22 +84,14 @@ impl<'a> Graph<'a> {
         let callee = match *callee {
             Value::Global(callee) => callee,
             partial => match self.node(partial)? {
-                Node::Call {
-                    callee: Value::Global(Global::Partial),
-                    args,
-                    ..
-                } => match self.tuple(*args)? {
+                Node::Call { callee: Value::Global(Global::Partial), args, .. } => match self.tuple(*args)? {
                     [Value::Global(callee), ..] => *callee,
                     _ => return None,
                 },
                 _ => return None,
             },
         };
-        Some(Call {
-            callee,
-            args: self.tuple(*args)?,
-            state: *state,
-        })
+        Some(Call { callee, args: self.tuple(*args)?, state: *state })
     }
 
     /// The value of a key of a dict; of keys set twice the last.
@@ -132,33 +124,19 @@ impl<'a> Graph<'a> {
     /// bytearray of such, and as text whose characters are the bytes.
     pub(super) fn bytes(&self, value: Value, at_most: usize) -> Option<Cow<'a, [u8]>> {
         let value = match self.call(value) {
-            Some(Call {
-                callee: Global::Bytearray,
-                args: [inner, ..],
-                ..
-            }) => *inner,
+            Some(Call { callee: Global::Bytearray, args: [inner, ..], .. }) => *inner,
             _ => value,
         };
         let text = match (value, self.call(value)) {
             (Value::Bytes(span), _) => {
                 return Some(Cow::Borrowed(self.span(span))).filter(|bytes| bytes.len() <= at_most);
             }
-            (
-                _,
-                Some(Call {
-                    callee: Global::Encode,
-                    args: [text, ..],
-                    ..
-                }),
-            ) => self.raw_text(*text)?,
+            (_, Some(Call { callee: Global::Encode, args: [text, ..], .. })) => self.raw_text(*text)?,
             _ => self.raw_text(value)?,
         };
         // Characters up to 255 take at most two bytes of UTF-8.
-        let text = str::from_utf8(
-            text.get(..at_most.saturating_mul(2).saturating_add(1))
-                .unwrap_or(text),
-        )
-        .ok()?;
+        let text =
+            str::from_utf8(text.get(..at_most.saturating_mul(2).saturating_add(1)).unwrap_or(text)).ok()?;
         let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
         bytes.filter(|bytes| bytes.len() <= at_most).map(Cow::Owned)
     }

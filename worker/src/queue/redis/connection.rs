@@ -36,9 +36,7 @@ struct Current {
 
 impl Connection {
     pub(super) fn open(url: &str, password: Option<String>) -> Result<Self, QueueError> {
-        let info = url
-            .into_connection_info()
-            .map_err(|error| failure::bad_url(&error))?;
+        let info = url.into_connection_info().map_err(|error| failure::bad_url(&error))?;
         let settings = info.redis_settings();
         let password = settings.password().map(str::to_owned).or(password);
         let username = settings.username().map(str::to_owned);
@@ -52,21 +50,12 @@ impl Connection {
         let client = info.addr().clone().into_connection_info();
         let client = client
             .map(|addr: ConnectionInfo| {
-                addr.set_redis_settings(bare)
-                    .set_tcp_settings(info.tcp_settings().clone())
+                addr.set_redis_settings(bare).set_tcp_settings(info.tcp_settings().clone())
             })
             .and_then(Client::open)
             .map_err(|error| failure::bad_url(&error))?;
         let current = Mutex::new(Current::default());
-        Ok(Self {
-            client,
-            username,
-            password,
-            database,
-            server,
-            patience: PATIENCE,
-            current,
-        })
+        Ok(Self { client, username, password, database, server, patience: PATIENCE, current })
     }
 
     pub(super) fn server(&self) -> &str {
@@ -96,9 +85,7 @@ impl Connection {
             return Ok((current.number, connection.clone()));
         }
         let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        let connection = tokio::time::timeout(self.patience, self.connect())
-            .await
-            .map_err(timed_out)??;
+        let connection = tokio::time::timeout(self.patience, self.connect()).await.map_err(timed_out)??;
         current.number += 1;
         current.connection = Some(connection.clone());
         Ok((current.number, connection))
@@ -108,10 +95,7 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
             .set_response_timeout(Some(self.patience));
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         if let Some(password) = &self.password {
             let mut auth = redis::cmd("AUTH");
             if let Some(username) = &self.username {
@@ -120,10 +104,7 @@ impl Connection {
             auth.arg(password).query_async::<Value>(&mut connection).await?;
         }
         if self.database != 0 {
-            redis::cmd("SELECT")
-                .arg(self.database)
-                .query_async::<Value>(&mut connection)
-                .await?;
+            redis::cmd("SELECT").arg(self.database).query_async::<Value>(&mut connection).await?;
         }
         Ok(connection)
     }

@@ -21,18 +21,8 @@ const PASSING: [&str; 12] = [
 ];
 
 /// Codes of a server that will say the same again.
-const STAYING: [&str; 10] = [
-    "ASK",
-    "CROSSSLOT",
-    "DENIED",
-    "ERR",
-    "MOVED",
-    "NOAUTH",
-    "NOPERM",
-    "NOPROTO",
-    "WRONGPASS",
-    "WRONGTYPE",
-];
+const STAYING: [&str; 10] =
+    ["ASK", "CROSSSLOT", "DENIED", "ERR", "MOVED", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS", "WRONGTYPE"];
 
 /// The server's code for an error; before Redis 7 that of a script's call is inside its text.
 pub(super) fn code(error: &RedisError) -> Option<&str> {
@@ -164,27 +154,18 @@ mod tests {
         ];
         for line in staying {
             let explained = explain(&error(line), "redis://h:1/0");
-            assert!(
-                matches!(explained, QueueError::Refused(_)),
-                "{line}: {explained:?}"
-            );
+            assert!(matches!(explained, QueueError::Refused(_)), "{line}: {explained:?}");
         }
     }
 
     #[test]
     fn an_error_keeps_the_servers_words_and_says_what_next() {
-        let explained = explain(
-            &error("WRONGPASS invalid username-password pair"),
-            "redis://h:1/0",
-        );
+        let explained = explain(&error("WRONGPASS invalid username-password pair"), "redis://h:1/0");
         insta::assert_snapshot!(explained.to_string(), @r"
         the queue refused: redis://h:1/0: WRONGPASS invalid username-password pair
         hint: give the password in the URL, redis://:<password>@<host>, or in REDISCLI_AUTH
         ");
-        let explained = explain(
-            &error("LOADING Redis is loading the dataset in memory"),
-            "redis://h:1/0",
-        );
+        let explained = explain(&error("LOADING Redis is loading the dataset in memory"), "redis://h:1/0");
         insta::assert_snapshot!(explained.to_string(), @"the queue is away: redis://h:1/0: LOADING Redis is loading the dataset in memory");
     }
 }

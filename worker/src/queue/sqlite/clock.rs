@@ -21,10 +21,7 @@ impl fmt::Debug for Clock {
 
 impl Clock {
     pub fn new(boot: &str, now_ms: impl Fn() -> u64 + Send + 'static) -> Self {
-        Self {
-            boot: boot.to_owned(),
-            now_ms: Box::new(now_ms),
-        }
+        Self { boot: boot.to_owned(), now_ms: Box::new(now_ms) }
     }
 
     pub(super) fn system() -> Result<Self, QueueError> {
@@ -62,16 +59,10 @@ fn boot() -> Result<String, QueueError> {
 #[cfg(not(target_os = "linux"))]
 fn boot() -> Result<String, QueueError> {
     let failed = |why: String| QueueError::Refused(format!("asking sysctl for the time of the boot: {why}"));
-    let output = std::process::Command::new("sysctl")
-        .args(["-n", "kern.boottime"])
-        .output();
+    let output = std::process::Command::new("sysctl").args(["-n", "kern.boottime"]).output();
     let output = output.map_err(|error| failed(error.to_string()))?;
     let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if id.is_empty() {
-        Err(failed(output.status.to_string()))
-    } else {
-        Ok(id)
-    }
+    if id.is_empty() { Err(failed(output.status.to_string())) } else { Ok(id) }
 }
 
 #[cfg(test)]
@@ -80,10 +71,7 @@ mod tests {
 
     #[test]
     fn the_systems_clock_does_not_go_back_and_has_one_boot() {
-        let (one, two) = (
-            Clock::system().expect("a clock"),
-            Clock::system().expect("a clock"),
-        );
+        let (one, two) = (Clock::system().expect("a clock"), Clock::system().expect("a clock"));
         assert_eq!(one.boot, two.boot);
         assert!(!one.boot.is_empty());
         let before = one.now_ms();

@@ -65,6 +65,7 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
     let mut connection = Connection::open(path).map_err(explain)?;
     let steps_max = (BUSY_MAX.as_micros() / BUSY_STEP.as_micros()) as i32;
     let wait = move |tries: i32| {
+        #[expect(clippy::disallowed_methods, reason = "SQLite's own thread waits for another process")]
         std::thread::sleep(BUSY_STEP);
         tries < steps_max
     };
@@ -77,9 +78,7 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
     switch.map_err(explain)?;
     // No fsync: after a crash of the machine, not of a process, the last changes may be missing and
     // the file may even be damaged, which is said; the queue is rebuilt from the commits.
-    connection
-        .execute_batch("PRAGMA synchronous = OFF")
-        .map_err(explain)?;
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(32);
     prepare(&mut connection, path, boot)?;
     Ok(connection)
@@ -88,9 +87,8 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
 /// Makes the tables, or checks that they are ours.
 fn prepare(connection: &mut Connection, path: &Path, boot: &str) -> Result<(), QueueError> {
     let explain = |error| explain(&error, path);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(explain)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
     if check_owner(&transaction, path)? == Owner::Nobody {
         let head = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};");
         transaction.execute_batch(&head).map_err(explain)?;
@@ -99,9 +97,7 @@ fn prepare(connection: &mut Connection, path: &Path, boot: &str) -> Result<(), Q
     let reboot = "INSERT INTO meta (only, boot) VALUES (1, ?1)
                   ON CONFLICT DO UPDATE SET boot = ?1 WHERE boot <> ?1";
     if transaction.execute(reboot, [boot]).map_err(explain)? > 0 {
-        transaction
-            .execute("UPDATE items SET deadline_ms = 0", [])
-            .map_err(explain)?;
+        transaction.execute("UPDATE items SET deadline_ms = 0", []).map_err(explain)?;
     }
     transaction.commit().map_err(explain)
 }

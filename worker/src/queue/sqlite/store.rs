@@ -36,12 +36,7 @@ struct File {
 
 impl Store {
     pub(super) fn open(path: &Path, run: &str, clock: Clock) -> Result<Self> {
-        let mut store = Self {
-            path: path.to_owned(),
-            run: run.to_owned(),
-            clock,
-            file: None,
-        };
+        let mut store = Self { path: path.to_owned(), run: run.to_owned(), clock, file: None };
         store.file = Some(store.open_file()?);
         Ok(store)
     }
@@ -51,26 +46,17 @@ impl Store {
         let explain = |error| file::explain(&error, &self.path);
         let add = "INSERT INTO runs (name, token) VALUES (?1, 0) ON CONFLICT DO NOTHING";
         connection.execute(add, [&self.run]).map_err(explain)?;
-        let number = connection.query_row("SELECT id FROM runs WHERE name = ?1", [&self.run], |row| {
-            row.get(0)
-        });
+        let number =
+            connection.query_row("SELECT id FROM runs WHERE name = ?1", [&self.run], |row| row.get(0));
         let run = number.map_err(explain)?;
-        Ok(File {
-            connection,
-            identity: file::identity(&self.path),
-            run,
-        })
+        Ok(File { connection, identity: file::identity(&self.path), run })
     }
 
     /// One transaction on the file; on the new one, if somebody has removed the old, which would
     /// otherwise live on unseen by the others.
     fn transact<T>(&mut self, work: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let identity = file::identity(&self.path);
-        if self
-            .file
-            .as_ref()
-            .is_none_or(|file| identity.is_none() || file.identity != identity)
-        {
+        if self.file.as_ref().is_none_or(|file| identity.is_none() || file.identity != identity) {
             self.file = None;
             self.file = Some(self.open_file()?);
         }
@@ -78,15 +64,9 @@ impl Store {
             return Err(QueueError::Away(format!("{} is not open", self.path.display())));
         };
         let now = signed(self.clock.now_ms());
-        let begun = file
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate);
+        let begun = file.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let outcome = begun.and_then(|transaction| {
-            let step = Step {
-                transaction,
-                run: file.run,
-                now,
-            };
+            let step = Step { transaction, run: file.run, now };
             let value = work(&step)?;
             step.transaction.commit()?;
             Ok(value)
@@ -108,13 +88,7 @@ impl Store {
                     Some(item) => {
                         let token = step.lease(front.rank, worker, nonce, signed(lease_ms))?;
                         let (taken_over_from, failures) = (front.owner, front.failures);
-                        Ok(Ok(Some(Claim {
-                            item,
-                            token,
-                            nonce,
-                            taken_over_from,
-                            failures,
-                        })))
+                        Ok(Ok(Some(Claim { item, token, nonce, taken_over_from, failures })))
                     }
                     None => step.remove(front.rank).map(|()| Err(front.name)),
                 }
@@ -134,11 +108,8 @@ impl Store {
             let length = signed(lease_ms);
             let (rank, token, nonce) = owner(claim);
             let deadline = step.now.saturating_add(length);
-            step.execute(
-                sql,
-                params![deadline, length, signed(progress), step.run, rank, token, nonce],
-            )
-            .map(hold)
+            step.execute(sql, params![deadline, length, signed(progress), step.run, rank, token, nonce])
+                .map(hold)
         })
     }
 
@@ -158,36 +129,22 @@ impl Store {
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
             let length = signed(delay_ms);
-            let deadline = if length == 0 {
-                0
-            } else {
-                step.now.saturating_add(length)
-            };
+            let deadline = if length == 0 { 0 } else { step.now.saturating_add(length) };
             let failed = why == GiveBack::Failed;
             let (rank, token, nonce) = owner(claim);
-            step.execute(
-                sql,
-                params![deadline, length, failed, step.run, rank, token, nonce],
-            )
-            .map(hold)
+            step.execute(sql, params![deadline, length, failed, step.run, rank, token, nonce]).map(hold)
         })
     }
 
     pub(super) fn push(&mut self, paths: &[String]) -> Result<()> {
         let sql = "INSERT INTO datasets (path) VALUES (?1)";
-        self.transact(|step| {
-            paths
-                .iter()
-                .try_for_each(|path| step.execute(sql, [path]).map(drop))
-        })
+        self.transact(|step| paths.iter().try_for_each(|path| step.execute(sql, [path]).map(drop)))
     }
 
     pub(super) fn pushed(&mut self) -> Result<Vec<String>> {
         let (paths, foreign) = self.transact(|step| {
             let (mut paths, mut foreign) = (Vec::new(), Vec::new());
-            let mut select = step
-                .transaction
-                .prepare_cached("SELECT id, path FROM datasets ORDER BY id")?;
+            let mut select = step.transaction.prepare_cached("SELECT id, path FROM datasets ORDER BY id")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 match text(row, 1)? {
@@ -208,11 +165,7 @@ impl Store {
 
     pub(super) fn take_in(&mut self, paths: &[String]) -> Result<()> {
         let sql = "DELETE FROM datasets WHERE path = ?1";
-        self.transact(|step| {
-            paths
-                .iter()
-                .try_for_each(|path| step.execute(sql, [path]).map(drop))
-        })
+        self.transact(|step| paths.iter().try_for_each(|path| step.execute(sql, [path]).map(drop)))
     }
 
     pub(super) fn counts(&mut self) -> Result<Counts> {
@@ -224,11 +177,7 @@ impl Store {
             let mut select = step.transaction.prepare_cached(&sql)?;
             select.query_row([step.run, step.now], |row| {
                 let [pending, all, pushed] = [row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?].map(unsigned);
-                Ok(Counts {
-                    pending,
-                    claimed: all - pending,
-                    pushed,
-                })
+                Ok(Counts { pending, claimed: all - pending, pushed })
             })
         })
     }
@@ -270,11 +219,7 @@ impl Step<'_> {
             Ok(Front {
                 rank: row.get(0)?,
                 name: text(row, 1)?.unwrap_or_else(lossy),
-                owner: if owned {
-                    Some(text(row, 3)?.unwrap_or_else(lossy))
-                } else {
-                    None
-                },
+                owner: if owned { Some(text(row, 3)?.unwrap_or_else(lossy)) } else { None },
                 failures: u32::try_from(row.get::<_, i64>(4)?.max(0)).unwrap_or(u32::MAX),
             })
         });
@@ -284,24 +229,17 @@ impl Step<'_> {
     /// Answers the claim's token.
     fn lease(&self, rank: i64, worker: &str, nonce: u128, length: i64) -> rusqlite::Result<u64> {
         let sql = "UPDATE runs SET token = token + 1 WHERE id = ?1 RETURNING token";
-        let token: i64 = self
-            .transaction
-            .prepare_cached(sql)?
-            .query_row([self.run], |row| row.get(0))?;
+        let token: i64 = self.transaction.prepare_cached(sql)?.query_row([self.run], |row| row.get(0))?;
         let sql = "UPDATE items
                    SET deadline_ms = ?1, length_ms = ?2, token = ?3, nonce = ?4, worker = ?5, progress = 0
                    WHERE run = ?6 AND rank = ?7";
         let deadline = self.now.saturating_add(length);
-        self.execute(
-            sql,
-            params![deadline, length, token, nonce_text(nonce), worker, self.run, rank],
-        )?;
+        self.execute(sql, params![deadline, length, token, nonce_text(nonce), worker, self.run, rank])?;
         Ok(unsigned(token))
     }
 
     fn remove(&self, rank: i64) -> rusqlite::Result<()> {
-        self.execute("DELETE FROM items WHERE run = ?1 AND rank = ?2", [self.run, rank])
-            .map(drop)
+        self.execute("DELETE FROM items WHERE run = ?1 AND rank = ?2", [self.run, rank]).map(drop)
     }
 }
 
@@ -317,19 +255,12 @@ struct Front {
 impl Front {
     /// `None` where the row is not one that [`Step::add`] made.
     fn item(&self) -> Option<Item> {
-        self.name
-            .parse::<Item>()
-            .ok()
-            .filter(|item| signed(item.rank()) == self.rank)
+        self.name.parse::<Item>().ok().filter(|item| signed(item.rank()) == self.rank)
     }
 }
 
 fn owner(claim: &Claim) -> (i64, i64, String) {
-    (
-        signed(claim.item.rank()),
-        signed(claim.token),
-        nonce_text(claim.nonce),
-    )
+    (signed(claim.item.rank()), signed(claim.token), nonce_text(claim.nonce))
 }
 
 fn nonce_text(nonce: u128) -> String {

@@ -93,7 +93,7 @@ impl Model {
             let name = input.text()?;
             let count = input.u32()? as usize;
             let found = input.f64s(count)?;
-            if NAMES.get(at) != Some(&name.as_str()) || EDGES[at] != found {
+            if NAMES.get(at) != Some(&name.as_str()) || EDGES.get(at).is_none_or(|edges| *edges != found) {
                 return Err(format!("feature {name} with edges of version {version} is not this program's"));
             }
         }
