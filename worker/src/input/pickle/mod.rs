@@ -64,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Unpickled<'_>, Reject> {
         Ok((graph, root)) => Ok(Unpickled { graph, root }),
         // Protocols 0 and 1 have no mark of their own: what asks for a name is one of them.
         Err(refusal @ Refusal::Global { .. }) => Err(refusal.into()),
-        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("pickle")),
+        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("a pickle of protocol 2 to 5")),
         Err(refusal) => Err(refusal.into()),
     }
 }
