@@ -1,6 +1,20 @@
 //! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
 
+mod begin;
+pub mod cli;
+mod commit;
+pub mod contract;
+pub mod events;
+mod finish;
 pub mod hash;
 pub mod input;
 pub mod manifest;
+pub mod plan;
+mod progress;
+pub mod queue;
+pub mod record;
+pub mod run;
+mod stage;
+pub mod system;
+pub mod volume;
 pub mod workload;

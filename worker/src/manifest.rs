@@ -1,8 +1,13 @@
 //! What a run consists of: immutable chapters of datasets, ended by a seal.
 
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::contract;
 use crate::hash::Hash;
+use crate::workload::{Workload, day_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,6 +19,23 @@ pub enum Role {
     Test,
 }
 
+impl Role {
+    /// By the folder that the dataset lies in.
+    pub fn of(path: &str) -> Self {
+        let inside = |folder: &str| {
+            path.strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if inside(contract::TESTING) {
+            Self::Test
+        } else if inside(contract::HISTORY) {
+            Self::History
+        } else {
+            Self::Train
+        }
+    }
+}
+
 /// A dataset as the manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
@@ -23,6 +45,376 @@ pub struct Dataset {
     pub path: String,
     pub role: Role,
     pub bytes: u64,
-    /// Hashes of its blocks of `contract::BLOCK_BYTES`, the last one shorter.
+    /// Hashes of its blocks of [`crate::contract::BLOCK_BYTES`], the last one shorter.
     pub blocks: Vec<Hash>,
+}
+
+impl Dataset {
+    /// Hash of the whole content, by way of its blocks.
+    pub fn hash(&self) -> Hash {
+        Hash::of_fields(self.blocks.iter().map(|block| &block.0[..]))
+    }
+
+    pub fn stem(&self) -> &str {
+        stem_of(&self.path)
+    }
+}
+
+/// What, beside the ordered datasets, decides a run's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub workload: String,
+    pub results_version: u32,
+    /// Parameters and seeds.
+    pub params: BTreeMap<String, String>,
+}
+
+impl Spec {
+    pub fn of(workload: &dyn Workload) -> Self {
+        Self {
+            workload: workload.name().to_owned(),
+            results_version: workload.results_version(),
+            params: workload.params(),
+        }
+    }
+
+    pub fn hash(&self) -> Hash {
+        let version = self.results_version.to_le_bytes();
+        let params = self
+            .params
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        Hash::of_fields([self.workload.as_bytes(), &version].into_iter().chain(params))
+    }
+}
+
+/// What is committed at `manifest/<n>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "page", rename_all = "lowercase")]
+pub enum Page {
+    /// Chapter 0.
+    First {
+        spec: Spec,
+        /// The date that the report shows.
+        created: String,
+        /// Born sealed: no chapter follows.
+        last: bool,
+        datasets: Vec<Dataset>,
+    },
+    /// Datasets pushed after the run began.
+    Chapter { datasets: Vec<Dataset> },
+    /// Every item of so many datasets is committed, and nothing was pushed and not taken.
+    Seal { datasets: u32 },
+}
+
+/// Why a page does not continue a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    #[error("it is no page of a manifest: {0}")]
+    Unreadable(String),
+    #[error("chapter 0 must come first, and once")]
+    First,
+    #[error("it follows the end of the run")]
+    AfterEnd,
+    #[error("dataset {path} has index {found}, {expected} was next")]
+    Index { path: String, found: u32, expected: u32 },
+    #[error("it seals {found} datasets, the chapters hold {expected}")]
+    Seal { found: u32, expected: u32 },
+}
+
+impl Page {
+    pub fn encode(&self) -> Vec<u8> {
+        // A page holds strings, numbers and lists only: writing it as JSON cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// # Errors
+    /// Where the bytes are no page.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
+        serde_json::from_slice(bytes).map_err(|error| PageError::Unreadable(error.to_string()))
+    }
+}
+
+/// The chapters read so far, as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    pub spec: Spec,
+    pub created: String,
+    pub datasets: Vec<Dataset>,
+    /// Nothing can be added any more.
+    pub sealed: bool,
+    /// The number that the next page would have.
+    pub next_page: u32,
+    /// Rolling hash over the datasets, one a dataset.
+    lineage: Vec<Hash>,
+    by_path: BTreeMap<String, u32>,
+    tests: Vec<u32>,
+}
+
+impl Manifest {
+    /// # Errors
+    /// Where the page is not a first one.
+    pub fn begin(page: Page) -> Result<Self, PageError> {
+        let Page::First {
+            spec,
+            created,
+            last,
+            datasets,
+        } = page
+        else {
+            return Err(PageError::First);
+        };
+        let mut manifest = Self {
+            spec,
+            created,
+            datasets: Vec::new(),
+            sealed: false,
+            next_page: 1,
+            lineage: Vec::new(),
+            by_path: BTreeMap::new(),
+            tests: Vec::new(),
+        };
+        manifest.extend(datasets)?;
+        manifest.sealed = last;
+        Ok(manifest)
+    }
+
+    /// Takes in the page after those read so far.
+    ///
+    /// # Errors
+    /// Where the page cannot follow.
+    pub fn turn(&mut self, page: Page) -> Result<(), PageError> {
+        if self.sealed {
+            return Err(PageError::AfterEnd);
+        }
+        match page {
+            Page::First { .. } => return Err(PageError::First),
+            Page::Chapter { datasets } => self.extend(datasets)?,
+            Page::Seal { datasets } if datasets == self.len() => self.sealed = true,
+            Page::Seal { datasets } => {
+                return Err(PageError::Seal {
+                    found: datasets,
+                    expected: self.len(),
+                });
+            }
+        }
+        self.next_page += 1;
+        Ok(())
+    }
+
+    fn extend(&mut self, datasets: Vec<Dataset>) -> Result<(), PageError> {
+        for dataset in datasets {
+            let expected = self.len();
+            if dataset.index != expected {
+                return Err(PageError::Index {
+                    path: dataset.path,
+                    found: dataset.index,
+                    expected,
+                });
+            }
+            let before = self.lineage.last().copied().unwrap_or_default();
+            let role = dataset.role as u8;
+            let hash = dataset.hash();
+            self.lineage.push(Hash::of_fields([
+                &before.0[..],
+                dataset.path.as_bytes(),
+                &[role],
+                &hash.0,
+            ]));
+            self.by_path.insert(dataset.path.clone(), expected);
+            if dataset.role == Role::Test {
+                self.tests.push(expected);
+            }
+            self.datasets.push(dataset);
+        }
+        Ok(())
+    }
+
+    pub fn len(&self) -> u32 {
+        // Indices are u32 and checked to be consecutive, so the count fits.
+        u32::try_from(self.datasets.len()).unwrap_or(u32::MAX)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.datasets.is_empty()
+    }
+
+    pub fn dataset(&self, index: u32) -> &Dataset {
+        &self.datasets[index as usize]
+    }
+
+    pub fn by_path(&self, path: &str) -> Option<&Dataset> {
+        self.by_path.get(path).map(|index| self.dataset(*index))
+    }
+
+    /// Rolling hash over the datasets up to and with `index`: what models carry.
+    pub fn lineage(&self, index: u32) -> Hash {
+        self.lineage[index as usize]
+    }
+
+    /// The training dataset before `index`, if any: the one whose checkpoint `fold` starts from.
+    pub fn train_before(&self, index: u32) -> Option<u32> {
+        self.datasets[..index as usize]
+            .iter()
+            .rev()
+            .find(|d| d.role == Role::Train)
+            .map(|d| d.index)
+    }
+
+    /// Indices of the test datasets.
+    pub fn tests(&self) -> &[u32] {
+        &self.tests
+    }
+}
+
+/// A path as the manifest holds it: relative, with `/`, without `.` and empty components.
+///
+/// # Errors
+/// Where the path leaves the volume, or names none of its files.
+pub fn normalise(path: &str) -> Result<String, String> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return Err("it leaves the volume".to_owned()),
+            part if part.chars().any(char::is_control) => {
+                return Err("it holds control characters".to_owned());
+            }
+            part => parts.push(part),
+        }
+    }
+    if path.starts_with('/') {
+        return Err("it is not relative to the volume".to_owned());
+    }
+    if parts.is_empty() {
+        return Err("it names no file".to_owned());
+    }
+    Ok(parts.join("/"))
+}
+
+/// Oldest first: by the day in the name, those without one last; then by path.
+pub fn oldest_first(paths: &mut [String]) {
+    paths.sort_by_cached_key(|path| {
+        let day = day_of(path);
+        (day.is_none(), day, path.clone())
+    });
+}
+
+/// What datasets a run holds, to tell what may follow.
+#[derive(Debug, Default)]
+pub struct Held {
+    by_path: BTreeMap<String, usize>,
+    /// The newest day of train and history, and of all, with whose it is.
+    newest: Option<(Date, String)>,
+    newest_of_all: Option<(Date, String)>,
+}
+
+impl Held {
+    pub fn new(datasets: &[Dataset]) -> Self {
+        let mut held = Self::default();
+        for dataset in datasets {
+            held.insert(&dataset.path);
+        }
+        held
+    }
+
+    /// Place of a path among those held.
+    pub fn position(&self, path: &str) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    pub fn insert(&mut self, path: &str) {
+        self.by_path.insert(path.to_owned(), self.by_path.len());
+        let day = day_of(path).map(|day| (day, path.to_owned()));
+        if Role::of(path) != Role::Test {
+            self.newest = self.newest.take().max(day.clone());
+        }
+        self.newest_of_all = self.newest_of_all.take().max(day);
+    }
+
+    /// Whether `path` may follow in a workload that needs time's order.
+    ///
+    /// # Errors
+    /// With the reason, where its day is taken or older than the newest.
+    pub fn follows(&self, path: &str) -> Result<(), String> {
+        let newest = if Role::of(path) == Role::Test { &self.newest_of_all } else { &self.newest };
+        match (day_of(path), newest) {
+            (Some(day), Some((newest, other))) if *newest == day => Err(format!("its day is that of {other}")),
+            (Some(day), Some((newest, other))) if *newest > day => {
+                Err(format!("it is older than {other}, which was taken before"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised_or_refused() {
+        assert_eq!(
+            normalise("datasets//training/./a.pkl"),
+            Ok("datasets/training/a.pkl".to_owned())
+        );
+        for bad in ["", "/", "/etc/passwd", "../a", "a/../../b", ".", "a\nb"] {
+            assert!(normalise(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn datasets_come_oldest_first_and_those_without_a_day_last() {
+        let mut paths = ["z/test.pkl", "a/2018-04-02.pkl", "z/2018-04-01.pkl", "a/b.pkl"].map(String::from);
+        oldest_first(&mut paths);
+        assert_eq!(
+            paths,
+            ["z/2018-04-01.pkl", "a/2018-04-02.pkl", "a/b.pkl", "z/test.pkl"]
+        );
+    }
+
+    fn dataset(index: u32, path: String) -> Dataset {
+        Dataset {
+            index,
+            role: Role::of(&path),
+            path,
+            bytes: 1,
+            blocks: vec![Hash::of(&index.to_le_bytes())],
+        }
+    }
+
+    fn spec() -> Spec {
+        Spec {
+            workload: "toy".to_owned(),
+            results_version: 1,
+            params: BTreeMap::new(),
+        }
+    }
+
+    proptest! {
+        /// The lineage depends on the datasets in their order and not on where chapters end.
+        #[test]
+        fn lineage_ignores_chapters(count in 1..20u32, cuts in prop::collection::vec(0..20u32, 0..4)) {
+            let all: Vec<Dataset> = (0..count).map(|i| dataset(i, format!("datasets/training/{i}"))).collect();
+            let first = |datasets| Page::First { spec: spec(), created: String::new(), last: false, datasets };
+            let whole = Manifest::begin(first(all.clone())).unwrap();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| (cut % count) as usize).collect();
+            cuts.extend([0, all.len()]);
+            cuts.sort_unstable();
+            let mut chaptered = Manifest::begin(first(Vec::new())).unwrap();
+            for pair in cuts.windows(2) {
+                chaptered.turn(Page::Chapter { datasets: all[pair[0]..pair[1]].to_vec() }).unwrap();
+            }
+            prop_assert_eq!(whole.lineage(count - 1), chaptered.lineage(count - 1));
+            chaptered.turn(Page::Seal { datasets: count }).unwrap();
+            prop_assert_eq!(chaptered.turn(Page::Chapter { datasets: vec![] }), Err(PageError::AfterEnd));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_page_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Page::decode(&bytes).is_err());
+        }
+    }
 }

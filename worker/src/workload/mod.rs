@@ -15,6 +15,7 @@ use crate::manifest::Dataset;
 
 pub mod fraud;
 pub mod longer;
+pub mod registry;
 
 /// The committed result of a stage of one dataset.
 #[derive(Clone)]
@@ -51,6 +52,9 @@ pub enum Outcome {
 pub enum Step {
     More,
     Done(Outcome),
+    /// The inputs are not what this workload's earlier stages commit, or its own invariant is broken:
+    /// nothing that a retry or a rejection could mend. What was tried, and why it failed.
+    Failed(String),
 }
 
 /// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
@@ -61,6 +65,11 @@ pub trait Task: Send {
     /// Done and total, in a unit of the task's own; the total is never 0.
     fn progress(&self) -> (u64, u64) {
         (0, 1)
+    }
+
+    /// Whether an earlier attempt may have saved a state worth looking for.
+    fn resumable(&self) -> bool {
+        false
     }
 
     /// State from which an equal task goes on; `None` where starting over costs less.
@@ -75,6 +84,12 @@ pub trait Task: Send {
 
 /// A task that is one short step.
 pub struct Once<F>(Option<F>);
+
+impl<F> fmt::Debug for Once<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
 
 impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
     pub fn task(work: F) -> Box<dyn Task> {
@@ -143,7 +158,10 @@ pub trait Workload: Send + Sync {
     fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
 
     /// The report's files, by name: `report.txt`, and whatever goes beside it.
-    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, Vec<u8>>;
+    ///
+    /// # Errors
+    /// Parts that are not this workload's.
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String>;
 
     /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;

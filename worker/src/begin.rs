@@ -1,0 +1,337 @@
+//! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
+
+use crate::commit::{Attempt, Conflict, Look};
+use crate::contract::{self, BLOCK_BYTES, Exit};
+use crate::events::What;
+use crate::hash::Hash;
+use crate::manifest::{self, Dataset, Held, Manifest, Page, Role, Spec, normalise};
+use crate::queue::Queue;
+use crate::record::Record;
+use crate::run::{Ended, Opened, Source, Trouble, Worker};
+use crate::stage::damaged;
+use crate::system::System;
+use crate::volume::{Kind, Volume, VolumeError};
+use crate::workload::Outcome;
+
+/// Paths that can be taken in, hashed; and those refused, as they were pushed.
+#[derive(Debug, Default)]
+struct Vetted {
+    datasets: Vec<Dataset>,
+    refused: Vec<String>,
+}
+
+impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
+    /// Makes the run's folders and tries, once, what every commit needs: a hard link from the
+    /// attempts to the commits (rule 8).
+    pub(crate) async fn open_volume(&self) -> Result<(), Ended> {
+        loop {
+            let Err(error) = self.try_volume().await else {
+                return Ok(());
+            };
+            if !matches!(
+                error.kind,
+                Kind::Unsupported | Kind::CrossDevice | Kind::Permission | Kind::NotFound
+            ) {
+                if self.system.stopping_for().is_some() {
+                    return Err(Ended {
+                        exit: Exit::Preempted,
+                        reason: error.to_string(),
+                    });
+                }
+                self.system.sleep(self.about(self.config.idle * 8)).await;
+                continue;
+            }
+            let hint = match error.kind {
+                Kind::Unsupported => {
+                    "commits need hard links: use a volume on ext4, xfs, btrfs, tmpfs or NFS"
+                }
+                Kind::CrossDevice => "attempts and commits must lie on one file system",
+                Kind::NotFound => "create the volume's folder, or mount it, first",
+                _ => "the worker must be able to write to the volume",
+            };
+            return Err(Ended {
+                exit: Exit::Volume,
+                reason: format!("{error}\nhint: {hint}"),
+            });
+        }
+    }
+
+    async fn try_volume(&self) -> Result<(), VolumeError> {
+        for folder in self.paths.folders() {
+            self.volume.make_folder(&folder).await?;
+        }
+        let nonce = self.system.nonce();
+        let from = format!("{}/probe-{nonce:032x}", self.paths.attempts());
+        let to = format!("{}/probe-{nonce:032x}", self.paths.manifest());
+        let file = self.volume.create(&from).await?;
+        self.volume.close(file).await?;
+        let linked = self.volume.link(&from, &to).await;
+        let _ = self.volume.remove(&to).await;
+        let _ = self.volume.remove(&from).await;
+        match linked {
+            // A lost reply to the first try shows as a name that is taken: links work.
+            Err(error) if error.kind == Kind::Exists => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Reads pages beyond those read so far.
+    pub(crate) async fn read_manifest(&self) -> Result<(), Trouble> {
+        loop {
+            let opened = self.manifest();
+            let number = match &opened {
+                Some(opened) if opened.manifest.sealed => return Ok(()),
+                Some(opened) => opened.manifest.next_page,
+                None => 0,
+            };
+            let path = self.paths.chapter(number);
+            match self.look(&path).await? {
+                Look::Absent => return Ok(()),
+                Look::Torn(why) => return Err(damaged(&path, &why)),
+                Look::Intact(record) => self.turn(opened, &path, record)?,
+            }
+        }
+    }
+
+    fn turn(&self, opened: Option<Opened>, path: &str, record: Record) -> Result<(), Trouble> {
+        let Outcome::Part(content) = record.outcome else {
+            return Err(damaged(path, &"it is no page"));
+        };
+        let page = Page::decode(&content).map_err(|error| damaged(path, &error))?;
+        let opened = match opened {
+            None => {
+                let manifest = Manifest::begin(page).map_err(|error| damaged(path, &error))?;
+                let workload = self.make_workload(&manifest.spec)?;
+                let ours = Spec::of(workload.as_ref());
+                if ours != manifest.spec {
+                    return Err(Trouble::End(
+                        Exit::Version,
+                        other_version(path, &manifest.spec, &ours),
+                    ));
+                }
+                Opened { manifest, workload }
+            }
+            Some(mut opened) => {
+                opened
+                    .manifest
+                    .turn(page)
+                    .map_err(|error| damaged(path, &error))?;
+                opened
+            }
+        };
+        self.opened.replace(Some(opened));
+        Ok(())
+    }
+
+    /// Commits chapter 0, from the launcher's list or from what was pushed.
+    pub(crate) async fn begin(&self, attempt: &Attempt) -> Result<(), Trouble> {
+        self.read_manifest().await?;
+        if self.manifest().is_some() {
+            return Ok(());
+        }
+        let pushed = self.queue.pushed().await?;
+        let (mut paths, last) = match &self.config.source {
+            Source::Listed(paths) => (paths.clone(), true),
+            Source::Pushed => (self.with_folders(&pushed).await?, false),
+        };
+        if !paths.iter().any(|path| Role::of(path) == Role::Train) {
+            let hint = format!(
+                "push some: worker push {0}/FILE…, or redis-cli RPUSH datasets {0}/FILE",
+                contract::TRAINING
+            );
+            let reason = format!(
+                "no datasets: run {} has not begun and nothing was pushed\nhint: {hint}",
+                self.config.run
+            );
+            return Err(Trouble::End(Exit::NoDatasets, reason));
+        }
+        manifest::oldest_first(&mut paths);
+        let Vetted { datasets, refused } = self.vet(paths, &[], last).await?;
+        let created = self
+            .config
+            .created
+            .clone()
+            .unwrap_or_else(|| created_now(self.system.wall_ms()));
+        let page = Page::First {
+            spec: self.config.spec.clone(),
+            created,
+            last,
+            datasets,
+        };
+        self.commit_page(attempt, 0, &page).await?;
+        self.take_in(&pushed, &refused).await
+    }
+
+    /// The pushed paths, with whatever lies in the folders for tests and history.
+    async fn with_folders(&self, pushed: &[String]) -> Result<Vec<String>, Trouble> {
+        let mut paths = pushed.to_vec();
+        for folder in [contract::TESTING, contract::HISTORY] {
+            match self.volume.list(folder).await {
+                Ok(names) => paths.extend(
+                    names
+                        .iter()
+                        .filter(|n| !n.starts_with('.'))
+                        .map(|n| format!("{folder}/{n}")),
+                ),
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(paths)
+    }
+
+    /// Commits a further chapter of what was pushed since.
+    pub(crate) async fn intake(&self, attempt: &Attempt) -> Result<(), Trouble> {
+        self.read_manifest().await?;
+        let opened = self.opened()?;
+        if opened.manifest.sealed {
+            return Ok(());
+        }
+        let pushed = self.queue.pushed().await?;
+        let Vetted { datasets, refused } =
+            self.vet(pushed.clone(), &opened.manifest.datasets, false).await?;
+        if !datasets.is_empty() {
+            self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets })
+                .await?;
+        }
+        self.take_in(&pushed, &refused).await
+    }
+
+    /// Makes a page public, unless another was first; reads the manifest on from there.
+    pub(crate) async fn commit_page(
+        &self,
+        attempt: &Attempt,
+        number: u32,
+        page: &Page,
+    ) -> Result<(), Trouble> {
+        let record = Record::part(Hash::default(), page.encode());
+        self.publish(attempt, &self.paths.chapter(number), record, Conflict::Adopt)
+            .await?;
+        self.read_manifest().await
+    }
+
+    /// Removes from the pushed paths those that the manifest now holds, and those refused. Only
+    /// after the chapter's link, and by value (rule 6).
+    async fn take_in(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
+        let opened = self.opened()?;
+        let taken = |raw: &&String| {
+            normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some())
+        };
+        let paths: Vec<String> = pushed.iter().filter(taken).cloned().collect();
+        let gone = [&paths[..], refused].concat();
+        if !gone.is_empty() {
+            self.queue.take_in(&gone).await?;
+            self.note(What::TookIn { chapter: opened.manifest.next_page - 1, paths });
+        }
+        Ok(())
+    }
+
+    /// Hashes the paths that can be taken in after `before`, and tells of those that cannot.
+    /// In a launcher's list nothing is refused quietly: the run does not begin.
+    async fn vet(&self, paths: Vec<String>, before: &[Dataset], strict: bool) -> Result<Vetted, Trouble> {
+        let opened = self.manifest();
+        let begun = opened.is_some();
+        let workload = match opened {
+            Some(opened) => opened.workload,
+            None => self.make_workload(&self.config.spec)?,
+        };
+        let mut held = Held::new(before);
+        let mut vetted = Vetted::default();
+        for raw in paths {
+            let judged = match normalise(&raw) {
+                Err(reason) => Err(reason),
+                Ok(path) if held.position(&path).is_some() => self.same_as_held(path, &held, before).await?,
+                Ok(path) if begun && Role::of(&path) == Role::Test => {
+                    Err("test datasets are those of the run's beginning".to_owned())
+                }
+                Ok(path) if workload.ordered() => held.follows(&path).map(|()| Some(path)),
+                Ok(path) => Ok(Some(path)),
+            };
+            match judged {
+                Ok(None) => {}
+                Ok(Some(path)) => {
+                    held.insert(&path);
+                    // Each dataset costs the manifest a hundred bytes: their number fits.
+                    let index = u32::try_from(before.len() + vetted.datasets.len()).unwrap_or(u32::MAX);
+                    vetted.datasets.push(self.hash_dataset(path, index).await?);
+                }
+                Err(reason) if strict => {
+                    let reason = format!("dataset {raw} cannot be part of the run: {reason}");
+                    return Err(Trouble::End(Exit::Input, reason));
+                }
+                Err(reason) => {
+                    self.note(What::Refused { path: raw.clone(), reason });
+                    vetted.refused.push(raw);
+                }
+            }
+        }
+        Ok(vetted)
+    }
+
+    /// A path that came again counts once, and must still have its content.
+    async fn same_as_held(
+        &self,
+        path: String,
+        held: &Held,
+        before: &[Dataset],
+    ) -> Result<Result<Option<String>, String>, Trouble> {
+        let Some(known) = held.position(&path).and_then(|place| before.get(place)) else { return Ok(Ok(None)) };
+        if self.hash_dataset(path, known.index).await? == *known {
+            return Ok(Ok(None));
+        }
+        Ok(Err("the run holds it with other content".to_owned()))
+    }
+
+    /// Reads a dataset once, block by block.
+    async fn hash_dataset(&self, path: String, index: u32) -> Result<Dataset, Trouble> {
+        let missing = |error: VolumeError| match error.kind {
+            Kind::NotFound => Trouble::Input(format!(
+                "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
+                error.path
+            )),
+            _ => error.into(),
+        };
+        let bytes = self.volume.meta(&path).await.map_err(missing)?.bytes;
+        let mut blocks = Vec::new();
+        for number in 0..bytes.div_ceil(BLOCK_BYTES).max(1) {
+            let block = self
+                .volume
+                .read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES)
+                .await
+                .map_err(missing)?;
+            blocks.push(self.compute(move || Hash::of(&block)).await?);
+            self.tick();
+            if self
+                .system
+                .stopping_for()
+                .is_some_and(|since| since > self.config.grace / 2)
+            {
+                return Err(Trouble::Stop);
+            }
+        }
+        Ok(Dataset {
+            index,
+            role: Role::of(&path),
+            path,
+            bytes,
+            blocks,
+        })
+    }
+}
+
+fn other_version(path: &str, theirs: &Spec, ours: &Spec) -> String {
+    format!(
+        "{path}: the run was begun for {} with results version {}, this worker makes version {}\n\
+         hint: finish it with the version that began it, or begin a new run under another name",
+        theirs.workload, theirs.results_version, ours.results_version
+    )
+}
+
+/// The tutorial's form of a time: `2022-02-09 14:19:42`.
+fn created_now(wall_ms: u64) -> String {
+    let second = i64::try_from(wall_ms / 1000).unwrap_or(0);
+    jiff::Timestamp::from_second(second).map_or_else(
+        |_| String::from("1970-01-01 00:00:00"),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}

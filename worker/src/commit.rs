@@ -1,0 +1,300 @@
+//! Commits: made public once, by `link(2)` from a private file, then verified.
+//!
+//! The rules, each of which closes a hole (numbers are those of ARCHITECTURE.md):
+//! - private files are created with O_EXCL under a name that no other attempt ever has, and never
+//!   opened for writing again: a commit shares its inode with its private file (1);
+//! - only `link` decides who was first; its answer may be lost, so what counts is what the public
+//!   name holds afterwards, opened anew (8);
+//! - a torn public file is replaced by the recomputed bytes; two intact ones that differ are a
+//!   violation, unless the workload says that its results vary (10, 11).
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use crate::contract::Exit;
+use crate::events::What;
+use crate::hash::Hash;
+use crate::queue::{Item, Queue};
+use crate::record::{Damage, Record};
+use crate::run::{Trouble, Worker};
+use crate::system::System;
+use crate::volume::{Kind, Volume, VolumeError};
+
+/// How often a commit is tried before the item is given back to be tried later.
+const TRIES: u32 = 4;
+/// Between tries, for a look-up that a client cached to grow old.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// One claim's work: its private folder, and the names given out in it.
+#[derive(Debug)]
+pub struct Attempt {
+    pub item: Item,
+    pub folder: String,
+    made: Cell<bool>,
+    next: Cell<u32>,
+    /// Whether the next attempt can go on from what is here.
+    kept: Cell<bool>,
+    /// Folders of earlier attempts at the same item.
+    earlier: RefCell<Vec<String>>,
+}
+
+impl Attempt {
+    pub fn new(item: Item, folder: String) -> Self {
+        Self {
+            item,
+            folder,
+            made: Cell::new(false),
+            next: Cell::new(0),
+            kept: Cell::new(false),
+            earlier: RefCell::default(),
+        }
+    }
+
+    /// Holds saved progress from now on.
+    pub(crate) fn keep(&self) {
+        self.kept.set(true);
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    /// Comes after another attempt at the same item, whose folder goes with this one's.
+    pub(crate) fn follows(&self, folder: &str) {
+        if folder != self.folder {
+            self.earlier.borrow_mut().push(folder.to_owned());
+        }
+    }
+
+    /// A name in the attempt's folder that was not given out before.
+    pub fn fresh_name(&self) -> String {
+        let number = self.next.replace(self.next.get() + 1);
+        format!("{}/{number}", self.folder)
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        (0..self.next.get()).map(|number| format!("{}/{number}", self.folder))
+    }
+}
+
+/// What to do with an intact public file that differs from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// Take it for the truth: of chapters, and of workloads whose results vary.
+    Adopt,
+    /// Void the run: equal inputs must give equal bytes.
+    Violation,
+}
+
+/// What a public name holds, opened anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing that this client can see.
+    Absent,
+    Torn(String),
+    Intact(Record),
+}
+
+impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
+    /// Opens a public name and reads what it holds.
+    pub(crate) async fn look(&self, path: &str) -> Result<Look, Trouble> {
+        let bytes = match self.volume.read(path).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind == Kind::NotFound => return Ok(Look::Absent),
+            Err(error) => return Err(error.into()),
+        };
+        self.tick();
+        match Record::decode(bytes) {
+            Ok(record) => Ok(Look::Intact(record)),
+            Err(Damage::Torn(why)) => Ok(Look::Torn(why.to_owned())),
+            Err(version @ Damage::Version(_)) => {
+                Err(Trouble::End(Exit::Version, format!("{path}: {version}")))
+            }
+        }
+    }
+
+    /// Commits `record` at `path`; answers what is committed there, by whomever.
+    pub(crate) async fn publish(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        record: Record,
+        conflict: Conflict,
+    ) -> Result<Record, Trouble> {
+        let bytes = record.encode();
+        let mut last = None;
+        for _ in 0..TRIES {
+            let private = match self.write_private(attempt, &bytes).await {
+                Ok(private) => private,
+                // Swept, perhaps, because another's commit is there: then all is well (rule 13).
+                Err(error) => match self.look(path).await? {
+                    Look::Intact(found) => {
+                        return self.settle(attempt, path, record, found, false, conflict).await;
+                    }
+                    _ => return Err(error.into()),
+                },
+            };
+            self.note(What::Intent {
+                item: attempt.item,
+                path: path.to_owned(),
+                hash: record.hash(),
+                attempt: attempt.folder.clone(),
+            });
+            self.flush().await;
+            let answer = self.volume.link(&private, path).await;
+            match self.look(path).await? {
+                Look::Intact(found) => {
+                    let won =
+                        answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);
+                    return self.settle(attempt, path, record, found, won, conflict).await;
+                }
+                Look::Torn(_) => self.repair(attempt, path, &bytes).await?,
+                Look::Absent => {
+                    if let Err(error) = &answer
+                        && matches!(
+                            error.kind,
+                            Kind::Unsupported | Kind::CrossDevice | Kind::Permission
+                        )
+                    {
+                        return Err(error.clone().into());
+                    }
+                    last = answer.err();
+                    self.system.sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+        Err(last.map_or_else(|| Trouble::Absent(path.to_owned()), Trouble::from))
+    }
+
+    /// Writes a private file of the attempt and reads it back: errors of NFS may surface only then.
+    pub(crate) async fn write_private(&self, attempt: &Attempt, bytes: &[u8]) -> Result<String, VolumeError> {
+        if !attempt.made.get() {
+            self.volume.make_folder(&attempt.folder).await?;
+            attempt.made.set(true);
+        }
+        let path = attempt.fresh_name();
+        let mut file = self.volume.create(&path).await?;
+        self.volume.write(&mut file, bytes).await?;
+        self.volume.sync(&mut file).await?;
+        self.volume.close(file).await?;
+        self.tick();
+        if self.volume.read(&path).await? != bytes {
+            let detail = "what was read back is not what was written".to_owned();
+            return Err(VolumeError {
+                kind: Kind::Io,
+                operation: "verify",
+                path,
+                detail,
+            });
+        }
+        self.tick();
+        Ok(path)
+    }
+
+    /// The public name holds an intact record: ours, its equal, or another.
+    async fn settle(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        ours: Record,
+        found: Record,
+        won: bool,
+        conflict: Conflict,
+    ) -> Result<Record, Trouble> {
+        if found != ours && conflict == Conflict::Violation {
+            return Err(self.violation(attempt, path, &ours, &found).await);
+        }
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            self.volume.sync_folder(folder).await?;
+        }
+        self.note(What::Committed {
+            item: attempt.item,
+            path: path.to_owned(),
+            hash: found.hash(),
+            attempt: attempt.folder.clone(),
+            won: won && found == ours,
+        });
+        self.flush().await;
+        Ok(found)
+    }
+
+    /// Replaces a torn public file by the same result, recomputed.
+    async fn repair(&self, attempt: &Attempt, path: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        let private = self.write_private(attempt, bytes).await?;
+        // A lost reply shows at the next look.
+        let _ = self.volume.rename(&private, path).await;
+        self.note(What::Repaired {
+            path: path.to_owned(),
+            attempt: attempt.folder.clone(),
+        });
+        Ok(())
+    }
+
+    /// Commits that two intact results differ, so that nobody exits 0, and names both attempts.
+    async fn violation(&self, attempt: &Attempt, path: &str, ours: &Record, found: &Record) -> Trouble {
+        let theirs = self.who_committed(path, found.hash()).await;
+        let attempts = vec![attempt.folder.clone(), theirs];
+        self.note(What::Violation {
+            path: path.to_owned(),
+            attempts: attempts.clone(),
+        });
+        let text = format!(
+            "{path}: {} made {} and {} made {}, from the same inputs",
+            attempts[0],
+            ours.hash(),
+            attempts[1],
+            found.hash()
+        );
+        let record = Record::part(Hash::default(), text.clone().into_bytes());
+        if let Ok(private) = self.write_private(attempt, &record.encode()).await {
+            // Whoever was first: one violation is enough.
+            let _ = self.volume.link(&private, &self.paths.violation()).await;
+        }
+        Trouble::End(Exit::Violation, text)
+    }
+
+    /// The attempt whose events claim the commit of `hash` at `path`.
+    async fn who_committed(&self, path: &str, hash: Hash) -> String {
+        let folder = self.paths.events();
+        for name in self.volume.list(&folder).await.unwrap_or_default() {
+            let bytes = self
+                .volume
+                .read(&format!("{folder}/{name}"))
+                .await
+                .unwrap_or_default();
+            for event in crate::events::parse(&bytes).0 {
+                match event.what {
+                    What::Intent {
+                        path: at,
+                        hash: of,
+                        attempt,
+                        ..
+                    } if at == path && of == hash => return attempt,
+                    _ => {}
+                }
+            }
+        }
+        "an attempt whose events are lost".to_owned()
+    }
+
+    /// Removes what an attempt, and those before it, left behind. Best effort: leftovers harm
+    /// nobody, and an attempt that still runs finds the commit instead (rule 13).
+    pub(crate) async fn sweep(&self, attempt: &Attempt) {
+        if attempt.made.get() {
+            for name in attempt.names() {
+                let _ = self.volume.remove(&name).await;
+            }
+            let _ = self.volume.remove_folder(&attempt.folder).await;
+        }
+        for folder in attempt.earlier.take() {
+            self.sweep_folder(&folder).await;
+        }
+    }
+
+    pub(crate) async fn sweep_folder(&self, folder: &str) {
+        for name in self.volume.list(folder).await.unwrap_or_default() {
+            let _ = self.volume.remove(&format!("{folder}/{name}")).await;
+        }
+        let _ = self.volume.remove_folder(folder).await;
+    }
+}

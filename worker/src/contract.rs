@@ -1,0 +1,204 @@
+//! Everything that launchers, workers and checkers must agree on: paths on the volume, keys in
+//! Redis, exit codes, sizes. Arguments and environment are declared in `cli.rs`.
+
+use crate::queue::Item;
+
+/// Version of the formats on the volume: manifest, commits, events, progress files.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Datasets are hashed in blocks of this size, so that a change is found where it is and long
+/// hashing can be resumed.
+pub const BLOCK_BYTES: u64 = 8 << 20;
+
+/// Where training datasets lie, relative to the volume.
+pub const TRAINING: &str = "datasets/training";
+/// Where test datasets lie; every file in it when a run begins is one.
+pub const TESTING: &str = "datasets/testing";
+/// Datasets that serve for features only.
+pub const HISTORY: &str = "datasets/history";
+/// What the tutorial's user looks for: checkpoints and the report.
+pub const OUTPUT: &str = "output";
+/// The folder of all runs.
+pub const RUNS: &str = "runs";
+
+/// The Redis list, and the SQLite table, that paths are pushed to; the tutorial's name.
+pub const PUSHED: &str = "datasets";
+
+/// Prefix of the Redis keys of one run on one volume. The braces keep them in one cluster slot.
+pub fn redis_prefix(volume: &str, run: &str) -> String {
+    format!("{PUSHED}:{{{volume}:{run}}}")
+}
+
+/// The four stages whose results are commits of their own, each in its own folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Prepare,
+    Join,
+    Fold,
+    Evaluate,
+}
+
+impl Stage {
+    pub const ALL: [Self; 4] = [Self::Prepare, Self::Join, Self::Fold, Self::Evaluate];
+
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepared",
+            Self::Join => "joined",
+            Self::Fold => "checkpoints",
+            Self::Evaluate => "evals",
+        }
+    }
+}
+
+/// The paths of one run, relative to the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPaths {
+    root: String,
+}
+
+impl RunPaths {
+    pub fn new(run: &str) -> Self {
+        Self {
+            root: format!("{RUNS}/{run}"),
+        }
+    }
+
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    pub fn manifest(&self) -> String {
+        format!("{}/manifest", self.root)
+    }
+
+    /// Chapter `number`, or the seal in its place.
+    pub fn chapter(&self, number: u32) -> String {
+        format!("{}/manifest/{number}", self.root)
+    }
+
+    pub fn stage(&self, stage: Stage) -> String {
+        format!("{}/{}", self.root, stage.folder())
+    }
+
+    pub fn commit(&self, stage: Stage, index: u32) -> String {
+        format!("{}/{}/{index}", self.root, stage.folder())
+    }
+
+    pub fn report(&self) -> String {
+        format!("{}/report", self.root)
+    }
+
+    /// Present once two intact results of one item differed: nobody exits 0 any more.
+    pub fn violation(&self) -> String {
+        format!("{}/violation", self.root)
+    }
+
+    pub fn attempts(&self) -> String {
+        format!("{}/attempts", self.root)
+    }
+
+    /// The private folder of one attempt: item, token and nonce make it unique for ever.
+    pub fn attempt(&self, item: Item, token: u64, nonce: u128) -> String {
+        format!("{}/attempts/{}-{token}-{nonce:032x}", self.root, item.file_name())
+    }
+
+    pub fn events(&self) -> String {
+        format!("{}/events", self.root)
+    }
+
+    /// Every folder that a run needs before its first commit.
+    pub fn folders(&self) -> Vec<String> {
+        let mut folders = vec![RUNS.to_owned(), self.root.clone(), self.manifest()];
+        folders.extend(Stage::ALL.map(|stage| self.stage(stage)));
+        folders.extend([self.attempts(), self.events()]);
+        folders
+    }
+}
+
+/// How a worker ended. The numbers are public: Jobs, scripts and the simulator act on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// The run is sealed, every dataset has taken effect, the report is written.
+    Finished = 0,
+    /// Something that no other code names.
+    Failed = 1,
+    /// The command line was wrong.
+    Usage = 2,
+    /// No run was named, none is open, and no dataset was given or pushed.
+    NoDatasets = 3,
+    /// A dataset is missing, or its content is no longer what the manifest says.
+    Input = 4,
+    /// The volume cannot do what commits need (hard links, permissions, another file system).
+    Volume = 5,
+    /// The queue refuses us (password, database), or cannot be reached at the start.
+    Queue = 6,
+    /// The run was begun by a worker of another version.
+    Version = 7,
+    /// A committed file is damaged beyond repair.
+    Damaged = 8,
+    /// Told to stop (SIGTERM, SIGINT); what was held has been given back. Start another worker.
+    Preempted = 75,
+    /// Two intact results of one item differ: the run is void.
+    Violation = 86,
+    /// The simulator's checks found the promise broken.
+    Check = 87,
+}
+
+impl Exit {
+    pub const ALL: [Self; 12] = [
+        Self::Finished,
+        Self::Failed,
+        Self::Usage,
+        Self::NoDatasets,
+        Self::Input,
+        Self::Volume,
+        Self::Queue,
+        Self::Version,
+        Self::Damaged,
+        Self::Preempted,
+        Self::Violation,
+        Self::Check,
+    ];
+
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Finished => "the run is sealed and its report is written",
+            Self::Failed => "an error that no other code names",
+            Self::Usage => "wrong arguments",
+            Self::NoDatasets => "no run and no datasets were found",
+            Self::Input => "a dataset is missing or has changed since the run began",
+            Self::Volume => "the volume cannot do what commits need",
+            Self::Queue => "the queue refused us or was not there at the start",
+            Self::Version => "the run was begun by another version",
+            Self::Damaged => "a committed file is damaged beyond repair",
+            Self::Preempted => "told to stop; what was held has been given back",
+            Self::Violation => "two results of one item differ: the run is void",
+            Self::Check => "the simulator's checks found the promise broken",
+        }
+    }
+
+    /// The table shown under `--help` of every binary.
+    pub fn table() -> String {
+        let lines = Self::ALL.map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning()));
+        format!("Exit codes:\n{}", lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Exit;
+
+    #[test]
+    fn exit_codes_are_distinct_and_all_listed() {
+        let codes: BTreeSet<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        assert_eq!(codes.len(), Exit::ALL.len());
+        assert_eq!(Exit::table().lines().count(), Exit::ALL.len() + 1);
+    }
+}

@@ -1,0 +1,252 @@
+//! What happened on the way: typed, versioned JSON lines, one file an incarnation of a worker.
+//! The only account for terminal, report page and metrics; what is *true* is read from commits.
+
+use std::cell::{Cell, RefCell};
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{FORMAT_VERSION, RunPaths};
+use crate::hash::Hash;
+use crate::queue::{GiveBack, Item};
+use crate::volume::Volume;
+
+/// One line of an event file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Version of this format.
+    pub v: u32,
+    /// By the worker's wall clock; never compared between machines.
+    pub at_ms: u64,
+    pub worker: String,
+    /// Counts this incarnation's events from 0.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    Started {
+        pid: u32,
+        run: String,
+        /// Whether the queue had nothing when the worker came.
+        queue_empty: bool,
+    },
+    Claimed {
+        item: Item,
+        token: u64,
+        attempt: String,
+        /// The dataset's path, where the item is a dataset's.
+        dataset: Option<String>,
+        taken_over_from: Option<String>,
+    },
+    /// Goes on from progress that another attempt saved.
+    Resumed {
+        item: Item,
+        done: u64,
+        total: u64,
+        from: String,
+    },
+    Progress {
+        item: Item,
+        done: u64,
+        total: u64,
+    },
+    Saved {
+        item: Item,
+        done: u64,
+        total: u64,
+    },
+    /// Written before the link, so that a crash in between leaves a trace.
+    Intent {
+        item: Item,
+        path: String,
+        hash: Hash,
+        attempt: String,
+    },
+    Committed {
+        item: Item,
+        path: String,
+        hash: Hash,
+        attempt: String,
+        /// Whether this attempt's file is the public one; false if another's was there first.
+        won: bool,
+    },
+    /// A torn public file was replaced.
+    Repaired {
+        path: String,
+        attempt: String,
+    },
+    Acked {
+        item: Item,
+        token: u64,
+        held: bool,
+    },
+    GaveBack {
+        item: Item,
+        token: u64,
+        why: GiveBack,
+        reason: String,
+    },
+    LeaseLost {
+        item: Item,
+        token: u64,
+    },
+    /// The work made no progress for so long that its lease is no longer renewed.
+    Stalled {
+        item: Item,
+        token: u64,
+    },
+    TookIn {
+        chapter: u32,
+        paths: Vec<String>,
+    },
+    /// A pushed path that does not become part of the run.
+    Refused {
+        path: String,
+        reason: String,
+    },
+    /// The queue was given items that it did not know of.
+    Requeued {
+        items: u64,
+    },
+    QueueAway {
+        error: String,
+    },
+    QueueBack,
+    Stopping,
+    Sealed {
+        datasets: u32,
+    },
+    Reported {
+        hash: Hash,
+    },
+    Violation {
+        path: String,
+        attempts: Vec<String>,
+    },
+    Exited {
+        code: u8,
+        reason: String,
+    },
+}
+
+/// Receives every event as it is noted: logs, the simulator's story.
+pub type Tap<'a> = &'a dyn Fn(&Event);
+
+/// A worker's own event file. Lines wait in memory while the volume cannot take them.
+pub struct EventLog<'a, F> {
+    worker: String,
+    nonce: u128,
+    tap: Tap<'a>,
+    seq: Cell<u64>,
+    pending: RefCell<Vec<u8>>,
+    file: RefCell<Option<F>>,
+}
+
+impl<F> std::fmt::Debug for EventLog<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "EventLog({}-{:032x}, {} events)",
+            self.worker,
+            self.nonce,
+            self.seq.get()
+        )
+    }
+}
+
+/// Beyond this many bytes waiting for the volume, further lines are dropped rather than letting
+/// memory grow: checks derive truth from commits, never from events.
+const PENDING_BYTES_MAX: usize = 4 << 20;
+
+impl<'a, F> EventLog<'a, F> {
+    pub fn new(worker: &str, nonce: u128, tap: Tap<'a>) -> Self {
+        Self {
+            worker: worker.to_owned(),
+            nonce,
+            tap,
+            seq: Cell::new(0),
+            pending: RefCell::default(),
+            file: RefCell::new(None),
+        }
+    }
+
+    /// Notes an event without waiting for the volume.
+    pub fn note(&self, at_ms: u64, what: What) {
+        let event = Event {
+            v: FORMAT_VERSION,
+            at_ms,
+            worker: self.worker.clone(),
+            seq: self.seq.get(),
+            what,
+        };
+        self.seq.set(event.seq + 1);
+        (self.tap)(&event);
+        let mut pending = self.pending.borrow_mut();
+        if pending.len() < PENDING_BYTES_MAX && serde_json::to_writer(&mut *pending, &event).is_ok() {
+            pending.push(b'\n');
+        }
+    }
+
+    /// Writes what was noted. A failure keeps it for the next time and harms nothing else.
+    pub async fn flush<V: Volume<File = F>>(&self, volume: &V, paths: &RunPaths) {
+        let lines = self.pending.take();
+        if lines.is_empty() {
+            return;
+        }
+        let mut file = self.file.take();
+        if file.is_none() {
+            let path = format!("{}/{}-{:032x}.jsonl", paths.events(), self.worker, self.nonce);
+            file = volume.create(&path).await.ok();
+        }
+        let written = match &mut file {
+            Some(file) => volume.write(file, &lines).await.is_ok(),
+            None => false,
+        };
+        if !written {
+            // The line may be torn: what follows starts on a line of its own.
+            let mut kept = vec![b'\n'];
+            kept.extend(lines.strip_prefix(b"\n").unwrap_or(&lines));
+            kept.append(&mut self.pending.borrow_mut());
+            self.pending.replace(kept);
+        }
+        self.file.replace(file);
+    }
+}
+
+/// Reads an event file: its events, and how many lines are torn or of another version. A line that
+/// was written again after a failed write counts once.
+pub fn parse(bytes: &[u8]) -> (Vec<Event>, usize) {
+    let mut events: Vec<Event> = Vec::new();
+    let mut unreadable = 0;
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice::<Event>(line) {
+            Ok(event) if event.v == FORMAT_VERSION => {
+                if events.last().is_none_or(|last| last.seq < event.seq) {
+                    events.push(event);
+                }
+            }
+            _ => unreadable += 1,
+        }
+    }
+    (events, unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_tail_is_counted_and_the_rest_is_read() {
+        let log = EventLog::<()>::new("w", 1, &|_| {});
+        log.note(5, What::Stopping);
+        log.note(6, What::QueueBack);
+        let bytes = log.pending.take();
+        assert_eq!(parse(&bytes).0.len(), 2);
+        let (events, unreadable) = parse(&bytes[..bytes.len() - 5]);
+        assert_eq!((events.len(), unreadable), (1, 1));
+        assert_eq!(events[0].what, What::Stopping);
+    }
+}

@@ -1,0 +1,211 @@
+//! How a run ends: the seal, the report, `output/`, and the end of every worker.
+
+use std::collections::BTreeMap;
+
+use crate::commit::{Attempt, Conflict, Look};
+use crate::contract::{Exit, OUTPUT};
+use crate::events::What;
+use crate::manifest::{Page, Role};
+use crate::queue::{Item, Queue};
+use crate::record::Record;
+use crate::run::{Files, Opened, Trouble, Worker};
+use crate::stage::damaged;
+use crate::system::System;
+use crate::volume::{Kind, Volume, VolumeError};
+use crate::workload::{Outcome, ReportInput, Workload};
+
+impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
+    /// Seals the run, unless more was pushed; commits the report; projects both to `output/`.
+    pub(crate) async fn report(&self, attempt: &Attempt) -> Result<(), Trouble> {
+        self.refresh().await?;
+        let opened = self.opened()?;
+        if !self.known.borrow_mut().complete(&opened.manifest) {
+            return Ok(());
+        }
+        if !opened.manifest.sealed && !self.seal(attempt, &opened).await? {
+            return Ok(());
+        }
+        let files = self.commit_report(attempt, &opened).await?;
+        self.project(attempt, &opened, &files).await?;
+        self.sweep_all().await;
+        self.known.borrow_mut().report = true;
+        Ok(())
+    }
+
+    /// Commits the seal; false where more was pushed, or a chapter was there first.
+    async fn seal(&self, attempt: &Attempt, opened: &Opened) -> Result<bool, Trouble> {
+        if !self.queue.pushed().await?.is_empty() {
+            let _ = self.queue.add(&[Item::Intake]).await;
+            return Ok(false);
+        }
+        let datasets = opened.manifest.len();
+        self.commit_page(attempt, opened.manifest.next_page, &Page::Seal { datasets })
+            .await?;
+        let sealed = self.opened()?.manifest.sealed;
+        if sealed {
+            self.note(What::Sealed { datasets });
+        }
+        Ok(sealed)
+    }
+
+    async fn commit_report(&self, attempt: &Attempt, opened: &Opened) -> Result<Files, Trouble> {
+        let results = self.results(opened).await?;
+        let (workload, manifest) = (opened.workload.clone(), opened.manifest.clone());
+        let parent = manifest.lineage(manifest.len() - 1);
+        let files = self
+            .compute(move || {
+                workload.report(&ReportInput {
+                    created: &manifest.created,
+                    datasets: &manifest.datasets,
+                    rejected: &results.rejected,
+                    evals: &results.evals,
+                    model: results.model.as_ref(),
+                })
+            })
+            .await?
+            .map_err(Trouble::Defect)?;
+        // A map of texts: writing it as JSON cannot fail.
+        let content = serde_json::to_vec(&files).unwrap_or_default();
+        let conflict = if opened.workload.deterministic() {
+            Conflict::Violation
+        } else {
+            Conflict::Adopt
+        };
+        let path = self.paths.report();
+        let found = self
+            .publish(attempt, &path, Record::part(parent, content), conflict)
+            .await?;
+        self.note(What::Reported { hash: found.hash() });
+        read_files(&path, found)
+    }
+
+    /// Writes `output/`: a projection that anyone may repair (rule 12).
+    async fn project(&self, attempt: &Attempt, opened: &Opened, files: &Files) -> Result<(), Trouble> {
+        self.volume.make_folder(OUTPUT).await?;
+        for (index, name) in checkpoint_names(opened) {
+            if let Some(part) = self.checkpoint(index).await? {
+                self.put(attempt, &name, &part.bytes).await?;
+            }
+        }
+        for (name, text) in files {
+            self.put(attempt, name, text.as_bytes()).await?;
+        }
+        self.volume.sync_folder(OUTPUT).await?;
+        Ok(())
+    }
+
+    /// Puts a file into `output/`, whole or not at all, unless it is there already.
+    async fn put(&self, attempt: &Attempt, name: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+        let path = format!("{OUTPUT}/{name}");
+        if self.volume.read(&path).await.is_ok_and(|found| found == bytes) {
+            return Ok(());
+        }
+        let private = self.write_private(attempt, bytes).await?;
+        match self.volume.rename(&private, &path).await {
+            Ok(()) => Ok(()),
+            // The reply may be lost: what counts is what is there.
+            Err(error) => match self.volume.read(&path).await {
+                Ok(found) if found == bytes => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Removes every attempt's folder: all that counts is committed.
+    async fn sweep_all(&self) {
+        let attempts = self.paths.attempts();
+        for name in self.volume.list(&attempts).await.unwrap_or_default() {
+            let path = format!("{attempts}/{name}");
+            // A probe that a crash left behind is a file.
+            if name.starts_with("probe-") {
+                let _ = self.volume.remove(&path).await;
+            } else {
+                self.sweep_folder(&path).await;
+            }
+        }
+    }
+
+    /// Ends the worker where the run has ended: void, or sealed and reported with its output there.
+    pub(crate) async fn check_end(&self) -> Result<(), Trouble> {
+        match self.look(&self.paths.violation()).await? {
+            Look::Absent => {}
+            Look::Torn(_) => {
+                return Err(Trouble::End(
+                    Exit::Violation,
+                    "the run is void: two results differed".to_owned(),
+                ));
+            }
+            Look::Intact(record) => {
+                return Err(Trouble::End(Exit::Violation, text_of(record)));
+            }
+        }
+        let opened = self.opened()?;
+        if !opened.manifest.sealed || !self.known.borrow_mut().complete(&opened.manifest) {
+            return Ok(());
+        }
+        let path = self.paths.report();
+        let Look::Intact(record) = self.look(&path).await? else {
+            return Ok(());
+        };
+        if self.is_projected(&opened, &read_files(&path, record)?).await? {
+            let reason = format!("run {} is complete: {OUTPUT}/report.txt", self.config.run);
+            return Err(Trouble::End(Exit::Finished, reason));
+        }
+        Ok(())
+    }
+
+    /// Whether `output/` holds the report and every checkpoint's name.
+    async fn is_projected(&self, opened: &Opened, files: &Files) -> Result<bool, Trouble> {
+        for (name, text) in files {
+            match self.volume.read(&format!("{OUTPUT}/{name}")).await {
+                Ok(found) if found == text.as_bytes() => {}
+                Ok(_) => return Ok(false),
+                Err(error) if error.kind == Kind::NotFound => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let there = self.volume.list(OUTPUT).await?;
+        for (index, name) in checkpoint_names(opened) {
+            if there.binary_search(&name).is_err() && self.checkpoint(index).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The names of the training datasets' checkpoints under `output/`, fixed by the manifest alone:
+/// two datasets of one stem get their index added.
+pub(crate) fn checkpoint_names(opened: &Opened) -> Vec<(u32, String)> {
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    let mut names = Vec::new();
+    for dataset in opened
+        .manifest
+        .datasets
+        .iter()
+        .filter(|dataset| dataset.role == Role::Train)
+    {
+        let workload: &dyn Workload = opened.workload.as_ref();
+        let mut name = workload.checkpoint_name(dataset.stem());
+        if taken.contains_key(&name) {
+            name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
+        }
+        taken.insert(name.clone(), dataset.index);
+        names.push((dataset.index, name));
+    }
+    names
+}
+
+fn read_files(path: &str, record: Record) -> Result<Files, Trouble> {
+    let Outcome::Part(content) = record.outcome else {
+        return Err(damaged(path, &"it is no report"));
+    };
+    serde_json::from_slice(&content).map_err(|error| damaged(path, &error))
+}
+
+fn text_of(record: Record) -> String {
+    match record.outcome {
+        Outcome::Part(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Outcome::Rejected(text) => text,
+    }
+}

@@ -1,0 +1,204 @@
+//! What can be done next, as a pure function of what is committed: claimability is state, never
+//! an event (rule 5).
+
+use crate::contract::Stage;
+use crate::manifest::{Manifest, Role};
+use crate::queue::Item;
+
+/// The commits that a worker knows of. A commit once seen stays: knowledge only grows.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// One bit a stage, one byte a dataset.
+    seen: Vec<u8>,
+    /// For each stage, every dataset below is committed or never will be.
+    frontier: [u32; 4],
+    pub report: bool,
+}
+
+fn bit(stage: Stage) -> u8 {
+    1 << stage as u8
+}
+
+/// Whether a stage is done to datasets of a role.
+fn applies(stage: Stage, role: Role) -> bool {
+    match stage {
+        Stage::Prepare => true,
+        Stage::Join => role != Role::History,
+        Stage::Fold | Stage::Evaluate => role == Role::Train,
+    }
+}
+
+impl Known {
+    pub fn insert(&mut self, stage: Stage, index: u32) {
+        let at = index as usize;
+        if self.seen.len() <= at {
+            self.seen.resize(at + 1, 0);
+        }
+        self.seen[at] |= bit(stage);
+    }
+
+    pub fn has(&self, stage: Stage, index: u32) -> bool {
+        self.seen
+            .get(index as usize)
+            .is_some_and(|bits| bits & bit(stage) != 0)
+    }
+
+    /// How many of a stage's commits are known.
+    pub fn count(&self, stage: Stage) -> u32 {
+        self.seen
+            .iter()
+            .map(|bits| u32::from(bits & bit(stage) != 0))
+            .sum()
+    }
+
+    /// The first dataset that a stage still has to be done to.
+    pub fn first_missing(&mut self, stage: Stage, manifest: &Manifest) -> Option<u32> {
+        let mut at = self.frontier[stage as usize];
+        while at < manifest.len() && (self.has(stage, at) || !applies(stage, manifest.dataset(at).role)) {
+            at += 1;
+        }
+        self.frontier[stage as usize] = at;
+        (at < manifest.len()).then_some(at)
+    }
+
+    /// Whether every stage of every dataset is committed.
+    pub fn complete(&mut self, manifest: &Manifest) -> bool {
+        Stage::ALL
+            .into_iter()
+            .all(|stage| self.first_missing(stage, manifest).is_none())
+    }
+}
+
+/// How far beyond the first missing commit of a stage to look, which bounds both the cost of
+/// planning and the length of the queue.
+pub const HORIZON: u32 = 4096;
+
+/// Uncommitted items whose inputs are committed, by rank, at most `limit` of each stage.
+///
+/// `window` answers whose prepared parts a dataset's join reads.
+pub fn claimable(
+    manifest: &Manifest,
+    known: &mut Known,
+    window: &dyn Fn(u32) -> Vec<u32>,
+    limit: usize,
+) -> Vec<Item> {
+    let mut items = Vec::new();
+    for stage in [Stage::Prepare, Stage::Join, Stage::Evaluate] {
+        let Some(first) = known.first_missing(stage, manifest) else {
+            continue;
+        };
+        let end = manifest.len().min(first.saturating_add(HORIZON));
+        let ready = (first..end).filter(|index| {
+            applies(stage, manifest.dataset(*index).role)
+                && !known.has(stage, *index)
+                && ready(manifest, known, window, stage, *index)
+        });
+        let item = match stage {
+            Stage::Prepare => Item::Prepare,
+            Stage::Join => Item::Join,
+            _ => Item::Evaluate,
+        };
+        items.extend(ready.take(limit).map(item));
+    }
+    if let Some(next) = known.first_missing(Stage::Fold, manifest)
+        && known.has(Stage::Join, next)
+    {
+        items.push(Item::Fold);
+    }
+    if known.complete(manifest) && !(known.report && manifest.sealed) {
+        items.push(Item::Report);
+    }
+    items.sort_by_key(|item| item.rank());
+    items
+}
+
+/// Whether everything that a stage of a dataset reads is committed.
+fn ready(
+    manifest: &Manifest,
+    known: &Known,
+    window: &dyn Fn(u32) -> Vec<u32>,
+    stage: Stage,
+    index: u32,
+) -> bool {
+    match stage {
+        Stage::Prepare => true,
+        // The cheap look first: a window is a list.
+        Stage::Join => {
+            known.has(Stage::Prepare, index) && window(index).iter().all(|i| known.has(Stage::Prepare, *i))
+        }
+        Stage::Fold => known.has(Stage::Join, index),
+        Stage::Evaluate => {
+            known.has(Stage::Fold, index) && manifest.tests().iter().all(|test| known.has(Stage::Join, *test))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::Hash;
+    use crate::manifest::{Dataset, Page, Spec};
+
+    fn manifest(roles: &[Role]) -> Manifest {
+        let datasets = roles.iter().zip(0..).map(|(role, index)| {
+            Dataset { index, path: index.to_string(), role: *role, bytes: 0, blocks: vec![Hash::default()] }
+        });
+        let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
+        let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };
+        Manifest::begin(page).unwrap()
+    }
+
+    fn window(index: u32) -> Vec<u32> {
+        (index.saturating_sub(3)..index).collect()
+    }
+
+    /// Commits what an item makes.
+    fn perform(item: Item, manifest: &Manifest, known: &mut Known) {
+        match item {
+            Item::Prepare(index) => known.insert(Stage::Prepare, index),
+            Item::Join(index) => known.insert(Stage::Join, index),
+            Item::Evaluate(index) => known.insert(Stage::Evaluate, index),
+            Item::Fold => {
+                let next = known.first_missing(Stage::Fold, manifest).unwrap();
+                known.insert(Stage::Fold, next);
+            }
+            Item::Report => known.report = true,
+            Item::Begin | Item::Intake => unreachable!("never planned from commits"),
+        }
+    }
+
+    proptest! {
+        /// In whatever order items are done, there is always one more until the report; each is
+        /// done once; and none comes before what it reads.
+        #[test]
+        fn any_order_of_claimable_items_drains(
+            roles in prop::collection::vec(prop_oneof![Just(Role::Train), Just(Role::History), Just(Role::Test)], 1..12),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 60),
+            limit in 1..5usize,
+        ) {
+            let manifest = manifest(&roles);
+            let mut known = Known::default();
+            let mut done = std::collections::BTreeSet::new();
+            for choice in choices {
+                let items = claimable(&manifest, &mut known, &window, limit);
+                if known.report {
+                    prop_assert_eq!(items, vec![]);
+                    break;
+                }
+                prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
+                prop_assert!(items.is_sorted_by_key(|item| item.rank()));
+                let item = items[choice.index(items.len())];
+                if let Item::Join(index) = item {
+                    prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(Stage::Prepare, *i)));
+                }
+                prop_assert!(done.insert(item) || item == Item::Fold, "{} came twice", item);
+                perform(item, &manifest, &mut known);
+            }
+            prop_assert!(known.report);
+        }
+    }
+}

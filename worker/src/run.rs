@@ -1,0 +1,632 @@
+//! The worker's loop, generic over the ports: claim an item, do it, commit, acknowledge; with
+//! nothing to claim, look at the volume again. One future, no spawn (rule 19).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::commit::Attempt;
+use crate::contract::{Exit, RunPaths, Stage};
+use crate::events::{EventLog, Tap, What};
+use crate::manifest::{Manifest, Spec};
+use crate::plan::{self, Known};
+use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
+use crate::stage::Cache;
+use crate::system::System;
+use crate::volume::{Volume, VolumeError};
+use crate::workload::Workload;
+
+/// Where chapter 0's datasets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Exactly these; the run is born sealed.
+    Listed(Vec<String>),
+    /// What was pushed to the queue, with everything in `datasets/testing` and
+    /// `datasets/history`; more may be pushed until the seal.
+    Pushed,
+}
+
+/// What a worker is told by its launcher.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The worker's name in events and in the queue; need not be unique.
+    pub worker: String,
+    pub run: String,
+    pub source: Source,
+    /// The date that the report shows, where the launcher decides it; else the time of begin.
+    pub created: Option<String>,
+    /// What to do, if this worker is the one that begins the run.
+    pub spec: Spec,
+    pub lease: Duration,
+    /// Without progress for so long, the lease is no longer renewed.
+    pub stall: Duration,
+    /// How often long work saves its progress: the bound of what a preemption can lose.
+    pub progress_every: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// How often an idle worker asks the queue.
+    pub idle: Duration,
+    /// Failed attempts at one item, by input or by a defect, before the worker gives up loudly.
+    pub retries: u32,
+    /// Most bytes of commits kept in memory for the windows of later datasets.
+    pub cache_bytes: usize,
+}
+
+/// Makes the workload that a manifest names; refuses with a reason.
+pub type Factory<'a> = &'a dyn Fn(&Spec) -> Result<Arc<dyn Workload>, String>;
+
+/// How a worker ended, and the one line that says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub exit: Exit,
+    pub reason: String,
+}
+
+/// Why an item was not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Told to stop, and the rest does not fit in the grace.
+    Stop,
+    /// The volume failed: try again, for as long as it takes.
+    Volume(VolumeError),
+    /// The queue failed where its answer was needed.
+    Queue(QueueError),
+    /// Something that was committed is not to be seen from here yet.
+    Absent(String),
+    /// A commit was damaged: it has to be made again first.
+    Torn(Stage, u32),
+    /// A dataset is missing or not the one of the manifest.
+    Input(String),
+    /// The workload panicked.
+    Defect(String),
+    /// The worker ends here: finished, or with no point in going on.
+    End(Exit, String),
+}
+
+impl From<VolumeError> for Trouble {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl From<QueueError> for Trouble {
+    fn from(error: QueueError) -> Self {
+        Self::Queue(error)
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stop => f.write_str("told to stop"),
+            Self::Volume(error) => error.fmt(f),
+            Self::Queue(error) => error.fmt(f),
+            Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
+            Self::Torn(stage, index) => write!(f, "{}/{index} is torn", stage.folder()),
+            Self::Input(detail) => f.write_str(detail),
+            Self::Defect(message) => write!(f, "the workload panicked: {message}"),
+            Self::End(_, reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The manifest and the workload that it names.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub manifest: Manifest,
+    pub workload: Arc<dyn Workload>,
+}
+
+impl Opened {
+    pub fn window(&self, index: u32) -> Vec<u32> {
+        self.workload.window(&self.manifest.datasets, index)
+    }
+}
+
+/// One incarnation of a worker.
+pub struct Worker<'a, Q, V: Volume, S> {
+    pub(crate) config: &'a Config,
+    pub(crate) queue: &'a Q,
+    pub(crate) volume: &'a V,
+    pub(crate) system: &'a S,
+    pub(crate) paths: RunPaths,
+    factory: Factory<'a>,
+    events: EventLog<'a, V::File>,
+    /// Grows with every piece of progress: what the renewal looks at.
+    ticks: Cell<u64>,
+    pub(crate) opened: RefCell<Option<Opened>>,
+    pub(crate) known: RefCell<Known>,
+    pub(crate) cache: RefCell<Cache>,
+    /// Items that this worker has told the queue of, so as not to tell them with every answer.
+    offered: RefCell<BTreeSet<Item>>,
+    listed_at: Cell<Option<Duration>>,
+    listing_cost: Cell<Duration>,
+    jitter: Cell<u64>,
+}
+
+impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Worker({}, run {})", self.config.worker, self.config.run)
+    }
+}
+
+/// At most so many items are offered to the queue at once, of each stage.
+const OFFER_ITEMS: usize = 64;
+/// Listing commits may cost this share of a worker's time: 1 in so many.
+const LISTING_SHARE: u32 = 20;
+/// The queue's failures are waited out with a back-off between these.
+const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
+
+/// Runs a worker until the run is finished, or it is told to stop, or there is no point in going on.
+pub async fn run<Q: Queue, V: Volume, S: System>(
+    config: &Config,
+    queue: &Q,
+    volume: &V,
+    system: &S,
+    factory: Factory<'_>,
+    tap: Tap<'_>,
+) -> Ended {
+    let worker = Worker::new(config, queue, volume, system, factory, tap);
+    let ended = match worker.start().await {
+        Ok(()) => worker.work().await,
+        Err(ended) => ended,
+    };
+    worker.note(What::Exited {
+        code: ended.exit.code(),
+        reason: ended.reason.clone(),
+    });
+    worker.flush().await;
+    ended
+}
+
+impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
+    fn new(
+        config: &'a Config,
+        queue: &'a Q,
+        volume: &'a V,
+        system: &'a S,
+        factory: Factory<'a>,
+        tap: Tap<'a>,
+    ) -> Self {
+        let nonce = system.nonce();
+        Self {
+            config,
+            queue,
+            volume,
+            system,
+            paths: RunPaths::new(&config.run),
+            factory,
+            events: EventLog::new(&config.worker, nonce, tap),
+            ticks: Cell::new(0),
+            opened: RefCell::new(None),
+            known: RefCell::default(),
+            cache: RefCell::new(Cache::new(config.cache_bytes)),
+            offered: RefCell::default(),
+            listed_at: Cell::new(None),
+            listing_cost: Cell::new(Duration::ZERO),
+            jitter: Cell::new(nonce as u64),
+        }
+    }
+
+    pub(crate) fn note(&self, what: What) {
+        self.events.note(self.system.wall_ms(), what);
+    }
+
+    pub(crate) async fn flush(&self) {
+        self.events.flush(self.volume, &self.paths).await;
+    }
+
+    /// Something moved: the lease deserves to be renewed.
+    pub(crate) fn tick(&self) {
+        self.ticks.set(self.ticks.get() + 1);
+    }
+
+    pub(crate) fn manifest(&self) -> Option<Opened> {
+        self.opened.borrow().clone()
+    }
+
+    async fn start(&self) -> Result<(), Ended> {
+        let counts = loop {
+            match self.queue.counts().await {
+                Ok(counts) => break counts,
+                Err(QueueError::Refused(why)) => {
+                    return Err(Ended {
+                        exit: Exit::Queue,
+                        reason: why,
+                    });
+                }
+                Err(QueueError::Away(_)) if self.system.stopping_for().is_some() => return Err(stopped()),
+                Err(QueueError::Away(error)) => {
+                    if self.system.elapsed() > Duration::from_secs(60) {
+                        return Err(Ended {
+                            exit: Exit::Queue,
+                            reason: error,
+                        });
+                    }
+                    self.system.sleep(self.about(Duration::from_millis(200))).await;
+                }
+            }
+        };
+        self.note(What::Started {
+            pid: std::process::id(),
+            run: self.config.run.clone(),
+            queue_empty: counts.is_empty(),
+        });
+        self.open_volume().await
+    }
+
+    /// A duration of between half and all of `span`, so that workers do not move in step.
+    pub(crate) fn about(&self, span: Duration) -> Duration {
+        // An xorshift generator: it decides no result, only when to ask again.
+        let mut state = self.jitter.get() | 1;
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.jitter.set(state);
+        span / 2 + span.mul_f64((state % 1024) as f64 / 2048.0)
+    }
+
+    async fn work(&self) -> Ended {
+        let mut away = None;
+        loop {
+            if self.system.stopping_for().is_some() {
+                return stopped();
+            }
+            let answer = self
+                .queue
+                .claim(&self.config.worker, self.system.nonce(), self.config.lease)
+                .await;
+            match answer {
+                Ok(Some(claim)) => {
+                    self.queue_is(&mut away, None);
+                    if let Some(ended) = self.hold(claim).await {
+                        return ended;
+                    }
+                }
+                Ok(None) => {
+                    self.queue_is(&mut away, None);
+                    match self.idle().await {
+                        Ok(true) => {}
+                        Ok(false) => self.pause(self.config.idle).await,
+                        Err(Trouble::End(exit, reason)) => return Ended { exit, reason },
+                        Err(_) => self.pause(self.config.idle * 4).await,
+                    }
+                }
+                Err(QueueError::Refused(why)) => {
+                    return Ended {
+                        exit: Exit::Queue,
+                        reason: why,
+                    };
+                }
+                Err(QueueError::Away(error)) => {
+                    let tries = self.queue_is(&mut away, Some(error));
+                    if let Err(Trouble::End(exit, reason)) = self.refresh().await {
+                        return Ended { exit, reason };
+                    }
+                    let wait = QUEUE_BACKOFF_MS.start << tries.min(10);
+                    self.pause(Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end)))
+                        .await;
+                }
+            }
+        }
+    }
+
+    /// Tells, once each, that the queue went away and that it is back; answers for how many tries.
+    fn queue_is(&self, away: &mut Option<u32>, error: Option<String>) -> u32 {
+        match (error, *away) {
+            (Some(error), None) => self.note(What::QueueAway { error }),
+            (None, Some(_)) => self.note(What::QueueBack),
+            (Some(_), Some(tries)) => {
+                *away = Some(tries + 1);
+                return tries + 1;
+            }
+            (None, None) => return 0,
+        }
+        *away = if away.is_some() { None } else { Some(0) };
+        0
+    }
+
+    /// Waits for about `span`, or until told to stop.
+    async fn pause(&self, span: Duration) {
+        self.flush().await;
+        tokio::select! {
+            biased;
+            () = self.system.stop_requested() => {}
+            () = self.system.sleep(self.about(span)) => {}
+        }
+    }
+
+    /// Nothing to claim: what does the volume say? Answers whether the queue was given anything.
+    async fn idle(&self) -> Result<bool, Trouble> {
+        self.refresh().await?;
+        // What was offered before may be lost: a queue may forget (rule 5).
+        self.offered.borrow_mut().clear();
+        let items = if self.opened.borrow().is_none() {
+            vec![Item::Begin]
+        } else if !self.is_sealed() && !self.queue.pushed().await?.is_empty() {
+            vec![Item::Intake]
+        } else {
+            self.claimable()
+        };
+        let added = self.queue.add(&items).await?;
+        if added > 0 {
+            self.note(What::Requeued { items: added as u64 });
+        }
+        Ok(added > 0)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.opened
+            .borrow()
+            .as_ref()
+            .is_some_and(|opened| opened.manifest.sealed)
+    }
+
+    /// What is claimable by what this worker knows.
+    pub(crate) fn claimable(&self) -> Vec<Item> {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else {
+            return Vec::new();
+        };
+        let mut known = self.known.borrow_mut();
+        plan::claimable(
+            &opened.manifest,
+            &mut known,
+            &|index| opened.window(index),
+            OFFER_ITEMS,
+        )
+    }
+
+    /// Reads what others have committed; ends the worker where the run has ended.
+    pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
+        self.read_manifest().await?;
+        if self.opened.borrow().is_none() {
+            return Ok(());
+        }
+        self.list_if_due().await?;
+        self.check_end().await
+    }
+
+    async fn list_commits(&self) -> Result<(), Trouble> {
+        let before = self.system.elapsed();
+        for stage in Stage::ALL {
+            let names = self.volume.list(&self.paths.stage(stage)).await?;
+            let mut known = self.known.borrow_mut();
+            for index in names.iter().filter_map(|name| name.parse().ok()) {
+                known.insert(stage, index);
+            }
+        }
+        self.tick();
+        let now = self.system.elapsed();
+        self.listed_at.set(Some(now));
+        self.listing_cost.set(now.saturating_sub(before));
+        Ok(())
+    }
+
+    /// Lists the commits again, unless that was done so lately that it would cost too much.
+    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
+        let due = self.listed_at.get().is_none_or(|at| {
+            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle / 4);
+            self.system.elapsed().saturating_sub(at) >= rest
+        });
+        if due { self.list_commits().await } else { Ok(()) }
+    }
+
+    /// What the queue has not been told of yet.
+    async fn next_items(&self) -> Vec<Item> {
+        if self.opened.borrow().is_some() {
+            // A listing that fails only delays: the idle ones look again.
+            let _ = self.list_if_due().await;
+        }
+        let mut offered = self.offered.borrow_mut();
+        self.claimable()
+            .into_iter()
+            .filter(|item| offered.insert(*item))
+            .collect()
+    }
+
+    /// Does a claimed item, its lease renewed beside; answers where the worker must end.
+    async fn hold(&self, claim: Claim) -> Option<Ended> {
+        let attempt = Attempt::new(
+            claim.item,
+            self.paths.attempt(claim.item, claim.token, claim.nonce),
+        );
+        self.note(What::Claimed {
+            item: claim.item,
+            token: claim.token,
+            attempt: attempt.folder.clone(),
+            dataset: self.dataset_of(claim.item),
+            taken_over_from: claim.taken_over_from.clone(),
+        });
+        self.flush().await;
+        let result = tokio::select! {
+            biased;
+            result = self.perform(&claim, &attempt) => result,
+            () = self.out_of_grace() => Err(Trouble::Stop),
+            () = self.keep_lease(&claim) => Err(Trouble::Stop),
+        };
+        let ended = match result {
+            Ok(()) => self.acknowledge(&claim, &attempt).await,
+            Err(trouble) => self.let_go(&claim, &attempt, trouble).await,
+        };
+        self.flush().await;
+        ended
+    }
+
+    fn dataset_of(&self, item: Item) -> Option<String> {
+        let (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index)) = item else {
+            return None;
+        };
+        let opened = self.opened.borrow();
+        opened
+            .as_ref()?
+            .manifest
+            .datasets
+            .get(index as usize)
+            .map(|dataset| dataset.path.clone())
+    }
+
+    /// Resolves when the grace is nearly over: what still runs then would be killed in the middle.
+    async fn out_of_grace(&self) {
+        self.system.stop_requested().await;
+        let spent = self.system.stopping_for().unwrap_or_default();
+        self.system
+            .sleep((self.config.grace * 4 / 5).saturating_sub(spent))
+            .await;
+    }
+
+    /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
+    /// worker that lost its lease may finish, its commit finds out who was first.
+    async fn keep_lease(&self, claim: &Claim) {
+        let (mut ticks, mut moved_at) = (self.ticks.get(), self.system.elapsed());
+        loop {
+            self.system.sleep(self.config.lease / 3).await;
+            let now = self.system.elapsed();
+            if self.ticks.get() != ticks {
+                (ticks, moved_at) = (self.ticks.get(), now);
+            }
+            if now.saturating_sub(moved_at) > self.config.stall {
+                self.note(What::Stalled {
+                    item: claim.item,
+                    token: claim.token,
+                });
+                break;
+            }
+            if let Ok(Hold::Lost) = self.queue.renew(claim, self.config.lease, ticks).await {
+                self.note(What::LeaseLost {
+                    item: claim.item,
+                    token: claim.token,
+                });
+                break;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) -> Option<Ended> {
+        let next = self.next_items().await;
+        // If the queue is away, the lease expires and the next claimant finds the commit.
+        let held = matches!(self.queue.ack(claim, &next).await, Ok(Hold::Held));
+        self.note(What::Acked {
+            item: claim.item,
+            token: claim.token,
+            held,
+        });
+        self.sweep(attempt).await;
+        None
+    }
+
+    async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
+        let reason = trouble.to_string();
+        let later = self.about(self.config.idle * (1 << claim.failures.min(6)));
+        let (why, delay) = match &trouble {
+            Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
+            // The surroundings never use up an item's retries.
+            Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
+                (GiveBack::NotReady, later)
+            }
+            Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
+            Trouble::End(..) => (GiveBack::Failed, Duration::ZERO),
+        };
+        let _ = self.queue.give_back(claim, delay, why).await;
+        if let Trouble::Torn(stage, index) = trouble {
+            let _ = self.queue.add(&[item_of(stage, index)]).await;
+        }
+        self.note(What::GaveBack {
+            item: claim.item,
+            token: claim.token,
+            why,
+            reason: reason.clone(),
+        });
+        if !attempt.is_kept() {
+            self.sweep(attempt).await;
+        }
+        let tried_enough = claim.failures + 1 >= self.config.retries;
+        match trouble {
+            Trouble::Stop => Some(stopped()),
+            Trouble::End(exit, reason) => Some(Ended { exit, reason }),
+            Trouble::Input(_) if tried_enough => Some(Ended {
+                exit: Exit::Input,
+                reason,
+            }),
+            Trouble::Defect(_) if tried_enough => Some(Ended {
+                exit: Exit::Failed,
+                reason,
+            }),
+            Trouble::Volume(_) => {
+                self.pause(self.config.idle).await;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
+        if !self.is_known(claim.item) {
+            self.read_manifest().await?;
+            if !self.is_known(claim.item) {
+                // Of a run that has ended, it is an item of a queue that remembers too much.
+                return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
+            }
+        }
+        match claim.item {
+            Item::Begin => self.begin(attempt).await,
+            Item::Intake => self.intake(attempt).await,
+            Item::Prepare(index) => self.prepare(attempt, index).await,
+            Item::Join(index) => self.join(attempt, index).await,
+            Item::Fold => self.fold(attempt).await,
+            Item::Evaluate(index) => self.evaluate(attempt, index).await,
+            Item::Report => self.report(attempt).await,
+        }
+    }
+
+    /// Whether the manifest, as read so far, has the dataset that the item is of.
+    fn is_known(&self, item: Item) -> bool {
+        let opened = self.opened.borrow();
+        match (item, opened.as_ref()) {
+            (Item::Begin, _) => true,
+            (_, None) => false,
+            (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index), Some(opened)) => {
+                index < opened.manifest.len()
+            }
+            _ => true,
+        }
+    }
+
+    /// Makes the manifest's workload, once its first page has been read.
+    pub(crate) fn make_workload(&self, spec: &Spec) -> Result<Arc<dyn Workload>, Trouble> {
+        (self.factory)(spec).map_err(|reason| Trouble::End(Exit::Version, reason))
+    }
+
+    /// Whether the rest of the work, at the rate so far, fits in what is left of the grace.
+    pub(crate) fn fits_in_grace(&self, began: Duration, done_before: u64, done: u64, total: u64) -> bool {
+        let Some(stopping) = self.system.stopping_for() else {
+            return true;
+        };
+        let left = (self.config.grace * 3 / 5).saturating_sub(stopping);
+        let spent = self.system.elapsed().saturating_sub(began);
+        let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
+        did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
+    }
+}
+
+/// The item that makes a commit.
+fn item_of(stage: Stage, index: u32) -> Item {
+    match stage {
+        Stage::Prepare => Item::Prepare(index),
+        Stage::Join => Item::Join(index),
+        Stage::Fold => Item::Fold,
+        Stage::Evaluate => Item::Evaluate(index),
+    }
+}
+
+fn stopped() -> Ended {
+    Ended {
+        exit: Exit::Preempted,
+        reason: "told to stop; what was held has been given back".to_owned(),
+    }
+}
+
+/// What a report's commit holds: its files by name.
+pub(crate) type Files = BTreeMap<String, String>;

@@ -1,0 +1,100 @@
+//! The volume: datasets in, commits out; the truth of a run. One system call an operation, so that
+//! each is a place where a simulated machine can crash, be delayed or be lied to.
+
+use std::fmt;
+
+pub mod dir;
+pub mod identity;
+
+/// What kind of failure a volume reported; the runner decides by kind, never by text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Not there, as far as this client can see: on NFS never a proof of absence.
+    NotFound,
+    /// The name is taken.
+    Exists,
+    /// ENOSPC or EDQUOT.
+    NoSpace,
+    /// ESTALE: the handle's file is gone on the server.
+    Stale,
+    /// EXDEV: the two names lie on different file systems.
+    CrossDevice,
+    /// EACCES, EPERM, EROFS.
+    Permission,
+    /// The file system cannot do it at all (no hard links).
+    Unsupported,
+    /// Anything else: EIO, ETIMEDOUT…
+    Io,
+}
+
+/// A failed operation: what was tried, on what, and why it failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} {path}: {detail}")]
+pub struct VolumeError {
+    pub kind: Kind,
+    pub operation: &'static str,
+    pub path: String,
+    pub detail: String,
+}
+
+pub type Result<T> = std::result::Result<T, VolumeError>;
+
+/// Size in bytes and number of hard links. The number is a hint on NFS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    pub bytes: u64,
+    pub links: u64,
+}
+
+/// A folder shared by the workers of a run. Paths are relative, normalised, with `/`.
+///
+/// An operation that fails may have taken effect; one that succeeds may not be visible to another
+/// client until the file is closed and opened anew (close-to-open consistency, RFC 1813 §4.11).
+#[expect(
+    async_fn_in_trait,
+    reason = "workers are single futures on one thread (rule 19)"
+)]
+pub trait Volume {
+    /// A new file open for writing.
+    type File: fmt::Debug;
+
+    /// Opens anew, reads all, closes.
+    async fn read(&self, path: &str) -> Result<Vec<u8>>;
+
+    /// Opens anew, reads up to `length` bytes at `offset` (fewer only at the end), closes.
+    async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>>;
+
+    async fn meta(&self, path: &str) -> Result<Meta>;
+
+    /// Names in a folder, sorted.
+    async fn list(&self, folder: &str) -> Result<Vec<String>>;
+
+    /// Creates a file that must not exist (O_EXCL), for writing.
+    async fn create(&self, path: &str) -> Result<Self::File>;
+
+    /// Appends to a file that this client created and has not closed.
+    async fn write(&self, file: &mut Self::File, bytes: &[u8]) -> Result<()>;
+
+    /// Forces the file's content to stable storage.
+    async fn sync(&self, file: &mut Self::File) -> Result<()>;
+
+    /// Closes; on NFS the place where errors of earlier writes surface.
+    async fn close(&self, file: Self::File) -> Result<()>;
+
+    /// Makes `to` another name of `from`; fails if `to` exists. Atomic (link(2)).
+    async fn link(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Makes `to` name what `from` named, replacing what was there. Atomic (rename(2)).
+    async fn rename(&self, from: &str, to: &str) -> Result<()>;
+
+    async fn remove(&self, path: &str) -> Result<()>;
+
+    /// Creates a folder; that it exists already is no error.
+    async fn make_folder(&self, path: &str) -> Result<()>;
+
+    /// Removes an empty folder.
+    async fn remove_folder(&self, path: &str) -> Result<()>;
+
+    /// Forces a folder's entries to stable storage.
+    async fn sync_folder(&self, path: &str) -> Result<()>;
+}
