@@ -32,13 +32,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<impl Table, Reject> {
             })
         })
         .collect();
-    let mut csv = Csv {
-        names,
-        kept,
-        text: String::new(),
-        ends: Vec::new(),
-        lines: Vec::new(),
-    };
+    let mut csv = Csv { names, kept, text: String::new(), ends: Vec::new(), lines: Vec::new() };
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(ragged)? {
         csv.push(&record)?;
@@ -48,11 +42,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<impl Table, Reject> {
 
 fn ragged(error: csv::Error) -> Reject {
     match error.kind() {
-        ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => Reject::Ragged {
+        ErrorKind::UnequalLengths { pos, expected_len, len } => Reject::Ragged {
             line: pos.as_ref().map_or(0, csv::Position::line),
             fields: *len,
             header: *expected_len,
@@ -66,16 +56,12 @@ impl Csv {
     fn push(&mut self, record: &ByteRecord) -> Result<(), Reject> {
         let line = record.position().map_or(0, csv::Position::line);
         if self.lines.len() == MAX_ROWS {
-            return Err(Reject::TooManyRows {
-                rows: MAX_ROWS as u64 + 1,
-                max: MAX_ROWS,
-            });
+            return Err(Reject::TooManyRows { rows: MAX_ROWS as u64 + 1, max: MAX_ROWS });
         }
         self.lines.push(line);
         for (cell, kept) in record.iter().zip(&self.kept) {
             if kept.is_some() {
-                self.text
-                    .push_str(str::from_utf8(cell).map_err(|_| Reject::NotText { line })?);
+                self.text.push_str(str::from_utf8(cell).map_err(|_| Reject::NotText { line })?);
                 self.ends.push(self.text.len());
             }
         }

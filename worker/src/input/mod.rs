@@ -66,11 +66,7 @@ impl Format {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(Reject::Compressed("xz")),
             _ => {}
         }
-        match path
-            .rsplit_once('.')
-            .map(|(_, ending)| ending.to_ascii_lowercase())
-            .as_deref()
-        {
+        match path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
             Some("parquet") => Err(Reject::NotWhatItSays("a Parquet file")),
             Some("pkl" | "pickle") => Ok(Self::Pickle),
             _ => Ok(Self::Csv),

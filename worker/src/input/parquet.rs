@@ -55,28 +55,15 @@ impl Parquet {
     }
 
     fn name(&self, column: usize) -> String {
-        quote(
-            self.reader
-                .metadata()
-                .file_metadata()
-                .schema_descr()
-                .column(column)
-                .name(),
-        )
+        quote(self.reader.metadata().file_metadata().schema_descr().column(column).name())
     }
 
     fn group(&self, index: usize, visitor: &mut Visitor<'_, '_>) -> Result<(), Halt> {
         let group = self.reader.get_row_group(index).map_err(|_| Halt::Damaged)?;
         let column = chunk(group.metadata(), visitor.column)?.column_descr();
         let meaning = Meaning::of(column);
-        let of = Group {
-            rows: group.metadata().num_rows() as usize,
-            present: column.max_def_level(),
-        };
-        match group
-            .get_column_reader(visitor.column)
-            .map_err(|_| Halt::Damaged)?
-        {
+        let of = Group { rows: group.metadata().num_rows() as usize, present: column.max_def_level() };
+        match group.get_column_reader(visitor.column).map_err(|_| Halt::Damaged)? {
             ColumnReader::BoolColumnReader(reader) => visitor.read(reader, of, |v| Cell::Bool(*v)),
             ColumnReader::Int32ColumnReader(reader) => visitor.read(reader, of, |v| meaning.int32(*v)),
             ColumnReader::Int64ColumnReader(reader) => visitor.read(reader, of, |v| meaning.int64(*v)),
@@ -95,11 +82,7 @@ impl Table for Parquet {
     /// Only columns at the top are found by name; those inside structs keep their path.
     fn names(&self) -> Vec<String> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
-        schema
-            .columns()
-            .iter()
-            .map(|column| column.path().string())
-            .collect()
+        schema.columns().iter().map(|column| column.path().string()).collect()
     }
 
     fn rows(&self) -> usize {
@@ -129,9 +112,7 @@ enum Halt {
 /// A column's part in a row group, if it can be read.
 fn chunk(group: &RowGroupMetaData, column: usize) -> Result<&ColumnChunkMetaData, Halt> {
     let chunk = group.columns().get(column).ok_or(Halt::Damaged)?;
-    let offset = chunk
-        .dictionary_page_offset()
-        .unwrap_or_else(|| chunk.data_page_offset());
+    let offset = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
     if offset < 0 || chunk.compressed_size() < 0 || chunk.column_descr().max_rep_level() > 0 {
         return Err(Halt::Damaged);
     }
@@ -167,10 +148,7 @@ impl Visitor<'_, '_> {
             levels.clear();
             let read = reader.read_records(rows.min(BATCH), Some(&mut levels), None, &mut values);
             let (count, _, _) = read.map_err(|_| Halt::Damaged)?;
-            rows = rows
-                .checked_sub(count)
-                .filter(|_| count > 0)
-                .ok_or(Halt::Damaged)?;
+            rows = rows.checked_sub(count).filter(|_| count > 0).ok_or(Halt::Damaged)?;
             let mut values = values.iter();
             for index in 0..count {
                 // Columns that always have a value have no levels.

@@ -32,10 +32,7 @@ pub enum Reject {
     #[error("line {line}: not UTF-8 text")]
     NotText { line: u64 },
     #[error("missing {}; found {}", Names("column", .missing), Names("only", .found))]
-    MissingColumns {
-        missing: Vec<String>,
-        found: Vec<String>,
-    },
+    MissingColumns { missing: Vec<String>, found: Vec<String> },
     #[error("more than one column is named {0}")]
     DuplicateColumn(&'static str),
     #[error("the dataset has no rows")]
@@ -43,11 +40,7 @@ pub enum Reject {
     #[error("the dataset has {rows} rows, more than the {max} that one dataset may have (hint: split it)")]
     TooManyRows { rows: u64, max: usize },
     #[error("{column}, {place}: {problem}")]
-    Cell {
-        column: &'static str,
-        place: Place,
-        problem: Problem,
-    },
+    Cell { column: &'static str, place: Place, problem: Problem },
     #[error("TRANSACTION_ID {0} occurs more than once")]
     DuplicateId(i64),
 }
@@ -145,9 +138,5 @@ pub(super) fn quote(text: &str) -> String {
     if text.chars().nth(SHOWN).is_some() {
         short.push('…');
     }
-    if short.is_empty() {
-        "\"\"".to_owned()
-    } else {
-        short
-    }
+    if short.is_empty() { "\"\"".to_owned() } else { short }
 }

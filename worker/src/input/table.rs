@@ -43,12 +43,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    const ALL: [Self; 4] = [
-        Self::Seconds,
-        Self::Milliseconds,
-        Self::Microseconds,
-        Self::Nanoseconds,
-    ];
+    const ALL: [Self; 4] = [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
 
     fn per_second(self) -> i64 {
         match self {
@@ -131,10 +126,7 @@ pub(super) fn transactions(table: &dyn Table) -> Result<Transactions, Reject> {
     match table.rows() {
         0 => return Err(Reject::NoRows),
         rows if rows > MAX_ROWS => {
-            return Err(Reject::TooManyRows {
-                rows: rows as u64,
-                max: MAX_ROWS,
-            });
+            return Err(Reject::TooManyRows { rows: rows as u64, max: MAX_ROWS });
         }
         _ => {}
     }
@@ -145,9 +137,7 @@ pub(super) fn transactions(table: &dyn Table) -> Result<Transactions, Reject> {
         terminal: column(table, terminal, integer)?,
         cents: column(table, amount, cents)?,
         fraud: column(table, fraud, label)?,
-        scenario: scenario
-            .map(|scenario| column(table, scenario, kind))
-            .transpose()?,
+        scenario: scenario.map(|scenario| column(table, scenario, kind)).transpose()?,
     };
     refuse_duplicates(&unsorted.id)?;
     Ok(sorted(unsorted))
@@ -155,16 +145,10 @@ pub(super) fn transactions(table: &dyn Table) -> Result<Transactions, Reject> {
 
 fn required(names: &[String]) -> Result<[Column; 6], Reject> {
     let wanted = [ID, TIME, CUSTOMER, TERMINAL, AMOUNT, FRAUD];
-    let missing: Vec<String> = wanted
-        .iter()
-        .filter(|name| !names.iter().any(|n| n == *name))
-        .map(ToString::to_string)
-        .collect();
+    let missing: Vec<String> =
+        wanted.iter().filter(|name| !names.iter().any(|n| n == *name)).map(ToString::to_string).collect();
     if !missing.is_empty() {
-        return Err(Reject::MissingColumns {
-            missing,
-            found: names.to_vec(),
-        });
+        return Err(Reject::MissingColumns { missing, found: names.to_vec() });
     }
     let mut columns = [Column(0, ID); 6];
     for (column, name) in columns.iter_mut().zip(wanted) {
@@ -176,11 +160,7 @@ fn required(names: &[String]) -> Result<[Column; 6], Reject> {
 }
 
 fn optional(names: &[String], name: &'static str) -> Result<Option<Column>, Reject> {
-    let mut places = names
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| *n == name)
-        .map(|(place, _)| place);
+    let mut places = names.iter().enumerate().filter(|(_, n)| *n == name).map(|(place, _)| place);
     match (places.next(), places.next()) {
         (Some(_), Some(_)) => Err(Reject::DuplicateColumn(name)),
         (place, _) => Ok(place.map(|place| Column(place, name))),
@@ -195,11 +175,8 @@ fn column<T>(
 ) -> Result<Vec<T>, Reject> {
     let mut values = Vec::with_capacity(table.rows());
     table.visit(index, &mut |row, cell| {
-        let value = read(cell).map_err(|problem| Reject::Cell {
-            column: name,
-            place: table.place(row),
-            problem,
-        })?;
+        let value =
+            read(cell).map_err(|problem| Reject::Cell { column: name, place: table.place(row), problem })?;
         values.push(value);
         Ok(())
     })?;
@@ -310,10 +287,7 @@ fn times(table: &dyn Table, time: Column) -> Result<Vec<i64>, Reject> {
 }
 
 fn counted(count: i64, first: &std::cell::Cell<Option<Unit>>) -> Result<i64, Problem> {
-    let Some(unit) = Unit::ALL
-        .into_iter()
-        .find(|unit| COUNTED_TIMES.contains(&unit.seconds(count)))
-    else {
+    let Some(unit) = Unit::ALL.into_iter().find(|unit| COUNTED_TIMES.contains(&unit.seconds(count))) else {
         return Err(Problem::NotACount(count.to_string()));
     };
     match first.get() {
@@ -367,9 +341,6 @@ fn sorted(unsorted: Transactions) -> Transactions {
         terminal: pick(&unsorted.terminal, &order),
         cents: pick(&unsorted.cents, &order),
         fraud: pick(&unsorted.fraud, &order),
-        scenario: unsorted
-            .scenario
-            .as_deref()
-            .map(|scenario| pick(scenario, &order)),
+        scenario: unsorted.scenario.as_deref().map(|scenario| pick(scenario, &order)),
     }
 }

@@ -52,13 +52,7 @@ impl Array {
         let dtype = Dtype::of(graph, dtype)?;
         // Lists of objects are always written line by line.
         let fortran = fortran && dtype.element != Element::Object;
-        Ok(Self {
-            lines,
-            length,
-            dtype,
-            fortran,
-            data,
-        })
+        Ok(Self { lines, length, dtype, fortran, data })
     }
 
     /// Shape, type, order and data of an array that is made empty and given its state.
@@ -84,17 +78,10 @@ impl Array {
     /// Every cell of a line.
     pub(super) fn visit(&self, graph: &Graph<'_>, line: usize, each: &mut Visit<'_>) -> Result<(), Halt> {
         let count = self.lines.checked_mul(self.length).ok_or(SIZE)?;
-        let (first, step) = if self.fortran {
-            (line, self.lines)
-        } else {
-            (line * self.length, 1)
-        };
+        let (first, step) = if self.fortran { (line, self.lines) } else { (line * self.length, 1) };
         let at = |index: usize| first + index * step;
         if self.dtype.element == Element::Object {
-            let items = graph
-                .list(self.data)
-                .filter(|items| items.len() == count)
-                .ok_or(SIZE)?;
+            let items = graph.list(self.data).filter(|items| items.len() == count).ok_or(SIZE)?;
             for index in 0..self.length {
                 each(index, cell(graph, items[at(index)]))?;
             }
@@ -102,10 +89,7 @@ impl Array {
         }
         let width = self.dtype.width();
         let size = count.checked_mul(width).ok_or(SIZE)?;
-        let data = graph
-            .bytes(self.data, size)
-            .filter(|data| data.len() == size)
-            .ok_or(SIZE)?;
+        let data = graph.bytes(self.data, size).filter(|data| data.len() == size).ok_or(SIZE)?;
         for index in 0..self.length {
             each(index, self.dtype.cell(&data[at(index) * width..][..width]))?;
         }
@@ -163,12 +147,8 @@ fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
     let &[dtype, data] = graph.args(value, Global::Scalar)? else {
         return None;
     };
-    let dtype = Dtype::of(graph, dtype)
-        .ok()
-        .filter(|dtype| dtype.element != Element::Object)?;
-    let data = graph
-        .bytes(data, dtype.width())
-        .filter(|data| data.len() == dtype.width())?;
+    let dtype = Dtype::of(graph, dtype).ok().filter(|dtype| dtype.element != Element::Object)?;
+    let data = graph.bytes(data, dtype.width()).filter(|data| data.len() == dtype.width())?;
     Some(dtype.cell(&data))
 }
 
@@ -178,9 +158,7 @@ impl Dtype {
         let Some(&[code, ..]) = graph.args(value, Global::Dtype) else {
             return Err("an array's type is something else");
         };
-        let state = graph
-            .state(value, Global::Dtype)
-            .and_then(|state| graph.tuple(state));
+        let state = graph.state(value, Global::Dtype).and_then(|state| graph.tuple(state));
         let element = match graph.text(code).ok_or(OTHER)? {
             "b1" => Element::Bool,
             "i1" => Element::Int(1),
@@ -200,14 +178,8 @@ impl Dtype {
         // The state is (version, byte order, …); bytes and objects have none, '|'.
         let order = state.and_then(|state| graph.text(*state.get(1)?));
         match order {
-            Some("<" | "|") => Ok(Self {
-                element,
-                big_endian: false,
-            }),
-            Some(">") => Ok(Self {
-                element,
-                big_endian: true,
-            }),
+            Some("<" | "|") => Ok(Self { element, big_endian: false }),
+            Some(">") => Ok(Self { element, big_endian: true }),
             _ => Err("an array's byte order is unknown"),
         }
     }

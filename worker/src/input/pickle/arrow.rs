@@ -44,14 +44,7 @@ impl ArrowText {
         let &[validity, bounds, text] = graph.list(buffers)? else {
             return None;
         };
-        Some(Self {
-            length: length.size()?,
-            skipped: skipped.size()?,
-            validity,
-            bounds,
-            width,
-            text,
-        })
+        Some(Self { length: length.size()?, skipped: skipped.size()?, validity, bounds, width, text })
     }
 
     /// Every cell.
@@ -68,10 +61,7 @@ impl ArrowText {
         };
         let bound = |cell: usize| {
             let bytes = bounds.get(cell.checked_mul(self.width)?..)?.get(..self.width)?;
-            let bound = bytes
-                .iter()
-                .rev()
-                .fold(0_u64, |bound, &byte| bound << 8 | u64::from(byte));
+            let bound = bytes.iter().rev().fold(0_u64, |bound, &byte| bound << 8 | u64::from(byte));
             usize::try_from(bound).ok()
         };
         let cell = |cell: usize| match validity.as_ref().map(|bits| bits.get(cell / 8)) {
@@ -80,11 +70,7 @@ impl ArrowText {
             _ => Some(Cell::text(text.get(bound(cell)?..bound(cell + 1)?)?)),
         };
         for index in 0..self.length {
-            let at = self
-                .skipped
-                .checked_add(index)
-                .filter(|&at| at < usize::MAX)
-                .ok_or(WRONG)?;
+            let at = self.skipped.checked_add(index).filter(|&at| at < usize::MAX).ok_or(WRONG)?;
             each(index, cell(at).ok_or(WRONG)?)?;
         }
         Ok(())

@@ -29,26 +29,17 @@ struct Column {
 
 impl<'g> Frame<'g> {
     pub(super) fn of(graph: &'g Graph<'g>, root: Value) -> Result<Self, Wrong> {
-        let state = graph
-            .state(root, Global::DataFrame)
-            .ok_or("it holds something else")?;
+        let state = graph.state(root, Global::DataFrame).ok_or("it holds something else")?;
         // `_data` until pandas 1.0
         let manager = graph.get(state, "_mgr").or_else(|| graph.get(state, "_data"));
-        let manager = manager
-            .and_then(|manager| Manager::of(graph, manager))
-            .ok_or("it has no blocks")?;
+        let manager = manager.and_then(|manager| Manager::of(graph, manager)).ok_or("it has no blocks")?;
         let names = names(graph, *manager.axes.first().ok_or(NO_NAMES)?)?;
         let columns = columns(graph, &manager.blocks, names.len())?;
         let rows = columns.first().map_or(0, |column| column.block.length());
         if columns.iter().any(|column| column.block.length() != rows) {
             return Err("its columns differ in length");
         }
-        Ok(Self {
-            graph,
-            names,
-            rows,
-            columns,
-        })
+        Ok(Self { graph, names, rows, columns })
     }
 }
 
@@ -93,10 +84,7 @@ impl<'g> Manager<'g> {
                 _ => None,
             };
             let blocks = graph.tuple(blocks)?.iter().map(block).collect::<Option<_>>()?;
-            return Some(Self {
-                axes: graph.list(axes)?,
-                blocks,
-            });
+            return Some(Self { axes: graph.list(axes)?, blocks });
         }
         let state = graph.tuple(graph.state(manager, Global::BlockManager)?)?;
         let state = graph.get(*state.last()?, "0.14.1")?;
@@ -104,15 +92,8 @@ impl<'g> Manager<'g> {
             let (values, placement) = (graph.get(block, "values")?, graph.get(block, "mgr_locs")?);
             Some(Block { values, placement })
         };
-        let blocks = graph
-            .list(graph.get(state, "blocks")?)?
-            .iter()
-            .map(block)
-            .collect::<Option<_>>()?;
-        Some(Self {
-            axes: graph.list(graph.get(state, "axes")?)?,
-            blocks,
-        })
+        let blocks = graph.list(graph.get(state, "blocks")?)?.iter().map(block).collect::<Option<_>>()?;
+        Some(Self { axes: graph.list(graph.get(state, "axes")?)?, blocks })
     }
 }
 
@@ -125,19 +106,14 @@ fn columns(graph: &Graph<'_>, blocks: &[Block], count: usize) -> Result<Vec<Colu
     for &Block { values, placement } in blocks {
         let block = Values::of(graph, values)?;
         for (line, column) in placed(graph, placement, block.lines())?.into_iter().enumerate() {
-            let place = usize::try_from(column)
-                .ok()
-                .and_then(|column| columns.get_mut(column));
+            let place = usize::try_from(column).ok().and_then(|column| columns.get_mut(column));
             match place {
                 Some(free @ None) => *free = Some(Column { block, line }),
                 _ => return Err("a block stands where there is no room for it"),
             }
         }
     }
-    columns
-        .into_iter()
-        .collect::<Option<_>>()
-        .ok_or("a column is in no block")
+    columns.into_iter().collect::<Option<_>>().ok_or("a column is in no block")
 }
 
 /// The columns that the lines of a block are.
@@ -156,11 +132,7 @@ fn placed(graph: &Graph<'_>, placement: Value, lines: usize) -> Result<Vec<i64>,
             array.integers(graph)?
         }
     };
-    if columns.len() == lines {
-        Ok(columns)
-    } else {
-        Err(WRONG)
-    }
+    if columns.len() == lines { Ok(columns) } else { Err(WRONG) }
 }
 
 /// The members of a slice, at most one more than `wanted` of them.
@@ -173,11 +145,7 @@ fn sliced(slice: &[Value], wanted: usize) -> Option<Vec<i64>> {
         stop => stop.int()?,
     };
     let members = (0..=wanted as i64).map_while(|index| step.checked_mul(index)?.checked_add(start));
-    Some(
-        members
-            .take_while(|&member| if step > 0 { member < stop } else { member > stop })
-            .collect(),
-    )
+    Some(members.take_while(|&member| if step > 0 { member < stop } else { member > stop }).collect())
 }
 
 const NO_NAMES: Wrong = "its columns have no names";

@@ -91,11 +91,7 @@ impl<'a> Graph<'a> {
             value => self.node(value)?,
         };
         match partial {
-            Node::Call {
-                callee: Value::Global(Global::Partial),
-                args,
-                ..
-            } => match self.tuple(*args)? {
+            Node::Call { callee: Value::Global(Global::Partial), args, .. } => match self.tuple(*args)? {
                 [Value::Global(callee), ..] => Some(*callee),
                 _ => None,
             },
@@ -144,11 +140,8 @@ impl<'a> Graph<'a> {
             _ => self.raw_text(value)?,
         };
         // Characters up to 255 take at most two bytes of UTF-8.
-        let text = str::from_utf8(
-            text.get(..at_most.saturating_mul(2).saturating_add(1))
-                .unwrap_or(text),
-        )
-        .ok()?;
+        let text =
+            str::from_utf8(text.get(..at_most.saturating_mul(2).saturating_add(1)).unwrap_or(text)).ok()?;
         let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
         bytes.filter(|bytes| bytes.len() <= at_most).map(Cow::Owned)
     }

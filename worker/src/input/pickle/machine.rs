@@ -23,15 +23,9 @@ const MAX_NAME: usize = 256;
 /// Runs a pickle to its end.
 pub(super) fn run(bytes: &[u8]) -> Result<(Graph<'_>, Value), Refusal> {
     if bytes.len() > MAX_BYTES {
-        return Err(Refusal::TooLarge {
-            what: "bytes",
-            limit: MAX_BYTES,
-        });
+        return Err(Refusal::TooLarge { what: "bytes", limit: MAX_BYTES });
     }
-    let graph = Graph {
-        bytes,
-        nodes: Vec::new(),
-    };
+    let graph = Graph { bytes, nodes: Vec::new() };
     let mut machine = Machine {
         graph,
         at: 0,
@@ -74,13 +68,11 @@ impl<'a> Machine<'a> {
             op::NEWFALSE => self.push(Value::Bool(false)),
             op::BININT1 => self.number::<1>().and_then(|n| self.push(Value::Int(n as i64))),
             op::BININT2 => self.number::<2>().and_then(|n| self.push(Value::Int(n as i64))),
-            op::BININT => self
-                .number::<4>()
-                .and_then(|n| self.push(Value::Int(n as u32 as i32 as i64))),
+            op::BININT => self.number::<4>().and_then(|n| self.push(Value::Int(n as u32 as i32 as i64))),
             op::LONG1 => self.long(),
-            op::BINFLOAT => self
-                .number::<8>()
-                .and_then(|n| self.push(Value::Float(f64::from_bits(n.swap_bytes())))),
+            op::BINFLOAT => {
+                self.number::<8>().and_then(|n| self.push(Value::Float(f64::from_bits(n.swap_bytes()))))
+            }
             op::SHORT_BINUNICODE => self.span::<1>().and_then(|span| self.push(Value::Text(span))),
             op::BINUNICODE => self.span::<4>().and_then(|span| self.push(Value::Text(span))),
             op::BINUNICODE8 => self.span::<8>().and_then(|span| self.push(Value::Text(span))),
@@ -108,42 +100,27 @@ impl<'a> Machine<'a> {
             op::REDUCE | op::NEWOBJ => self.call(),
             op::BUILD => self.build(),
             _ => Err(match op::refused(code) {
-                Some(name) => Refusal::Opcode {
-                    name,
-                    offset: self.opcode_at,
-                },
+                Some(name) => Refusal::Opcode { name, offset: self.opcode_at },
                 None => self.damaged("not an opcode"),
             }),
         }
     }
 
     fn damaged(&self, what: &'static str) -> Refusal {
-        Refusal::Damaged {
-            offset: self.opcode_at,
-            what,
-        }
+        Refusal::Damaged { offset: self.opcode_at, what }
     }
 
     fn cut(&self) -> Refusal {
-        Refusal::Cut {
-            offset: self.opcode_at,
-        }
+        Refusal::Cut { offset: self.opcode_at }
     }
 
     // Taking from the bytes.
 
     /// An unsigned little-endian number of so many bytes.
     fn number<const BYTES: usize>(&mut self) -> Result<u64, Refusal> {
-        let bytes = self
-            .graph
-            .bytes
-            .get(self.at..self.at + BYTES)
-            .ok_or_else(|| self.cut())?;
+        let bytes = self.graph.bytes.get(self.at..self.at + BYTES).ok_or_else(|| self.cut())?;
         self.at += BYTES;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |number, &byte| number << 8 | u64::from(byte)))
+        Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
     /// Makes sure that so many bytes are left.
@@ -157,10 +134,7 @@ impl<'a> Machine<'a> {
         let len = self.number::<BYTES>()?;
         self.have(len)?;
         // Both fit: the file is shorter than MAX_BYTES.
-        let span = Span {
-            start: self.at as u32,
-            len: len as u32,
-        };
+        let span = Span { start: self.at as u32, len: len as u32 };
         self.at += len as usize;
         Ok(span)
     }
@@ -203,16 +177,10 @@ impl<'a> Machine<'a> {
     fn push(&mut self, value: Value) -> Result<(), Refusal> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(Refusal::TooLarge {
-                what: "values",
-                limit: MAX_VALUES,
-            });
+            return Err(Refusal::TooLarge { what: "values", limit: MAX_VALUES });
         }
         if self.stack.len() == MAX_STACK {
-            return Err(Refusal::TooLarge {
-                what: "values waiting on its stack",
-                limit: MAX_STACK,
-            });
+            return Err(Refusal::TooLarge { what: "values waiting on its stack", limit: MAX_STACK });
         }
         self.stack.push(value);
         Ok(())
@@ -220,10 +188,7 @@ impl<'a> Machine<'a> {
 
     fn push_node(&mut self, node: Node) -> Result<(), Refusal> {
         if self.graph.nodes.len() == MAX_NODES {
-            return Err(Refusal::TooLarge {
-                what: "objects",
-                limit: MAX_NODES,
-            });
+            return Err(Refusal::TooLarge { what: "objects", limit: MAX_NODES });
         }
         self.graph.nodes.push(node);
         self.push(Value::Node((self.graph.nodes.len() - 1) as u32))
@@ -231,10 +196,7 @@ impl<'a> Machine<'a> {
 
     fn mark(&mut self) -> Result<(), Refusal> {
         if self.marks.len() == MAX_DEPTH {
-            return Err(Refusal::TooLarge {
-                what: "objects inside one another",
-                limit: MAX_DEPTH,
-            });
+            return Err(Refusal::TooLarge { what: "objects inside one another", limit: MAX_DEPTH });
         }
         self.marks.push(self.stack.len());
         Ok(())
@@ -249,19 +211,13 @@ impl<'a> Machine<'a> {
     /// Where the last `count` values begin; none of them may lie below an open mark.
     fn last(&self, count: usize) -> Result<usize, Refusal> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        let start = self
-            .stack
-            .len()
-            .checked_sub(count)
-            .filter(|&start| start >= floor);
+        let start = self.stack.len().checked_sub(count).filter(|&start| start >= floor);
         start.ok_or_else(|| self.damaged("too few values on the stack"))
     }
 
     fn pop(&mut self) -> Result<Value, Refusal> {
         self.last(1)?;
-        self.stack
-            .pop()
-            .ok_or_else(|| self.damaged("too few values on the stack"))
+        self.stack.pop().ok_or_else(|| self.damaged("too few values on the stack"))
     }
 
     fn stop(mut self) -> Result<(Graph<'a>, Value), Refusal> {
@@ -306,10 +262,7 @@ impl<'a> Machine<'a> {
             return Err(self.damaged("sets items of what is no dict"));
         };
         if entries.len() + count / 2 > MAX_ENTRIES {
-            return Err(Refusal::TooLarge {
-                what: "entries in one dict",
-                limit: MAX_ENTRIES,
-            });
+            return Err(Refusal::TooLarge { what: "entries in one dict", limit: MAX_ENTRIES });
         }
         let (pairs, rest) = self.stack[start..].as_chunks::<2>();
         if !rest.is_empty() {
@@ -330,10 +283,7 @@ impl<'a> Machine<'a> {
         } else if let Some(entry) = self.memo.get_mut(index as usize) {
             *entry = value;
         } else if self.memo.len() == MAX_MEMO {
-            return Err(Refusal::TooLarge {
-                what: "memo entries",
-                limit: MAX_MEMO,
-            });
+            return Err(Refusal::TooLarge { what: "memo entries", limit: MAX_MEMO });
         } else {
             return Err(self.damaged("a gap in its memo"));
         }
@@ -341,11 +291,8 @@ impl<'a> Machine<'a> {
     }
 
     fn get(&mut self, index: u64) -> Result<(), Refusal> {
-        let value = self
-            .memo
-            .get(index as usize)
-            .copied()
-            .ok_or_else(|| self.damaged("no such memo entry"))?;
+        let value =
+            self.memo.get(index as usize).copied().ok_or_else(|| self.damaged("no such memo entry"))?;
         self.push(value)
     }
 
@@ -372,10 +319,7 @@ impl<'a> Machine<'a> {
             Some(global) => self.push(Value::Global(global)),
             None => {
                 let name = format!("{}.{}", quote(module), quote(name));
-                Err(Refusal::Global {
-                    name,
-                    offset: self.opcode_at,
-                })
+                Err(Refusal::Global { name, offset: self.opcode_at })
             }
         }
     }
@@ -386,11 +330,7 @@ impl<'a> Machine<'a> {
         if !matches!(callee, Value::Global(_) | Value::Node(_)) || self.graph.tuple(args).is_none() {
             return Err(self.damaged("calls what cannot be called"));
         }
-        self.push_node(Node::Call {
-            callee,
-            args,
-            state: None,
-        })
+        self.push_node(Node::Call { callee, args, state: None })
     }
 
     fn build(&mut self) -> Result<(), Refusal> {
@@ -400,9 +340,7 @@ impl<'a> Machine<'a> {
             return Err(self.damaged("gives state to a plain value"));
         };
         match self.graph.nodes.get_mut(index as usize) {
-            Some(Node::Call {
-                state: given @ None, ..
-            }) => *given = Some(state),
+            Some(Node::Call { state: given @ None, .. }) => *given = Some(state),
             _ => return Err(self.damaged("gives state to what has some or can have none")),
         }
         Ok(())

@@ -53,9 +53,5 @@ fn bare(graph: &Graph<'_>, value: Value) -> Option<Value> {
     }
     let state = graph.tuple(graph.state(value, Global::ArrayBacked)?)?;
     // Of array, type and attributes some versions leave one out and some swap two.
-    state
-        .iter()
-        .take(3)
-        .copied()
-        .find(|&part| Array::of(graph, part).is_ok())
+    state.iter().take(3).copied().find(|&part| Array::of(graph, part).is_ok())
 }
