@@ -52,7 +52,7 @@ fn model_and_report_are_the_committed_ones() {
     let chain = run(Params::default(), 50);
     let report = chain.report(&Fraud::new(Params::default()));
     let model = chain.checkpoints.values().last().unwrap();
-    insta::assert_snapshot!(model.hash, @"");
+    insta::assert_snapshot!(model.hash, @"094659e902ce71b2c7cd1bff2f8c5825bd0d3f9779b15a65cfb940f8984f7bab");
     insta::assert_snapshot!(Hash::of(report["report.json"].as_bytes()), @"");
 }
 
@@ -73,9 +73,13 @@ fn the_model_learns_what_linfa_learns() {
         // From the end of a checkpoint: n, z and the weights, of one length.
         let columns: usize = 1 + bins().iter().sum::<usize>();
         for at in 1..=3 * columns {
-            let float = |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
+            let float =
+                |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
             let (a, b) = (float(&checkpoint.bytes), float(other));
-            assert!((a - b).abs() <= 1e-9 * a.abs().max(1.0), "dataset {index}, float {at} from the end: {a} {b}");
+            assert!(
+                (a - b).abs() <= 1e-9 * a.abs().max(1.0),
+                "dataset {index}, float {at} from the end: {a} {b}"
+            );
         }
     }
 }
@@ -100,7 +104,10 @@ fn a_fold_that_is_resumed_ends_the_same() {
     chain.join(&fraud);
     chain.fold(&fraud);
     let (first, second) = (&chain.checkpoints[&0], &chain.checkpoints[&1]);
-    let lineage = Hash::of_fields([&Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..], &chain.joined[&1].hash.0[..]]);
+    let lineage = Hash::of_fields([
+        &Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..],
+        &chain.joined[&1].hash.0[..],
+    ]);
     let task = || fraud.fold(&chain.datasets[1], Some(first), &chain.joined[&1], lineage);
     let mut begun = task();
     assert!(matches!(begun.step(), Step::More) && matches!(begun.step(), Step::More));

@@ -162,7 +162,8 @@ fn a_date_twice_is_rejected_and_counts_once() {
 #[test]
 fn a_window_is_of_45_days_by_name_or_of_45_datasets() {
     let fraud = Fraud::new(Params::default());
-    let days: Vec<_> = (0..60).map(|n| (fraud_support::days::day(n, vec![(0, 1, 1, 1, false)]), Role::Train)).collect();
+    let days: Vec<_> =
+        (0..60).map(|n| (fraud_support::days::day(n, vec![(0, 1, 1, 1, false)]), Role::Train)).collect();
     let mut chain = Chain::new(days);
     assert_eq!(fraud.window(&chain.datasets, 50), (5..50).collect::<Vec<_>>());
     assert_eq!(fraud.window(&chain.datasets, 0), Vec::<u32>::new());

@@ -97,7 +97,8 @@ impl Chain {
     }
 
     pub fn evaluate(&mut self, fraud: &Fraud, only: impl Fn(u32) -> bool) {
-        let tests: Vec<Part> = self.of_role(Role::Test).iter().map(|index| self.joined[index].clone()).collect();
+        let tests: Vec<Part> =
+            self.of_role(Role::Test).iter().map(|index| self.joined[index].clone()).collect();
         for (index, checkpoint) in self.checkpoints.iter().filter(|(index, _)| only(**index)) {
             let dataset = &self.datasets[*index as usize];
             let task = fraud.evaluate(dataset, checkpoint, &self.joined[index], &tests);

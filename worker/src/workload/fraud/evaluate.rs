@@ -34,7 +34,8 @@ impl Evaluation {
     pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
         let scored = |joined| (joined, scores(&model.ftrl, joined));
         let on_tests: Vec<_> = tests.iter().map(|joined| scored(joined.as_ref())).collect();
-        let by_day = |scored: &(&Joined, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
+        let by_day =
+            |scored: &(&Joined, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
         Self {
             learned_rows: model.rows,
             learned_frauds: model.frauds,

@@ -133,7 +133,8 @@ impl Ftrl {
     fn step(&mut self, gradient: &mut [f64; WIDTH]) {
         let rates = self.rates;
         let columns = self.columns;
-        let state = self.z[..columns].iter_mut().zip(&mut self.n[..columns]).zip(&mut self.weights[..columns]);
+        let state =
+            self.z[..columns].iter_mut().zip(&mut self.n[..columns]).zip(&mut self.weights[..columns]);
         for (((z, n), w), g) in state.zip(&mut gradient[..columns]) {
             let before = n.sqrt();
             *n += *g * *g;

@@ -22,17 +22,12 @@ pub const DELAY_S: i64 = 7 * DAY_S;
 const SQUARED_CENTS_MAX: i64 = 1 << 20;
 
 /// Ends of the customers' windows, back from now.
-pub(super) const CUSTOMER_WINDOWS_S: [i64; 5] =
-    [DAY_S, 3 * DAY_S, 7 * DAY_S, 14 * DAY_S, 30 * DAY_S];
+pub(super) const CUSTOMER_WINDOWS_S: [i64; 5] = [DAY_S, 3 * DAY_S, 7 * DAY_S, 14 * DAY_S, 30 * DAY_S];
 
 /// Ends of the terminals' windows, back from now: where labels become known, and 1, 7 and 30 days
 /// before that.
-pub(super) const TERMINAL_WINDOWS_S: [i64; 4] = [
-    DELAY_S,
-    DELAY_S + DAY_S,
-    DELAY_S + 7 * DAY_S,
-    DELAY_S + 30 * DAY_S,
-];
+pub(super) const TERMINAL_WINDOWS_S: [i64; 4] =
+    [DELAY_S, DELAY_S + DAY_S, DELAY_S + 7 * DAY_S, DELAY_S + 30 * DAY_S];
 
 /// One purchase of a customer, with the customer's running sums before it.
 #[derive(Debug, Clone, Copy)]

@@ -76,8 +76,12 @@ impl Joined {
         let bins = input.take(rows.saturating_mul(features))?;
         input.end()?;
         let most = features::bins();
-        let most = most.get(..features).ok_or_else(|| format!("{features} features are more than are known"))?;
-        if bins.chunks_exact(features.max(1)).any(|row| row.iter().zip(most).any(|(bin, most)| *bin as usize >= *most)) {
+        let most =
+            most.get(..features).ok_or_else(|| format!("{features} features are more than are known"))?;
+        if bins
+            .chunks_exact(features.max(1))
+            .any(|row| row.iter().zip(most).any(|(bin, most)| *bin as usize >= *most))
+        {
             return Err("a bin in it is out of bounds".to_owned());
         }
         let bins_at = bytes.len() - bins.len();

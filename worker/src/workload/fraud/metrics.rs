@@ -39,7 +39,11 @@ pub(super) fn measure(scored: &[(&Joined, Vec<f64>)]) -> Metrics {
         for (row, (score, fraud)) in scores.iter().zip(&joined.fraud).enumerate() {
             let found = *score >= 0.0;
             right += u64::from(found == *fraud);
-            if *fraud { frauds.push(*score) } else { genuine.push(*score) }
+            if *fraud {
+                frauds.push(*score)
+            } else {
+                genuine.push(*score)
+            }
             if *fraud && let Some(scenario) = &joined.scenario {
                 let (hits, all) = metrics.found_by_scenario.entry(scenario[row]).or_default();
                 *hits += u64::from(found);
@@ -151,12 +155,14 @@ fn card_precision(scored: &[(&Joined, Vec<f64>)]) -> Option<f64> {
                 .zip(cards)
                 .filter(|(card, (score, _))| *score > f64::NEG_INFINITY && found.binary_search(card).is_err())
                 .collect();
-            let order = |a: &(&i64, (f64, bool)), b: &(&i64, (f64, bool))| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(b.0));
+            let order =
+                |a: &(&i64, (f64, bool)), b: &(&i64, (f64, bool))| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(b.0));
             if cards.len() > CARDS_A_DAY {
                 cards.select_nth_unstable_by(CARDS_A_DAY, order);
                 cards.truncate(CARDS_A_DAY);
             }
-            let of_day: Vec<i64> = cards.iter().filter(|(_, (_, fraud))| *fraud).map(|(card, _)| **card).collect();
+            let of_day: Vec<i64> =
+                cards.iter().filter(|(_, (_, fraud))| *fraud).map(|(card, _)| **card).collect();
             days += 1;
             hits += of_day.len() as u64;
             found.extend(of_day);

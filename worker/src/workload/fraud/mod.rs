@@ -124,7 +124,12 @@ impl Fraud {
         Ok(joined)
     }
 
-    fn begin_fold(&self, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Result<tasks::Fold, String> {
+    fn begin_fold(
+        &self,
+        previous: Option<&Part>,
+        joined: &Part,
+        lineage: Hash,
+    ) -> Result<tasks::Fold, String> {
         let learner = self.params.learner;
         let mut model = match previous {
             Some(part) => read_model(part)?,
@@ -151,7 +156,8 @@ impl Fraud {
         let model = read_model(checkpoint)?;
         let training = self.joined(joined)?;
         let tests = tests.iter().map(|part| self.joined(part)).collect::<Result<Vec<_>, _>>()?;
-        serde_json::to_vec(&Evaluation::of(&model, &training, &tests)).map_err(|error| format!("write an evaluation: {error}"))
+        serde_json::to_vec(&Evaluation::of(&model, &training, &tests))
+            .map_err(|error| format!("write an evaluation: {error}"))
     }
 }
 
@@ -233,14 +239,26 @@ impl Workload for Fraud {
         Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
     }
 
-    fn fold(&self, _dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task> {
+    fn fold(
+        &self,
+        _dataset: &Dataset,
+        previous: Option<&Part>,
+        joined: &Part,
+        lineage: Hash,
+    ) -> Box<dyn Task> {
         match self.begin_fold(previous, joined, lineage) {
             Ok(fold) => Box::new(fold),
             Err(error) => Box::new(Failed(error)),
         }
     }
 
-    fn evaluate(&self, _dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
+    fn evaluate(
+        &self,
+        _dataset: &Dataset,
+        checkpoint: &Part,
+        joined: &Part,
+        tests: &[Part],
+    ) -> Box<dyn Task> {
         match self.evaluation(checkpoint, joined, tests) {
             Ok(bytes) => Once::task(move || Outcome::Part(bytes)),
             Err(error) => Box::new(Failed(error)),

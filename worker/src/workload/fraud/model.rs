@@ -89,11 +89,12 @@ impl Model {
     fn decode_features(input: &mut Reader<'_>) -> Result<usize, String> {
         let version = input.u32()?;
         let features = input.u32()? as usize;
-        for at in 0..features {
+        let known = NAMES.iter().zip(EDGES).map(Some).chain(std::iter::repeat(None));
+        for known in known.take(features) {
             let name = input.text()?;
             let count = input.u32()? as usize;
             let found = input.f64s(count)?;
-            if NAMES.get(at) != Some(&name.as_str()) || EDGES[at] != found {
+            if known.is_none_or(|(known, edges)| *known != name || edges != found) {
                 return Err(format!("feature {name} with edges of version {version} is not this program's"));
             }
         }

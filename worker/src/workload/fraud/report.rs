@@ -52,10 +52,7 @@ struct Report<'a> {
 pub(super) fn files(input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
     let report = Report::of(input)?;
     let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
-    Ok(BTreeMap::from([
-        ("report.txt".to_owned(), report.text()),
-        ("report.json".to_owned(), json + "\n"),
-    ]))
+    Ok(BTreeMap::from([("report.txt".to_owned(), report.text()), ("report.json".to_owned(), json + "\n")]))
 }
 
 /// The file's name without its folders, as the tutorial shows it.
@@ -126,14 +123,24 @@ impl<'a> Report<'a> {
             return;
         }
         out.push_str("What the accuracy hides, checkpoint by checkpoint, on the testing data\n");
-        out.push_str("  majority: the accuracy of calling every transaction genuine; AP: average precision;\n");
+        out.push_str(
+            "  majority: the accuracy of calling every transaction genuine; AP: average precision;\n",
+        );
         out.push_str("  CP@100: share of frauds among a day's 100 cards of the highest scores;\n");
         out.push_str("  +/-: average precision against the previous checkpoint's\n\n");
         line(
             out,
             format_args!(
                 "  {:<24} {:>8} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
-                "training dataset", "rows", "frauds", "accuracy", "majority", "AUC ROC", "AP", "+/-", "CP@100"
+                "training dataset",
+                "rows",
+                "frauds",
+                "accuracy",
+                "majority",
+                "AUC ROC",
+                "AP",
+                "+/-",
+                "CP@100"
             ),
         );
         let mut previous = None;
@@ -141,7 +148,8 @@ impl<'a> Report<'a> {
             let none = Metrics::default();
             let testing = evaluation.testing.as_ref().unwrap_or(&none);
             let precision = testing.average_precision;
-            let change = precision.zip(previous).map(|(now, before): (f64, f64)| format!("{:+.4}", now - before));
+            let change =
+                precision.zip(previous).map(|(now, before): (f64, f64)| format!("{:+.4}", now - before));
             line(
                 out,
                 format_args!(
@@ -195,7 +203,8 @@ impl Trained<'_> {
         line(out, format_args!("Training dataset: {}", self.dataset));
         line(out, format_args!("Model checkpoint: {}", self.checkpoint));
         line(out, format_args!("---"));
-        let shown = |accuracy: Option<f64>| accuracy.map_or_else(|| "none".to_owned(), |share| share.to_string());
+        let shown =
+            |accuracy: Option<f64>| accuracy.map_or_else(|| "none".to_owned(), |share| share.to_string());
         let testing = self.evaluation.testing.as_ref().and_then(|testing| testing.accuracy);
         line(out, format_args!("Accuracy on training data: {}", shown(self.evaluation.training.accuracy)));
         line(out, format_args!("Accuracy on testing data: {}", shown(testing)));
@@ -225,7 +234,10 @@ impl Trained<'_> {
         if let Some(testing) = &evaluation.testing {
             for (scenario, (found, all)) in &testing.found_by_scenario {
                 let recall = share(Some(*found as f64 / *all as f64), 4);
-                line(out, format_args!("  scenario {scenario}: {found} of {all} frauds found, recall {recall}"));
+                line(
+                    out,
+                    format_args!("  scenario {scenario}: {found} of {all} frauds found, recall {recall}"),
+                );
             }
         }
         out.push('\n');

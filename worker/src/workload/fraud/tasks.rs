@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::civil::{DateTime, date};
 use jiff::ToSpan;
+use jiff::civil::{DateTime, date};
 
 use crate::hash::Hash;
 use crate::workload::{Outcome, Part, Step, Task};
