@@ -238,11 +238,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Folds joined parts into checkpoints, oldest first, as far as they reach.
     pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let first = self
-            .known
-            .borrow_mut()
-            .first_missing(Stage::Fold, &opened.manifest);
-        let Some(mut next) = first else { return Ok(()) };
+        let Some(mut next) = self.next_to_fold(&opened).await? else { return Ok(()) };
         let mut model = match self.newest_model(&opened, next).await {
             // A damaged checkpoint is made again from the one before it.
             Err(Trouble::Torn(_, index)) => {
@@ -323,7 +319,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let record = Record { parent, outcome };
         let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
-        let _ = self.queue.add(&[Item::Evaluate(index)]).await;
+        // Others evaluate beside the fold, as soon as the tests are joined.
+        let tests = opened.manifest.tests();
+        if tests.iter().all(|test| self.known.borrow().has(Stage::Join, *test)) {
+            let _ = self.queue.add(&[Item::Evaluate(index)]).await;
+        }
         Ok((committed.hash, committed.part.ok().or(model)))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Workload;
-use super::fraud::Fraud;
+use super::fraud::{Fraud, Params};
 use super::longer::{self, Longer};
 
 /// What a command line says of the workload, should this worker begin the run.
@@ -43,7 +43,7 @@ impl WorkloadArgs {
 pub fn make(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
     let mut params = params.clone();
     let rounds = params.remove(longer::PARAM);
-    let fraud = Arc::new(Fraud::new(&params)?);
+    let fraud = Arc::new(Fraud::new(Params::parse(&params)?));
     let Some(rounds) = rounds else { return Ok(fraud) };
     let rounds = rounds.parse().map_err(|_| format!("{}: `{rounds}` is no number", longer::PARAM))?;
     Ok(Arc::new(Longer::new(fraud, rounds)))

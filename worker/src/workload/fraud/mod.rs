@@ -92,6 +92,41 @@ impl Params {
     }
 }
 
+impl Params {
+    /// Reads parameters by name, as [`Workload::params`] writes them; what is left out has its
+    /// default.
+    ///
+    /// # Errors
+    /// Names the parameter that is unknown or has no such value.
+    pub fn parse(texts: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut params = Self::default();
+        for (name, text) in texts {
+            let wrong = |expected: &str| format!("parameter {name}={text}: use {expected}");
+            let rate = || match text.parse::<f64>() {
+                Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+                _ => Err(wrong("a number that is not negative")),
+            };
+            match (name.as_str(), text.as_str()) {
+                ("features", "rich") => params.features = FeatureSet::Rich,
+                ("features", "handbook") => params.features = FeatureSet::Handbook,
+                ("features", _) => return Err(wrong("rich or handbook")),
+                ("learner", "ftrl") => params.learner = Learner::Ftrl,
+                ("learner", "linfa") => params.learner = Learner::Linfa,
+                ("learner", _) => return Err(wrong("ftrl or linfa")),
+                ("alpha", _) => params.rates.alpha = rate()?,
+                ("beta", _) => params.rates.beta = rate()?,
+                ("l1", _) => params.rates.l1 = rate()?,
+                ("l2", _) => params.rates.l2 = rate()?,
+                _ => {
+                    let known = "features, learner, alpha, beta, l1, l2";
+                    return Err(format!("there is no parameter {name}: those known are {known}"));
+                }
+            }
+        }
+        Ok(params)
+    }
+}
+
 /// The workload. What it keeps between tasks saves time and decides nothing.
 pub struct Fraud {
     params: Params,
@@ -213,7 +248,10 @@ impl Workload for Fraud {
 
     /// By the days in the names, where they have them; otherwise a dataset counts as a day.
     fn window(&self, datasets: &[Dataset], index: u32) -> Vec<u32> {
-        let Some(at) = datasets.iter().position(|dataset| dataset.index == index) else { return Vec::new() };
+        let at = index as usize;
+        if at >= datasets.len() {
+            return Vec::new();
+        }
         let own_day = day_of(&datasets[at].path);
         let mut window: Vec<u32> = datasets[..at]
             .iter()

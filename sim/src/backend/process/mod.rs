@@ -1,0 +1,105 @@
+//! Workers as processes of this machine. A machine's preemption is what its process sees of one:
+//! SIGTERM, grace, SIGKILL; SIGKILL alone; SIGSTOP past the lease and SIGCONT.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::schedule::Schedule;
+use crate::story::Story;
+use crate::units::Span;
+
+pub mod child;
+mod machine;
+pub mod redis;
+mod supervisor;
+
+pub(crate) use supervisor::in_words;
+
+use self::redis::Server;
+
+/// What to start, where, and for how long to believe in it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The program that is started as a worker.
+    pub exe: PathBuf,
+    pub volume: PathBuf,
+    pub run: String,
+    /// As the worker's `--queue` takes it.
+    pub queue: String,
+    /// The file that lists the datasets, relative to the volume.
+    pub list: String,
+    pub created: String,
+    pub workers: u32,
+    pub lease: Span,
+    pub grace: Span,
+    pub progress_every: Span,
+    pub idle: Span,
+    /// Rounds of hashing that each dataset's preparation takes longer.
+    pub rounds: u64,
+    /// Where workers' standard error goes.
+    pub errors: PathBuf,
+    /// From the last disturbance, the workers must be done within this.
+    pub patience: Duration,
+}
+
+impl Plan {
+    fn arguments(&self, name: &str) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["run".into()];
+        let mut option = |name: &str, value: OsString| args.extend([OsString::from(name), value]);
+        option("--volume", self.volume.clone().into());
+        option("--queue", self.queue.clone().into());
+        option("--run", self.run.clone().into());
+        option("--list", self.list.clone().into());
+        option("--created", self.created.clone().into());
+        option("--lease", self.lease.to_string().into());
+        option("--grace", self.grace.to_string().into());
+        option("--progress-every", self.progress_every.to_string().into());
+        option("--idle", self.idle.to_string().into());
+        option("--work-rounds", self.rounds.to_string().into());
+        option("--name", name.into());
+        option("--log", "events".into());
+        args.push("--stop-with-stdin".into());
+        args
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    Complete,
+    /// The simulator was told to stop.
+    Interrupted,
+    /// A worker ended otherwise than by preemption, or the run did not end in time.
+    Failed { exit: u8, reason: String },
+}
+
+/// What has just been added to a story; numbers are places in its lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    Started(usize),
+    /// An incarnation's last event.
+    Said(usize),
+    Struck(usize),
+    /// It is known what a strike came to.
+    Came(usize),
+    /// What was struck is back.
+    Back(usize),
+    Ended(usize),
+}
+
+/// Who watches while a run goes on.
+pub type Audience<'a> = &'a mut dyn FnMut(&Story, Beat);
+
+/// Runs workers under a schedule until the run has ended; none of them is left when this returns.
+///
+/// # Errors
+/// Where processes or signal handlers cannot be had at all.
+pub async fn run(
+    plan: &Plan,
+    schedule: &Schedule,
+    redis: Option<&mut Server>,
+    watch: Audience<'_>,
+) -> anyhow::Result<(Story, Ended)> {
+    supervisor::run(plan, schedule, redis, watch).await
+}

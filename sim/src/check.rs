@@ -1,0 +1,435 @@
+//! What must hold of every run that has ended, whatever happened on the way. Pure: over what lies on
+//! the volume (the truth) and the workers' events (the account). Order comes from commits, and from
+//! what one observer saw, never from clocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+use worker::contract::{Exit, OUTPUT, RunPaths, Stage};
+use worker::events::{Event, What};
+use worker::hash::Hash;
+use worker::manifest::{Dataset, Manifest, Page, Role};
+use worker::queue::{Counts, Item};
+use worker::record::Record;
+use worker::workload::{Outcome, Workload};
+
+use crate::story::Story;
+use crate::view::View;
+
+/// The checks, in the order in which they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The manifest reads from its first page to its end.
+    Manifest,
+    /// Each stage of each dataset is committed, and one attempt at most says that it did it.
+    Once,
+    /// Each commit was made from the commits that it must be made from.
+    Chain,
+    /// No public file that no commit explains.
+    Explained,
+    /// The report and `output/` are those of the commits.
+    Output,
+    /// Nothing is left in the queue.
+    Queue,
+    /// The first exit with 0 saw every commit, the report's included.
+    Exit,
+    /// The run ended within its bound once the disturbances had.
+    Drained,
+}
+
+impl Check {
+    pub const ALL: [Self; 8] = [
+        Self::Manifest,
+        Self::Once,
+        Self::Chain,
+        Self::Explained,
+        Self::Output,
+        Self::Queue,
+        Self::Exit,
+        Self::Drained,
+    ];
+
+    /// What holds if it passes.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Manifest => "the manifest is whole",
+            Self::Once => "every dataset took effect exactly once",
+            Self::Chain => "the chain of hashes is whole",
+            Self::Explained => "a commit explains every public file",
+            Self::Output => "output/ is what was committed",
+            Self::Queue => "no lease is left in the queue",
+            Self::Exit => "nobody exited 0 before the last commit",
+            Self::Drained => "the run ended within its bound",
+        }
+    }
+}
+
+/// A check that failed, with what a person needs to find out why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    pub check: Check,
+    pub detail: String,
+    pub dataset: Option<String>,
+    /// Folders of the attempts concerned.
+    pub attempts: Vec<String>,
+    /// Their events, as `worker #seq: event`.
+    pub events: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.check.words(), self.detail)?;
+        if let Some(dataset) = &self.dataset {
+            write!(f, "\n  dataset {dataset}")?;
+        }
+        for attempt in &self.attempts {
+            write!(f, "\n  attempt {attempt}")?;
+        }
+        for event in &self.events {
+            write!(f, "\n  {event}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the checks found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Verdict {
+    /// How many things each check looked at.
+    pub looked_at: BTreeMap<Check, u32>,
+    pub violations: Vec<Violation>,
+}
+
+/// What is looked at.
+pub struct Evidence<'a> {
+    pub run: &'a str,
+    pub story: &'a Story,
+    pub view: &'a View,
+    /// The queue, after what had expired was reaped.
+    pub queue: Counts,
+    pub workload: &'a dyn Workload,
+    /// From the last disturbance to the first exit with 0, at most.
+    pub drained_ms_max: u64,
+}
+
+impl fmt::Debug for Evidence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evidence(run {})", self.run)
+    }
+}
+
+/// Looks at everything.
+pub fn check(evidence: &Evidence<'_>) -> Verdict {
+    let mut checker = Checker {
+        evidence,
+        paths: RunPaths::new(evidence.run),
+        records: BTreeMap::new(),
+        verdict: Verdict::default(),
+    };
+    checker.read_records();
+    match checker.manifest() {
+        Ok(manifest) => checker.check_run(&manifest),
+        Err(detail) => checker.fail(Check::Manifest, detail, None, &[]),
+    }
+    checker.queue();
+    checker.exit();
+    checker.drained();
+    checker.verdict
+}
+
+struct Checker<'a> {
+    evidence: &'a Evidence<'a>,
+    paths: RunPaths,
+    /// Every intact record of the run.
+    records: BTreeMap<String, Record>,
+    verdict: Verdict,
+}
+
+impl Checker<'_> {
+    fn saw(&mut self, check: Check) {
+        *self.verdict.looked_at.entry(check).or_default() += 1;
+    }
+
+    /// Notes a violation, with the events that speak of `path`.
+    fn fail(&mut self, check: Check, detail: String, dataset: Option<&Dataset>, about: &[&str]) {
+        let mut attempts = BTreeSet::new();
+        let mut events = Vec::new();
+        for incarnation in &self.evidence.story.incarnations {
+            for event in &incarnation.events {
+                let (path, attempt) = speaks_of(event);
+                if about.iter().any(|wanted| path == Some(*wanted)) {
+                    attempts.extend(attempt.map(str::to_owned));
+                    events.push(line_of(event));
+                }
+            }
+        }
+        self.verdict.violations.push(Violation {
+            check,
+            detail,
+            dataset: dataset.map(|dataset| dataset.path.clone()),
+            attempts: attempts.into_iter().collect(),
+            events,
+        });
+    }
+
+    fn read_records(&mut self) {
+        let inside = format!("{}/", self.paths.root());
+        let files = self.evidence.view.files.iter().filter(|(path, _)| path.starts_with(&inside));
+        for (path, bytes) in files {
+            match Record::decode(bytes.clone()) {
+                Ok(record) => {
+                    self.records.insert(path.clone(), record);
+                }
+                Err(damage) => self.fail(Check::Explained, format!("{path} is no record: {damage}"), None, &[path]),
+            }
+        }
+    }
+
+    fn page(&self, number: u32) -> Option<Result<Page, String>> {
+        let record = self.records.get(&self.paths.chapter(number))?;
+        let Outcome::Part(content) = &record.outcome else {
+            return Some(Err("it is a rejection".to_owned()));
+        };
+        Some(Page::decode(content).map_err(|error| error.to_string()))
+    }
+
+    fn manifest(&mut self) -> Result<Manifest, String> {
+        let at = |number: u32, why: String| format!("page {number} of the manifest: {why}");
+        let first = self.page(0).unwrap_or_else(|| Err("it is missing".to_owned()));
+        let first = first.map_err(|why| at(0, why))?;
+        let mut manifest = Manifest::begin(first).map_err(|error| at(0, error.to_string()))?;
+        self.saw(Check::Manifest);
+        while !manifest.sealed {
+            let number = manifest.next_page;
+            let page = self.page(number).unwrap_or_else(|| Err("it is missing, and nothing sealed the run".to_owned()));
+            let page = page.map_err(|why| at(number, why))?;
+            manifest.turn(page).map_err(|error| at(number, error.to_string()))?;
+            self.saw(Check::Manifest);
+        }
+        Ok(manifest)
+    }
+
+    fn check_run(&mut self, manifest: &Manifest) {
+        let mut expected: BTreeSet<String> = (0..manifest.next_page).map(|n| self.paths.chapter(n)).collect();
+        for dataset in &manifest.datasets {
+            for stage in stages(dataset.role) {
+                let path = self.paths.commit(*stage, dataset.index);
+                self.once(*stage, dataset, &path);
+                self.chain(manifest, *stage, dataset, &path);
+                expected.insert(path);
+            }
+        }
+        let report = self.paths.report();
+        match self.records.get(&report) {
+            None => self.fail(Check::Once, "the report is not committed".to_owned(), None, &[&report]),
+            Some(record) if !manifest.is_empty() && record.parent != manifest.lineage(manifest.len() - 1) => {
+                self.fail(Check::Chain, "the report was made from other datasets".to_owned(), None, &[&report]);
+            }
+            Some(_) => self.saw(Check::Chain),
+        }
+        expected.insert(report);
+        self.explained(&expected);
+        self.output(manifest);
+    }
+
+    /// One intact commit, and at most one attempt that says its file is the public one.
+    fn once(&mut self, stage: Stage, dataset: &Dataset, path: &str) {
+        self.saw(Check::Once);
+        if !self.records.contains_key(path) {
+            let detail = format!("{} of dataset {} is not committed", stage.folder(), dataset.index);
+            self.fail(Check::Once, detail, Some(dataset), &[path]);
+            return;
+        }
+        let won = |event: &&Event| matches!(&event.what, What::Committed { path: at, won: true, .. } if at == path);
+        let winners = self.events().filter(won).count();
+        if winners > 1 {
+            self.fail(Check::Once, format!("{winners} attempts say that they committed {path}"), Some(dataset), &[path]);
+        }
+    }
+
+    fn hash(&self, stage: Stage, index: u32) -> Option<Hash> {
+        self.records.get(&self.paths.commit(stage, index)).map(Record::hash)
+    }
+
+    /// The hash over everything that a commit must have been made from; `None` where some of that
+    /// is missing, which is told elsewhere.
+    fn parent(&self, manifest: &Manifest, stage: Stage, dataset: &Dataset) -> Option<Hash> {
+        let mut parents = vec![manifest.spec.hash()];
+        match stage {
+            Stage::Prepare => parents.push(dataset.hash()),
+            Stage::Join => {
+                parents.push(self.hash(Stage::Prepare, dataset.index)?);
+                let own = self.records.get(&self.paths.commit(Stage::Prepare, dataset.index))?;
+                if matches!(own.outcome, Outcome::Part(_)) {
+                    for before in self.evidence.workload.window(&manifest.datasets, dataset.index) {
+                        parents.push(self.hash(Stage::Prepare, before)?);
+                    }
+                }
+            }
+            Stage::Fold => {
+                let before = match manifest.train_before(dataset.index) {
+                    Some(before) => self.hash(Stage::Fold, before)?,
+                    None => Hash::default(),
+                };
+                parents.extend([before, self.hash(Stage::Join, dataset.index)?]);
+            }
+            Stage::Evaluate => {
+                parents.push(self.hash(Stage::Fold, dataset.index)?);
+                parents.push(self.hash(Stage::Join, dataset.index)?);
+                for test in manifest.tests() {
+                    parents.push(self.hash(Stage::Join, *test)?);
+                }
+            }
+        }
+        Some(Hash::of_fields(parents.iter().map(|hash| &hash.0[..])))
+    }
+
+    fn chain(&mut self, manifest: &Manifest, stage: Stage, dataset: &Dataset, path: &str) {
+        let (Some(record), Some(parent)) = (self.records.get(path), self.parent(manifest, stage, dataset)) else {
+            return;
+        };
+        if record.parent == parent {
+            self.saw(Check::Chain);
+            return;
+        }
+        let (found, expected) = (record.parent.short(), parent.short());
+        let detail = format!("{path} was made from {found}, and not from {expected}");
+        self.fail(Check::Chain, detail, Some(dataset), &[path]);
+    }
+
+    /// Every public file has its place, and an attempt that said beforehand that it would link it.
+    fn explained(&mut self, expected: &BTreeSet<String>) {
+        let mut intents: BTreeMap<&str, BTreeSet<Hash>> = BTreeMap::new();
+        for event in self.events() {
+            if let What::Intent { path, hash, .. } = &event.what {
+                intents.entry(path).or_default().insert(*hash);
+            }
+        }
+        let mut wrong = Vec::new();
+        for (path, record) in &self.records {
+            if !expected.contains(path) {
+                wrong.push((path.clone(), format!("{path} belongs to nothing in the manifest")));
+            } else if !intents.get(path.as_str()).is_some_and(|hashes| hashes.contains(&record.hash())) {
+                wrong.push((path.clone(), format!("no attempt announced {path} with hash {}", record.hash().short())));
+            }
+        }
+        for _ in 0..self.records.len() - wrong.len() {
+            self.saw(Check::Explained);
+        }
+        for (path, detail) in wrong {
+            self.fail(Check::Explained, detail, None, &[&path]);
+        }
+    }
+
+    /// `output/` holds the report's files and each training dataset's checkpoint, to the byte.
+    fn output(&mut self, manifest: &Manifest) {
+        let mut wanted: Vec<(String, Vec<u8>)> = Vec::new();
+        if let Some(Record { outcome: Outcome::Part(content), .. }) = self.records.get(&self.paths.report()) {
+            match serde_json::from_slice::<BTreeMap<String, String>>(content) {
+                Ok(files) => wanted.extend(files.into_iter().map(|(name, text)| (name, text.into_bytes()))),
+                Err(error) => self.fail(Check::Output, format!("the report is unreadable: {error}"), None, &[]),
+            }
+        }
+        for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+            let record = self.records.get(&self.paths.commit(Stage::Fold, dataset.index));
+            if let Some(Record { outcome: Outcome::Part(bytes), .. }) = record {
+                let workload = self.evidence.workload;
+                let mut name = workload.checkpoint_name(dataset.stem());
+                if wanted.iter().any(|(taken, _)| *taken == name) {
+                    name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
+                }
+                wanted.push((name, bytes.clone()));
+            }
+        }
+        for (name, bytes) in wanted {
+            match self.evidence.view.files.get(&format!("{OUTPUT}/{name}")) {
+                Some(found) if *found == bytes => self.saw(Check::Output),
+                Some(_) => self.fail(Check::Output, format!("{OUTPUT}/{name} is not what was committed"), None, &[]),
+                None => self.fail(Check::Output, format!("{OUTPUT}/{name} is missing"), None, &[]),
+            }
+        }
+    }
+
+    fn queue(&mut self) {
+        let Counts { pending, claimed, pushed } = self.evidence.queue;
+        if self.evidence.queue.is_empty() {
+            return self.saw(Check::Queue);
+        }
+        let detail = format!("{pending} pending, {claimed} claimed and {pushed} pushed are left");
+        self.fail(Check::Queue, detail, None, &[]);
+    }
+
+    /// What the observer saw on the volume at the first exit with 0 is all that is there now.
+    fn exit(&mut self) {
+        let Some(seen) = &self.evidence.story.at_first_exit else {
+            return self.fail(Check::Exit, "no worker exited 0".to_owned(), None, &[]);
+        };
+        let seen: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+        let late: Vec<String> =
+            self.records.keys().filter(|path| !seen.contains(path.as_str())).cloned().collect();
+        for incarnation in &self.evidence.story.incarnations {
+            if incarnation.exit == Some(i32::from(Exit::Finished.code())) {
+                self.saw(Check::Exit);
+            }
+        }
+        for path in late {
+            self.fail(Check::Exit, format!("{path} was committed after a worker had exited 0"), None, &[&path]);
+        }
+    }
+
+    fn drained(&mut self) {
+        let most = self.evidence.drained_ms_max;
+        match self.evidence.story.drained_ms {
+            Some(took) if took <= most => self.saw(Check::Drained),
+            Some(took) => {
+                let detail = format!("it took {took} ms after the last disturbance, at most {most} were due");
+                self.fail(Check::Drained, detail, None, &[]);
+            }
+            None => self.fail(Check::Drained, "it did not end".to_owned(), None, &[]),
+        }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.evidence.story.incarnations.iter().flat_map(|incarnation| &incarnation.events)
+    }
+}
+
+/// The stages that are done to datasets of a role.
+fn stages(role: Role) -> &'static [Stage] {
+    match role {
+        Role::Train => &Stage::ALL,
+        Role::Test => &[Stage::Prepare, Stage::Join],
+        Role::History => &[Stage::Prepare],
+    }
+}
+
+/// The public path that an event speaks of, and its attempt.
+fn speaks_of(event: &Event) -> (Option<&str>, Option<&str>) {
+    match &event.what {
+        What::Intent { path, attempt, .. }
+        | What::Committed { path, attempt, .. }
+        | What::Repaired { path, attempt } => (Some(path), Some(attempt)),
+        What::Violation { path, .. } => (Some(path), None),
+        _ => (None, None),
+    }
+}
+
+fn line_of(event: &Event) -> String {
+    let what = serde_json::to_string(&event.what).unwrap_or_default();
+    format!("{} #{}: {what}", event.worker, event.seq)
+}
+
+/// The item whose commit a leftover of the queue waits for; `None` for items that may be offered
+/// once more than they are needed.
+pub fn commit_of(paths: &RunPaths, item: Item) -> Option<String> {
+    match item {
+        Item::Prepare(index) => Some(paths.commit(Stage::Prepare, index)),
+        Item::Join(index) => Some(paths.commit(Stage::Join, index)),
+        Item::Evaluate(index) => Some(paths.commit(Stage::Evaluate, index)),
+        Item::Report => Some(paths.report()),
+        Item::Begin => Some(paths.chapter(0)),
+        Item::Fold | Item::Intake => None,
+    }
+}

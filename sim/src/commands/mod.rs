@@ -1,0 +1,86 @@
+//! The simulator's command line: the same `main` in the binary `sim` and in the tests.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use worker::contract::Exit;
+
+use crate::backend::process::child;
+
+pub mod run;
+
+/// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version, after_help = Exit::table())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a batch on this machine's processes, preempted as scheduled.
+    Run(run::RunArgs),
+    /// Be the worker: `sim worker` takes what `worker` takes.
+    #[command(disable_help_flag = true)]
+    Worker {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Print completions for a shell.
+    Completions { shell: Shell },
+}
+
+/// Why a command failed: an exit code, and an error for the person who reads it.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: u8,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: exit.code(), error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+/// Runs the command line; the first argument is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = child::main(&args) {
+        return code;
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where the terminal is gone there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 });
+        }
+    };
+    let answer = match cli.command {
+        Command::Run(args) => run::main(args),
+        Command::Worker { args } => {
+            return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "sim", &mut std::io::stdout());
+            Ok(0)
+        }
+    };
+    match answer {
+        Ok(exit) => ExitCode::from(exit),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            ExitCode::from(failure.exit)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `sim run`: datasets to a volume, workers as processes, a schedule of preemptions, and afterwards
+//! the checks, the comparison with an undisturbed run, and a report.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use worker::contract::Exit;
+
+use super::Failure;
+use crate::backend::process::redis::Server;
+use crate::backend::process::{self, Ended, Plan, child};
+use crate::datasets::{Datasets, put};
+use crate::out::Out;
+use crate::report::terminal::{Mode, Terminal};
+use crate::schedule::{Draw, Rule, Schedule};
+use crate::story::Story;
+use crate::units::{Span, positive, share};
+
+mod afterwards;
+mod calibrate;
+mod queue;
+
+pub use queue::QueueChoice;
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Workers, each on a machine of its own.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=256))]
+    workers: u32,
+    /// A folder of datasets, one a day [default: 8 generated days and a test day]
+    #[arg(long, value_name = "DIR")]
+    datasets: Option<PathBuf>,
+    /// A dataset to test with [default: those with `test` in their name]
+    #[arg(long, value_name = "FILE", requires = "datasets")]
+    test: Vec<PathBuf>,
+    /// `sqlite`, `redis` (a server of the simulator's own), or `redis://HOST[:PORT][/DB]`
+    #[arg(long, value_name = "QUEUE", default_value = "sqlite")]
+    queue: QueueChoice,
+    /// Who goes when: `progress` (by what has been done), `none`, `poisson:<mean>` or `every:<time>`
+    /// (each for each worker), or `schedule:<file>` (as a run recorded it)
+    #[arg(long, value_name = "RULE", default_value = "progress")]
+    preempt: Rule,
+    /// From SIGTERM to SIGKILL.
+    #[arg(long, value_name = "TIME", default_value = "250ms")]
+    grace: Span,
+    /// A claim that is not renewed for so long is given to another worker.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive)]
+    lease: Span,
+    /// Share of the preemptions by time that come as SIGKILL, with no word.
+    #[arg(long, value_name = "SHARE", default_value = "0.3", value_parser = share)]
+    silent: f64,
+    /// Share of the preemptions by time that stop a machine past its lease and let it return.
+    #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
+    pause: f64,
+    /// How much longer each dataset takes to prepare, by computing [default: 400ms without
+    /// --datasets, else nothing]
+    #[arg(long, value_name = "TIME")]
+    work: Option<Span>,
+    /// What the schedule is drawn from; the results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..1 << 63))]
+    seed: u64,
+    /// Where the volume, the report and the page go [default: out/<name of the datasets' folder>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Run undisturbed as well, and compare byte for byte [default: true without --datasets]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    verify: Option<bool>,
+}
+
+/// Extra work on each generated dataset, so that there is something to interrupt.
+const WORK: Span = Span::ms(400);
+/// How often idle workers ask: a laptop's queue is near.
+const IDLE: Span = Span::ms(20);
+/// The part of the bound on a run's end that depends on nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What a dataset may take beside its `--work`, on a slow machine.
+const PATIENCE_PER_DATASET: Duration = Duration::from_secs(3);
+/// 128 + SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Everything decided before the first process starts.
+struct Prepared {
+    args: RunArgs,
+    datasets: Datasets,
+    out: Out,
+    schedule: Schedule,
+    plan: Plan,
+    mode: Mode,
+}
+
+/// Runs it, to an exit code.
+///
+/// # Errors
+/// With what was wrong, where there was nothing to run.
+pub fn main(args: RunArgs) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let answer = runtime.block_on(run(args));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    answer
+}
+
+async fn run(args: RunArgs) -> Result<u8, Failure> {
+    let mut prepared = prepare(args)?;
+    let mut server = prepared.start_queue().await?;
+    let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
+    for line in prepared.headline(server.as_ref()) {
+        terminal.say(&line);
+    }
+    let mut watch = |story: &Story, beat| terminal.beat(story, beat);
+    let ran = process::run(&prepared.plan, &prepared.schedule, server.as_mut(), &mut watch).await;
+    terminal.end();
+    let answer = match ran {
+        Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Some(server) = &mut server {
+        server.stop().await;
+    }
+    answer
+}
+
+fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
+    let datasets = match &args.datasets {
+        Some(folder) => Datasets::find(folder, &args.test),
+        None => Datasets::generated(),
+    };
+    let datasets = datasets.map_err(|error| Failure::new(Exit::Input, error))?;
+    let work = args.work.unwrap_or(if args.datasets.is_some() { Span::ms(0) } else { WORK });
+    let schedule = schedule_of(&args, &datasets, work).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
+    let out = Out::open(&root).map_err(|error| Failure::new(Exit::Volume, error))?;
+    datasets.stage(&out.root).map_err(|error| Failure::new(Exit::Input, error))?;
+    let list = out.relative("datasets.txt");
+    let listed = datasets.paths().join("\n") + "\n";
+    put(&out.root.join(&list), listed.as_bytes()).context("failed to write the list of datasets")?;
+    put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())
+        .context("failed to record the schedule")?;
+    let plan = Plan {
+        exe: child::own_program()?,
+        volume: out.root.clone(),
+        run: out.run.clone(),
+        queue: String::new(),
+        list,
+        created: datasets.created(),
+        workers: args.workers,
+        lease: args.lease,
+        grace: args.grace,
+        progress_every: Span::ms((work.ms / 10).clamp(20, 1_000)),
+        idle: IDLE,
+        rounds: calibrate::rounds(work),
+        errors: out.folder().join("workers.log"),
+        patience: patience(&datasets, work, args.lease),
+    };
+    let mode = match (args.json, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
+        (true, _) => Mode::Silent,
+        (false, true) => Mode::Bars,
+        (false, false) => Mode::Lines,
+    };
+    Ok(Prepared { args, datasets, out, schedule, plan, mode })
+}
+
+fn schedule_of(args: &RunArgs, datasets: &Datasets, work: Span) -> anyhow::Result<Schedule> {
+    let schedule = match &args.preempt {
+        Rule::File(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read schedule {file}"))?;
+            Schedule::parse(&text).map_err(|error| anyhow!("failed to read schedule {file}: {error}"))?
+        }
+        rule => Schedule::draw(
+            rule,
+            &Draw {
+                seed: args.seed,
+                workers: args.workers,
+                datasets: datasets.trainings() + datasets.tests(),
+                lease: args.lease,
+                silent: args.silent,
+                pause: args.pause,
+                long: work.ms >= 100,
+            },
+        ),
+    };
+    if schedule.strikes_queue() && args.queue != QueueChoice::OwnRedis {
+        return Err(anyhow!(
+            "the schedule strikes Redis, and --queue is {}\nhint: use --queue redis, a server of the simulator's own",
+            args.queue
+        ));
+    }
+    Ok(schedule)
+}
+
+fn default_out(datasets: Option<&Path>) -> PathBuf {
+    let name = datasets.map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
+    let name = name.as_deref().and_then(Path::file_name).map_or("generated".into(), |name| name.to_owned());
+    Path::new("out").join(name)
+}
+
+fn patience(datasets: &Datasets, work: Span, lease: Span) -> Duration {
+    let count = datasets.trainings() + datasets.tests();
+    PATIENCE + lease.duration() * 4 + (work.duration() * 3 + PATIENCE_PER_DATASET) * count
+}
+
+impl Prepared {
+    /// How many commits the run will have: a list's manifest is one page.
+    fn commits(&self) -> u64 {
+        let (trainings, tests) = (u64::from(self.datasets.trainings()), u64::from(self.datasets.tests()));
+        4 * trainings + 2 * tests + 2
+    }
+
+    fn headline(&self, server: Option<&Server>) -> Vec<String> {
+        let args = &self.args;
+        let queue = server.map_or_else(|| args.queue.to_string(), Server::what);
+        let mut lines = vec![
+            format!(
+                "{} datasets to train on, {} to test with; {} workers; queue {queue}",
+                self.datasets.trainings(),
+                self.datasets.tests(),
+                args.workers
+            ),
+            format!(
+                "preemptions: {} (seed {}); lease {}, grace {}",
+                self.schedule.rule, self.schedule.seed, args.lease, args.grace
+            ),
+            format!("run {} in {}", self.out.run, self.shown(&self.out.root)),
+        ];
+        if !self.datasets.skipped.is_empty() {
+            lines.push(format!("skipped, being no datasets: {}", self.datasets.skipped.join(", ")));
+        }
+        lines
+    }
+
+    /// A path as a person would type it from here.
+    fn shown(&self, path: &Path) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        path.strip_prefix(here).unwrap_or(path).display().to_string()
+    }
+}

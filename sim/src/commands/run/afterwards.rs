@@ -1,0 +1,182 @@
+//! After a run: the queue is settled, everything is checked, the undisturbed twin runs, and what
+//! happened is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, anyhow};
+use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::manifest::{Manifest, Page};
+use worker::queue::Counts;
+use worker::record::Record;
+use worker::workload::{Outcome, registry};
+
+use super::{Failure, INTERRUPTED, Prepared, queue};
+use crate::backend::process::{self, Ended, Plan};
+use crate::check::{self, Evidence, Verdict};
+use crate::datasets::put;
+use crate::report::{self, DatasetCounts, Summary, Verified};
+use crate::schedule::Schedule;
+use crate::settle::settle;
+use crate::story::Story;
+use crate::view::View;
+
+/// Checks, compares, tells; answers the exit code.
+pub async fn conclude(prepared: &Prepared, story: &Story, ended: Ended) -> Result<u8, Failure> {
+    let view = View::read(&prepared.out.root, &prepared.plan.run)?;
+    let mut checked = Verdict::default();
+    let mut verified = None;
+    let mut ended = ended;
+    if ended == Ended::Complete {
+        checked = look(prepared, story, &view).await?;
+        if prepared.args.verify.unwrap_or(prepared.args.datasets.is_none()) {
+            match twin(prepared, &view).await? {
+                Ok(found) => verified = Some(found),
+                Err(why) => ended = why,
+            }
+        }
+    }
+    let different = verified.as_ref().is_some_and(|verified: &Verified| !verified.different.is_empty());
+    let (exit, words) = match &ended {
+        Ended::Complete if different || !checked.violations.is_empty() => (Exit::Check.code(), "broke its promise".to_owned()),
+        Ended::Complete => (Exit::Finished.code(), "complete".to_owned()),
+        Ended::Interrupted => (INTERRUPTED, "interrupted".to_owned()),
+        Ended::Failed { exit, .. } => (*exit, "failed".to_owned()),
+    };
+    let mut summary = summarise(prepared, story, &view, words, exit);
+    (summary.checked, summary.verified) = (checked, verified);
+    tell(prepared, story, &view, &summary)?;
+    match ended {
+        Ended::Failed { exit, reason } => Err(Failure { exit, error: anyhow!("{reason}") }),
+        _ => Ok(exit),
+    }
+}
+
+async fn look(prepared: &Prepared, story: &Story, view: &View) -> Result<Verdict, Failure> {
+    let plan = &prepared.plan;
+    let queue = queue::open(plan).await?;
+    let left: Counts = settle(&queue, &plan.volume, &plan.run, plan.lease.duration())
+        .await
+        .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to look at the queue: {error}")))?;
+    let spec = manifest(view, &plan.run).map(|manifest| manifest.spec.params).unwrap_or_default();
+    let workload = registry::make(&spec).map_err(|reason| Failure::new(Exit::Version, anyhow!(reason)))?;
+    Ok(check::check(&Evidence {
+        run: &plan.run,
+        story,
+        view,
+        queue: left,
+        workload: workload.as_ref(),
+        drained_ms_max: u64::try_from(plan.patience.as_millis()).unwrap_or(u64::MAX),
+    }))
+}
+
+/// The first page of a run whose launcher gave a list: there is no other.
+fn manifest(view: &View, run: &str) -> Option<Manifest> {
+    let bytes = view.files.get(&RunPaths::new(run).chapter(0))?;
+    let Outcome::Part(content) = Record::decode(bytes.clone()).ok()?.outcome else { return None };
+    Manifest::begin(Page::decode(&content).ok()?).ok()
+}
+
+/// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
+async fn twin(prepared: &Prepared, view: &View) -> Result<Result<Verified, Ended>, Failure> {
+    let volume = prepared.out.folder().join("undisturbed");
+    prepared.datasets.stage(&volume)?;
+    let list = prepared.datasets.paths().join("\n") + "\n";
+    put(&volume.join("datasets.txt"), list.as_bytes()).context("failed to write the list of datasets")?;
+    let plan = Plan {
+        queue: format!("sqlite:{}", volume.join("queue.sqlite").display()),
+        list: "datasets.txt".to_owned(),
+        errors: volume.join("workers.log"),
+        volume,
+        ..prepared.plan.clone()
+    };
+    let (story, ended) = process::run(&plan, &Schedule::none(), None, &mut |_, _| {}).await?;
+    if ended != Ended::Complete {
+        return Ok(Err(match ended {
+            Ended::Failed { exit, reason } => Ended::Failed { exit, reason: format!("the undisturbed run: {reason}") },
+            other => other,
+        }));
+    }
+    let undisturbed = View::read(&plan.volume, &plan.run)?;
+    let (files, different) = compare(view, &undisturbed);
+    Ok(Ok(Verified { seconds: story.ended_ms.saturating_sub(story.began_ms) as f64 / 1000.0, files, different }))
+}
+
+/// How many files were compared, and which differ. Of `output/`, earlier runs may have left more.
+fn compare(view: &View, undisturbed: &View) -> (u32, Vec<String>) {
+    let ours = view.files.keys().filter(|path| !path.starts_with(OUTPUT));
+    let all: BTreeSet<&String> = ours.chain(undisturbed.files.keys()).collect();
+    let differs = |path: &&&String| view.files.get(**path) != undisturbed.files.get(**path);
+    let different = all.iter().filter(differs).map(|path| (*path).clone()).collect();
+    (u32::try_from(all.len()).unwrap_or(u32::MAX), different)
+}
+
+fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exit: u8) -> Summary {
+    let attempts = story.attempts();
+    let rejected = rejected(view, &prepared.plan.run);
+    let folder = prepared.out.folder();
+    Summary {
+        run: prepared.out.run.clone(),
+        out: prepared.shown(&prepared.out.root),
+        ended,
+        exit,
+        datasets: DatasetCounts {
+            training: prepared.datasets.trainings(),
+            test: prepared.datasets.tests(),
+            rejected: u32::try_from(rejected.len()).unwrap_or(u32::MAX),
+        },
+        rejected,
+        workers: prepared.plan.workers,
+        queue: prepared.args.queue.to_string(),
+        rule: prepared.schedule.rule.clone(),
+        seed: prepared.schedule.seed,
+        work_rounds: prepared.plan.rounds,
+        seconds: story.ended_ms.saturating_sub(story.began_ms) as f64 / 1000.0,
+        attempts: report::attempt_counts(story, &attempts),
+        preemptions: report::preemption_counts(story),
+        lost: report::lost(&attempts),
+        verified: None,
+        checked: Verdict::default(),
+        figures: figures(view),
+        report: prepared.shown(&prepared.out.root.join(OUTPUT).join("report.txt")),
+        page: prepared.shown(&folder.join("report.html")),
+        schedule: prepared.shown(&folder.join("schedule.toml")),
+    }
+}
+
+/// Reasons of rejected datasets, by path.
+fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
+    let paths = RunPaths::new(run);
+    let mut rejected = BTreeMap::new();
+    let Some(manifest) = manifest(view, run) else { return rejected };
+    for dataset in &manifest.datasets {
+        for stage in worker::contract::Stage::ALL {
+            let bytes = view.files.get(&paths.commit(stage, dataset.index));
+            let record = bytes.and_then(|bytes| Record::decode(bytes.clone()).ok());
+            if let Some(Record { outcome: Outcome::Rejected(reason), .. }) = record {
+                rejected.entry(dataset.path.clone()).or_insert(reason);
+            }
+        }
+    }
+    rejected
+}
+
+/// The headline of the report's figures, from the last evaluation in `report.json`.
+fn figures(view: &View) -> BTreeMap<String, f64> {
+    let _ = view;
+    BTreeMap::new()
+}
+
+fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {
+    let folder = prepared.out.folder();
+    let text = view.files.get(&format!("{OUTPUT}/report.txt")).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let page = report::page::render(story, &story.attempts(), summary, &text.unwrap_or_default())?;
+    put(&folder.join("report.html"), page.as_bytes()).context("failed to write the page")?;
+    let json = serde_json::to_string_pretty(summary).context("failed to write the summary")?;
+    put(&folder.join("summary.json"), json.as_bytes()).context("failed to write the summary")?;
+    if prepared.args.json {
+        println!("{json}");
+    } else {
+        print!("{}", summary.text());
+    }
+    Ok(())
+}

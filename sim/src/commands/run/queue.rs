@@ -1,0 +1,88 @@
+//! `--queue`: a file, a server of the simulator's own, or one that runs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::anyhow;
+use worker::contract::Exit;
+use worker::queue::Queue;
+use worker::queue::any::AnyQueue;
+use worker::system::random_nonce;
+use worker::volume::dir::DirVolume;
+use worker::volume::identity::identify;
+
+use super::{Failure, Prepared};
+use crate::backend::process::Plan;
+use crate::backend::process::redis::Server;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueChoice {
+    Sqlite,
+    OwnRedis,
+    Redis(String),
+}
+
+impl FromStr for QueueChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            "redis" => Ok(Self::OwnRedis),
+            url if url.starts_with("redis://") => Ok(Self::Redis(url.to_owned())),
+            other => Err(format!("`{other}` is no queue: give sqlite, redis, or redis://HOST[:PORT][/DB]")),
+        }
+    }
+}
+
+impl fmt::Display for QueueChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite => f.write_str("sqlite"),
+            Self::OwnRedis => f.write_str("redis"),
+            // A password in it is nobody's business.
+            Self::Redis(url) => match url.rsplit_once('@') {
+                Some((_, host)) => write!(f, "redis://{host}"),
+                None => f.write_str(url),
+            },
+        }
+    }
+}
+
+/// Opens the queue that a plan's workers use.
+pub async fn open(plan: &Plan) -> Result<AnyQueue, Failure> {
+    let volume = DirVolume::new(&plan.volume);
+    let id = identify(&volume, random_nonce()).await.map_err(|error| Failure::new(Exit::Volume, anyhow!("{error}")))?;
+    AnyQueue::open(&plan.queue, &plan.volume, &id, &plan.run)
+        .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to open the queue: {error}")))
+}
+
+impl Prepared {
+    /// Starts what `--queue` asks for, and tries it.
+    pub(super) async fn start_queue(&mut self) -> Result<Option<Server>, Failure> {
+        let folder = self.out.folder();
+        let mut server = None;
+        self.plan.queue = match &self.args.queue {
+            QueueChoice::Sqlite => format!("sqlite:{}", folder.join("queue.sqlite").display()),
+            QueueChoice::Redis(url) => url.clone(),
+            QueueChoice::OwnRedis => {
+                let started = Server::start(&self.plan.exe, &folder.join("redis")).await;
+                let started = started.map_err(|error| Failure::new(Exit::Queue, error))?;
+                let url = started.url();
+                server = Some(started);
+                url
+            }
+        };
+        let queue = open(&self.plan).await?;
+        match queue.counts().await {
+            Ok(_) => Ok(server),
+            Err(error) => {
+                if let Some(server) = &mut server {
+                    server.stop().await;
+                }
+                let queue = &self.args.queue;
+                Err(Failure::new(Exit::Queue, anyhow!("failed to use --queue {queue}: {error}")))
+            }
+        }
+    }
+}

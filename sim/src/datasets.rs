@@ -1,0 +1,230 @@
+//! The datasets of a run: found in a folder or generated, looked over, and copied to the volume.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fixtures::{Config, Format};
+use worker::contract::{TESTING, TRAINING};
+use worker::manifest::oldest_first;
+use worker::workload::day_of;
+
+/// Endings of the files that workers read.
+const ENDINGS: [&str; 4] = ["parquet", "csv", "pkl", "pickle"];
+/// Training days that are generated where no data is given; a test day follows them.
+const GENERATED_DAYS: u32 = 8;
+
+/// Where a dataset's bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    File(PathBuf),
+    Made(Vec<u8>),
+}
+
+/// The datasets of a run, by their path on the volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Datasets {
+    origins: BTreeMap<String, Origin>,
+    /// Files of the folder that are no datasets, by name.
+    pub skipped: Vec<String>,
+}
+
+impl Datasets {
+    /// Eight generated days and the day after them as the test: the same bytes on every machine.
+    ///
+    /// # Errors
+    /// Where the generator refuses its own default.
+    pub fn generated() -> anyhow::Result<Self> {
+        let config = Config { days: GENERATED_DAYS + 1, ..Config::default() };
+        let days = fixtures::generate(&config).context("generate datasets")?;
+        let mut datasets = Self::default();
+        for day in &days {
+            let folder = if day.number < GENERATED_DAYS { TRAINING } else { TESTING };
+            let path = format!("{folder}/{}", day.file_name(Format::Parquet));
+            datasets.origins.insert(path, Origin::Made(fixtures::write_parquet(day)));
+        }
+        Ok(datasets)
+    }
+
+    /// The datasets in a folder. Test days are those given, else those with `test` in their name.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, holds no training dataset, or a day twice.
+    pub fn find(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut datasets = Self::default();
+        let shown = folder.display();
+        let entries = fs::read_dir(folder).with_context(|| format!("failed to read --datasets {shown}"))?;
+        for entry in entries {
+            let path = entry.with_context(|| format!("failed to read --datasets {shown}"))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                bail!("failed to read {}: its name is no UTF-8", path.display());
+            };
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if !path.is_file() || !ENDINGS.contains(&ending) {
+                datasets.skipped.push(name.to_owned());
+            } else if !tests.iter().any(|test| same_file(test, &path)) {
+                let is_test = tests.is_empty() && name.to_lowercase().contains("test");
+                datasets.add(if is_test { TESTING } else { TRAINING }, name.to_owned(), path)?;
+            }
+        }
+        for test in tests {
+            let name = test.file_name().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("failed to read --test {}: it names no file", test.display()))?;
+            datasets.add(TESTING, name.to_owned(), test.clone())?;
+        }
+        datasets.skipped.sort_unstable();
+        if datasets.count(TRAINING) == 0 {
+            bail!(
+                "no datasets in {shown}\nhint: --datasets takes a folder of .parquet, .csv or .pkl files, one a day"
+            );
+        }
+        datasets.no_day_twice()?;
+        Ok(datasets)
+    }
+
+    fn add(&mut self, folder: &str, name: String, from: PathBuf) -> anyhow::Result<()> {
+        fs::File::open(&from).with_context(|| format!("failed to read dataset {}", from.display()))?;
+        if !from.is_file() {
+            bail!("failed to read dataset {}: it is no file", from.display());
+        }
+        let path = format!("{folder}/{name}");
+        if self.origins.insert(path.clone(), Origin::File(from)).is_some() {
+            bail!("{path} is given twice");
+        }
+        Ok(())
+    }
+
+    fn no_day_twice(&self) -> anyhow::Result<()> {
+        let mut days = BTreeMap::new();
+        for path in self.origins.keys() {
+            if let Some(day) = day_of(path)
+                && let Some(other) = days.insert(day, path)
+            {
+                bail!(
+                    "{day} is there twice: {other} and {path}\nhint: a day's transactions are in one file; take one away"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, folder: &str) -> u32 {
+        let inside = self.origins.keys().filter(|path| path.starts_with(folder));
+        u32::try_from(inside.count()).unwrap_or(u32::MAX)
+    }
+
+    pub fn trainings(&self) -> u32 {
+        self.count(TRAINING)
+    }
+
+    pub fn tests(&self) -> u32 {
+        self.count(TESTING)
+    }
+
+    /// Paths on the volume, oldest first.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> = self.origins.keys().cloned().collect();
+        oldest_first(&mut paths);
+        paths
+    }
+
+    /// The date that the report shows: the last training day.
+    pub fn created(&self) -> String {
+        let days = self.origins.keys().filter(|path| path.starts_with(TRAINING));
+        let last = days.filter_map(|path| day_of(path)).max();
+        last.map_or_else(|| "1970-01-01 00:00:00".to_owned(), |day| format!("{day} 00:00:00"))
+    }
+
+    /// Copies every dataset to a volume. One that lies there already stays.
+    ///
+    /// # Errors
+    /// Where a file cannot be copied, or lies there with other content.
+    pub fn stage(&self, volume: &Path) -> anyhow::Result<()> {
+        for (path, origin) in &self.origins {
+            let to = volume.join(path);
+            let bytes = match origin {
+                Origin::Made(bytes) => bytes.clone(),
+                Origin::File(from) => {
+                    fs::read(from).with_context(|| format!("failed to read dataset {}", from.display()))?
+                }
+            };
+            match fs::read(&to) {
+                Ok(found) if found == bytes => continue,
+                Ok(_) => bail!(
+                    "{} lies there with other content, from an earlier run\nhint: give another --out",
+                    to.display()
+                ),
+                Err(_) => put(&to, &bytes).with_context(|| format!("failed to copy to {}", to.display()))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn put(to: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = to.parent().context("it has no folder")?;
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(to)?;
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_test_day_is_known_by_its_name() {
+        let folder = folder(&["2018-04-02.pkl", "2018-04-01.pkl", "test_dataset.pkl", "README.md"]);
+        let found = Datasets::find(folder.path(), &[]).unwrap();
+        let paths = ["datasets/training/2018-04-01.pkl", "datasets/training/2018-04-02.pkl", "datasets/testing/test_dataset.pkl"];
+        assert_eq!(found.paths(), paths);
+        assert_eq!(found.skipped, ["README.md"]);
+        assert_eq!(found.created(), "2018-04-02 00:00:00");
+    }
+
+    #[test]
+    fn a_test_day_that_is_given_is_not_trained_on() {
+        let folder = folder(&["2018-04-02.csv", "2018-04-01.csv"]);
+        let found = Datasets::find(folder.path(), &[folder.path().join("2018-04-02.csv")]).unwrap();
+        assert_eq!(found.paths(), ["datasets/training/2018-04-01.csv", "datasets/testing/2018-04-02.csv"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_run_is_refused() {
+        assert!(Datasets::find(Path::new("/nowhere"), &[]).is_err());
+        assert!(Datasets::find(folder(&["a.txt", "test.csv"]).path(), &[]).is_err());
+        assert!(Datasets::find(folder(&["2018-04-01.csv", "2018-04-01.pkl"]).path(), &[]).is_err());
+    }
+
+    #[test]
+    fn other_content_is_never_written_over() {
+        let (data, out) = (folder(&["2018-04-01.csv"]), tempfile::tempdir().unwrap());
+        let found = Datasets::find(data.path(), &[]).unwrap();
+        found.stage(out.path()).unwrap();
+        found.stage(out.path()).unwrap();
+        fs::write(data.path().join("2018-04-01.csv"), "other").unwrap();
+        assert!(found.stage(out.path()).is_err());
+        let kept = fs::read(out.path().join("datasets/training/2018-04-01.csv")).unwrap();
+        assert_eq!(kept, b"2018-04-01.csv");
+    }
+}

@@ -1,0 +1,93 @@
+//! The folder that a simulator works in: a volume, and beside the volume's own folders `sim/<run>/`
+//! with everything else that a run leaves behind.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use worker::contract::RUNS;
+
+/// The simulator's own folder on the volume.
+const SIM: &str = "sim";
+
+/// The folder of one run, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Out {
+    pub root: PathBuf,
+    /// The next free number.
+    pub run: String,
+    _lock: File,
+}
+
+impl Out {
+    /// Opens or creates a folder, locks it, and takes the next run's number.
+    ///
+    /// # Errors
+    /// Where it is no folder of a simulator, or another simulator works in it.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        let shown = root.display();
+        let sim = root.join(SIM);
+        if root.exists() && !root.is_dir() {
+            bail!("--out {shown} is no folder");
+        }
+        if !sim.is_dir() && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("--out {shown} holds other things than a simulator's runs\nhint: give a new or empty folder");
+        }
+        fs::create_dir_all(&sim).with_context(|| format!("failed to create --out {shown}"))?;
+        let lock = File::create(sim.join("lock")).with_context(|| format!("failed to lock --out {shown}"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another simulator works in {shown}\nhint: wait for it, or give another --out");
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("failed to lock --out {shown}"));
+            }
+        }
+        let root = root.canonicalize().with_context(|| format!("failed to find --out {shown}"))?;
+        let last = [root.join(RUNS), sim].iter().filter_map(|folder| last_number(folder)).max();
+        let run = last.unwrap_or(0) + 1;
+        let out = Self { root, run: run.to_string(), _lock: lock };
+        fs::create_dir_all(out.folder()).with_context(|| format!("failed to create {}", out.folder().display()))?;
+        Ok(out)
+    }
+
+    /// A folder that is no other run's, for what the simulator itself keeps of this one.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(SIM).join(&self.run)
+    }
+
+    /// A name in [`Out::folder`], relative to the volume.
+    pub fn relative(&self, name: &str) -> String {
+        format!("{SIM}/{}/{name}", self.run)
+    }
+}
+
+fn last_number(folder: &Path) -> Option<u32> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_numbered_on_and_a_folder_is_one_simulators() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Out::open(folder.path()).unwrap();
+        assert_eq!(first.run, "1");
+        let busy = Out::open(folder.path()).unwrap_err().to_string();
+        assert!(busy.contains("another simulator"), "{busy}");
+        drop(first);
+        assert_eq!(Out::open(folder.path()).unwrap().run, "2");
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("letter.txt"), "dear").unwrap();
+        assert!(Out::open(folder.path()).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,178 @@
+//! Progress while a run goes on: bars where there is a terminal, plain lines where output is piped,
+//! nothing where only JSON is wanted. The one gate through which it goes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use worker::events::{Event, What};
+use worker::queue::Item;
+
+use crate::backend::process::{Beat, in_words};
+use crate::story::{Came, Story, Strike};
+
+/// How to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Bars,
+    Lines,
+    Silent,
+}
+
+/// Tells of one run.
+#[derive(Debug)]
+pub struct Terminal {
+    mode: Mode,
+    total: u64,
+    committed: BTreeSet<String>,
+    bars: Option<Bars>,
+}
+
+#[derive(Debug)]
+struct Bars {
+    _all: MultiProgress,
+    run: ProgressBar,
+    machines: Vec<ProgressBar>,
+}
+
+impl Terminal {
+    /// `total` is the number of commits that the run will have.
+    pub fn new(mode: Mode, machines: u32, total: u64) -> Self {
+        let bars = (mode == Mode::Bars).then(|| Bars::new(machines, total));
+        Self { mode, total, committed: BTreeSet::new(), bars }
+    }
+
+    /// A line of its own, above the bars.
+    pub fn say(&self, line: &str) {
+        match (&self.bars, self.mode) {
+            (Some(bars), _) => bars.run.println(line),
+            (None, Mode::Silent) => {}
+            (None, _) => println!("{line}"),
+        }
+    }
+
+    /// Shows what has just happened.
+    pub fn beat(&mut self, story: &Story, beat: Beat) {
+        if self.mode == Mode::Silent {
+            return;
+        }
+        match beat {
+            Beat::Said(life) => {
+                let incarnation = &story.incarnations[life];
+                if let Some(event) = incarnation.events.last() {
+                    self.said(incarnation.machine, event);
+                }
+            }
+            Beat::Came(strike) => self.came(story, &story.strikes[strike]),
+            Beat::Struck(strike) if story.strikes[strike].came == Came::QueueStruck => {
+                self.came(story, &story.strikes[strike]);
+            }
+            Beat::Back(strike) => {
+                let strike = &story.strikes[strike];
+                self.machine(strike.machine, "back");
+            }
+            Beat::Started(life) => self.machine(story.incarnations[life].machine, "started"),
+            Beat::Ended(life) => {
+                let incarnation = &story.incarnations[life];
+                let words = incarnation.exit.map_or_else(String::new, in_words);
+                self.machine(incarnation.machine, &words);
+            }
+            Beat::Struck(_) => {}
+        }
+    }
+
+    /// Removes the bars.
+    pub fn end(self) {
+        if let Some(bars) = self.bars {
+            for machine in bars.machines {
+                machine.finish_and_clear();
+            }
+            bars.run.finish_and_clear();
+        }
+    }
+
+    fn said(&mut self, machine: u32, event: &Event) {
+        match &event.what {
+            What::Claimed { item, dataset, .. } => {
+                self.machine(machine, &words_of(*item, dataset.as_deref()));
+            }
+            What::Progress { item, done, total } if *total > 0 => {
+                let percent = done.saturating_mul(100) / total;
+                self.machine(machine, &format!("{item} {percent} %"));
+            }
+            What::Committed { path, .. } => {
+                if self.committed.insert(path.clone()) {
+                    self.step();
+                }
+            }
+            What::Reported { .. } => self.machine(machine, "the report is committed"),
+            What::QueueAway { error } => self.machine(machine, &format!("waits for the queue: {error}")),
+            _ => {}
+        }
+    }
+
+    fn step(&self) {
+        let done = self.committed.len() as u64;
+        match &self.bars {
+            Some(bars) => bars.run.set_position(done),
+            // Every tenth of the run, so that a pipe is not flooded.
+            None if done * 10 / self.total.max(1) > (done - 1) * 10 / self.total.max(1) => {
+                self.say(&format!("{done} of {} commits", self.total));
+            }
+            None => {}
+        }
+    }
+
+    fn machine(&self, machine: u32, what: &str) {
+        if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.machines.get(machine as usize)) {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    fn came(&self, story: &Story, strike: &Strike) {
+        if let Some(bars) = &self.bars {
+            let effective: u32 = story.interrupted().values().sum();
+            bars.run.set_message(format!("{effective} preemptions"));
+        }
+        let at = strike.at_ms.saturating_sub(story.began_ms) as f64 / 1000.0;
+        let name = strike.incarnation.map_or("", |life| story.incarnations[life].name.as_str());
+        let kind = strike.preemption.kind.words();
+        let what = match &strike.came {
+            Came::Interrupted(held) => format!("{name}: {kind}, in the middle of {}", held.item),
+            Came::FinishedInGrace => format!("{name}: {kind}, finished its work in the grace"),
+            Came::Idle => format!("{name}: {kind}, with nothing in hand"),
+            Came::QueueStruck => kind.to_owned(),
+            Came::Away | Came::Pending => return,
+        };
+        self.say(&format!("{at:7.3} s  {what}"));
+    }
+}
+
+impl Bars {
+    fn new(machines: u32, total: u64) -> Self {
+        let all = MultiProgress::new();
+        // The templates are constants; a wrong one would show as the default style.
+        let style = |template: &str| {
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+        };
+        let run = all.add(ProgressBar::new(total));
+        run.set_style(style("{elapsed:>4} {bar:40.cyan/blue} {pos}/{len} commits  {msg}"));
+        run.enable_steady_tick(Duration::from_millis(100));
+        let machines = (1..=machines)
+            .map(|number| {
+                let bar = all.add(ProgressBar::new_spinner());
+                bar.set_style(style("  {prefix:<4} {msg}"));
+                bar.set_prefix(format!("w{number}"));
+                bar
+            })
+            .collect();
+        Self { _all: all, run, machines }
+    }
+}
+
+fn words_of(item: Item, dataset: Option<&str>) -> String {
+    match dataset {
+        Some(dataset) => format!("{item}  {dataset}"),
+        None => item.to_string(),
+    }
+}

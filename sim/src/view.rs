@@ -1,0 +1,53 @@
+//! What lies on a volume, read once: the public files of a run, and `output/`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use worker::contract::{OUTPUT, RunPaths, Stage};
+
+/// Public files by their path relative to the volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl View {
+    /// Reads the public files of a run, and `output/`.
+    ///
+    /// # Errors
+    /// Where a file that is listed cannot be read.
+    pub fn read(volume: &Path, run: &str) -> anyhow::Result<Self> {
+        let mut files = BTreeMap::new();
+        let outputs = names(volume, OUTPUT);
+        for path in public_names(volume, run).into_iter().chain(outputs) {
+            let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
+            files.insert(path, bytes);
+        }
+        Ok(Self { files })
+    }
+}
+
+/// The paths of a run's public files: everything but attempts and events.
+pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
+    let paths = RunPaths::new(run);
+    let mut all = names(volume, &paths.manifest());
+    for stage in Stage::ALL {
+        all.extend(names(volume, &paths.stage(stage)));
+    }
+    for single in [paths.report(), paths.violation()] {
+        all.extend(volume.join(&single).exists().then_some(single));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Files in a folder; none where there is no folder.
+fn names(volume: &Path, folder: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(volume.join(folder)) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()))
+        .collect()
+}
