@@ -76,7 +76,7 @@ impl<C: Connect> Deployer<'_, C> {
         for _ in 0..STEPS_MAX {
             let (observed, plan, cluster) = self.look(memory).await?;
             memory.learn(&observed.operations)?;
-            fail_if_ended_badly(&observed, &waited_for)?;
+            fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;
             self.approve(&plan, &mut approved, person)?;
             let step = plan.next();
             waiting.check(step == Step::Wait, self.google, "cloud deploy")?;
@@ -256,8 +256,14 @@ impl<C: Connect> Deployer<'_, C> {
 
 /// An operation that this process waited for and that ended in an error stops it: the reason is the
 /// user's to deal with. A later deploy finds what failed and makes it anew.
-pub(crate) fn fail_if_ended_badly(observed: &Observed, waited_for: &BTreeSet<String>) -> Result<()> {
-    let ours = |operation: &&OperationSeen| operation.done && waited_for.contains(&operation.name);
+pub(crate) fn fail_if_ended_badly(
+    observed: &Observed,
+    waited_for: &BTreeSet<String>,
+    verbs: &[Verb],
+) -> Result<()> {
+    let ours = |operation: &&OperationSeen| {
+        operation.done && verbs.contains(&operation.verb) && waited_for.contains(&operation.name)
+    };
     let failed = observed.operations.iter().filter(ours).find_map(|operation| {
         let verb = match operation.verb {
             Verb::Create => "create",

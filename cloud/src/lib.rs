@@ -12,8 +12,12 @@ pub mod plan;
 pub mod state;
 
 #[cfg(feature = "gcp")]
+pub mod commands;
+#[cfg(feature = "gcp")]
 pub mod deploy;
 #[cfg(feature = "gcp")]
 pub mod destroy;
 #[cfg(feature = "gcp")]
 pub mod gcp;
+#[cfg(feature = "gcp")]
+pub mod image;

@@ -39,7 +39,7 @@ impl Google {
     pub async fn observe(&self, query: &Query<'_>) -> Result<Observed> {
         let mut observed = Observed::nothing();
         let mut enabled = self.apis(&[APIS[0], APIS[1], APIS[2], ARTIFACTS]).await?;
-        let artifacts = enabled.remove(ARTIFACTS).unwrap_or(false);
+        observed.artifacts_enabled = enabled.remove(ARTIFACTS).unwrap_or(false);
         let is_enabled = |api: &str| enabled.get(api).copied().unwrap_or(false);
         if query.made {
             observed.unasked.extend(cannot_be_asked(&enabled));
@@ -53,7 +53,7 @@ impl Google {
         if is_enabled("compute.googleapis.com") {
             self.observe_compute(query, &mut observed).await?;
         }
-        if artifacts {
+        if observed.artifacts_enabled {
             self.observe_repositories(query, &mut observed).await?;
         }
         for kept in query.kept {

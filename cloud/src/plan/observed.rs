@@ -131,6 +131,10 @@ pub enum Verb {
     Delete,
 }
 
+impl Verb {
+    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
+}
+
 /// A long operation of Google's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationSeen {
@@ -173,6 +177,8 @@ pub struct Unasked {
 pub struct Observed {
     /// Those asked about, and whether they are enabled.
     pub apis: BTreeMap<String, bool>,
+    /// Artifact Registry, which a deployment needs only for an image of its own.
+    pub artifacts_enabled: bool,
     pub region: RegionSeen,
     /// All of the project's that carry the deployment's labels or one of its names.
     pub clusters: Vec<ClusterSeen>,
@@ -191,6 +197,7 @@ impl Observed {
     pub fn nothing() -> Self {
         Self {
             apis: BTreeMap::new(),
+            artifacts_enabled: false,
             region: RegionSeen::Unknown,
             clusters: Vec::new(),
             filestores: Vec::new(),
