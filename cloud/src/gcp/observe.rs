@@ -38,6 +38,13 @@ impl Google {
     /// Reads what is there.
     pub async fn observe(&self, query: &Query<'_>) -> Result<Observed> {
         let mut observed = Observed::nothing();
+        // Before what they work on: one that ends in between must not be seen as over with its effect
+        // not yet there, which would be asked for again.
+        for kept in query.kept {
+            if let Some(operation) = self.operation(kept).await? {
+                observed.operations.push(operation);
+            }
+        }
         let mut enabled = self.apis(&[APIS[0], APIS[1], APIS[2], ARTIFACTS]).await?;
         observed.artifacts_enabled = enabled.remove(ARTIFACTS).unwrap_or(false);
         let is_enabled = |api: &str| enabled.get(api).copied().unwrap_or(false);
@@ -55,11 +62,6 @@ impl Google {
         }
         if observed.artifacts_enabled {
             self.observe_repositories(query, &mut observed).await?;
-        }
-        for kept in query.kept {
-            if let Some(operation) = self.operation(kept).await? {
-                observed.operations.push(operation);
-            }
         }
         self.find_lost_operations(&mut observed).await?;
         observed.apis = enabled;
