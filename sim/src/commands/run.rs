@@ -11,7 +11,7 @@ use worker::contract::Exit;
 
 use super::Failure;
 use crate::backend::process::redis::Server;
-use crate::backend::process::{self, Ended, Plan, child};
+use crate::backend::process::{self, Plan, child};
 use crate::datasets::{Datasets, put};
 use crate::out::Out;
 use crate::report::terminal::{Mode, Terminal};

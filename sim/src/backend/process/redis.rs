@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getgid, getuid};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -136,7 +137,10 @@ impl Server {
                 child::program(&self.exe, path.as_os_str(), &args)
             }
             How::Container(engine) => {
-                let user = format!("{}:{}", getuid(), getgid());
+                // The data in the folder is to belong to whoever owns the folder.
+                let owner = std::fs::metadata(&self.folder).map(|meta| (meta.uid(), meta.gid()));
+                let (uid, gid) = owner.unwrap_or_default();
+                let user = format!("{uid}:{gid}");
                 let data = format!("{}:/data", self.folder.display());
                 let publish = format!("127.0.0.1:{port}:6379");
                 // The container's life hangs on its input, whose other end we hold.
