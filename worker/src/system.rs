@@ -29,6 +29,9 @@ pub trait System {
     /// 128 random bits: a name that no other attempt ever has.
     fn nonce(&self) -> u128;
 
+    /// The process's number, for people who look at events.
+    fn pid(&self) -> u32;
+
     /// Runs `work` where it does not keep the lease from being renewed. A panic of `work` is
     /// answered with its message.
     async fn compute<T: Send + 'static>(
@@ -106,6 +109,10 @@ impl System for Machine {
             panic!("the system gives no random numbers: {error}");
         }
         u128::from_le_bytes(bytes)
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
     }
 
     async fn compute<T: Send + 'static>(

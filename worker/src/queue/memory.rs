@@ -1,1 +1,274 @@
-//! To come.
+//! The queue in memory, under a clock that its owner holds: what the simulator runs on. Its state
+//! can be taken out, put back and wiped, as a Redis that fails does to its own.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError, millis};
+
+/// A client of the queue; clones share its state.
+#[derive(Clone)]
+pub struct Memory {
+    state: Rc<RefCell<State>>,
+    /// Milliseconds by a clock that never goes back.
+    now_ms: Rc<dyn Fn() -> u64>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.borrow().fmt(f)
+    }
+}
+
+impl Memory {
+    pub fn new(now_ms: impl Fn() -> u64 + 'static) -> Self {
+        Self { state: Rc::default(), now_ms: Rc::new(now_ms) }
+    }
+
+    /// All that the queue holds.
+    pub fn snapshot(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Puts an earlier state in the place of the present one: for every client.
+    pub fn restore(&self, state: State) {
+        *self.state.borrow_mut() = state;
+    }
+}
+
+/// What a queue holds. Items go by their rank, which tells them apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    entries: BTreeMap<u64, Entry>,
+    /// Ranks that a claim may hand out.
+    pending: BTreeSet<u64>,
+    /// (end of lease or delay, rank) of the others, and of nothing else.
+    deadlines: BTreeSet<(u64, u64)>,
+    /// The last token.
+    token: u64,
+    pushed: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    item: Item,
+    owner: Option<Owner>,
+    /// End of the lease or delay, where the rank is in `deadlines`.
+    deadline: Option<u64>,
+    failures: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    token: u64,
+    nonce: u128,
+    worker: String,
+}
+
+impl State {
+    fn add(&mut self, items: &[Item]) -> usize {
+        let before = self.entries.len();
+        for &item in items {
+            let rank = item.rank();
+            self.entries.entry(rank).or_insert_with(|| {
+                self.pending.insert(rank);
+                Entry { item, owner: None, deadline: None, failures: 0 }
+            });
+        }
+        self.entries.len() - before
+    }
+
+    /// Lets claims have what has expired. Owners stay owners.
+    fn expire(&mut self, now: u64) {
+        while let Some(&(deadline, rank)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            self.pending.insert(rank);
+            if let Some(entry) = self.entries.get_mut(&rank) {
+                entry.deadline = None;
+            }
+        }
+    }
+
+    fn claim(&mut self, now: u64, worker: &str, nonce: u128, lease: u64) -> Option<Claim> {
+        self.expire(now);
+        let rank = self.pending.pop_first()?;
+        let entry = self.entries.get_mut(&rank)?;
+        self.token += 1;
+        let token = self.token;
+        let owner = Owner { token, nonce, worker: worker.to_owned() };
+        let taken_over_from = entry.owner.replace(owner).map(|owner| owner.worker);
+        entry.deadline = Some(now + lease);
+        self.deadlines.insert((now + lease, rank));
+        Some(Claim { item: entry.item, token, nonce, taken_over_from, failures: entry.failures })
+    }
+
+    fn is_held(&self, claim: &Claim) -> bool {
+        let entry = self.entries.get(&claim.item.rank());
+        let owner = entry.and_then(|entry| entry.owner.as_ref());
+        owner.is_some_and(|owner| (owner.token, owner.nonce) == (claim.token, claim.nonce))
+    }
+
+    /// Takes a rank out of both orders, and puts it back where `deadline` says.
+    fn reschedule(&mut self, rank: u64, deadline: Option<u64>) {
+        let Some(entry) = self.entries.get_mut(&rank) else { return };
+        match entry.deadline {
+            Some(old) => self.deadlines.remove(&(old, rank)),
+            None => self.pending.remove(&rank),
+        };
+        entry.deadline = deadline;
+        match deadline {
+            Some(deadline) => self.deadlines.insert((deadline, rank)),
+            None => self.pending.insert(rank),
+        };
+    }
+
+    fn renew(&mut self, now: u64, claim: &Claim, lease: u64) -> Hold {
+        if !self.is_held(claim) {
+            return Hold::Lost;
+        }
+        self.reschedule(claim.item.rank(), Some(now + lease));
+        Hold::Held
+    }
+
+    fn ack(&mut self, claim: &Claim, next: &[Item]) -> Hold {
+        let held = self.is_held(claim);
+        if held {
+            let rank = claim.item.rank();
+            self.reschedule(rank, None);
+            self.pending.remove(&rank);
+            self.entries.remove(&rank);
+        }
+        self.add(next);
+        if held { Hold::Held } else { Hold::Lost }
+    }
+
+    fn give_back(&mut self, now: u64, claim: &Claim, delay: u64, why: GiveBack) -> Hold {
+        if !self.is_held(claim) {
+            return Hold::Lost;
+        }
+        let rank = claim.item.rank();
+        if let Some(entry) = self.entries.get_mut(&rank) {
+            entry.owner = None;
+            entry.failures += u32::from(why == GiveBack::Failed);
+        }
+        self.reschedule(rank, (delay > 0).then_some(now + delay));
+        Hold::Held
+    }
+
+    fn counts(&mut self, now: u64) -> Counts {
+        self.expire(now);
+        Counts {
+            pending: self.pending.len() as u64,
+            claimed: self.deadlines.len() as u64,
+            pushed: self.pushed.len() as u64,
+        }
+    }
+}
+
+impl Queue for Memory {
+    async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
+        Ok(self.state.borrow_mut().add(items))
+    }
+
+    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        Ok(self.state.borrow_mut().claim((self.now_ms)(), worker, nonce, millis(lease)))
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
+        Ok(self.state.borrow_mut().renew((self.now_ms)(), claim, millis(lease)))
+    }
+
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+        Ok(self.state.borrow_mut().ack(claim, next))
+    }
+
+    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
+        Ok(self.state.borrow_mut().give_back((self.now_ms)(), claim, millis(delay), why))
+    }
+
+    async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
+        self.state.borrow_mut().pushed.extend_from_slice(paths);
+        Ok(())
+    }
+
+    async fn pushed(&self) -> Result<Vec<String>, QueueError> {
+        Ok(self.state.borrow().pushed.clone())
+    }
+
+    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+        let taken: BTreeSet<&String> = paths.iter().collect();
+        self.state.borrow_mut().pushed.retain(|path| !taken.contains(path));
+        Ok(())
+    }
+
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        Ok(self.state.borrow_mut().counts((self.now_ms)()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::rc::Rc;
+
+    use proptest::prelude::*;
+
+    use super::{Memory, State};
+    use crate::queue::{GiveBack, Item};
+
+    /// What every state must satisfy: an entry is in exactly one of the two orders.
+    fn check(state: &State) {
+        let deadlines: BTreeSet<(u64, u64)> = state
+            .entries
+            .iter()
+            .filter_map(|(&rank, entry)| entry.deadline.map(|deadline| (deadline, rank)))
+            .collect();
+        assert_eq!(deadlines, state.deadlines);
+        let pending: BTreeSet<u64> =
+            state.entries.iter().filter(|(_, entry)| entry.deadline.is_none()).map(|(&rank, _)| rank).collect();
+        assert_eq!(pending, state.pending);
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_in_one_order_whatever_is_done(
+            steps in prop::collection::vec((0..6u8, 0..5u32, 0..4u64), 0..60),
+        ) {
+            let (mut state, mut claims, mut now) = (State::default(), Vec::new(), 0);
+            for (step, index, ms) in steps {
+                let picked = claims.get(index as usize).cloned();
+                match (step, picked) {
+                    (0, _) => { state.add(&[Item::Prepare(index)]); }
+                    (1, _) => claims.extend(state.claim(now, "w", 0, ms)),
+                    (2, _) => now += ms,
+                    (3, Some(claim)) => { state.renew(now, &claim, ms); }
+                    (4, Some(claim)) => { state.ack(&claim, &[Item::Join(index)]); }
+                    (5, Some(claim)) => { state.give_back(now, &claim, ms, GiveBack::Failed); }
+                    _ => {}
+                }
+                check(&state);
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_restored_for_every_client() {
+        let now = Rc::new(Cell::new(0));
+        let queue = Memory::new(move || now.get());
+        let other = queue.clone();
+        queue.state.borrow_mut().add(&[Item::Begin]);
+        let before = queue.snapshot();
+        queue.state.borrow_mut().claim(0, "w", 1, 1000);
+        assert_ne!(other.snapshot(), before);
+        queue.restore(before.clone());
+        assert_eq!(other.snapshot(), before);
+        other.restore(State::default());
+        assert_eq!(queue.snapshot(), State::default());
+    }
+}

@@ -69,11 +69,7 @@ impl FromStr for Item {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let index = |digits: &str| {
-            digits
-                .parse::<u32>()
-                .ok()
-                .filter(|index| index.to_string() == digits)
-                .ok_or(())
+            digits.parse::<u32>().ok().filter(|index| index.to_string() == digits).ok_or(())
         };
         let item = match text.split_once('/') {
             None if text == "begin" => Ok(Self::Begin),
@@ -139,8 +135,9 @@ pub enum GiveBack {
 /// How many entries the queue holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
+    /// That a claim could have now: pending, or with a lease or delay that has expired.
     pub pending: u64,
-    /// Claimed with a lease that has not been reaped, or given back with a delay.
+    /// Leased, or given back with a delay that has not passed.
     pub claimed: u64,
     /// Paths pushed and not yet taken in.
     pub pushed: u64,
@@ -163,13 +160,11 @@ pub enum QueueError {
     Refused(String),
 }
 
-/// The queue of one run. Every operation is atomic; an expired lease is reaped by the next claim.
-#[expect(
-    async_fn_in_trait,
-    reason = "workers are single futures on one thread (rule 19)"
-)]
+/// The queue of one run. Every operation is atomic (a list of thousands may be taken in steps). An
+/// expired lease lets others have the item; until one of them claims it, it is still its owner's.
+#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait Queue {
-    /// Adds those of the items that are neither pending nor claimed; answers how many.
+    /// Adds those of the items that the queue does not hold yet; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;
 
     /// Leases the item of the lowest rank that is pending, or whose lease or delay has expired,
@@ -196,6 +191,12 @@ pub trait Queue {
     async fn take_in(&self, paths: &[String]) -> Result<(), QueueError>;
 
     async fn counts(&self) -> Result<Counts, QueueError>;
+}
+
+/// Whole milliseconds, rounded up; at most some 35,000 years, so that sums stay exact everywhere.
+fn millis(duration: Duration) -> u64 {
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(ms).unwrap_or(u64::MAX).min(1 << 50)
 }
 
 #[cfg(test)]
