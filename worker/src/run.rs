@@ -378,6 +378,13 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         )
     }
 
+    /// Whether an item can be done now, by what this worker knows.
+    pub(crate) fn is_claimable(&self, item: Item) -> bool {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else { return false };
+        plan::is_claimable(&opened.manifest, &self.known.borrow(), &|index| opened.window(index), item)
+    }
+
     /// Reads what others have committed; ends the worker where the run has ended.
     pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
         self.read_manifest().await?;
@@ -391,16 +398,21 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn list_commits(&self) -> Result<(), Trouble> {
         let before = self.system.elapsed();
         for stage in Stage::ALL {
-            let names = self.volume.list(&self.paths.stage(stage)).await?;
-            let mut known = self.known.borrow_mut();
-            for index in names.iter().filter_map(|name| name.parse().ok()) {
-                known.insert(stage, index);
-            }
+            self.list_stage(stage).await?;
         }
-        self.tick();
         let now = self.system.elapsed();
         self.listed_at.set(Some(now));
         self.listing_cost.set(now.saturating_sub(before));
+        Ok(())
+    }
+
+    pub(crate) async fn list_stage(&self, stage: Stage) -> Result<(), VolumeError> {
+        let names = self.volume.list(&self.paths.stage(stage)).await?;
+        let mut known = self.known.borrow_mut();
+        for index in names.iter().filter_map(|name| name.parse().ok()) {
+            known.insert(stage, index);
+        }
+        self.tick();
         Ok(())
     }
 
@@ -417,7 +429,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let mut offered = self.offered.borrow_mut();
         self.claimable()
             .into_iter()
-            .filter(|item| offered.insert(*item))
+            .filter(|item| {
+                // The others are done again and again: that they were offered once says nothing.
+                let once = matches!(item, Item::Prepare(_) | Item::Join(_) | Item::Evaluate(_));
+                offered.insert(*item) || !once
+            })
             .collect()
     }
 
@@ -555,8 +571,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
-        if claim.item != Item::Begin && self.opened.borrow().is_none() {
+        if !self.knows(claim.item) {
             self.read_manifest().await?;
+            if claim.item != Item::Begin && !self.knows(claim.item) {
+                return Err(Trouble::Absent(self.paths.manifest()));
+            }
         }
         match claim.item {
             Item::Begin => self.begin(attempt).await,
@@ -566,6 +585,16 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             Item::Fold => self.fold(attempt).await,
             Item::Evaluate(index) => self.evaluate(attempt, index).await,
             Item::Report => self.report(attempt).await,
+        }
+    }
+
+    /// Whether the pages read so far hold what the item is about: another may have read more.
+    fn knows(&self, item: Item) -> bool {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else { return false };
+        match item {
+            Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index) => index < opened.manifest.len(),
+            Item::Begin | Item::Intake | Item::Fold | Item::Report => true,
         }
     }
 

@@ -238,6 +238,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Folds joined parts into checkpoints, oldest first, as far as they reach.
     pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
         let opened = self.opened()?;
+        // Who held the fold before may have come far since this worker looked.
+        self.list_stage(Stage::Fold).await?;
         let first = self
             .known
             .borrow_mut()
@@ -309,7 +311,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let record = Record { parent, outcome };
         let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
-        let _ = self.queue.add(&[Item::Evaluate(index)]).await;
+        // Not before it can be done: given back again and again, it would keep others from what
+        // it waits for.
+        if self.is_claimable(Item::Evaluate(index)) {
+            let _ = self.queue.add(&[Item::Evaluate(index)]).await;
+        }
         Ok((committed.hash, committed.part.ok().or(model)))
     }
 

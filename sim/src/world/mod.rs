@@ -28,7 +28,6 @@ use worker::queue::memory::Memory;
 
 use clock::{Clock, Micros, Wake, ms};
 use dice::Dice;
-use machine::Machine;
 use nfs::{Call, Server, View};
 use queue::Ask;
 use schedule::{Fault, Params, Schedule};
@@ -92,7 +91,6 @@ pub struct World {
     /// What changes the queue is refused, with this word.
     queue_refuses: Window,
     refusal: Cell<&'static str>,
-    machines: RefCell<Vec<Rc<Machine>>>,
     events: RefCell<Vec<Option<Event>>>,
     /// After this, nothing goes wrong any more, as far as is known.
     quiet_at: Cell<Micros>,
@@ -128,7 +126,6 @@ impl World {
             queue_away: Window::default(),
             queue_refuses: Window::default(),
             refusal: Cell::new(""),
-            machines: RefCell::default(),
             events: RefCell::default(),
             quiet_at: Cell::new(0),
             steps: Arc::default(),

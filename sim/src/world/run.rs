@@ -1,6 +1,7 @@
 //! Runs a schedule: polls machines and the world's own events in the order of virtual time, until
 //! every machine is done or time is up.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -236,7 +237,14 @@ impl Runner {
             return;
         }
         self.world.clock.run_as(Wake::Machine(slot.machine.id));
-        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        let polled = polled.unwrap_or_else(|_| {
+            Poll::Ready(Ended {
+                exit: Exit::Failed,
+                reason: "the worker panicked".to_owned(),
+            })
+        });
         match polled {
             Poll::Ready(ended) => {
                 slot.future = None;

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::rc::Rc;
 
-use worker::volume::{Kind, Meta, Result, Volume, VolumeError};
+use worker::volume::{Kind, Meta, Result, Volume};
 
 use super::machine::{Inside, Machine};
 use super::nfs::{Call, Inode, Reply};
@@ -100,22 +100,27 @@ impl World {
             }
         }
         if strike.reply_lost && answer.is_ok() {
+            if let Call::Link(_, path) = call {
+                self.watch.lost_link(path);
+            }
             self.watch.fired(super::schedule::What::ReplyLost { on: super::schedule::On::Any }.kind());
-            return Err(self.lost_reply(call));
+            return self.lost_reply(call);
         }
         answer
     }
 
     /// A client that does not hear asks again, and the server does not remember that it did it
     /// already; or it gives up.
-    fn lost_reply(&self, call: &Call) -> VolumeError {
+    fn lost_reply(&self, call: &Call) -> Result<Reply> {
         if self.dice.borrow_mut().chance(1, 2) {
-            return call.fail(Kind::Io, "connection timed out");
+            return Err(call.fail(Kind::Io, "connection timed out"));
         }
-        match call {
+        Err(match call {
+            // mkdir(2) of what is there: no error of the port.
+            Call::MakeFolder(_) => return Ok(Reply::Done),
             Call::Link(..) | Call::Create(_) => call.fail(Kind::Exists, "file exists"),
             _ => call.fail(Kind::NotFound, "no such file or directory"),
-        }
+        })
     }
 
     fn close_badly(&self, machine: &Machine, call: &Call) -> Result<Reply> {
