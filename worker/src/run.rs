@@ -155,6 +155,8 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
 const OFFER_ITEMS: usize = 64;
 /// Listing commits may cost this share of a worker's time: 1 in so many.
 const LISTING_SHARE: u32 = 20;
+/// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
+const DAMAGED_MAX: usize = 16;
 /// The queue's failures are waited out with a back-off between these.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 
@@ -458,7 +460,15 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             () = self.keep_lease(&claim) => Err(Trouble::Stop),
         };
         let ended = match result {
-            Ok(()) => self.acknowledge(&claim, &attempt).await,
+            Ok(()) => {
+                self.acknowledge(&claim, &attempt).await;
+                None
+            }
+            // Others have finished the run: nobody need claim the item again.
+            Err(Trouble::End(Exit::Finished, reason)) => {
+                self.acknowledge(&claim, &attempt).await;
+                Some(Ended { exit: Exit::Finished, reason })
+            }
             Err(trouble) => self.let_go(&claim, &attempt, trouble).await,
         };
         self.flush().await;
@@ -515,7 +525,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         std::future::pending().await
     }
 
-    async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) -> Option<Ended> {
+    async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
         let next = self.next_items().await;
         // If the queue is away, the lease expires and the next claimant finds the commit.
         let held = matches!(self.queue.ack(claim, &next).await, Ok(Hold::Held));
@@ -525,7 +535,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             held,
         });
         self.sweep(attempt).await;
-        None
     }
 
     async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
@@ -533,14 +542,14 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let later = self.about(self.config.idle * (1 << claim.failures.min(6)));
         let (why, delay) = match &trouble {
             Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
-            Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => (GiveBack::NotReady, later),
-            Trouble::Volume(_) | Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
+            // What surrounds the work never uses up its retries.
+            Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) | Trouble::Volume(_) => {
+                (GiveBack::NotReady, later)
+            }
+            Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
             Trouble::End(..) => (GiveBack::Failed, Duration::ZERO),
         };
         let _ = self.queue.give_back(claim, delay, why).await;
-        if let Trouble::Torn(stage, index) = trouble {
-            let _ = self.queue.add(&[item_of(stage, index)]).await;
-        }
         self.note(What::GaveBack {
             item: claim.item,
             token: claim.token,
@@ -570,7 +579,26 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
     }
 
+    /// Does the item; damaged commits that it meets are made again on the way, each before what
+    /// needs it: whoever finds one has what it takes, and nobody else need have noticed (rule 10).
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
+        let mut damaged = Vec::new();
+        loop {
+            let result = match damaged.last() {
+                None => self.perform_once(claim, attempt).await,
+                Some((stage, index)) => self.remake(attempt, *stage, *index).await,
+            };
+            match result {
+                Ok(()) if damaged.pop().is_some() => {}
+                Err(Trouble::Torn(stage, index)) if damaged.len() < DAMAGED_MAX => {
+                    damaged.push((stage, index));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
         if !self.knows(claim.item) {
             self.read_manifest().await?;
             if claim.item != Item::Begin && !self.knows(claim.item) {
@@ -612,16 +640,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let spent = self.system.elapsed().saturating_sub(began);
         let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
         did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
-    }
-}
-
-/// The item that makes a commit.
-fn item_of(stage: Stage, index: u32) -> Item {
-    match stage {
-        Stage::Prepare => Item::Prepare(index),
-        Stage::Join => Item::Join(index),
-        Stage::Fold => Item::Fold,
-        Stage::Evaluate => Item::Evaluate(index),
     }
 }
 

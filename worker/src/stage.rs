@@ -244,15 +244,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             .known
             .borrow_mut()
             .first_missing(Stage::Fold, &opened.manifest);
-        let Some(mut next) = first else { return Ok(()) };
-        let mut model = match self.newest_model(&opened, next).await {
-            // A damaged checkpoint is made again from the one before it.
-            Err(Trouble::Torn(_, index)) => {
-                next = index;
-                self.newest_model(&opened, next).await?
-            }
-            model => model?,
-        };
+        let Some(next) = first else { return Ok(()) };
+        let mut model = self.newest_model(&opened, next).await?;
         for index in next..opened.manifest.len() {
             if opened.manifest.dataset(index).role != Role::Train {
                 continue;
@@ -267,6 +260,22 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             }
         }
         Ok(())
+    }
+
+    /// Makes a damaged commit again.
+    pub(crate) async fn remake(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), Trouble> {
+        match stage {
+            Stage::Prepare => self.prepare(attempt, index).await,
+            Stage::Join => self.join(attempt, index).await,
+            Stage::Evaluate => self.evaluate(attempt, index).await,
+            Stage::Fold => {
+                let opened = self.opened()?;
+                let model = self.newest_model(&opened, index).await?;
+                let joined = self.load(Stage::Join, index).await?;
+                self.fold_one(&opened, attempt, index, model, joined).await?;
+                Ok(())
+            }
+        }
     }
 
     /// The last model before a dataset, and the hash of the checkpoint that it came from.
