@@ -118,11 +118,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Commits chapter 0, from the launcher's list or from what was pushed.
     pub(crate) async fn begin(&self, attempt: &Attempt) -> Result<(), Trouble> {
+        // The pushed paths first: they are removed only after the chapter's link, so whoever finds
+        // none of them finds the chapter.
+        let pushed = self.queue.pushed().await?;
         self.read_manifest().await?;
         if self.manifest().is_some() {
             return Ok(());
         }
-        let pushed = self.queue.pushed().await?;
         let (mut paths, last) = match &self.config.source {
             Source::Listed(paths) => (paths.clone(), true),
             Source::Pushed => (self.with_folders(&pushed).await?, false),

@@ -284,7 +284,6 @@ impl Watch {
             return;
         }
         self.tally.borrow_mut().redone += 1;
-        if std::env::var("DBG").is_ok() { println!("REDONE {}", path.trim_end_matches(char::is_numeric)); }
         self.met(Sometimes::SecondCommit);
         let zombie = self.zombies.borrow().iter().any(|(zombie, _)| *zombie == machine.id);
         if zombie {
