@@ -4,7 +4,7 @@ use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{self, BLOCK_BYTES, Exit};
 use crate::events::What;
 use crate::hash::Hash;
-use crate::manifest::{self, Dataset, Manifest, Page, Role, Spec, normalise};
+use crate::manifest::{self, Dataset, Held, Manifest, Page, Role, Spec, normalise};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::{Ended, Opened, Source, Trouble, Worker};
@@ -12,6 +12,13 @@ use crate::stage::damaged;
 use crate::system::System;
 use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::Outcome;
+
+/// Paths that can be taken in, hashed; and those refused, as they were pushed.
+#[derive(Debug, Default)]
+struct Vetted {
+    datasets: Vec<Dataset>,
+    refused: Vec<String>,
+}
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Makes the run's folders and tries, once, what every commit needs: a hard link from the
@@ -141,7 +148,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Err(Trouble::End(Exit::NoDatasets, reason));
         }
         manifest::oldest_first(&mut paths);
-        let datasets = self.vet(attempt, paths, &[], last).await?;
+        let Vetted { datasets, refused } = self.vet(paths, &[], last).await?;
         let created = self
             .config
             .created
@@ -154,7 +161,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             datasets,
         };
         self.commit_page(attempt, 0, &page).await?;
-        self.take_in(&pushed).await
+        self.take_in(&pushed, &refused).await
     }
 
     /// The pushed paths, with whatever lies in the folders for tests and history.
@@ -183,14 +190,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         }
         let pushed = self.queue.pushed().await?;
-        let datasets = self
-            .vet(attempt, pushed.clone(), &opened.manifest.datasets, false)
-            .await?;
+        let Vetted { datasets, refused } =
+            self.vet(pushed.clone(), &opened.manifest.datasets, false).await?;
         if !datasets.is_empty() {
             self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets })
                 .await?;
         }
-        self.take_in(&pushed).await
+        self.take_in(&pushed, &refused).await
     }
 
     /// Makes a page public, unless another was first; reads the manifest on from there.
@@ -206,97 +212,80 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         self.read_manifest().await
     }
 
-    /// Removes from the pushed paths those that the manifest now holds, and those that it refuses.
-    /// Only after the chapter's link, and by value (rule 6).
-    async fn take_in(&self, pushed: &[String]) -> Result<(), Trouble> {
+    /// Removes from the pushed paths those that the manifest now holds, and those refused. Only
+    /// after the chapter's link, and by value (rule 6).
+    async fn take_in(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let (mut taken, mut gone) = (Vec::new(), Vec::new());
-        for raw in pushed {
-            match normalise(raw) {
-                Ok(path) if opened.manifest.by_path(&path).is_some() => {
-                    taken.push(path);
-                    gone.push(raw.clone());
-                }
-                Ok(path) if self.refusal(&path, &opened.manifest.datasets).is_none() => {}
-                _ => gone.push(raw.clone()),
-            }
-        }
+        let taken = |raw: &&String| {
+            normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some())
+        };
+        let paths: Vec<String> = pushed.iter().filter(taken).cloned().collect();
+        let gone = [&paths[..], refused].concat();
         if !gone.is_empty() {
             self.queue.take_in(&gone).await?;
-            self.note(What::TookIn {
-                chapter: opened.manifest.next_page - 1,
-                paths: taken,
-            });
+            self.note(What::TookIn { chapter: opened.manifest.next_page - 1, paths });
         }
         Ok(())
-    }
-
-    /// Why a path cannot follow what the run holds, by its name alone.
-    fn refusal(&self, path: &str, before: &[Dataset]) -> Option<String> {
-        let begun = !before.is_empty();
-        if begun && Role::of(path) == Role::Test && self.opened.borrow().is_some() {
-            return Some("test datasets are those of the run's beginning".to_owned());
-        }
-        let ordered = self.manifest().is_none_or(|opened| opened.workload.ordered());
-        if !ordered {
-            return None;
-        }
-        manifest::follows(path, before).err()
     }
 
     /// Hashes the paths that can be taken in after `before`, and tells of those that cannot.
     /// In a launcher's list nothing is refused quietly: the run does not begin.
-    async fn vet(
-        &self,
-        attempt: &Attempt,
-        paths: Vec<String>,
-        before: &[Dataset],
-        strict: bool,
-    ) -> Result<Vec<Dataset>, Trouble> {
-        let mut all = before.to_vec();
+    async fn vet(&self, paths: Vec<String>, before: &[Dataset], strict: bool) -> Result<Vetted, Trouble> {
+        let opened = self.manifest();
+        let begun = opened.is_some();
+        let workload = match opened {
+            Some(opened) => opened.workload,
+            None => self.make_workload(&self.config.spec)?,
+        };
+        let mut held = Held::new(before);
+        let mut vetted = Vetted::default();
         for raw in paths {
-            let path = match normalise(&raw) {
-                Ok(path) => path,
-                Err(reason) => {
-                    self.refuse(&raw, reason, strict)?;
-                    continue;
+            let judged = match normalise(&raw) {
+                Err(reason) => Err(reason),
+                Ok(path) if held.position(&path).is_some() => self.same_as_held(path, &held, before).await?,
+                Ok(path) if begun && Role::of(&path) == Role::Test => {
+                    Err("test datasets are those of the run's beginning".to_owned())
                 }
+                Ok(path) if workload.ordered() => held.follows(&path).map(|()| Some(path)),
+                Ok(path) => Ok(Some(path)),
             };
-            if let Some(known) = all.iter().find(|dataset| dataset.path == path) {
-                let index = known.index as usize;
-                if index < before.len()
-                    && self.hash_dataset(attempt, path.clone(), known.index).await? != all[index]
-                {
-                    self.refuse(&raw, "the run holds it with other content".to_owned(), strict)?;
+            match judged {
+                Ok(None) => {}
+                Ok(Some(path)) => {
+                    held.insert(&path);
+                    // Each dataset costs the manifest a hundred bytes: their number fits.
+                    let index = u32::try_from(before.len() + vetted.datasets.len()).unwrap_or(u32::MAX);
+                    vetted.datasets.push(self.hash_dataset(path, index).await?);
                 }
-                continue;
+                Err(reason) if strict => {
+                    let reason = format!("dataset {raw} cannot be part of the run: {reason}");
+                    return Err(Trouble::End(Exit::Input, reason));
+                }
+                Err(reason) => {
+                    self.note(What::Refused { path: raw.clone(), reason });
+                    vetted.refused.push(raw);
+                }
             }
-            if let Some(reason) = self.refusal(&path, &all) {
-                self.refuse(&raw, reason, strict)?;
-                continue;
-            }
-            // A manifest's length fits u32: each dataset costs it a hundred bytes.
-            let index = u32::try_from(all.len()).unwrap_or(u32::MAX);
-            let dataset = self.hash_dataset(attempt, path, index).await?;
-            all.push(dataset);
         }
-        Ok(all.split_off(before.len()))
+        Ok(vetted)
     }
 
-    fn refuse(&self, path: &str, reason: String, strict: bool) -> Result<(), Trouble> {
-        if strict {
-            let reason = format!("dataset {path} cannot be part of the run: {reason}");
-            return Err(Trouble::End(Exit::Input, reason));
+    /// A path that came again counts once, and must still have its content.
+    async fn same_as_held(
+        &self,
+        path: String,
+        held: &Held,
+        before: &[Dataset],
+    ) -> Result<Result<Option<String>, String>, Trouble> {
+        let Some(known) = held.position(&path).and_then(|place| before.get(place)) else { return Ok(Ok(None)) };
+        if self.hash_dataset(path, known.index).await? == *known {
+            return Ok(Ok(None));
         }
-        self.note(What::Refused {
-            path: path.to_owned(),
-            reason,
-        });
-        Ok(())
+        Ok(Err("the run holds it with other content".to_owned()))
     }
 
     /// Reads a dataset once, block by block.
-    async fn hash_dataset(&self, _attempt: &Attempt, path: String, index: u32) -> Result<Dataset, Trouble> {
+    async fn hash_dataset(&self, path: String, index: u32) -> Result<Dataset, Trouble> {
         let missing = |error: VolumeError| match error.kind {
             Kind::NotFound => Trouble::Input(format!(
                 "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",

@@ -62,7 +62,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                     model: results.model.as_ref(),
                 })
             })
-            .await?;
+            .await?
+            .map_err(Trouble::Defect)?;
         // A map of texts: writing it as JSON cannot fail.
         let content = serde_json::to_vec(&files).unwrap_or_default();
         let conflict = if opened.workload.deterministic() {

@@ -1,6 +1,7 @@
 //! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
 
 mod begin;
+pub mod cli;
 mod commit;
 pub mod contract;
 pub mod events;

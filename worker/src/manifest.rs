@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::contract;
@@ -299,24 +300,51 @@ pub fn oldest_first(paths: &mut [String]) {
     });
 }
 
-/// Whether `path` may follow `before` in a workload that needs time's order.
-///
-/// # Errors
-/// With the reason, where its day is taken or older than the newest.
-pub fn follows(path: &str, before: &[Dataset]) -> Result<(), String> {
-    let Some(day) = day_of(path) else { return Ok(()) };
-    let newest = before
-        .iter()
-        .filter(|d| d.role != Role::Test || Role::of(path) == Role::Test);
-    let newest = newest
-        .filter_map(|d| day_of(&d.path).map(|day| (day, &d.path)))
-        .max();
-    match newest {
-        Some((newest, other)) if newest == day => Err(format!("its day is that of {other}")),
-        Some((newest, other)) if newest > day => {
-            Err(format!("it is older than {other}, which was taken before"))
+/// What datasets a run holds, to tell what may follow.
+#[derive(Debug, Default)]
+pub struct Held {
+    by_path: BTreeMap<String, usize>,
+    /// The newest day of train and history, and of all, with whose it is.
+    newest: Option<(Date, String)>,
+    newest_of_all: Option<(Date, String)>,
+}
+
+impl Held {
+    pub fn new(datasets: &[Dataset]) -> Self {
+        let mut held = Self::default();
+        for dataset in datasets {
+            held.insert(&dataset.path);
         }
-        _ => Ok(()),
+        held
+    }
+
+    /// Place of a path among those held.
+    pub fn position(&self, path: &str) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    pub fn insert(&mut self, path: &str) {
+        self.by_path.insert(path.to_owned(), self.by_path.len());
+        let day = day_of(path).map(|day| (day, path.to_owned()));
+        if Role::of(path) != Role::Test {
+            self.newest = self.newest.take().max(day.clone());
+        }
+        self.newest_of_all = self.newest_of_all.take().max(day);
+    }
+
+    /// Whether `path` may follow in a workload that needs time's order.
+    ///
+    /// # Errors
+    /// With the reason, where its day is taken or older than the newest.
+    pub fn follows(&self, path: &str) -> Result<(), String> {
+        let newest = if Role::of(path) == Role::Test { &self.newest_of_all } else { &self.newest };
+        match (day_of(path), newest) {
+            (Some(day), Some((newest, other))) if *newest == day => Err(format!("its day is that of {other}")),
+            (Some(day), Some((newest, other))) if *newest > day => {
+                Err(format!("it is older than {other}, which was taken before"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -151,3 +151,73 @@ fn ready(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::Hash;
+    use crate::manifest::{Dataset, Page, Spec};
+
+    fn manifest(roles: &[Role]) -> Manifest {
+        let datasets = roles.iter().zip(0..).map(|(role, index)| {
+            Dataset { index, path: index.to_string(), role: *role, bytes: 0, blocks: vec![Hash::default()] }
+        });
+        let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
+        let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };
+        Manifest::begin(page).unwrap()
+    }
+
+    fn window(index: u32) -> Vec<u32> {
+        (index.saturating_sub(3)..index).collect()
+    }
+
+    /// Commits what an item makes.
+    fn perform(item: Item, manifest: &Manifest, known: &mut Known) {
+        match item {
+            Item::Prepare(index) => known.insert(Stage::Prepare, index),
+            Item::Join(index) => known.insert(Stage::Join, index),
+            Item::Evaluate(index) => known.insert(Stage::Evaluate, index),
+            Item::Fold => {
+                let next = known.first_missing(Stage::Fold, manifest).unwrap();
+                known.insert(Stage::Fold, next);
+            }
+            Item::Report => known.report = true,
+            Item::Begin | Item::Intake => unreachable!("never planned from commits"),
+        }
+    }
+
+    proptest! {
+        /// In whatever order items are done, there is always one more until the report; each is
+        /// done once; and none comes before what it reads.
+        #[test]
+        fn any_order_of_claimable_items_drains(
+            roles in prop::collection::vec(prop_oneof![Just(Role::Train), Just(Role::History), Just(Role::Test)], 1..12),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 60),
+            limit in 1..5usize,
+        ) {
+            let manifest = manifest(&roles);
+            let mut known = Known::default();
+            let mut done = std::collections::BTreeSet::new();
+            for choice in choices {
+                let items = claimable(&manifest, &mut known, &window, limit);
+                if known.report {
+                    prop_assert_eq!(items, vec![]);
+                    break;
+                }
+                prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
+                prop_assert!(items.is_sorted_by_key(|item| item.rank()));
+                let item = items[choice.index(items.len())];
+                if let Item::Join(index) = item {
+                    prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(Stage::Prepare, *i)));
+                }
+                prop_assert!(done.insert(item) || item == Item::Fold, "{} came twice", item);
+                perform(item, &manifest, &mut known);
+            }
+            prop_assert!(known.report);
+        }
+    }
+}

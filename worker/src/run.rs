@@ -393,7 +393,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         if self.opened.borrow().is_none() {
             return Ok(());
         }
-        self.list_commits().await?;
+        self.list_if_due().await?;
         self.check_end().await
     }
 
@@ -418,15 +418,20 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         Ok(())
     }
 
-    /// Lists again if that is due, then answers what the queue has not been told of yet.
-    async fn next_items(&self) -> Vec<Item> {
+    /// Lists the commits again, unless that was done so lately that it would cost too much.
+    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
         let due = self.listed_at.get().is_none_or(|at| {
-            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle);
-            self.system.elapsed().saturating_sub(at) > rest
+            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle / 4);
+            self.system.elapsed().saturating_sub(at) >= rest
         });
-        if due && self.opened.borrow().is_some() {
+        if due { self.list_commits().await } else { Ok(()) }
+    }
+
+    /// What the queue has not been told of yet.
+    async fn next_items(&self) -> Vec<Item> {
+        if self.opened.borrow().is_some() {
             // A listing that fails only delays: the idle ones look again.
-            let _ = self.list_commits().await;
+            let _ = self.list_if_due().await;
         }
         let mut offered = self.offered.borrow_mut();
         self.claimable()
@@ -542,8 +547,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let later = self.about(self.config.idle * (1 << claim.failures.min(6)));
         let (why, delay) = match &trouble {
             Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
-            // What surrounds the work never uses up its retries.
-            Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) | Trouble::Volume(_) => {
+            // The surroundings never use up an item's retries.
+            Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
                 (GiveBack::NotReady, later)
             }
             Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
@@ -599,10 +604,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
-        if !self.knows(claim.item) {
+        if !self.is_known(claim.item) {
             self.read_manifest().await?;
-            if claim.item != Item::Begin && !self.knows(claim.item) {
-                return Err(Trouble::Absent(self.paths.manifest()));
+            if !self.is_known(claim.item) {
+                // Of a run that has ended, it is an item of a queue that remembers too much.
+                return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
             }
         }
         match claim.item {
@@ -616,13 +622,16 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
     }
 
-    /// Whether the pages read so far hold what the item is about: another may have read more.
-    fn knows(&self, item: Item) -> bool {
+    /// Whether the manifest, as read so far, has the dataset that the item is of.
+    fn is_known(&self, item: Item) -> bool {
         let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else { return false };
-        match item {
-            Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index) => index < opened.manifest.len(),
-            Item::Begin | Item::Intake | Item::Fold | Item::Report => true,
+        match (item, opened.as_ref()) {
+            (Item::Begin, _) => true,
+            (_, None) => false,
+            (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index), Some(opened)) => {
+                index < opened.manifest.len()
+            }
+            _ => true,
         }
     }
 

@@ -238,13 +238,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Folds joined parts into checkpoints, oldest first, as far as they reach.
     pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        // Who held the fold before may have come far since this worker looked.
-        self.list_stage(Stage::Fold).await?;
-        let first = self
-            .known
-            .borrow_mut()
-            .first_missing(Stage::Fold, &opened.manifest);
-        let Some(next) = first else { return Ok(()) };
+        let Some(next) = self.next_to_fold(&opened).await? else { return Ok(()) };
         let mut model = self.newest_model(&opened, next).await?;
         for index in next..opened.manifest.len() {
             if opened.manifest.dataset(index).role != Role::Train {
@@ -274,6 +268,20 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 let joined = self.load(Stage::Join, index).await?;
                 self.fold_one(&opened, attempt, index, model, joined).await?;
                 Ok(())
+            }
+        }
+    }
+
+    /// The first training dataset without a checkpoint, others' checkpoints looked for.
+    async fn next_to_fold(&self, opened: &Opened) -> Result<Option<u32>, Trouble> {
+        self.list_if_due().await?;
+        loop {
+            let first = self.known.borrow_mut().first_missing(Stage::Fold, &opened.manifest);
+            let Some(next) = first else { return Ok(None) };
+            match self.volume.meta(&self.paths.commit(Stage::Fold, next)).await {
+                Ok(_) => self.known.borrow_mut().insert(Stage::Fold, next),
+                Err(error) if error.kind == Kind::NotFound => return Ok(Some(next)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -387,8 +395,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 .await?;
             task = back;
             self.tick();
-            if let Step::Done(outcome) = step {
-                return Ok(outcome);
+            match step {
+                Step::More => {}
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Failed(error) => return Err(Trouble::Defect(error)),
             }
             let (done, total) = task.progress();
             let now = self.system.elapsed();

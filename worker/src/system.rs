@@ -48,12 +48,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Listens for SIGTERM and SIGINT from here on.
+    /// Listens for SIGTERM and SIGINT from here on; and, with `stdin`, for the end of standard input.
     ///
     /// # Errors
     /// Where the process may not install signal handlers.
     #[expect(clippy::disallowed_methods, reason = "the adapter of the clock")]
-    pub fn new() -> std::io::Result<Self> {
+    pub fn new(stdin: bool) -> std::io::Result<Self> {
         let (tell, stop) = watch::channel(None);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -61,6 +61,7 @@ impl Machine {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = stdin_ends(), if stdin => {}
             }
             tell.send_replace(Some(Instant::now()));
             // Keeps the channel open: a closed one would look like no signal at all.
@@ -101,14 +102,8 @@ impl System for Machine {
         self.stop.borrow().map(|at| at.elapsed())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the adapter of randomness")]
     fn nonce(&self) -> u128 {
-        let mut bytes = [0; 16];
-        if let Err(error) = getrandom::fill(&mut bytes) {
-            // Without random names two attempts could share a file: there is no safe way on.
-            panic!("the system gives no random numbers: {error}");
-        }
-        u128::from_le_bytes(bytes)
+        random_nonce()
     }
 
     fn pid(&self) -> u32 {
@@ -126,6 +121,31 @@ impl System for Machine {
                 Err(join) => join.to_string(),
             })
     }
+}
+
+/// 128 bits from the system's generator.
+///
+/// # Panics
+/// Where the system gives none: without random names two attempts could share a file, so there is
+/// no safe way on.
+#[expect(clippy::disallowed_methods, reason = "the adapter of randomness")]
+pub fn random_nonce() -> u128 {
+    let mut bytes = [0; 16];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        panic!("the system gives no random numbers: {error}");
+    }
+    u128::from_le_bytes(bytes)
+}
+
+/// Resolves at the end of standard input. Read on a thread of its own, which the process does not
+/// wait for when it exits.
+async fn stdin_ends() {
+    let (tell, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = tell.send(());
+    });
+    let _ = ended.await;
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {

@@ -1,4 +1,17 @@
 //! Reading a dataset's bytes into transactions: Parquet, CSV, and the tutorial's pickles.
+//!
+//! Each format gives a [`table::Table`] of cells; the rules for what a column may hold are one
+//! set for all, in [`table`]. Whatever the bytes, the answer is transactions or a [`Reject`]:
+//! nothing panics, nothing is executed, and memory is bounded by a multiple of the file's size.
+
+mod csv;
+mod parquet;
+mod pickle;
+mod reject;
+mod table;
+
+pub use pickle::Refusal;
+pub use reject::{ParquetPart, Place, Problem, Reject};
 
 /// One dataset's transactions as columns of equal length, sorted by (time, id).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,4 +26,54 @@ pub struct Transactions {
     pub fraud: Vec<bool>,
     /// Which kind of fraud (0 for none), where the data names it. Never a feature.
     pub scenario: Option<Vec<u8>>,
+}
+
+/// Reads a dataset. The content says which format it is; where it does not, the ending of `path`
+/// (`.parquet`, `.pkl`, `.pickle`) says what it should have been, and anything else is CSV.
+///
+/// The columns are the Fraud Detection Handbook's, found by name: `TRANSACTION_ID`,
+/// `TX_DATETIME`, `CUSTOMER_ID`, `TERMINAL_ID`, `TX_AMOUNT`, `TX_FRAUD`, and
+/// `TX_FRAUD_SCENARIO` where there is one. Amounts are rounded to cents, times cut to seconds.
+///
+/// # Errors
+/// A [`Reject`] whose text is the reason that the report shows.
+pub fn read(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
+    match Format::of(path, bytes)? {
+        Format::Parquet => parquet::read(bytes),
+        Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?),
+        Format::Csv => table::transactions(&csv::read(bytes)?),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Parquet,
+    Pickle,
+    Csv,
+}
+
+impl Format {
+    fn of(path: &str, bytes: &[u8]) -> Result<Self, Reject> {
+        match bytes {
+            [] => return Err(Reject::Empty),
+            [b'P', b'A', b'R', b'1', ..] => return Ok(Self::Parquet),
+            // No UTF-8 text begins with the opcode PROTO.
+            [pickle::PROTO, ..] => return Ok(Self::Pickle),
+            [0x1f, 0x8b, ..] => return Err(Reject::Compressed("gzip")),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(Reject::Compressed("zstd")),
+            [b'P', b'K', 3, 4, ..] => return Err(Reject::Compressed("zip")),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Err(Reject::Compressed("bzip2")),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(Reject::Compressed("xz")),
+            _ => {}
+        }
+        match path
+            .rsplit_once('.')
+            .map(|(_, ending)| ending.to_ascii_lowercase())
+            .as_deref()
+        {
+            Some("parquet") => Err(Reject::NotWhatItSays("Parquet")),
+            Some("pkl" | "pickle") => Ok(Self::Pickle),
+            _ => Ok(Self::Csv),
+        }
+    }
 }

@@ -25,7 +25,10 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub fn new(now_ms: impl Fn() -> u64 + 'static) -> Self {
-        Self { state: Rc::default(), now_ms: Rc::new(now_ms) }
+        Self {
+            state: Rc::default(),
+            now_ms: Rc::new(now_ms),
+        }
     }
 
     /// All that the queue holds.
@@ -75,7 +78,12 @@ impl State {
             let rank = item.rank();
             self.entries.entry(rank).or_insert_with(|| {
                 self.pending.insert(rank);
-                Entry { item, owner: None, deadline: None, failures: 0 }
+                Entry {
+                    item,
+                    owner: None,
+                    deadline: None,
+                    failures: 0,
+                }
             });
         }
         self.entries.len() - before
@@ -100,11 +108,21 @@ impl State {
         let entry = self.entries.get_mut(&rank)?;
         self.token += 1;
         let token = self.token;
-        let owner = Owner { token, nonce, worker: worker.to_owned() };
+        let owner = Owner {
+            token,
+            nonce,
+            worker: worker.to_owned(),
+        };
         let taken_over_from = entry.owner.replace(owner).map(|owner| owner.worker);
         entry.deadline = Some(now + lease);
         self.deadlines.insert((now + lease, rank));
-        Some(Claim { item: entry.item, token, nonce, taken_over_from, failures: entry.failures })
+        Some(Claim {
+            item: entry.item,
+            token,
+            nonce,
+            taken_over_from,
+            failures: entry.failures,
+        })
     }
 
     fn is_held(&self, claim: &Claim) -> bool {
@@ -115,7 +133,9 @@ impl State {
 
     /// Takes a rank out of both orders, and puts it back where `deadline` says.
     fn reschedule(&mut self, rank: u64, deadline: Option<u64>) {
-        let Some(entry) = self.entries.get_mut(&rank) else { return };
+        let Some(entry) = self.entries.get_mut(&rank) else {
+            return;
+        };
         match entry.deadline {
             Some(old) => self.deadlines.remove(&(old, rank)),
             None => self.pending.remove(&rank),
@@ -176,11 +196,17 @@ impl Queue for Memory {
     }
 
     async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        Ok(self.state.borrow_mut().claim((self.now_ms)(), worker, nonce, millis(lease)))
+        Ok(self
+            .state
+            .borrow_mut()
+            .claim((self.now_ms)(), worker, nonce, millis(lease)))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().renew((self.now_ms)(), claim, millis(lease)))
+        Ok(self
+            .state
+            .borrow_mut()
+            .renew((self.now_ms)(), claim, millis(lease)))
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
@@ -188,7 +214,10 @@ impl Queue for Memory {
     }
 
     async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().give_back((self.now_ms)(), claim, millis(delay), why))
+        Ok(self
+            .state
+            .borrow_mut()
+            .give_back((self.now_ms)(), claim, millis(delay), why))
     }
 
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
@@ -202,7 +231,10 @@ impl Queue for Memory {
 
     async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
         let taken: BTreeSet<&String> = paths.iter().collect();
-        self.state.borrow_mut().pushed.retain(|path| !taken.contains(path));
+        self.state
+            .borrow_mut()
+            .pushed
+            .retain(|path| !taken.contains(path));
         Ok(())
     }
 
@@ -230,8 +262,12 @@ mod tests {
             .filter_map(|(&rank, entry)| entry.deadline.map(|deadline| (deadline, rank)))
             .collect();
         assert_eq!(deadlines, state.deadlines);
-        let pending: BTreeSet<u64> =
-            state.entries.iter().filter(|(_, entry)| entry.deadline.is_none()).map(|(&rank, _)| rank).collect();
+        let pending: BTreeSet<u64> = state
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.deadline.is_none())
+            .map(|(&rank, _)| rank)
+            .collect();
         assert_eq!(pending, state.pending);
     }
 

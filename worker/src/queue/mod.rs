@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod any;
 pub mod memory;
 pub mod redis;
 pub mod sqlite;
@@ -69,7 +70,11 @@ impl FromStr for Item {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let index = |digits: &str| {
-            digits.parse::<u32>().ok().filter(|index| index.to_string() == digits).ok_or(())
+            digits
+                .parse::<u32>()
+                .ok()
+                .filter(|index| index.to_string() == digits)
+                .ok_or(())
         };
         let item = match text.split_once('/') {
             None if text == "begin" => Ok(Self::Begin),
@@ -162,7 +167,10 @@ pub enum QueueError {
 
 /// The queue of one run. Every operation is atomic (a list of thousands may be taken in steps). An
 /// expired lease lets others have the item; until one of them claims it, it is still its owner's.
-#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
+#[expect(
+    async_fn_in_trait,
+    reason = "workers are single futures on one thread (rule 19)"
+)]
 pub trait Queue {
     /// Adds those of the items that the queue does not hold yet; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;

@@ -4,6 +4,7 @@
 use std::fmt;
 
 pub mod dir;
+pub mod identity;
 
 /// What kind of failure a volume reported; the runner decides by kind, never by text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

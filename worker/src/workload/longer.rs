@@ -163,7 +163,7 @@ impl Workload for Longer {
         self.inner.evaluate(dataset, checkpoint, joined, tests)
     }
 
-    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, String> {
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
         self.inner.report(input)
     }
 
@@ -203,7 +203,7 @@ mod tests {
         #[test]
         fn interrupted_work_ends_as_if_it_had_not_been(rounds in 0..20_000u64, steps in prop::collection::vec(0..4usize, 0..4)) {
             let undisturbed = finish(&mut task(rounds));
-            let mut saved = None;
+            let mut saved: Option<Vec<u8>> = None;
             for steps in steps {
                 let mut attempt = task(rounds);
                 if let Some(saved) = &saved {

@@ -15,6 +15,7 @@ use crate::manifest::Dataset;
 
 pub mod fraud;
 pub mod longer;
+pub mod registry;
 
 /// The committed result of a stage of one dataset.
 #[derive(Clone)]
@@ -51,6 +52,9 @@ pub enum Outcome {
 pub enum Step {
     More,
     Done(Outcome),
+    /// The inputs are not what this workload's earlier stages commit, or its own invariant is broken:
+    /// nothing that a retry or a rejection could mend. What was tried, and why it failed.
+    Failed(String),
 }
 
 /// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
@@ -154,7 +158,10 @@ pub trait Workload: Send + Sync {
     fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
 
     /// The report's files, by name: `report.txt`, and whatever goes beside it.
-    fn report(&self, input: &ReportInput<'_>) -> BTreeMap<String, String>;
+    ///
+    /// # Errors
+    /// Parts that are not this workload's.
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String>;
 
     /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;

@@ -1,1 +1,295 @@
-//! The fraud workload.
+//! The fraud workload: exact causal features across daily files, and one chain of an online learner.
+//!
+//! - `prepare` reads and checks a dataset and packs its rows ([`rows`]).
+//! - `join` gives each row its features from the rows before it, at most 44 days back, as bins
+//!   ([`features`], [`edges`]).
+//! - `fold` learns from the day's rows, in the order of the datasets ([`ftrl`], [`model`]).
+//! - `evaluate` measures the checkpoint on its own dataset and on the test datasets ([`metrics`]).
+//!
+//! The label and its scenario are never features; a label counts from seven days after its transaction.
+
+mod bytes;
+pub mod edges;
+mod evaluate;
+pub mod features;
+pub mod ftrl;
+pub mod history;
+mod joined;
+mod linfa;
+pub mod metrics;
+mod model;
+mod report;
+pub mod rows;
+mod tasks;
+mod timeline;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::hash::Hash;
+use crate::input;
+use crate::manifest::Dataset;
+
+use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
+use evaluate::Evaluation;
+use ftrl::{Ftrl, Rates};
+use joined::Joined;
+use model::Model;
+use rows::Rows;
+use timeline::Timeline;
+
+/// How many days before a dataset's its window begins: the 44 that features look back, and what a row
+/// late in that first day needs of it.
+const WINDOW_DAYS: i32 = 45;
+
+/// Decoded joined parts kept: the test days are asked for by every evaluation.
+const JOINED_KEPT: usize = 48;
+
+/// Which features the model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FeatureSet {
+    /// Those of the handbook's baseline, fifteen.
+    Handbook,
+    /// All.
+    #[default]
+    Rich,
+}
+
+/// Who takes the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Learner {
+    /// Our own, sparse, the same on every CPU.
+    #[default]
+    Ftrl,
+    /// linfa-ftrl, dense.
+    Linfa,
+}
+
+impl Learner {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ftrl => "ftrl",
+            Self::Linfa => "linfa",
+        }
+    }
+}
+
+/// What decides the result beside the datasets.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Params {
+    pub features: FeatureSet,
+    pub learner: Learner,
+    pub rates: Rates,
+}
+
+impl Params {
+    fn feature_count(self) -> usize {
+        match self.features {
+            FeatureSet::Handbook => features::HANDBOOK_COUNT,
+            FeatureSet::Rich => features::COUNT,
+        }
+    }
+}
+
+impl Params {
+    /// Reads parameters by name, as [`Workload::params`] writes them; what is left out has its
+    /// default.
+    ///
+    /// # Errors
+    /// Names the parameter that is unknown or has no such value.
+    pub fn parse(texts: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut params = Self::default();
+        for (name, text) in texts {
+            let wrong = |expected: &str| format!("parameter {name}={text}: use {expected}");
+            let rate = || match text.parse::<f64>() {
+                Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+                _ => Err(wrong("a number that is not negative")),
+            };
+            match (name.as_str(), text.as_str()) {
+                ("features", "rich") => params.features = FeatureSet::Rich,
+                ("features", "handbook") => params.features = FeatureSet::Handbook,
+                ("features", _) => return Err(wrong("rich or handbook")),
+                ("learner", "ftrl") => params.learner = Learner::Ftrl,
+                ("learner", "linfa") => params.learner = Learner::Linfa,
+                ("learner", _) => return Err(wrong("ftrl or linfa")),
+                ("alpha", _) => params.rates.alpha = rate()?,
+                ("beta", _) => params.rates.beta = rate()?,
+                ("l1", _) => params.rates.l1 = rate()?,
+                ("l2", _) => params.rates.l2 = rate()?,
+                _ => {
+                    let known = "features, learner, alpha, beta, l1, l2";
+                    return Err(format!("there is no parameter {name}: those known are {known}"));
+                }
+            }
+        }
+        Ok(params)
+    }
+}
+
+/// The workload. What it keeps between tasks saves time and decides nothing.
+pub struct Fraud {
+    params: Params,
+    timeline: Arc<Mutex<Timeline>>,
+    joined: Mutex<VecDeque<(Hash, Arc<Joined>)>>,
+}
+
+impl fmt::Debug for Fraud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fraud").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+impl Fraud {
+    pub fn new(params: Params) -> Self {
+        Self { params, timeline: Arc::default(), joined: Mutex::default() }
+    }
+
+    fn joined(&self, part: &Part) -> Result<Arc<Joined>, String> {
+        let mut kept = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, joined)) = kept.iter().find(|(hash, _)| *hash == part.hash) {
+            return Ok(joined.clone());
+        }
+        let joined = Joined::decode(part.bytes.clone());
+        let joined = Arc::new(joined.map_err(|error| format!("read a joined part: {error}"))?);
+        if kept.len() == JOINED_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((part.hash, joined.clone()));
+        Ok(joined)
+    }
+
+    fn begin_fold(&self, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Result<tasks::Fold, String> {
+        let learner = self.params.learner;
+        let mut model = match previous {
+            Some(part) => read_model(part)?,
+            None => Model {
+                lineage,
+                rows: 0,
+                frauds: 0,
+                learner: learner.name().to_owned(),
+                ftrl: Ftrl::new(self.params.rates, self.params.feature_count()),
+            },
+        };
+        model.lineage = lineage;
+        let previous = previous.map_or(Hash::default(), |part| part.hash);
+        let key = Hash::of_fields([&previous.0[..], &joined.hash.0[..], &lineage.0[..]]);
+        let joined = self.joined(joined)?;
+        if joined.features != model.ftrl.features() {
+            let (has, needs) = (joined.features, model.ftrl.features());
+            return Err(format!("a joined part has {has} features, the model {needs}"));
+        }
+        Ok(tasks::Fold::new(key, learner, model, joined))
+    }
+
+    fn evaluation(&self, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Result<Vec<u8>, String> {
+        let model = read_model(checkpoint)?;
+        let training = self.joined(joined)?;
+        let tests = tests.iter().map(|part| self.joined(part)).collect::<Result<Vec<_>, _>>()?;
+        serde_json::to_vec(&Evaluation::of(&model, &training, &tests)).map_err(|error| format!("write an evaluation: {error}"))
+    }
+}
+
+fn read_model(part: &Part) -> Result<Model, String> {
+    Model::decode(&part.bytes).map_err(|error| format!("read a checkpoint: {error}"))
+}
+
+fn prepared(path: &str, content: Vec<u8>) -> Outcome {
+    let read = match input::read(path, &content) {
+        Ok(read) => read,
+        Err(reject) => return Outcome::Rejected(reject.to_string()),
+    };
+    match Rows::from_transactions(path, read) {
+        Ok(rows) => Outcome::Part(rows.encode()),
+        Err(reason) => Outcome::Rejected(reason),
+    }
+}
+
+/// A task that fails at its first step.
+struct Failed(String);
+
+impl Task for Failed {
+    fn step(&mut self) -> Step {
+        Step::Failed(self.0.clone())
+    }
+}
+
+impl Workload for Fraud {
+    fn name(&self) -> &'static str {
+        "fraud"
+    }
+
+    fn results_version(&self) -> u32 {
+        1
+    }
+
+    fn params(&self) -> BTreeMap<String, String> {
+        let Rates { alpha, beta, l1, l2 } = self.params.rates;
+        let features = match self.params.features {
+            FeatureSet::Handbook => "handbook",
+            FeatureSet::Rich => "rich",
+        };
+        let learner = self.params.learner.name();
+        let rates = [("alpha", alpha), ("beta", beta), ("l1", l1), ("l2", l2)];
+        let texts = [("features", features), ("learner", learner)];
+        let rates = rates.map(|(name, value)| (name.to_owned(), value.to_string()));
+        texts.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().chain(rates).collect()
+    }
+
+    fn deterministic(&self) -> bool {
+        self.params.learner == Learner::Ftrl
+    }
+
+    /// By the days in the names, where they have them; otherwise a dataset counts as a day.
+    fn window(&self, datasets: &[Dataset], index: u32) -> Vec<u32> {
+        let at = index as usize;
+        if at >= datasets.len() {
+            return Vec::new();
+        }
+        let own_day = day_of(&datasets[at].path);
+        let mut window: Vec<u32> = datasets[..at]
+            .iter()
+            .rev()
+            .enumerate()
+            .take_while(|(back, dataset)| match (own_day, day_of(&dataset.path)) {
+                (Some(own), Some(day)) => (own - day).get_days() <= WINDOW_DAYS,
+                _ => *back < WINDOW_DAYS as usize,
+            })
+            .map(|(_, dataset)| dataset.index)
+            .collect();
+        window.reverse();
+        window
+    }
+
+    fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
+        let path = dataset.path.clone();
+        Once::task(move || prepared(&path, content))
+    }
+
+    fn join(&self, _dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
+        let features = self.params.feature_count();
+        Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
+    }
+
+    fn fold(&self, _dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task> {
+        match self.begin_fold(previous, joined, lineage) {
+            Ok(fold) => Box::new(fold),
+            Err(error) => Box::new(Failed(error)),
+        }
+    }
+
+    fn evaluate(&self, _dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
+        match self.evaluation(checkpoint, joined, tests) {
+            Ok(bytes) => Once::task(move || Outcome::Part(bytes)),
+            Err(error) => Box::new(Failed(error)),
+        }
+    }
+
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
+        report::files(input)
+    }
+
+    fn checkpoint_name(&self, stem: &str) -> String {
+        report::checkpoint_name(stem)
+    }
+}

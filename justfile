@@ -1,0 +1,19 @@
+# Recipes; `just` lists them. What needs more than Rust says so.
+
+default:
+    @just --list
+
+# The batch on this machine, under simulated preemptions
+run *args:
+    cargo run --release -p sim -- run {{args}}
+
+test:
+    cargo test --workspace
+
+# What .ci/run checks before it tests
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+ci:
+    bash .ci/run

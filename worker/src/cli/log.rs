@@ -1,0 +1,82 @@
+//! What a worker says while it works: the tutorial's lines among structured ones, or every event.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use tracing::{debug, error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::contract::Exit;
+use crate::events::{Event, What};
+use crate::queue::Item;
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Text,
+    Json,
+    /// Every event as a line of JSON on standard output: what the simulator reads.
+    Events,
+}
+
+/// Begins logging; RUST_LOG chooses the level.
+pub(crate) fn start(form: Form) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // A second start in one process keeps the first one's form.
+    let _ = match form {
+        Form::Text => log.with_ansi(false).try_init(),
+        Form::Json => log.json().flatten_event(true).try_init(),
+        Form::Events => log.with_ansi(false).with_writer(std::io::stderr).try_init(),
+    };
+}
+
+/// Tells one event; `session` is the tutorial's name for an incarnation of a worker.
+pub(crate) fn tell(form: Form, session: &str, event: &Event) {
+    if form == Form::Events {
+        if let Ok(mut line) = serde_json::to_string(event) {
+            line.push('\n');
+            // One write a line: a reader never sees half of one unless we are killed.
+            let _ = std::io::stdout().write_all(line.as_bytes());
+        }
+        return;
+    }
+    say(session, &event.what);
+}
+
+fn say(session: &str, what: &What) {
+    match what {
+        What::Started { queue_empty, run, .. } => {
+            info!(run, "Worker with sessionID: {session}");
+            let empty = if *queue_empty { "True" } else { "False" };
+            info!("Initial queue state: empty={empty}");
+        }
+        What::Claimed { item: Item::Prepare(_), dataset: Some(path), token, .. } => {
+            info!(token, "Processing dataset: {path}");
+        }
+        What::Claimed { item, token, taken_over_from, .. } => {
+            debug!(%item, token, taken_over_from, "claimed");
+        }
+        What::Resumed { item, done, total, from } => {
+            info!(%item, done, total, from, "going on from saved progress");
+        }
+        What::Committed { item, path, hash, won, .. } => {
+            debug!(%item, path, hash = hash.short(), won, "committed");
+        }
+        What::GaveBack { item, why, reason, .. } => warn!(%item, ?why, "gave back: {reason}"),
+        What::Refused { path, reason } => warn!(path, "refused: {reason}"),
+        What::LeaseLost { item, token } => warn!(%item, token, "the lease is lost; its commit will tell who was first"),
+        What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer renewed"),
+        What::QueueAway { error } => warn!("waiting for the queue: {error}"),
+        What::QueueBack => info!("the queue is back"),
+        What::Repaired { path, .. } => warn!(path, "replaced a torn file"),
+        What::Sealed { datasets } => info!(datasets, "sealed"),
+        What::Violation { path, attempts } => error!(path, ?attempts, "two results of one item differ"),
+        What::Exited { code, reason } if *code == Exit::Finished.code() => {
+            info!("{reason}");
+            info!("Queue empty, exiting");
+        }
+        What::Exited { code, reason } => error!(code, "{reason}"),
+        other => debug!(?other, "event"),
+    }
+}

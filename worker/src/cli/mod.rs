@@ -1,0 +1,151 @@
+//! The worker's command line: the same `main` in the binary `worker`, and in `sim`, which executes
+//! itself again as the worker.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::contract::Exit;
+use crate::queue::any::AnyQueue;
+use crate::queue::{Queue, QueueError};
+use crate::system::random_nonce;
+use crate::volume::dir::DirVolume;
+use crate::volume::identity::identify;
+
+mod log;
+mod run;
+mod status;
+
+/// Leases datasets from a queue, trains on them, and commits each exactly once, on machines that
+/// may vanish at any moment.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version, after_help = Exit::table())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work on a run until it is finished.
+    Run(run::RunArgs),
+    /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
+    Push(PushArgs),
+    /// Show a run: its datasets, what is committed, what the queue holds.
+    Status(status::StatusArgs),
+}
+
+/// Which queue.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueueArgs {
+    /// The shared volume: a folder that every worker sees.
+    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
+    pub volume: PathBuf,
+    /// `sqlite` (a file on the volume), `sqlite:PATH`, or `redis://[:PASSWORD@]HOST[:PORT][/DB]`.
+    /// The password may also be in REDISCLI_AUTH.
+    #[arg(long, env = "WORKER_QUEUE", value_name = "URL", default_value = "sqlite")]
+    pub queue: String,
+}
+
+impl QueueArgs {
+    pub(crate) fn volume(&self) -> Result<DirVolume, Failure> {
+        if !self.volume.is_dir() {
+            let volume = self.volume.display();
+            let reason = format!("the volume {volume} is no folder\nhint: create or mount it first");
+            return Err(Failure::new(Exit::Volume, reason));
+        }
+        Ok(DirVolume::new(&self.volume))
+    }
+
+    pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
+        let id = identify(&self.volume()?, random_nonce()).await.map_err(|e| Failure::new(Exit::Volume, e))?;
+        Ok(AnyQueue::open(&self.queue, &self.volume, &id, run)?)
+    }
+}
+
+#[derive(Debug, Args)]
+struct PushArgs {
+    #[command(flatten)]
+    queue: QueueArgs,
+    /// For instance datasets/training/2018-04-01.parquet.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+}
+
+/// Why a command failed: an exit code and what to tell.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub exit: Exit,
+    pub reason: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, reason: impl fmt::Display) -> Self {
+        Self { exit, reason: reason.to_string() }
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        Self::new(Exit::Queue, error)
+    }
+}
+
+/// Runs the command line; the first argument is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where the terminal is gone there is nobody to tell.
+            let _ = error.print();
+            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            eprintln!("error: {}", failure.reason);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to start the runtime: {error}")))?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Run(args) => run::run(args).await,
+            Command::Push(args) => push(args).await,
+            Command::Status(args) => status::status(args).await,
+        }
+    });
+    // A call that hangs on a dead server must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn push(args: PushArgs) -> Result<Exit, Failure> {
+    let mut paths = Vec::new();
+    for path in &args.paths {
+        let path = crate::manifest::normalise(path)
+            .map_err(|reason| Failure::new(Exit::Usage, format!("failed to push {path}: {reason}")))?;
+        paths.push(path);
+    }
+    let queue = args.queue.open("push").await?;
+    queue.push(&paths).await?;
+    println!("pushed {}", paths.len());
+    Ok(Exit::Finished)
+}
+
+/// A duration with its unit: `500ms`, `5s`, `2m`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write a number with its unit: 500ms, 5s, 2m"))
+}

@@ -1,0 +1,166 @@
+//! `worker run`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, QueueArgs, log, parse_duration};
+use crate::contract::{Exit, RUNS, RunPaths};
+use crate::manifest::{Page, Spec};
+use crate::queue::Queue;
+use crate::record::Record;
+use crate::run::{Config, Source};
+use crate::system::{Machine, System};
+use crate::volume::dir::DirVolume;
+use crate::volume::{Kind, Volume};
+use crate::workload::{Outcome, registry};
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    queue: QueueArgs,
+    /// The run's name, the same for all its workers [default: the open run, or the next number]
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
+    run: Option<String>,
+    /// A file on the volume that lists the run's datasets, one path a line; nothing can be pushed
+    /// to such a run. Without it, the run consists of what is pushed.
+    #[arg(long, env = "WORKER_LIST", value_name = "PATH")]
+    list: Option<String>,
+    /// The date that the report shows [default: when the run begins]
+    #[arg(long, env = "WORKER_CREATED", value_name = "TEXT")]
+    created: Option<String>,
+    /// This worker's name in events and in the queue [default: the host's]
+    #[arg(long, env = "WORKER_NAME", value_name = "NAME")]
+    name: Option<String>,
+    /// A claim that is not renewed for so long is given to another worker.
+    #[arg(long, env = "WORKER_LEASE", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    lease: Duration,
+    /// The time between SIGTERM and SIGKILL.
+    #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
+    grace: Duration,
+    /// Without progress for so long, a claim is no longer renewed.
+    #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    stall: Duration,
+    /// How often long work saves its progress.
+    #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    progress_every: Duration,
+    /// How often an idle worker asks for work.
+    #[arg(long, env = "WORKER_IDLE", value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
+    idle: Duration,
+    /// Attempts at a dataset that is missing or changed before the run stops loudly.
+    #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]
+    retries: u32,
+    /// Rounds of extra work on each dataset, saved and resumed like any other (4,000 take about a
+    /// millisecond); for trying out preemptions.
+    #[arg(long, env = "WORKER_WORK_ROUNDS", value_name = "N", default_value_t = 0)]
+    work_rounds: u64,
+    #[command(flatten)]
+    workload: registry::WorkloadArgs,
+    /// Stop as on SIGTERM when standard input ends: a launcher that dies takes its workers along.
+    #[arg(long)]
+    stop_with_stdin: bool,
+    /// The form of the log.
+    #[arg(long, env = "WORKER_LOG", value_name = "FORM", default_value = "text")]
+    log: log::Form,
+}
+
+/// Memory for commits that later datasets read again.
+const CACHE_BYTES: usize = 64 << 20;
+
+pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
+    log::start(args.log);
+    let volume = args.queue.volume()?;
+    let machine = Machine::new(args.stop_with_stdin)
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
+    let source = source_of(&args, &volume).await?;
+    let name = match &args.run {
+        Some(name) => check_name("--run", name)?.clone(),
+        None => choose_run(&args, &volume).await?,
+    };
+    let params = args.workload.params(args.work_rounds);
+    let workload = params
+        .and_then(|params| registry::make(&params))
+        .map_err(|reason| Failure::new(Exit::Usage, reason))?;
+    let config = Config {
+        worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),
+        run: name.clone(),
+        source,
+        created: args.created.clone(),
+        spec: Spec::of(workload.as_ref()),
+        lease: args.lease,
+        stall: args.stall,
+        progress_every: args.progress_every,
+        grace: args.grace,
+        idle: args.idle,
+        retries: args.retries,
+        cache_bytes: CACHE_BYTES,
+    };
+    let queue = args.queue.open(&name).await?;
+    let session = session_id(machine.nonce());
+    let tap = |event: &_| log::tell(args.log, &session, event);
+    let factory = |spec: &Spec| registry::make(&spec.params);
+    let ended = crate::run::run(&config, &queue, &volume, &machine, &factory, &tap).await;
+    if ended.exit != Exit::Finished && args.log != log::Form::Events {
+        return Err(Failure::new(ended.exit, ended.reason));
+    }
+    Ok(ended.exit)
+}
+
+async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure> {
+    let Some(list) = &args.list else { return Ok(Source::Pushed) };
+    let bytes = volume
+        .read(list)
+        .await
+        .map_err(|error| Failure::new(Exit::Input, format!("failed to read --list: {error}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
+    Ok(Source::Listed(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+}
+
+/// The newest numbered run while it is open, or while nothing waits for another; else the next.
+async fn choose_run(args: &RunArgs, volume: &DirVolume) -> Result<String, Failure> {
+    let runs = match volume.list(RUNS).await {
+        Ok(runs) => runs,
+        Err(error) if error.kind == Kind::NotFound => Vec::new(),
+        Err(error) => return Err(Failure::new(Exit::Volume, error)),
+    };
+    let Some(newest) = runs.iter().filter_map(|name| name.parse::<u32>().ok()).max() else {
+        return Ok("1".to_owned());
+    };
+    let name = newest.to_string();
+    let queue = args.queue.open(&name).await?;
+    let waiting = args.list.is_some() || !queue.pushed().await?.is_empty();
+    let ended = is_sealed(volume, &RunPaths::new(&name)).await;
+    Ok(if ended && waiting { (newest + 1).to_string() } else { name })
+}
+
+/// Whether a run's newest page ends it.
+async fn is_sealed(volume: &DirVolume, paths: &RunPaths) -> bool {
+    let names = volume.list(&paths.manifest()).await.unwrap_or_default();
+    let Some(newest) = names.iter().filter_map(|name| name.parse::<u32>().ok()).max() else { return false };
+    let Ok(bytes) = volume.read(&paths.chapter(newest)).await else { return false };
+    let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return false };
+    matches!(Page::decode(&content), Ok(Page::Seal { .. } | Page::First { last: true, .. }))
+}
+
+/// Names become parts of file names and keys.
+fn check_name<'a>(what: &str, name: &'a String) -> Result<&'a String, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        let reason = format!("{what} `{name}`: use letters, digits, `-`, `_` and `.`, at most 100");
+        return Err(Failure::new(Exit::Usage, reason));
+    }
+    Ok(name)
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "worker".to_owned())
+}
+
+/// A random 128-bit number in the form of a UUID (version 4, RFC 9562), as the tutorial shows it.
+fn session_id(nonce: u128) -> String {
+    let bits = nonce & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}

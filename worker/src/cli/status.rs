@@ -1,0 +1,73 @@
+//! `worker status`: what is true, read from the volume; what is under way, from the queue.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Failure, QueueArgs};
+use crate::contract::{Exit, RunPaths, Stage};
+use crate::queue::{Counts, Queue};
+use crate::volume::Volume;
+use crate::volume::dir::DirVolume;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    queue: QueueArgs,
+    /// The run's name.
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
+    run: String,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    run: String,
+    chapters: usize,
+    prepared: usize,
+    joined: usize,
+    checkpoints: usize,
+    evals: usize,
+    reported: bool,
+    void: bool,
+    queue: Counts,
+}
+
+pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
+    let volume = args.queue.volume()?;
+    let paths = RunPaths::new(&args.run);
+    let chapters = count(&volume, &paths.manifest()).await?;
+    let status = Status {
+        chapters,
+        prepared: count(&volume, &paths.stage(Stage::Prepare)).await?,
+        joined: count(&volume, &paths.stage(Stage::Join)).await?,
+        checkpoints: count(&volume, &paths.stage(Stage::Fold)).await?,
+        evals: count(&volume, &paths.stage(Stage::Evaluate)).await?,
+        reported: volume.meta(&paths.report()).await.is_ok(),
+        void: volume.meta(&paths.violation()).await.is_ok(),
+        queue: args.queue.open(&args.run).await?.counts().await?,
+        run: args.run,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&status).unwrap_or_default());
+        return Ok(Exit::Finished);
+    }
+    let state = match (status.void, status.reported) {
+        (true, _) => "void: two results of one item differ",
+        (_, true) => "complete",
+        _ => "open",
+    };
+    println!("run {}: {state}", status.run);
+    println!("committed: {} pages of the manifest, {} prepared, {} joined, {} checkpoints, {} evaluations",
+        status.chapters, status.prepared, status.joined, status.checkpoints, status.evals);
+    println!("queue: {} pending, {} claimed, {} pushed", status.queue.pending, status.queue.claimed, status.queue.pushed);
+    Ok(Exit::Finished)
+}
+
+async fn count(volume: &DirVolume, folder: &str) -> Result<usize, Failure> {
+    let names = volume.list(folder).await.map_err(|error| {
+        Failure::new(Exit::NoDatasets, format!("no such run: {error}\nhint: `worker run` begins one"))
+    })?;
+    Ok(names.iter().filter(|name| name.parse::<u32>().is_ok()).count())
+}

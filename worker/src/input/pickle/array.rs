@@ -1,0 +1,270 @@
+//! numpy arrays inside a pickle: shape, type and order, and the cells of one line.
+
+use super::global::Global;
+use super::graph::{Call, Graph, Value};
+use crate::input::reject::Reject;
+use crate::input::table::{Cell, Unit, Visit};
+
+/// Type of an array's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    Bool,
+    /// Width in bytes.
+    Int(usize),
+    Uint(usize),
+    Float(usize),
+    Time(Unit),
+    Object,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dtype {
+    element: Element,
+    big_endian: bool,
+}
+
+/// An array of one or two dimensions; one counts as a single line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Array {
+    pub(super) lines: usize,
+    pub(super) length: usize,
+    dtype: Dtype,
+    /// Whether the elements of a column, not of a line, lie side by side.
+    fortran: bool,
+    data: Value,
+}
+
+type Wrong = &'static str;
+
+impl Array {
+    /// Looks at an array without looking at its data.
+    pub(super) fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
+        let call = graph.call(value).ok_or("an array is something else")?;
+        let (shape, dtype, fortran, data) = match (call.callee, call.args) {
+            (Global::Reconstruct, _) => match call.state.and_then(|state| graph.tuple(state)) {
+                Some(&[_version, shape, dtype, fortran, data]) => (shape, dtype, fortran.truth(), data),
+                _ => return Err("an array has no content"),
+            },
+            (Global::FromBuffer, &[data, dtype, shape, order]) => {
+                let fortran = match graph.text(order) {
+                    Some("C") => Some(false),
+                    Some("F") => Some(true),
+                    _ => None,
+                };
+                (shape, dtype, fortran, data)
+            }
+            _ => return Err("an array is something else"),
+        };
+        let (lines, length) = match graph.tuple(shape) {
+            Some(&[length]) => (Some(1), length.size()),
+            Some(&[lines, length]) => (lines.size(), length.size()),
+            _ => return Err("an array has neither one nor two dimensions"),
+        };
+        let dtype = Dtype::of(graph, dtype)?;
+        match (lines, length, fortran) {
+            (Some(lines), Some(length), Some(fortran)) => {
+                // Lists of objects are always written line by line.
+                let fortran = fortran && dtype.element != Element::Object;
+                Ok(Self {
+                    lines,
+                    length,
+                    dtype,
+                    fortran,
+                    data,
+                })
+            }
+            _ => Err("an array's shape is no shape"),
+        }
+    }
+
+    /// Every cell of a line.
+    pub(super) fn visit(&self, graph: &Graph<'_>, line: usize, each: &mut Visit<'_>) -> Result<(), Halt> {
+        let count = self.lines.checked_mul(self.length).ok_or(SIZE)?;
+        let (first, step) = if self.fortran {
+            (line, self.lines)
+        } else {
+            (line * self.length, 1)
+        };
+        let at = |index: usize| first + index * step;
+        if self.dtype.element == Element::Object {
+            let items = graph
+                .list(self.data)
+                .filter(|items| items.len() == count)
+                .ok_or(SIZE)?;
+            for index in 0..self.length {
+                each(index, cell(graph, items[at(index)]))?;
+            }
+            return Ok(());
+        }
+        let width = self.dtype.width();
+        let size = count.checked_mul(width).ok_or(SIZE)?;
+        let data = graph
+            .bytes(self.data, size)
+            .filter(|data| data.len() == size)
+            .ok_or(SIZE)?;
+        for index in 0..self.length {
+            each(index, self.dtype.cell(&data[at(index) * width..][..width]))?;
+        }
+        Ok(())
+    }
+
+    /// The integers of a line.
+    pub(super) fn integers(&self, graph: &Graph<'_>) -> Result<Vec<i64>, Wrong> {
+        let mut integers = Vec::new();
+        let read = self.visit(graph, 0, &mut |_, cell| {
+            if let Cell::Int(value) = cell {
+                integers.push(value);
+            }
+            Ok(())
+        });
+        match read {
+            Ok(()) if integers.len() == self.length => Ok(integers),
+            _ => Err("a block's columns are not integers"),
+        }
+    }
+}
+
+const SIZE: Halt = Halt::Wrong("an array's data does not have its shape's size");
+
+/// What ends a visit: the array itself, or the visitor's opinion of a cell.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Wrong(Wrong),
+    Cell(Reject),
+}
+
+impl From<Reject> for Halt {
+    fn from(reject: Reject) -> Self {
+        Self::Cell(reject)
+    }
+}
+
+/// A Python object as a cell.
+fn cell<'g>(graph: &'g Graph<'_>, value: Value) -> Cell<'g> {
+    match value {
+        Value::None => Cell::Null,
+        Value::Bool(value) => Cell::Bool(value),
+        Value::Int(value) => Cell::Int(value),
+        Value::Wide => Cell::Wide,
+        Value::Float(value) => Cell::Float(value),
+        Value::Text(span) => Cell::text(graph.span(span)),
+        Value::Bytes(_) => Cell::Other("bytes"),
+        Value::Global(_) => Cell::Other("a class"),
+        Value::Node(_) => scalar(graph, value).unwrap_or(Cell::Other("an object")),
+    }
+}
+
+/// A numpy scalar among Python objects.
+fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
+    let Some(Call {
+        callee: Global::Scalar,
+        args: &[dtype, data],
+        ..
+    }) = graph.call(value)
+    else {
+        return None;
+    };
+    let dtype = Dtype::of(graph, dtype)
+        .ok()
+        .filter(|dtype| dtype.element != Element::Object)?;
+    let data = graph
+        .bytes(data, dtype.width())
+        .filter(|data| data.len() == dtype.width())?;
+    Some(dtype.cell(&data))
+}
+
+impl Dtype {
+    fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
+        const OTHER: Wrong = "an array is neither of numbers nor of times";
+        let Some(Call {
+            callee: Global::Dtype,
+            args: [code, ..],
+            state,
+        }) = graph.call(value)
+        else {
+            return Err("an array's type is something else");
+        };
+        let state = state.and_then(|state| graph.tuple(state));
+        let element = match graph.text(*code).ok_or(OTHER)? {
+            "b1" => Element::Bool,
+            "i1" => Element::Int(1),
+            "i2" => Element::Int(2),
+            "i4" => Element::Int(4),
+            "i8" => Element::Int(8),
+            "u1" => Element::Uint(1),
+            "u2" => Element::Uint(2),
+            "u4" => Element::Uint(4),
+            "u8" => Element::Uint(8),
+            "f4" => Element::Float(4),
+            "f8" => Element::Float(8),
+            "M8" => Element::Time(unit(graph, state).ok_or("an array's unit of time is none of pandas'")?),
+            "O8" | "O4" => Element::Object,
+            _ => return Err(OTHER),
+        };
+        // The state is (version, byte order, …); bytes and objects have none, '|'.
+        let order = state.and_then(|state| graph.text(*state.get(1)?));
+        match order {
+            Some("<" | "|") => Ok(Self {
+                element,
+                big_endian: false,
+            }),
+            Some(">") => Ok(Self {
+                element,
+                big_endian: true,
+            }),
+            _ => Err("an array's byte order is unknown"),
+        }
+    }
+
+    fn width(self) -> usize {
+        match self.element {
+            Element::Bool => 1,
+            Element::Int(width) | Element::Uint(width) | Element::Float(width) => width,
+            Element::Time(_) | Element::Object => 8,
+        }
+    }
+
+    /// An element, from as many bytes as it is wide.
+    fn cell(self, bytes: &[u8]) -> Cell<'static> {
+        let width = bytes.len();
+        let mut wide = [0; 8];
+        for (to, &byte) in wide.iter_mut().zip(bytes) {
+            *to = byte;
+        }
+        if self.big_endian {
+            wide[..width].reverse();
+        }
+        let number = u64::from_le_bytes(wide);
+        // Shifted up and down again, the sign fills the bytes above.
+        let unused = 64 - 8 * width as u32;
+        match self.element {
+            Element::Bool => Cell::Bool(number != 0),
+            Element::Int(_) => Cell::Int((number << unused).cast_signed() >> unused),
+            Element::Uint(_) => i64::try_from(number).map_or(Cell::Wide, Cell::Int),
+            Element::Float(4) => Cell::Float(f32::from_bits(number as u32).into()),
+            Element::Float(_) => Cell::Float(f64::from_bits(number)),
+            // numpy's NaT
+            Element::Time(_) if number.cast_signed() == i64::MIN => Cell::Null,
+            Element::Time(unit) => Cell::Time(number.cast_signed(), unit),
+            Element::Object => Cell::Other("an object"),
+        }
+    }
+}
+
+/// The unit of times: the last of a type's state is (…, (unit, count, …)), the count being 1.
+fn unit(graph: &Graph<'_>, state: Option<&[Value]>) -> Option<Unit> {
+    let &[.., meta] = state? else { return None };
+    let &[.., unit] = graph.tuple(meta)? else {
+        return None;
+    };
+    let &[unit, Value::Int(1), ..] = graph.tuple(unit)? else {
+        return None;
+    };
+    match graph.bytes(unit, 2)?.as_ref() {
+        b"s" => Some(Unit::Seconds),
+        b"ms" => Some(Unit::Milliseconds),
+        b"us" => Some(Unit::Microseconds),
+        b"ns" => Some(Unit::Nanoseconds),
+        _ => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! Pickles of pandas DataFrames, read without running them.
+//!
+//! A pickle is a program for a stack machine, and Python's own reader does what it says: import
+//! any name, call it with any arguments. This reader is another machine for the same programs
+//! ([`machine`]). It knows the opcodes and the names ([`global`]) that a DataFrame of numbers is
+//! made of and refuses the others by name and offset. What is called is only written down, as
+//! part of an inert graph ([`graph`]); [`frame`] and [`array`] then look whether that graph is
+//! one of the forms in which pandas 0.25 to 3 and numpy 1 and 2 write a DataFrame, and take the
+//! columns out of it.
+//!
+//! Why no pickle can do harm: no name is resolved to anything that could run. Each opcode takes
+//! at least one byte and constant time and memory, lengths are compared with what is left of
+//! the file before they are used, and numbers of values, nodes and entries have limits. Nothing
+//! walks the graph recursively: [`frame`] follows fixed paths, so that cycles and deep or shared
+//! structures cost nothing, and looks at a column's data only when that column is read.
+
+mod array;
+mod frame;
+mod global;
+mod graph;
+mod machine;
+mod opcode;
+
+pub(super) use opcode::PROTO;
+
+use frame::Frame;
+use graph::{Graph, Value};
+
+use super::reject::Reject;
+
+/// Why a pickle is not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the pickle asks for `{name}` at byte {offset}: refused, nothing was executed")]
+    Global { name: String, offset: usize },
+    #[error(
+        "the pickle uses the opcode {name} at byte {offset}, which no DataFrame of numbers needs: refused, \
+         nothing was executed"
+    )]
+    Opcode { name: &'static str, offset: usize },
+    #[error("the pickle is written in protocol {0}, which is not supported (hint: protocols 2 to 5 are)")]
+    Protocol(u8),
+    #[error("the pickle is cut off: byte {offset} begins what the file does not hold")]
+    Cut { offset: usize },
+    #[error("the pickle is damaged at byte {offset}: {what}")]
+    Damaged { offset: usize, what: &'static str },
+    #[error("the pickle has more than {limit} {what}, too many for one dataset")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("the pickle is not a DataFrame of numbers as pandas writes it: {0}")]
+    NotAFrame(&'static str),
+}
+
+/// What a pickle built.
+pub(super) struct Unpickled<'a> {
+    graph: Graph<'a>,
+    root: Value,
+}
+
+/// Runs a pickle.
+pub(super) fn read(bytes: &[u8]) -> Result<Unpickled<'_>, Reject> {
+    match machine::run(bytes) {
+        Ok((graph, root)) => Ok(Unpickled { graph, root }),
+        // Protocols 0 and 1 have no mark of their own: what asks for a name is one of them.
+        Err(refusal @ Refusal::Global { .. }) => Err(refusal.into()),
+        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("pickle")),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+impl Unpickled<'_> {
+    /// The DataFrame that it has to be.
+    pub(super) fn table(&self) -> Result<Frame<'_>, Reject> {
+        Frame::of(&self.graph, self.root).map_err(|wrong| Refusal::NotAFrame(wrong).into())
+    }
+}

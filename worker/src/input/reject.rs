@@ -1,0 +1,153 @@
+//! Why a dataset's content cannot be used: what the report tells.
+
+use std::fmt;
+
+use super::pickle::Refusal;
+
+/// Why a dataset is rejected. Its text is a pure function of the dataset's bytes and the ending of
+/// its name: it goes into the report, so it carries no path and no wording of a library.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file is compressed with {0} (hint: unpack it; Parquet compresses its own columns)")]
+    Compressed(&'static str),
+    #[error("the file is neither Parquet nor a pickle, and as CSV it would have to be UTF-8 text")]
+    Unknown,
+    /// The name's ending says a format that the content is not.
+    #[error("the name says {0}, the content is something else")]
+    NotWhatItSays(&'static str),
+    #[error("the Parquet file is cut off: its closing footer is missing")]
+    ParquetCut,
+    #[error("the Parquet file is damaged: {0}")]
+    ParquetDamaged(ParquetPart),
+    #[error(
+        "the Parquet file is compressed with {0}, which is not supported (hint: Snappy, gzip and Zstandard are)"
+    )]
+    ParquetCodec(&'static str),
+    #[error(transparent)]
+    Pickle(#[from] Refusal),
+    #[error("line {line}: {fields} fields, where the header has {header}")]
+    Ragged { line: u64, fields: u64, header: u64 },
+    #[error("line {line}: not UTF-8 text")]
+    NotText { line: u64 },
+    #[error("missing {}; found {}", Names("column", .missing), Names("only", .found))]
+    MissingColumns {
+        missing: Vec<String>,
+        found: Vec<String>,
+    },
+    #[error("more than one column is named {0}")]
+    DuplicateColumn(&'static str),
+    #[error("the dataset has no rows")]
+    NoRows,
+    #[error("the dataset has {rows} rows, more than the {max} that one dataset may have (hint: split it)")]
+    TooManyRows { rows: u64, max: usize },
+    #[error("{column}, {place}: {problem}")]
+    Cell {
+        column: &'static str,
+        place: Place,
+        problem: Problem,
+    },
+    #[error("TRANSACTION_ID {0} occurs more than once")]
+    DuplicateId(i64),
+}
+
+/// Where a cell is: text files are found by line, the others by row. Both count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Row(usize),
+    Line(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(row) => write!(f, "row {row}"),
+            Self::Line(line) => write!(f, "line {line}"),
+        }
+    }
+}
+
+/// The part of a Parquet file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParquetPart {
+    Footer,
+    Column(String),
+    Content,
+}
+
+impl fmt::Display for ParquetPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Footer => f.write_str("its footer cannot be read"),
+            Self::Column(name) => write!(f, "its column {name} cannot be read"),
+            Self::Content => f.write_str("its content cannot be read"),
+        }
+    }
+}
+
+/// What is wrong with a cell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("no value")]
+    Null,
+    #[error("{found} where {wanted} is wanted")]
+    Mistyped { found: String, wanted: &'static str },
+    #[error("{0} does not fit into 64 bits")]
+    TooWide(String),
+    #[error("{0} is no amount")]
+    NotFinite(&'static str),
+    #[error("{0} is negative, an amount is not")]
+    Negative(String),
+    #[error("{0} is too large for an amount (at most 1 billion)")]
+    TooLarge(String),
+    #[error("{0} is no time of the years 1970 to 2199")]
+    OutOfTime(String),
+    #[error("{0} is no time (hint: 2018-04-01 00:00:31)")]
+    NotATime(String),
+    #[error("{0} is no time since 1970 in s, ms, µs or ns that falls between 2000 and 2100")]
+    NotACount(String),
+    #[error("{0} counts {1}, the rows before it {2}")]
+    MixedUnits(i64, &'static str, &'static str),
+    #[error("{0} is neither 0 nor 1")]
+    NotALabel(String),
+    #[error("{0} is not between 0 and 255")]
+    NotAScenario(String),
+}
+
+/// A list of names, fit for one line: some of them, shortened.
+struct Names<'a>(&'static str, &'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        let Self(what, names) = self;
+        match (*what, names.len()) {
+            ("column", 2..) => f.write_str("columns ")?,
+            (_, 0) => return f.write_str("no columns"),
+            (what, _) => write!(f, "{what} ")?,
+        }
+        for (i, name) in names.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{}", if i > 0 { ", " } else { "" }, quote(name))?;
+        }
+        match names.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Text out of a dataset, made fit for one line of a report: control characters escaped, and
+/// shortened to 60 characters.
+pub(super) fn quote(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let mut short: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        short.push('…');
+    }
+    if short.is_empty() {
+        "\"\"".to_owned()
+    } else {
+        short
+    }
+}

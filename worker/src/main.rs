@@ -1,0 +1,7 @@
+//! Wiring only: see `cli.rs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker::cli::main(std::env::args_os())
+}

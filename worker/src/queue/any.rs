@@ -1,0 +1,88 @@
+//! The queue that a launcher names by URL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::redis::Redis;
+use super::sqlite::Sqlite;
+use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+
+/// The file of the embedded queue, on the volume.
+const SQLITE_FILE: &str = "queue.sqlite";
+
+/// One of the real queues.
+#[derive(Debug)]
+pub enum AnyQueue {
+    Redis(Redis),
+    Sqlite(Sqlite),
+}
+
+impl AnyQueue {
+    /// Opens `sqlite`, `sqlite:PATH` or a `redis://` URL; see [`crate::volume::identity`] for the id.
+    ///
+    /// # Errors
+    /// `Refused` where the URL names no queue, or the queue does not let us in.
+    pub fn open(url: &str, volume: &Path, volume_id: &str, run: &str) -> Result<Self, QueueError> {
+        if url.starts_with("redis://") || url.starts_with("rediss://") {
+            return Ok(Self::Redis(Redis::open(url, volume_id, run)?));
+        }
+        let path = match url.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => path.into(),
+            None if url == "sqlite" => volume.join(SQLITE_FILE),
+            _ => {
+                return Err(QueueError::Refused(format!(
+                    "`{url}` names no queue\nhint: use sqlite, sqlite:PATH or redis://HOST:PORT/DB"
+                )));
+            }
+        };
+        Ok(Self::Sqlite(Sqlite::open(&path, run)?))
+    }
+}
+
+/// Calls the method of whichever queue it is.
+macro_rules! forward {
+    ($self:ident, $queue:ident => $call:expr) => {
+        match $self {
+            Self::Redis($queue) => $call.await,
+            Self::Sqlite($queue) => $call.await,
+        }
+    };
+}
+
+impl Queue for AnyQueue {
+    async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
+        forward!(self, queue => queue.add(items))
+    }
+
+    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        forward!(self, queue => queue.claim(worker, nonce, lease))
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
+        forward!(self, queue => queue.renew(claim, lease, progress))
+    }
+
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+        forward!(self, queue => queue.ack(claim, next))
+    }
+
+    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
+        forward!(self, queue => queue.give_back(claim, delay, why))
+    }
+
+    async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
+        forward!(self, queue => queue.push(paths))
+    }
+
+    async fn pushed(&self) -> Result<Vec<String>, QueueError> {
+        forward!(self, queue => queue.pushed())
+    }
+
+    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+        forward!(self, queue => queue.take_in(paths))
+    }
+
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        forward!(self, queue => queue.counts())
+    }
+}

@@ -1,0 +1,52 @@
+//! What evaluate commits: the measures of one checkpoint, as JSON.
+
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use jiff::civil::date;
+use serde::{Deserialize, Serialize};
+
+use super::ftrl::Ftrl;
+use super::joined::Joined;
+use super::metrics::{Metrics, measure};
+use super::model::Model;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Rows and frauds that the model has learned from so far.
+    pub learned_rows: u64,
+    pub learned_frauds: u64,
+    /// On the dataset that it learned from last.
+    pub training: Metrics,
+    /// On all test datasets; `None` where the run has none.
+    pub testing: Option<Metrics>,
+    /// On each test dataset by its first day, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testing_days: Vec<(String, Metrics)>,
+}
+
+pub(super) fn scores(model: &Ftrl, joined: &Joined) -> Vec<f64> {
+    joined.bins().chunks_exact(joined.features.max(1)).map(|row| model.score(row)).collect()
+}
+
+impl Evaluation {
+    /// Measures on a training dataset and on the test datasets.
+    pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
+        let scored = |joined| (joined, scores(&model.ftrl, joined));
+        let on_tests: Vec<_> = tests.iter().map(|joined| scored(joined.as_ref())).collect();
+        let by_day = |scored: &(&Joined, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
+        Self {
+            learned_rows: model.rows,
+            learned_frauds: model.frauds,
+            training: measure(&[scored(training)]),
+            testing: (!tests.is_empty()).then(|| measure(&on_tests)),
+            testing_days: if tests.len() > 1 { on_tests.iter().map(by_day).collect() } else { Vec::new() },
+        }
+    }
+}
+
+/// The dataset's first day.
+fn day_text(joined: &Joined) -> String {
+    let day = joined.day.first().copied().unwrap_or(0);
+    date(1970, 1, 1).checked_add(day.days()).map_or_else(|_| format!("day {day}"), |day| day.to_string())
+}

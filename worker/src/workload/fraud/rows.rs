@@ -1,0 +1,121 @@
+//! What prepare commits: a dataset's rows, checked and packed.
+//!
+//! ```text
+//! "FRAUDROW"                magic
+//! u32                       version (1)
+//! u32, bytes                length and text of the dataset's path, for messages that name it
+//! u64                       rows, n
+//! 4 columns                 time, customer, terminal, cents: i64 base, u8 width (1, 2, 4 or 8),
+//!                           then n unsigned offsets from the base
+//! n x u8                    bit 0: fraud; bits 1..: scenario + 1 where the data names it, else 0
+//! ```
+//! All numbers are little-endian. Rows are sorted by (time, id).
+
+use crate::input::Transactions;
+
+use super::bytes::{Reader, Writer};
+
+const MAGIC: &[u8; 8] = b"FRAUDROW";
+const VERSION: u32 = 1;
+
+/// Above this (ten billion in whole money) 44 days of squares no longer fit their sums.
+pub const CENTS_MAX: i64 = 1 << 40;
+
+/// The rows of one dataset, as columns of equal length sorted by (time, id).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// The dataset's path.
+    pub path: String,
+    /// Seconds since 1970-01-01 00:00 UTC.
+    pub time: Vec<i64>,
+    pub customer: Vec<i64>,
+    pub terminal: Vec<i64>,
+    pub cents: Vec<i64>,
+    pub fraud: Vec<bool>,
+    /// Which kind of fraud (0 for none), where the data names it. Never a feature.
+    pub scenario: Option<Vec<u8>>,
+}
+
+/// What a message or a check needs of rows, without reading them all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub path: String,
+    /// First and last time.
+    pub first: i64,
+    pub last: i64,
+}
+
+impl Header {
+    /// # Errors
+    /// What is wrong with the bytes, for a message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut input = Reader::new(bytes, MAGIC, VERSION)?;
+        let path = input.text()?;
+        let rows = input.len()?;
+        let (first, last) = input.packed_ends(rows)?;
+        Ok(Self { path, first, last })
+    }
+}
+
+impl Rows {
+    /// Takes over what was read.
+    ///
+    /// # Errors
+    /// The reason to reject the dataset: no rows, a time that is no date, an amount out of bounds.
+    pub fn from_transactions(path: &str, read: Transactions) -> Result<Self, String> {
+        if read.time.is_empty() {
+            return Err("it has no rows".to_owned());
+        }
+        // Years 1900 to 9999: what a calendar can show, and far from any overflow.
+        if let Some(time) = read.time.iter().find(|time| !(-2_208_988_800..253_402_300_800).contains(*time)) {
+            return Err(format!("time {time} s is no date of the years 1900 to 9999"));
+        }
+        if let Some(cents) = read.cents.iter().find(|cents| !(0..=CENTS_MAX).contains(*cents)) {
+            return Err(format!("amount {cents} cents is out of bounds (0 to {CENTS_MAX})"));
+        }
+        if let Some(scenario) = read.scenario.iter().flatten().find(|scenario| **scenario > 126) {
+            return Err(format!("fraud scenario {scenario} is out of bounds (0 to 126)"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            time: read.time,
+            customer: read.customer,
+            terminal: read.terminal,
+            cents: read.cents,
+            fraud: read.fraud,
+            scenario: read.scenario,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.time.is_empty()
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new(MAGIC, VERSION);
+        out.text(&self.path);
+        out.u64(self.len() as u64);
+        for column in [&self.time, &self.customer, &self.terminal, &self.cents] {
+            out.packed(column);
+        }
+        out.flags(&self.fraud, self.scenario.as_deref());
+        out.finish()
+    }
+
+    /// # Errors
+    /// What is wrong with the bytes, for a message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut input = Reader::new(bytes, MAGIC, VERSION)?;
+        let path = input.text()?;
+        let rows = input.len()?;
+        let mut column = || input.packed(rows);
+        let (time, customer, terminal, cents) = (column()?, column()?, column()?, column()?);
+        let (fraud, scenario) = input.flags(rows)?;
+        input.end()?;
+        Ok(Self { path, time, customer, terminal, cents, fraud, scenario })
+    }
+}

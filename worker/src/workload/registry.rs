@@ -1,0 +1,50 @@
+//! Which workload a manifest, or a command line, names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::Workload;
+use super::fraud::{Fraud, Params};
+use super::longer::{self, Longer};
+
+/// What a command line says of the workload, should this worker begin the run.
+#[derive(Debug, Clone, Args)]
+pub struct WorkloadArgs {
+    /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
+    #[arg(long = "param", env = "WORKER_PARAMS", value_name = "NAME=VALUE", value_delimiter = ',')]
+    params: Vec<String>,
+}
+
+impl WorkloadArgs {
+    /// The parameters by name, with rounds of extra work for each dataset.
+    ///
+    /// # Errors
+    /// Where one has no `=`.
+    pub fn params(&self, rounds: u64) -> Result<BTreeMap<String, String>, String> {
+        let mut params = BTreeMap::new();
+        for param in &self.params {
+            let (name, value) =
+                param.split_once('=').ok_or_else(|| format!("--param {param}: write it as NAME=VALUE"))?;
+            params.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        if rounds > 0 {
+            params.insert(longer::PARAM.to_owned(), rounds.to_string());
+        }
+        Ok(params)
+    }
+}
+
+/// Makes the workload with the given parameters; what they leave out has its default.
+///
+/// # Errors
+/// Names the parameter that is unknown or has no such value.
+pub fn make(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
+    let mut params = params.clone();
+    let rounds = params.remove(longer::PARAM);
+    let fraud = Arc::new(Fraud::new(Params::parse(&params)?));
+    let Some(rounds) = rounds else { return Ok(fraud) };
+    let rounds = rounds.parse().map_err(|_| format!("{}: `{rounds}` is no number", longer::PARAM))?;
+    Ok(Arc::new(Longer::new(fraud, rounds)))
+}

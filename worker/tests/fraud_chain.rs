@@ -1,0 +1,153 @@
+//! The chain of the learner: held against linfa, resumed, and the same on every machine.
+#![expect(clippy::unwrap_used)]
+
+mod fraud_support;
+
+use fraud_support::{Chain, days::day};
+use proptest::prelude::*;
+use worker::hash::Hash;
+use worker::manifest::Role;
+use worker::workload::fraud::features::{COUNT, bins};
+use worker::workload::fraud::ftrl::{Ftrl, Rates};
+use worker::workload::fraud::{Fraud, Learner, Params};
+use worker::workload::{Outcome, Step, Workload};
+
+/// A few weeks of customers with habits, some of whose purchases go wrong, from a little generator of
+/// its own so that the rows never change.
+fn weeks(count: i64) -> Chain {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let days = (0..count).map(|number| {
+        let rows = (0..200)
+            .map(|_| {
+                let (customer, terminal) = (next(40) as i64, next(30) as i64);
+                let compromised = (number / 14 + terminal) % 15 == 0;
+                let robbed = (number / 10 + customer) % 13 == 0 && next(3) == 0;
+                let usual = 500 + 250 * customer + next(1_000) as i64;
+                let cents = if robbed { 5 * usual } else { usual };
+                (next(86_400) as i64, customer, terminal, cents, compromised || robbed)
+            })
+            .collect();
+        let role = if number < count - 3 { Role::Train } else { Role::Test };
+        (day(number, rows), role)
+    });
+    Chain::new(days.collect())
+}
+
+fn run(params: Params, count: i64) -> Chain {
+    let fraud = Fraud::new(params);
+    let mut chain = weeks(count);
+    chain.join(&fraud);
+    chain.fold(&fraud);
+    chain.evaluate(&fraud, |_| true);
+    chain
+}
+
+/// Raise `results_version` when these change, and only then change them.
+#[test]
+fn model_and_report_are_the_committed_ones() {
+    let chain = run(Params::default(), 50);
+    let report = chain.report(&Fraud::new(Params::default()));
+    let model = chain.checkpoints.values().last().unwrap();
+    insta::assert_snapshot!(model.hash, @"");
+    insta::assert_snapshot!(Hash::of(report["report.json"].as_bytes()), @"");
+}
+
+#[test]
+fn the_report_reads_well() {
+    let mut chain = run(Params::default(), 12);
+    chain.rejected.insert(3, "TX_AMOUNT, row 17: not a number".to_owned());
+    chain.evals.retain(|part| part.index != 3);
+    insta::assert_snapshot!(chain.report(&Fraud::new(Params::default()))["report.txt"]);
+}
+
+#[test]
+fn the_model_learns_what_linfa_learns() {
+    let ours = run(Params::default(), 40);
+    let linfa = run(Params { learner: Learner::Linfa, ..Params::default() }, 40);
+    for (index, checkpoint) in &ours.checkpoints {
+        let other = &linfa.checkpoints[index].bytes;
+        // From the end of a checkpoint: n, z and the weights, of one length.
+        let columns: usize = 1 + bins().iter().sum::<usize>();
+        for at in 1..=3 * columns {
+            let float = |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
+            let (a, b) = (float(&checkpoint.bytes), float(other));
+            assert!((a - b).abs() <= 1e-9 * a.abs().max(1.0), "dataset {index}, float {at} from the end: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn the_model_finds_the_frauds() {
+    let chain = run(Params::default(), 50);
+    let last: serde_json::Value = serde_json::from_slice(&chain.evals.last().unwrap().bytes).unwrap();
+    let testing = &last["testing"];
+    assert!(testing["average_precision"].as_f64().unwrap() > 0.3, "{testing:#}");
+    assert!(testing["accuracy"].as_f64() > testing["majority_accuracy"].as_f64(), "{testing:#}");
+}
+
+#[test]
+fn a_fold_that_is_resumed_ends_the_same() {
+    let fraud = Fraud::new(Params::default());
+    let long = |number: i64| {
+        let rows = (0..40_000).map(|row| (row * 2, row % 97, row % 31, 100 + row % 4_999, row % 211 == 0));
+        (day(number, rows.collect()), Role::Train)
+    };
+    let mut chain = Chain::new(vec![long(0), long(1)]);
+    chain.join(&fraud);
+    chain.fold(&fraud);
+    let (first, second) = (&chain.checkpoints[&0], &chain.checkpoints[&1]);
+    let lineage = Hash::of_fields([&Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..], &chain.joined[&1].hash.0[..]]);
+    let task = || fraud.fold(&chain.datasets[1], Some(first), &chain.joined[&1], lineage);
+    let mut begun = task();
+    assert!(matches!(begun.step(), Step::More) && matches!(begun.step(), Step::More));
+    assert!(begun.resumable());
+    let saved = begun.save().unwrap();
+    let mut resumed = task();
+    resumed.resume(&saved);
+    assert_eq!(resumed.progress(), begun.progress());
+    assert!(matches!(resumed.step(), Step::Done(Outcome::Part(bytes)) if bytes == *second.bytes));
+
+    // Another dataset's state, and bytes that are none, are left alone.
+    let mut other = fraud.fold(&chain.datasets[0], None, &chain.joined[&0], lineage);
+    for bytes in [&saved[..], &saved[..40], &saved[..saved.len() - 1], b""] {
+        other.resume(bytes);
+        assert_eq!(other.progress().0, 0);
+    }
+}
+
+#[test]
+fn parts_that_are_not_the_workloads_fail_and_do_not_panic() {
+    let fraud = Fraud::new(Params::default());
+    let mut chain = weeks(4);
+    chain.join(&fraud);
+    let (dataset, junk) = (chain.datasets[0].clone(), fraud_support::part(0, b"FRAUDxxxjunk".to_vec()));
+    let failed = |mut task: Box<dyn worker::workload::Task>| matches!(task.step(), Step::Failed(_));
+    assert!(failed(fraud.join(&dataset, &junk, &[])));
+    assert!(failed(fraud.join(&dataset, &chain.prepared[0], std::slice::from_ref(&junk))));
+    assert!(failed(fraud.fold(&dataset, Some(&junk), &chain.joined[&0], Hash::default())));
+    assert!(failed(fraud.fold(&dataset, None, &junk, Hash::default())));
+    assert!(failed(fraud.evaluate(&dataset, &junk, &chain.joined[&0], &[])));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// The sums of a step run in one order: whoever cuts the rows at a step's edge gets the same.
+    #[test]
+    fn learning_in_pieces_is_learning_at_once(seed in any::<u64>(), cut in 0usize..6) {
+        let (rows, bins) = (5 * 64 + 17, bins());
+        let random = |at: usize| Hash::of(&(seed ^ at as u64).to_le_bytes()).0[0] as usize;
+        let codes: Vec<u8> = (0..rows * COUNT).map(|at| (random(at) % bins[at % COUNT]) as u8).collect();
+        let fraud: Vec<bool> = (0..rows).map(|row| random(row + 1_000_000) < 30).collect();
+        let cut = (cut * 64).min(rows);
+        let (mut once, mut pieces) = (Ftrl::new(Rates::default(), COUNT), Ftrl::new(Rates::default(), COUNT));
+        once.learn(&codes, &fraud);
+        pieces.learn(&codes[..cut * COUNT], &fraud[..cut]);
+        pieces.learn(&codes[cut * COUNT..], &fraud[cut..]);
+        prop_assert_eq!(once, pieces);
+    }
+}
