@@ -51,6 +51,10 @@ pub(crate) struct QueueArgs {
     pub queue: String,
 }
 
+/// How often a queue that is away is tried at the start, and how long between.
+const OPEN_TRIES: u32 = 100;
+const OPEN_AGAIN: Duration = Duration::from_millis(50);
+
 impl QueueArgs {
     pub(crate) fn volume(&self) -> Result<DirVolume, Failure> {
         if !self.volume.is_dir() {
@@ -64,6 +68,13 @@ impl QueueArgs {
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
         let id =
             identify(&self.volume()?, random_nonce()).await.map_err(|e| Failure::new(Exit::Volume, e))?;
+        // Workers that start together find the file locked while one of them makes it.
+        for _ in 0..OPEN_TRIES {
+            match AnyQueue::open(&self.queue, &self.volume, &id, run) {
+                Err(QueueError::Away(_)) => tokio::time::sleep(OPEN_AGAIN).await,
+                opened => return Ok(opened?),
+            }
+        }
         Ok(AnyQueue::open(&self.queue, &self.volume, &id, run)?)
     }
 }
