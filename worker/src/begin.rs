@@ -1,9 +1,10 @@
 //! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
 
 use crate::commit::{Attempt, Conflict, Look};
-use crate::contract::{self, BLOCK_BYTES, Exit};
+use crate::contract::{self, Exit};
 use crate::events::What;
 use crate::hash::Hash;
+use crate::hashing::Hashing;
 use crate::manifest::{self, Dataset, Held, Manifest, Page, Role, Spec, normalise};
 use crate::queue::Queue;
 use crate::record::Record;
@@ -124,7 +125,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             Source::Pushed => (self.with_folders(&pushed).await?, false),
         };
         manifest::oldest_first(&mut paths);
-        let Vetted { datasets, refused } = self.vet(paths, &[], last).await?;
+        let Vetted { datasets, refused } = self.vet(attempt, paths, &[], last).await?;
         if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
             let hint = format!(
                 "push some: worker push {0}/FILE…, or redis-cli RPUSH datasets {0}/FILE",
@@ -164,7 +165,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         }
         let pushed = self.queue.pushed().await?;
-        let Vetted { datasets, refused } = self.vet(pushed.clone(), &opened.manifest.datasets, false).await?;
+        let Vetted { datasets, refused } =
+            self.vet(attempt, pushed.clone(), &opened.manifest.datasets, false).await?;
         if !datasets.is_empty() {
             self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets }).await?;
         }
@@ -199,7 +201,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Hashes the paths that can be taken in after `before`, and tells of those that cannot.
     /// In a launcher's list nothing is refused quietly: the run does not begin.
-    async fn vet(&self, paths: Vec<String>, before: &[Dataset], strict: bool) -> Result<Vetted, Trouble> {
+    async fn vet(
+        &self,
+        attempt: &Attempt,
+        paths: Vec<String>,
+        before: &[Dataset],
+        strict: bool,
+    ) -> Result<Vetted, Trouble> {
         let opened = self.manifest();
         let begun = opened.is_some();
         let workload = match opened {
@@ -208,10 +216,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let mut held = Held::new(before);
         let mut vetted = Vetted::default();
+        let mut hashing = self.go_on_hashing(attempt).await;
         for raw in paths {
             let judged = match normalise(&raw) {
                 Err(reason) => Err(reason),
-                Ok(path) if held.position(&path).is_some() => self.same_as_held(path, &held, before).await?,
+                Ok(path) if held.position(&path).is_some() => {
+                    self.same_as_held(attempt, path, &held, before).await?
+                }
                 Ok(path) if begun && Role::of(&path) == Role::Test => {
                     Err("test datasets are those of the run's beginning".to_owned())
                 }
@@ -224,7 +235,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                     held.insert(&path);
                     // Each dataset costs the manifest a hundred bytes: their number fits.
                     let index = u32::try_from(before.len() + vetted.datasets.len()).unwrap_or(u32::MAX);
-                    vetted.datasets.push(self.hash_dataset(path, index).await?);
+                    vetted.datasets.push(self.hash_dataset(attempt, &mut hashing, path, index).await?);
                 }
                 Err(reason) if strict => {
                     let reason = format!("dataset {raw} cannot be part of the run: {reason}");
@@ -242,6 +253,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// A path that came again counts once, and must still have its content.
     async fn same_as_held(
         &self,
+        attempt: &Attempt,
         path: String,
         held: &Held,
         before: &[Dataset],
@@ -249,33 +261,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let Some(known) = held.position(&path).and_then(|place| before.get(place)) else {
             return Ok(Ok(None));
         };
-        if self.hash_dataset(path, known.index).await? == *known {
+        // Read anew: what was hashed before may be the other content.
+        let mut anew = Hashing::begun_at(self.system.elapsed());
+        let found = self.hash_dataset(attempt, &mut anew, path, known.index).await?;
+        if found == *known {
             return Ok(Ok(None));
         }
         Ok(Err("the run holds it with other content".to_owned()))
-    }
-
-    /// Reads a dataset once, block by block.
-    async fn hash_dataset(&self, path: String, index: u32) -> Result<Dataset, Trouble> {
-        let missing = |error: VolumeError| match error.kind {
-            Kind::NotFound => Trouble::Input(format!(
-                "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
-                error.path
-            )),
-            _ => error.into(),
-        };
-        let bytes = self.volume.meta(&path).await.map_err(missing)?.bytes;
-        let mut blocks = Vec::new();
-        for number in 0..bytes.div_ceil(BLOCK_BYTES).max(1) {
-            let block =
-                self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await.map_err(missing)?;
-            blocks.push(self.compute(move || Hash::of(&block)).await?);
-            self.tick();
-            if self.system.stopping_for().is_some_and(|since| since > self.config.grace / 2) {
-                return Err(Trouble::Stop);
-            }
-        }
-        Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod contract;
 pub mod events;
 mod finish;
 pub mod hash;
+mod hashing;
 pub mod input;
 pub mod manifest;
 pub mod plan;

@@ -1,0 +1,130 @@
+//! Datasets hashed for the manifest, block by block, with progress saved: terabytes are hashed by
+//! workers that are preempted on the way, and no block twice (rule 14).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::commit::Attempt;
+use crate::contract::{BLOCK_BYTES, FORMAT_VERSION};
+use crate::events::What;
+use crate::hash::Hash;
+use crate::manifest::{Dataset, Role};
+use crate::progress::Saved;
+use crate::queue::Queue;
+use crate::run::{Trouble, Worker};
+use crate::system::System;
+use crate::volume::{Kind, Volume, VolumeError};
+
+/// What one claim of a chapter has hashed, by itself or by those before it.
+#[derive(Debug)]
+pub(crate) struct Hashing {
+    files: BTreeMap<String, Blocks>,
+    saved_at: Duration,
+}
+
+/// The hashes of a file's first blocks, and the size that it had.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Blocks {
+    bytes: u64,
+    hashes: Vec<Hash>,
+}
+
+impl Hashing {
+    /// Nothing hashed yet.
+    pub(crate) fn begun_at(now: Duration) -> Self {
+        Self { files: BTreeMap::new(), saved_at: now }
+    }
+
+    fn blocks(&self) -> u64 {
+        self.files.values().map(|file| file.hashes.len() as u64).sum()
+    }
+
+    /// The blocks of a file that are hashed already; none if its size has changed since.
+    fn take(&mut self, path: &str, bytes: u64) -> Blocks {
+        let found = self.files.remove(path).filter(|file| file.bytes == bytes);
+        found.unwrap_or(Blocks { bytes, hashes: Vec::new() })
+    }
+}
+
+/// States are of hashing and of nothing else, in this version of the formats.
+fn parent() -> Hash {
+    Hash::of_fields([b"hashing".as_slice(), &FORMAT_VERSION.to_le_bytes(), &BLOCK_BYTES.to_le_bytes()])
+}
+
+impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
+    /// What earlier attempts at the same item have hashed. A file that changes afterwards without
+    /// changing its size is found out when it is prepared, by the hash that is the manifest's.
+    pub(crate) async fn go_on_hashing(&self, attempt: &Attempt) -> Hashing {
+        let mut hashing = Hashing::begun_at(self.system.elapsed());
+        if let Some((from, saved)) = self.furthest(attempt, parent()).await
+            && let Ok(files) = serde_json::from_slice(&saved.state)
+        {
+            hashing.files = files;
+            self.note(What::Resumed { item: attempt.item, done: saved.done, total: saved.total, from });
+        }
+        hashing
+    }
+
+    /// Reads a dataset once, block by block, and saves what is hashed now and then.
+    pub(crate) async fn hash_dataset(
+        &self,
+        attempt: &Attempt,
+        hashing: &mut Hashing,
+        path: String,
+        index: u32,
+    ) -> Result<Dataset, Trouble> {
+        let missing = |error: VolumeError| match error.kind {
+            Kind::NotFound => Trouble::Input(format!(
+                "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
+                error.path
+            )),
+            _ => error.into(),
+        };
+        let bytes = self.volume.meta(&path).await.map_err(missing)?.bytes;
+        let mut file = hashing.take(&path, bytes);
+        for number in file.hashes.len() as u64..bytes.div_ceil(BLOCK_BYTES).max(1) {
+            let block =
+                self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await.map_err(missing)?;
+            file.hashes.push(self.compute(move || Hash::of(&block)).await?);
+            self.tick();
+            hashing.files.insert(path.clone(), file.clone());
+            self.save_hashing(attempt, hashing).await?;
+        }
+        hashing.files.insert(path.clone(), file.clone());
+        Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks: file.hashes })
+    }
+
+    /// Saves what is hashed where that is due, and stops where the worker is told to.
+    async fn save_hashing(&self, attempt: &Attempt, hashing: &mut Hashing) -> Result<(), Trouble> {
+        let stop = self.system.stopping_for().is_some();
+        let now = self.system.elapsed();
+        if stop || now.saturating_sub(hashing.saved_at) >= self.config.progress_every {
+            hashing.saved_at = now;
+            let done = hashing.blocks();
+            // Hashes by path: writing them as JSON cannot fail.
+            let state = serde_json::to_vec(&hashing.files).unwrap_or_default();
+            self.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
+            self.flush().await;
+        }
+        if stop { Err(Trouble::Stop) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_of_a_file_of_another_size_are_not_taken_up() {
+        let blocks = Blocks { bytes: 10, hashes: vec![Hash::of(b"block")] };
+        let hashing = || Hashing {
+            files: BTreeMap::from([("a".to_owned(), blocks.clone())]),
+            saved_at: Duration::ZERO,
+        };
+        assert_eq!(hashing().take("a", 10), blocks);
+        assert_eq!(hashing().take("a", 11), Blocks { bytes: 11, hashes: Vec::new() });
+        assert_eq!(hashing().take("b", 10), Blocks { bytes: 10, hashes: Vec::new() });
+    }
+}
