@@ -229,8 +229,11 @@ impl Summary {
             line("VIOLATED", violation.to_string())?;
         }
         if !self.figures.is_empty() {
-            let figures: Vec<String> =
-                self.figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let figures: Vec<String> = self
+                .figures
+                .iter()
+                .map(|(name, value)| format!("{} {value:.4}", name.replace('_', " ")))
+                .collect();
             line("model", figures.join(", "))?;
         }
         line("report", self.report.clone())?;

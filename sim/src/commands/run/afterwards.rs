@@ -168,10 +168,18 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
     rejected
 }
 
-/// The headline of the report's figures, from the last evaluation in `report.json`.
+/// The figures of a report that a summary shows, by their names in `report.json`.
+const HEADLINE: [&str; 5] =
+    ["accuracy", "auc_roc", "average_precision", "card_precision_100", "majority_accuracy"];
+
+/// The headline of the report's figures: what the last checkpoint reached on the testing data.
+/// Empty where nothing was tested.
 fn figures(view: &View) -> BTreeMap<String, f64> {
-    let _ = view;
-    BTreeMap::new()
+    let bytes = view.files.get(&format!("{OUTPUT}/report.json"));
+    let report: Option<serde_json::Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let last = report.as_ref().and_then(|report| report["trained"].as_array()?.last());
+    let figure = |name: &str| Some((name.to_owned(), last?["testing"][name].as_f64()?));
+    HEADLINE.into_iter().filter_map(figure).collect()
 }
 
 fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use worker::contract::Exit;
-use worker::queue::Queue;
 use worker::queue::any::AnyQueue;
+use worker::queue::{Queue, QueueError};
 use worker::system::random_nonce;
 use worker::volume::dir::DirVolume;
 use worker::volume::identity::identify;
@@ -83,7 +83,11 @@ impl Prepared {
                     server.stop().await;
                 }
                 let queue = &self.args.queue;
-                Err(Failure::new(Exit::Queue, anyhow!("failed to use --queue {queue}: {error}")))
+                let hint = match &error {
+                    QueueError::Away(_) => "\nhint: start it, or use --queue sqlite, which needs no server",
+                    QueueError::Refused(_) => "",
+                };
+                Err(Failure::new(Exit::Queue, anyhow!("failed to use --queue {queue}: {error}{hint}")))
             }
         }
     }
