@@ -1,3 +1,5 @@
-//! What the tests share: bodies that run on every arm of a port, and the servers under them.
+//! What the tests share: bodies that run on every arm of a port, the servers under them, and the
+//! programs as a person runs them.
 
+pub mod command;
 pub mod queue;

@@ -1,0 +1,47 @@
+//! Programs as a person runs them: what they print, their exit codes, and data to run them on.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use fixtures::{Config, Format};
+
+/// Datasets of the committed sample, but for the last day, which is the test.
+const TRAINING_DAYS: u32 = 4;
+
+/// Runs a program to its end.
+pub fn run(program: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove("RUST_LOG").env_remove("REDISCLI_AUTH").env("NO_COLOR", "1");
+    command.output().unwrap_or_else(|error| panic!("start {program}: {error}"))
+}
+
+/// Exit code and output, as snapshots show them.
+pub fn transcript(output: &Output) -> String {
+    let code = output.status.code().map_or_else(|| output.status.to_string(), |code| code.to_string());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("exit code: {code}\n--- stdout\n{}--- stderr\n{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// Writes the committed sample's days, four to train on and one to test with, each under the name
+/// that `path` gives it.
+pub fn write_sample(path: impl Fn(&str, bool) -> std::path::PathBuf) {
+    for day in fixtures::generate(&Config::sample()).expect("the sample's configuration is good") {
+        let to = path(&day.file_name(Format::Parquet), day.number >= TRAINING_DAYS);
+        let folder = to.parent().expect("a file lies in a folder");
+        std::fs::create_dir_all(folder).expect("a new folder");
+        std::fs::write(to, Format::Parquet.write(&day)).expect("a new file");
+    }
+}
+
+/// A volume as the tutorial lays it out.
+pub fn write_volume(volume: &Path) {
+    write_sample(|name, is_test| {
+        let folder = if is_test { worker::contract::TESTING } else { worker::contract::TRAINING };
+        volume.join(folder).join(name)
+    });
+}
+
+/// A folder of days as a person keeps them, the test day known by its name.
+pub fn write_days(folder: &Path) {
+    write_sample(|name, is_test| folder.join(if is_test { format!("test-{name}") } else { name.to_owned() }));
+}

@@ -1,0 +1,244 @@
+//! Bad input: each a clear error with its exit code, and nothing lost.
+
+#![expect(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use fixtures::scenarios::{self, Expect};
+use tests::command::{run, transcript, write_days, write_volume};
+use tests::queue::server::Server;
+use worker::contract::RunPaths;
+use worker::events::{Event, What};
+use worker::hash::Hash;
+use worker::manifest::{Page, Spec};
+use worker::queue::Item;
+use worker::record::Record;
+
+const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
+
+/// Compares with a snapshot, the folder's own name left out.
+fn see(name: &str, folder: &Path, text: &str) {
+    let canonical = folder.canonicalize().unwrap();
+    let text =
+        text.replace(canonical.to_str().unwrap(), "FOLDER").replace(folder.to_str().unwrap(), "FOLDER");
+    insta::with_settings!({filters => [
+        (r"sim-under-test", "sim"),
+        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "SESSION"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+        (r"-[0-9a-f]{32}", "-NONCE"),
+    ]}, { insta::assert_snapshot!(name, text) });
+}
+
+#[test]
+fn wrong_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    for (name, arguments) in [
+        ("no_command", vec![]),
+        ("workers_0", vec!["run", "--workers", "0"]),
+        ("time_without_unit", vec!["run", "--lease", "5"]),
+        ("mean_without_unit", vec!["run", "--preempt", "poisson:300"]),
+        ("lease_of_nothing", vec!["run", "--lease", "0s"]),
+        ("share_above_one", vec!["run", "--silent", "1.5"]),
+        ("queue_of_another_kind", vec!["run", "--queue", "kafka://host"]),
+        ("schedule_missing", vec!["run", "--preempt", "schedule:/nowhere/schedule.toml"]),
+        ("no_datasets", vec!["run", "--datasets", empty]),
+        ("datasets_missing", vec!["run", "--datasets", "/nowhere"]),
+        ("worker_volume_missing", vec!["worker", "run", "--volume", "/nowhere"]),
+        ("worker_without_datasets", vec!["worker", "run", "--volume", empty, "--run", "1"]),
+        ("push_of_a_path_outside", vec!["worker", "push", "--volume", empty, "../outside.parquet"]),
+    ] {
+        see(name, folder.path(), &transcript(&run(SIM, &arguments)));
+    }
+}
+
+#[test]
+fn a_folder_of_something_else_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
+    let output = run(SIM, &["run", "--out", folder.path().to_str().unwrap()]);
+    see("out_of_another", folder.path(), &transcript(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn two_simulators_do_not_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = sim::out::Out::open(folder.path()).unwrap();
+    let output = run(SIM, &["run", "--out", folder.path().to_str().unwrap()]);
+    see("two_simulators", folder.path(), &transcript(&output));
+}
+
+#[test]
+fn a_day_twice_and_other_content_under_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (days, out) = (folder.path().join("days"), folder.path().join("out"));
+    write_days(&days);
+    fs::copy(days.join("2018-04-01.parquet"), days.join("2018-04-01-again.parquet")).unwrap();
+    let arguments =
+        ["run", "--preempt", "none", "--datasets", days.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    see("a_day_twice", folder.path(), &transcript(&run(SIM, &arguments)));
+    fs::remove_file(days.join("2018-04-01-again.parquet")).unwrap();
+    assert!(run(SIM, &arguments).status.success());
+    fs::copy(days.join("2018-04-02.parquet"), days.join("2018-04-01.parquet")).unwrap();
+    see("other_content", folder.path(), &transcript(&run(SIM, &arguments)));
+}
+
+/// Whatever is wrong inside one dataset, the others are trained on, and the report names it.
+#[test]
+fn bad_datasets_are_rejected_by_name_and_cost_nothing_else() {
+    let mut told = String::new();
+    for scenario in scenarios::all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (days, out) = (folder.path().join("days"), folder.path().join("out"));
+        write_days(&days);
+        // It is the day after the sample's last, which is the test: the test is the day before then.
+        fs::write(days.join(scenario.file_name), &scenario.bytes).unwrap();
+        let arguments = [
+            "run",
+            "--preempt",
+            "none",
+            "--workers",
+            "2",
+            "--json",
+            "--datasets",
+            days.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+        ];
+        let output = run(SIM, &arguments);
+        if let Expect::Refused(_) = scenario.expect {
+            told += &format!("{}: {}", scenario.name, transcript(&output));
+            continue;
+        }
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(output.status.success(), "{}: {}", scenario.name, transcript(&output));
+        assert_eq!(summary["datasets"]["rejected"], 1, "{}: {summary}", scenario.name);
+        told += &format!("{}: {}\n", scenario.name, summary["rejected"]);
+        let report = fs::read_to_string(out.join("output/report.txt")).unwrap();
+        assert!(report.contains(scenario.file_name), "{}: the report does not name it", scenario.name);
+        assert_eq!(report.matches("Training dataset: ").count(), 4, "{}", scenario.name);
+    }
+    insta::assert_snapshot!("bad_datasets", told);
+}
+
+#[test]
+fn a_missing_dataset_stops_the_run_loudly() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    write_volume(folder.path());
+    run(
+        SIM,
+        &[
+            "worker",
+            "push",
+            "--volume",
+            volume,
+            "datasets/training/2018-04-01.parquet",
+            "datasets/training/nowhere.parquet",
+        ],
+    );
+    let output = run(SIM, &["worker", "run", "--volume", volume, "--retries", "2", "--idle", "1ms"]);
+    assert_eq!(output.status.code(), Some(4), "{}", transcript(&output));
+    let last = String::from_utf8_lossy(&output.stderr);
+    see("missing_dataset", folder.path(), last.lines().rev().take(2).collect::<Vec<_>>().join("\n").as_str());
+}
+
+/// Killed while it prepares; the dataset changes; the next worker will not use it.
+#[test]
+fn a_dataset_that_changes_after_the_run_began_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    write_volume(folder.path());
+    // Only these two: a third, unchanged, would be worked on for hours.
+    fs::remove_dir_all(folder.path().join("datasets/testing")).unwrap();
+    let paths = ["datasets/training/2018-04-01.parquet", "datasets/training/2018-04-02.parquet"];
+    run(SIM, &["worker", "push", "--volume", volume, paths[0], paths[1]]);
+    let begun = ["worker", "run", "--volume", volume, "--lease", "100ms", "--idle", "1ms", "--work-rounds"];
+    let mut first = Command::new(SIM);
+    first.args(begun).args(["4000000000", "--log", "events"]).stdout(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    let lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    let preparing = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
+    let mut claims =
+        preparing.filter(|event| matches!(event.what, What::Claimed { item: Item::Prepare(_), .. }));
+    assert!(claims.next().is_some(), "it ended before it prepared anything");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    for path in paths {
+        let mut bytes = fs::read(folder.path().join(path)).unwrap();
+        bytes[100] ^= 1;
+        fs::write(folder.path().join(path), bytes).unwrap();
+    }
+    let output = run(SIM, &[&begun[..], &["4000000000", "--retries", "2"]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", transcript(&output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("is not what it was when the run began: block 0 has hash"), "{said}");
+}
+
+#[test]
+fn a_path_pushed_twice_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    write_volume(folder.path());
+    let path = "datasets/training/2018-04-01.parquet";
+    for pushed in [path, "datasets//training/./2018-04-01.parquet", path] {
+        assert!(run(SIM, &["worker", "push", "--volume", volume, pushed]).status.success());
+    }
+    let output = run(SIM, &["worker", "run", "--volume", volume]);
+    assert!(output.status.success(), "{}", transcript(&output));
+    let report = fs::read_to_string(folder.path().join("output/report.txt")).unwrap();
+    assert_eq!(report.matches("Training dataset: ").count(), 1);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    write_volume(folder.path());
+    let page = |results_version| {
+        let spec = Spec { workload: "fraud".to_owned(), results_version, params: [].into() };
+        let page = Page::First { spec, created: String::new(), last: false, datasets: Vec::new() };
+        Record::part(Hash::default(), page.encode()).encode()
+    };
+    let path = folder.path().join(RunPaths::new("1").chapter(0));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, page(999)).unwrap();
+    let mut told = transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
+    let mut later = page(999);
+    // The format's version follows the eight bytes of the magic.
+    later[8] = later[8].wrapping_add(1);
+    fs::write(&path, later).unwrap();
+    told += &transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
+    see("another_version", folder.path(), &told);
+}
+
+#[test]
+fn redis_that_is_not_there_or_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    let out = folder.path().join("out");
+    write_volume(folder.path());
+    // A port that nobody listens on: bound, and not listening.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("redis://127.0.0.1:{}", taken.local_addr().unwrap().port());
+    drop(taken);
+    let output = run(SIM, &["run", "--queue", &nobody, "--out", out.to_str().unwrap()]);
+    see("redis_refused", folder.path(), &transcript(&output));
+    let Some(server) = Server::start(&["--requirepass", "secret"]) else { return };
+    for (name, url) in [
+        ("redis_without_password", server.url()),
+        ("redis_wrong_password", server.url().replace("redis://", "redis://:wrong@")),
+        ("redis_wrong_database", server.url().replace("redis://", "redis://:secret@") + "/9999"),
+    ] {
+        see(
+            name,
+            folder.path(),
+            &transcript(&run(SIM, &["worker", "run", "--volume", volume, "--queue", &url])),
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! `sim run` as a person types it: preempted, checked, compared with an undisturbed run.
+
+#![expect(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tests::command::{run, transcript, write_days};
+use tests::queue::server::Server;
+
+const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
+
+fn summary(arguments: &[&str]) -> Value {
+    let output = run(SIM, &[&["run", "--json"], arguments].concat());
+    assert!(output.status.success(), "sim run --json {}: {}", arguments.join(" "), transcript(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What the README promises of its first command.
+#[test]
+fn the_first_command_preempts_and_makes_no_difference() {
+    let out = tempfile::tempdir().unwrap();
+    let summary = summary(&["--out", out.path().to_str().unwrap()]);
+    let interrupted = summary["preemptions"]["interrupted"].as_object().unwrap();
+    let effective: u64 = interrupted.values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(interrupted.len() >= 3 && effective >= 5, "{interrupted:?}");
+    assert_eq!(summary["verified"]["different"], Value::Array(Vec::new()));
+    assert!(summary["verified"]["files"].as_u64().unwrap() > 40);
+    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
+    assert!(summary["figures"]["auc_roc"].is_number(), "{}", summary["figures"]);
+}
+
+/// The report and the models. The records under `runs/` also hold the rounds of `--work`, which the
+/// simulator measures anew for each run.
+fn results(out: &Path) -> BTreeSet<(String, Vec<u8>)> {
+    let entries = fs::read_dir(out.join("output")).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
+
+/// With 1, 2 and 8 workers, any queue, any schedule: the same bytes.
+#[test]
+fn neither_workers_nor_queue_nor_schedule_reach_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let days = folder.path().join("days");
+    write_days(&days);
+    let days = days.to_str().unwrap();
+    let mut first = None;
+    let mut queues = vec!["sqlite"];
+    if Server::shared().is_some() {
+        queues.push("redis");
+    }
+    for queue in queues {
+        for (workers, preempt) in [("1", "none"), ("2", "poisson:200ms"), ("8", "progress")] {
+            let out = folder.path().join(format!("{queue}-{workers}"));
+            let arguments = ["--workers", workers, "--preempt", preempt, "--queue", queue, "--work", "150ms"];
+            summary(&[&arguments[..], &["--datasets", days, "--out", out.to_str().unwrap()]].concat());
+            let files = results(&out);
+            assert_eq!(files.len(), 6, "four models and two reports");
+            match &first {
+                None => first = Some(files),
+                Some(first) => assert!(*first == files, "{workers} workers, {queue}, {preempt}"),
+            }
+        }
+    }
+}
+
+/// A schedule that a run recorded strikes again where it is given.
+#[test]
+fn a_recorded_schedule_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    summary(&["--seed", "3", "--verify=false", "--out", one.to_str().unwrap()]);
+    let recorded = one.join("sim/1/schedule.toml");
+    let rule = format!("schedule:{}", recorded.display());
+    summary(&["--preempt", &rule, "--verify=false", "--out", two.to_str().unwrap()]);
+    assert_eq!(fs::read(recorded).unwrap(), fs::read(two.join("sim/1/schedule.toml")).unwrap());
+}
+
+/// Ctrl-C in the middle: exit code 130, nobody left, and the next run on top of it is right.
+#[test]
+fn an_interrupted_run_leaves_no_process_and_harms_no_other() {
+    use std::io::{BufRead, BufReader};
+    let out = tempfile::tempdir().unwrap();
+    let shown = out.path().to_str().unwrap();
+    let mut command = Command::new(SIM);
+    command.args(["run", "--verify=false", "--out", shown]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The first preemption is told: workers live.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("in the middle of")), "nothing was preempted");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(processes_of(shown), Vec::<String>::new());
+    let again = summary(&["--out", shown]);
+    assert_eq!((&again["run"], &again["verified"]["different"]), (&"2".into(), &Value::Array(Vec::new())));
+}
+
+/// Command lines of living processes that name a folder.
+fn processes_of(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let lines = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(folder)).collect()
+}
