@@ -31,6 +31,10 @@ fn the_first_command_preempts_and_makes_no_difference() {
     assert!(summary["verified"]["files"].as_u64().unwrap() > 40);
     assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
     assert!(summary["figures"]["auc_roc"].is_number(), "{}", summary["figures"]);
+    let page = fs::read_to_string(out.path().join("sim/1/report.html")).unwrap();
+    for day in 1..=8 {
+        assert!(page.contains(&format!("<td>datasets/training/2018-04-0{day}.parquet</td>")), "day {day}");
+    }
 }
 
 /// The report and the models. The records under `runs/` also hold the rounds of `--work`, which the

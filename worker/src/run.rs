@@ -402,14 +402,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
     async fn hold(&self, claim: Claim) -> Option<Ended> {
         let attempt = Attempt::new(claim.item, self.paths.attempt(claim.item, claim.token, claim.nonce));
-        self.note(What::Claimed {
-            item: claim.item,
-            token: claim.token,
-            attempt: attempt.folder.clone(),
-            dataset: self.dataset_of(claim.item),
-            taken_over_from: claim.taken_over_from.clone(),
-        });
-        self.flush().await;
         let result = tokio::select! {
             biased;
             result = self.perform(&claim, &attempt) => result,
@@ -505,12 +497,19 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
+        let read = if self.is_known(claim.item) { Ok(()) } else { self.read_manifest().await };
+        self.note(What::Claimed {
+            item: claim.item,
+            token: claim.token,
+            attempt: attempt.folder.clone(),
+            dataset: self.dataset_of(claim.item),
+            taken_over_from: claim.taken_over_from.clone(),
+        });
+        self.flush().await;
+        read?;
         if !self.is_known(claim.item) {
-            self.read_manifest().await?;
-            if !self.is_known(claim.item) {
-                // Of a run that has ended, it is an item of a queue that remembers too much.
-                return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
-            }
+            // Of a run that has ended, it is an item of a queue that remembers too much.
+            return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
         }
         match claim.item {
             Item::Begin => self.begin(attempt).await,

@@ -180,6 +180,12 @@ impl Summary {
         text
     }
 
+    /// The headline's names as a person says them, with values to four digits.
+    pub fn figures_in_words(&self) -> Vec<(String, String)> {
+        let words = |(name, value): (&String, &f64)| (name.replace('_', " "), format!("{value:.4}"));
+        self.figures.iter().map(words).collect()
+    }
+
     fn write(&self, text: &mut String) -> fmt::Result {
         let DatasetCounts { training, test, rejected } = self.datasets;
         writeln!(text, "run {} {} after {:.2} s", self.run, self.ended, self.seconds)?;
@@ -229,12 +235,8 @@ impl Summary {
             line("VIOLATED", violation.to_string())?;
         }
         if !self.figures.is_empty() {
-            let figures: Vec<String> = self
-                .figures
-                .iter()
-                .map(|(name, value)| format!("{} {value:.4}", name.replace('_', " ")))
-                .collect();
-            line("model", figures.join(", "))?;
+            let figures = self.figures_in_words().into_iter().map(|(name, value)| format!("{name} {value}"));
+            line("model", figures.collect::<Vec<_>>().join(", "))?;
         }
         line("report", self.report.clone())?;
         line("page", self.page.clone())?;

@@ -31,6 +31,8 @@ struct Page<'a> {
     violations: Vec<String>,
     report: &'a str,
     lost_percent: String,
+    /// Names as a person says them, and values to four digits.
+    figures: Vec<(String, String)>,
 }
 
 struct Lane {
@@ -111,6 +113,7 @@ pub fn render(
         violations: summary.checked.violations.iter().map(ToString::to_string).collect(),
         report,
         lost_percent: format!("{:.1}", summary.lost.share * 100.0),
+        figures: summary.figures_in_words(),
     };
     Ok(page.render()?)
 }
