@@ -70,8 +70,11 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
         tries < steps_max
     };
     connection.busy_handler(Some(wait)).map_err(explain)?;
-    // Looks before it writes: another program's database stays as it is.
-    check_owner(&connection, path)?;
+    // Looks before it writes: another program's database stays as it is. One snapshot for both looks,
+    // since another worker may be making the tables between them.
+    let snapshot = connection.transaction().map_err(explain)?;
+    check_owner(&snapshot, path)?;
+    snapshot.commit().map_err(explain)?;
     // WAL needs memory shared between processes; where a file system has none it answers with the
     // journal that it keeps, and everything works, more slowly.
     let switch = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
@@ -205,5 +208,28 @@ pub(super) fn explain(error: &rusqlite::Error, path: &Path) -> QueueError {
             | ErrorCode::SystemIoFailure,
         ) => QueueError::Away(text),
         _ => QueueError::Refused(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers that start together: one makes the file, and none takes it for another program's.
+    #[test]
+    fn many_may_open_a_new_file_at_once() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("queue.sqlite");
+            std::thread::scope(|scope| {
+                let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&path, "boot"))).collect();
+                for opener in openers {
+                    match opener.join().unwrap() {
+                        Ok(_) | Err(QueueError::Away(_)) => {}
+                        Err(refused) => panic!("{refused}"),
+                    }
+                }
+            });
+        }
     }
 }
