@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::system::random_nonce;
 use crate::volume::dir::DirVolume;
 use crate::volume::identity::identify;
 
+mod events;
 mod log;
 mod run;
 mod status;
@@ -37,6 +38,8 @@ enum Command {
     Push(PushArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
     Status(status::StatusArgs),
+    /// Print a run's events as lines of JSON.
+    Events(events::EventsArgs),
 }
 
 /// Which queue.
@@ -57,12 +60,7 @@ const OPEN_AGAIN: Duration = Duration::from_millis(50);
 
 impl QueueArgs {
     pub(crate) fn volume(&self) -> Result<DirVolume, Failure> {
-        if !self.volume.is_dir() {
-            let volume = self.volume.display();
-            let reason = format!("the volume {volume} is no folder\nhint: create or mount it first");
-            return Err(Failure::new(Exit::Volume, reason));
-        }
-        Ok(DirVolume::new(&self.volume))
+        open_folder(&self.volume)
     }
 
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
@@ -77,6 +75,16 @@ impl QueueArgs {
         }
         Ok(AnyQueue::open(&self.queue, &self.volume, &id, run)?)
     }
+}
+
+/// A folder as a volume.
+pub(crate) fn open_folder(volume: &Path) -> Result<DirVolume, Failure> {
+    if !volume.is_dir() {
+        let shown = volume.display();
+        let reason = format!("the volume {shown} is no folder\nhint: create or mount it first");
+        return Err(Failure::new(Exit::Volume, reason));
+    }
+    Ok(DirVolume::new(volume))
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +145,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Run(args) => run::run(args).await,
             Command::Push(args) => push(args).await,
             Command::Status(args) => status::status(args).await,
+            Command::Events(args) => events::events(args).await,
         }
     });
     // A call that hangs on a dead server must not keep the process.

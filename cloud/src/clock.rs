@@ -1,0 +1,38 @@
+//! The port for time. Everything that waits, limits or dates asks it, so that a test can let an
+//! hour of polling pass in no time and decide which request runs into its limit.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A wait that a [`Clock`] hands out.
+pub type Wait<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Time as the deployer sees it.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// Seconds since 1970, for bills and for "waited so long"; never compared between machines.
+    fn now_s(&self) -> u64;
+    /// A wait that the caller wants: between two polls, before another try.
+    fn sleep(&self, duration: Duration) -> Wait<'_>;
+    /// The limit of something else: ready when that has taken longer than `duration`.
+    fn limit(&self, duration: Duration) -> Wait<'_>;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_s(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn sleep(&self, duration: Duration) -> Wait<'_> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn limit(&self, duration: Duration) -> Wait<'_> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}

@@ -1,0 +1,3 @@
+//! The commands of `cloud`.
+
+pub mod render;

@@ -1,0 +1,92 @@
+//! `cloud render`: the manifests as files.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::manifest::render::{File, Target, files};
+
+/// Write the Kubernetes manifests, for use with kubectl alone.
+#[derive(Args, Clone, Debug)]
+pub struct Render {
+    /// Which manifests.
+    #[arg(long, value_enum)]
+    pub target: Target,
+    /// The folder to write into.
+    #[arg(long, default_value = "manifests")]
+    pub out: PathBuf,
+    /// Write nothing; fail if what is there differs from what would be written.
+    #[arg(long)]
+    pub check: bool,
+    /// The NFS export, SERVER:/PATH, on GKE Filestore's address and share.
+    #[arg(long, value_name = "SERVER:/PATH")]
+    pub nfs: Option<String>,
+    /// The worker's image.
+    #[arg(long)]
+    pub image: Option<String>,
+    /// How many workers run at once.
+    #[arg(long)]
+    pub workers: Option<u32>,
+}
+
+impl Render {
+    /// Writes, or compares, and gives the paths that were written or equal.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or with `check` if one is missing or differs.
+    pub fn run(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.out.join(self.target.folder());
+        let mut done = Vec::new();
+        for File { path, text } in files(self.target, &self.config()?)? {
+            let path = folder.join(path);
+            if self.check {
+                check(&path, &text)?;
+            } else {
+                write(&path, &text)?;
+            }
+            done.push(path);
+        }
+        Ok(done)
+    }
+
+    fn config(&self) -> Result<crate::manifest::Config> {
+        let mut config = self.target.config();
+        if let Some(nfs) = &self.nfs {
+            let (server, path) =
+                nfs.rsplit_once(":/").filter(|(server, _)| !server.is_empty()).ok_or_else(|| {
+                    Error::with_hint(
+                        format!("read --nfs {nfs}"),
+                        "it is not SERVER:/PATH",
+                        "on GKE: `gcloud filestore instances list` shows the address; --nfs 10.1.2.3:/NFSVol",
+                    )
+                })?;
+            config.nfs.server = server.to_owned();
+            config.nfs.path = format!("/{path}");
+        }
+        if let Some(image) = &self.image {
+            config.image.clone_from(image);
+        }
+        config.workers = self.workers.unwrap_or(config.workers);
+        Ok(config)
+    }
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| Error::other(doing(), error))?;
+    }
+    fs::write(path, text).map_err(|error| Error::other(doing(), error))
+}
+
+fn check(path: &std::path::Path, text: &str) -> Result<()> {
+    let doing = format!("check {}", path.display());
+    let found = fs::read_to_string(path).map_err(|error| Error::other(&doing, error))?;
+    if found == text {
+        return Ok(());
+    }
+    let hint = "`cloud render` writes it anew; commit the difference";
+    Err(Error::with_hint(doing, "it is not what the objects in cloud/src/manifest say", hint))
+}

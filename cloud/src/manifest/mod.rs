@@ -1,0 +1,202 @@
+//! The Kubernetes objects of a batch: pure functions from a small configuration to typed objects.
+//!
+//! What `cloud render` writes into `manifests/`, what the deployer applies on GKE and what the
+//! simulator applies on kind are these same objects. The names are the tutorial's.
+
+pub mod job;
+pub mod redis;
+pub mod render;
+pub mod staging;
+pub mod volume;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::cluster::{Batch, Nfs, Nodes, PodSize, WORKER};
+
+/// The PersistentVolume, and the pod through which files are copied.
+pub const FILESERVER: &str = "fileserver";
+/// The claim.
+pub const CLAIM: &str = "fileserver-claim";
+/// The service, the Secret with its `password`, and the NetworkPolicy.
+pub const REDIS: &str = "redis";
+/// The pod that runs Redis.
+pub const REDIS_LEADER: &str = "redis-leader";
+/// The Job.
+pub const WORKLOAD: &str = "workload";
+/// The worker's container in the Job's pods.
+pub const WORKER_CONTAINER: &str = "worker";
+/// Where the volume is mounted.
+pub const MOUNT: &str = "/mnt/fileserver";
+/// The key of the password in the Secret.
+pub const PASSWORD_KEY: &str = "password";
+/// The label, and the taint, of Spot machines on GKE.
+pub const SPOT: &str = "cloud.google.com/gke-spot";
+
+/// Says which part an object is.
+pub const PART_LABEL: &str = "app.kubernetes.io/name";
+/// Says whose it is: nothing without the deployment's is ever touched.
+pub const DEPLOYMENT_LABEL: &str = "app.kubernetes.io/instance";
+
+/// Who the containers run as, and whose the folders on the volume are. Not root, and no user of the images.
+const USER: i64 = 65532;
+/// The name of the volume in a pod's specification.
+const VOLUME: &str = "volume";
+
+/// What decides the objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The deployment's name, on every object as a label.
+    pub deployment: String,
+    pub namespace: String,
+    pub nfs: Nfs,
+    /// The worker's image; the staging pod runs it, too.
+    pub image: String,
+    pub redis_image: String,
+    /// How many workers run at once.
+    pub workers: u32,
+    /// Whether workers are tied to Spot machines.
+    pub spot: bool,
+    /// What a worker requests.
+    pub worker: PodSize,
+    /// What a worker may use at most; on GKE what it requests, as Autopilot has it.
+    pub worker_limit: PodSize,
+    /// The run's name; None: the Job's uid.
+    pub run: Option<String>,
+    /// A file on the volume that lists the datasets; None: they are pushed to Redis, as in the tutorial.
+    pub list: Option<String>,
+    /// After how long a claim that is not renewed is another worker's.
+    pub lease_ms: u64,
+    /// Further arguments of the worker.
+    pub worker_args: Vec<String>,
+}
+
+impl Config {
+    /// The tutorial's deployment on GKE, with a Filestore address to be filled in.
+    pub fn gke() -> Self {
+        Self {
+            deployment: "batch-aiml".to_owned(),
+            namespace: "default".to_owned(),
+            nfs: Nfs { server: "10.0.0.2".to_owned(), path: "/NFSVol".to_owned(), capacity_gib: 1024 },
+            image: "worker:dev".to_owned(),
+            redis_image: "redis:7-bookworm".to_owned(),
+            workers: 1,
+            spot: true,
+            worker: WORKER,
+            worker_limit: WORKER,
+            run: None,
+            list: None,
+            lease_ms: 5_000,
+            worker_args: Vec::new(),
+        }
+    }
+
+    /// The same on the kind cluster `cluster`, whose NFS server is a container. Requests are small: all
+    /// nodes share one machine.
+    pub fn kind(cluster: &str) -> Self {
+        Self {
+            nfs: Nfs { server: format!("{cluster}-{FILESERVER}"), ..Self::gke().nfs },
+            workers: 3,
+            worker: PodSize { milli_cpu: 200, mib: 256 },
+            worker_limit: PodSize { milli_cpu: 2000, mib: 2048 },
+            ..Self::gke()
+        }
+    }
+
+    /// The name of the PersistentVolume, which no namespace keeps apart from others.
+    pub fn volume_name(&self) -> String {
+        match self.namespace.as_str() {
+            "default" => FILESERVER.to_owned(),
+            namespace => format!("{FILESERVER}-{namespace}"),
+        }
+    }
+
+    fn labels(&self, part: &str) -> BTreeMap<String, String> {
+        [(PART_LABEL, part), (DEPLOYMENT_LABEL, &self.deployment)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn meta(&self, name: &str, part: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels(part)),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+impl From<&Batch> for Config {
+    fn from(batch: &Batch) -> Self {
+        Self {
+            deployment: batch.deployment.clone(),
+            nfs: batch.nfs.clone(),
+            image: batch.image.clone(),
+            workers: batch.workers,
+            spot: batch.nodes == Nodes::GkeSpot,
+            worker_args: batch.worker_args.clone(),
+            ..Self::gke()
+        }
+    }
+}
+
+fn quantities(size: PodSize) -> BTreeMap<String, Quantity> {
+    [("cpu", format!("{}m", size.milli_cpu)), ("memory", format!("{}Mi", size.mib))]
+        .map(|(name, value)| (name.to_owned(), Quantity(value)))
+        .into()
+}
+
+fn resources(requests: PodSize, limits: PodSize) -> ResourceRequirements {
+    ResourceRequirements {
+        requests: Some(quantities(requests)),
+        limits: Some(quantities(limits)),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// For every pod: no root, the runtime's system call filter.
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// For every container: no privilege to be had, and nothing to write but what is mounted.
+fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+        ..SecurityContext::default()
+    }
+}
+
+fn claim_volume() -> Volume {
+    use k8s_openapi::api::core::v1::PersistentVolumeClaimVolumeSource;
+    Volume {
+        name: VOLUME.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: CLAIM.to_owned(),
+            read_only: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn claim_mount() -> VolumeMount {
+    VolumeMount { name: VOLUME.to_owned(), mount_path: MOUNT.to_owned(), ..VolumeMount::default() }
+}

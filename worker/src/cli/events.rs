@@ -1,0 +1,87 @@
+//! `worker events`: what happened in a run, from the event files on the volume.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, open_folder};
+use crate::contract::{Exit, RunPaths};
+use crate::system::{Machine, System};
+use crate::volume::dir::DirVolume;
+use crate::volume::{Kind, Volume, VolumeError};
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// The shared volume: a folder that every worker sees.
+    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
+    volume: PathBuf,
+    /// The run's name.
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
+    run: String,
+    /// Go on with what is still to happen, until standard input ends or SIGTERM.
+    #[arg(long)]
+    follow: bool,
+}
+
+/// Between two looks at the files: no file system on a network tells of changes.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Most bytes taken from a file at once; what is left comes with the next look.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Prints each event as the line of JSON that its worker wrote; one worker's lines keep their order.
+pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
+    let volume = open_folder(&args.volume)?;
+    let machine = Machine::new(args.follow)
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
+    let folder = RunPaths::new(&args.run).events();
+    let mut read: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        let news = look(&volume, &folder, &mut read).await.map_err(|error| {
+            Failure::new(Exit::Volume, format!("failed to read the events of run {}: {error}", args.run))
+        })?;
+        // Whoever listened has gone: nothing more is to be told.
+        if tell(&news).is_err() || (!args.follow && news.is_empty()) {
+            return Ok(Exit::Finished);
+        }
+        if !news.is_empty() {
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = machine.stop_requested() => return Ok(Exit::Finished),
+            () = machine.sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// The whole lines that have been added to the files of a folder; where each file is read up to is
+/// kept in `read`.
+async fn look(
+    volume: &DirVolume,
+    folder: &str,
+    read: &mut BTreeMap<String, u64>,
+) -> Result<Vec<u8>, VolumeError> {
+    let names = match volume.list(folder).await {
+        Err(error) if error.kind == Kind::NotFound => Vec::new(),
+        names => names?,
+    };
+    let mut news = Vec::new();
+    for name in names.into_iter().filter(|name| name.ends_with(".jsonl")) {
+        let from = read.entry(name.clone()).or_default();
+        let mut added = volume.read_at(&format!("{folder}/{name}"), *from, READ_BYTES).await?;
+        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        added.truncate(whole);
+        *from += whole as u64;
+        news.extend(added);
+    }
+    Ok(news)
+}
+
+fn tell(news: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(news)?;
+    out.flush()
+}
