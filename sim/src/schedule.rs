@@ -10,6 +10,8 @@ use std::str::FromStr;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use worker::events::What;
+use worker::queue::Item;
 
 use crate::units::{Span, positive};
 
@@ -70,6 +72,14 @@ pub enum Kind {
     QueueRestart,
     /// The Redis server is killed and comes back empty.
     QueueWipe,
+    /// A node's network loses the way to Redis for longer than the lease, and finds it again.
+    CutQueue,
+    /// The same for the way to the volume's server.
+    CutVolume,
+    /// The same for both.
+    CutBoth,
+    /// The volume's server is killed and comes back with its data.
+    VolumeRestart,
 }
 
 impl Kind {
@@ -83,11 +93,30 @@ impl Kind {
             Self::Pause => "SIGSTOP past the lease",
             Self::QueueRestart => "Redis restarted",
             Self::QueueWipe => "Redis wiped",
+            Self::CutQueue => "cut off from Redis",
+            Self::CutVolume => "cut off from the volume",
+            Self::CutBoth => "cut off from Redis and the volume",
+            Self::VolumeRestart => "the volume's server restarted",
         }
     }
 
     pub fn is_queue(self) -> bool {
         matches!(self, Self::QueueRestart | Self::QueueWipe)
+    }
+
+    /// Whether a server that all machines use is struck, and no machine.
+    pub fn is_service(self) -> bool {
+        self.is_queue() || self == Self::VolumeRestart
+    }
+
+    /// Whether only a cluster can be struck like this.
+    pub fn needs_cluster(self) -> bool {
+        matches!(self, Self::CutQueue | Self::CutVolume | Self::CutBoth | Self::VolumeRestart)
+    }
+
+    /// Whether the machine goes on afterwards where it was.
+    pub fn is_pause(self) -> bool {
+        matches!(self, Self::Pause | Self::CutQueue | Self::CutVolume | Self::CutBoth)
     }
 }
 
@@ -100,6 +129,19 @@ pub enum Trigger {
     Claim(u32),
     /// This share of a dataset's preparation is done; strikes whoever does it.
     Percent { dataset: u32, percent: u8 },
+}
+
+impl Trigger {
+    /// Whether an event sets it off, with so many claims told, the event's own among them.
+    pub fn is_set_off(self, claims: u32, what: &What) -> bool {
+        match (self, what) {
+            (Self::Claim(number), What::Claimed { item: Item::Prepare(_), .. }) => number <= claims,
+            (Self::Percent { dataset, percent }, What::Progress { item: Item::Prepare(of), done, total }) => {
+                dataset == *of && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One preemption to come.
@@ -137,6 +179,9 @@ pub struct Draw {
     pub pause: f64,
     /// Whether preparing a dataset takes long enough to be struck in its middle.
     pub long: bool,
+    /// Whether machines are nodes of a cluster: pauses are cuts of the network too, and preemptions by
+    /// time strike the servers of the queue and of the volume like one worker more.
+    pub cluster: bool,
 }
 
 /// Preemptions of one worker by time: beyond them nothing disturbs it any more, so that a mean
@@ -183,6 +228,10 @@ impl Schedule {
     pub fn strikes_queue(&self) -> bool {
         self.preemptions.iter().any(|preemption| preemption.kind.is_queue())
     }
+
+    pub fn needs_cluster(&self) -> bool {
+        self.preemptions.iter().any(|preemption| preemption.kind.needs_cluster())
+    }
 }
 
 /// Random numbers whose bytes no library update changes.
@@ -207,9 +256,18 @@ impl Dice {
         low + ((u128::from(self.0.next_u64()) * u128::from(high - low)) >> 64) as u64
     }
 
+    /// On a cluster, one of the ways in which a machine can be away and not know it.
+    fn pause_of_node(&mut self, kind: Kind, draw: &Draw) -> Kind {
+        const WAYS: [Kind; 4] = [Kind::CutBoth, Kind::CutQueue, Kind::CutVolume, Kind::Pause];
+        match (kind, draw.cluster) {
+            (Kind::Pause, true) => WAYS[self.range(0, WAYS.len() as u64) as usize],
+            _ => kind,
+        }
+    }
+
     fn preemption(&mut self, trigger: Trigger, kind: Kind, lease: Span) -> Preemption {
         let away = match kind {
-            Kind::Pause => self.range(lease.ms + lease.ms / 10, lease.ms + lease.ms / 2 + 50),
+            kind if kind.is_pause() => self.range(lease.ms + lease.ms / 10, lease.ms + lease.ms / 2 + 50),
             _ => self.range(100, 400),
         };
         Preemption { trigger, kind, away: Span::ms(away), renamed: self.unit() < 0.5 }
@@ -229,11 +287,31 @@ fn by_time(draw: &Draw, mut gap_ms: impl FnMut(&mut Dice, u32, u32) -> u64) -> V
                 chance if chance < draw.silent + draw.pause => Kind::Pause,
                 _ => Kind::Terminate,
             };
+            let kind = dice.pause_of_node(kind, draw);
             all.push(dice.preemption(Trigger::At { ms, worker }, kind, draw.lease));
         }
     }
+    if draw.cluster {
+        services_by_time(draw, &mut gap_ms, &mut all);
+    }
     all.sort_by_key(|preemption| preemption.trigger);
     all
+}
+
+/// The servers' own preemptions, one after the other.
+fn services_by_time(
+    draw: &Draw,
+    gap_ms: &mut impl FnMut(&mut Dice, u32, u32) -> u64,
+    all: &mut Vec<Preemption>,
+) {
+    let mut dice = Dice::new(draw.seed, 1 + u64::from(draw.workers));
+    let mut ms = 0u64;
+    for (number, kind) in
+        (0..TIMED_PER_WORKER).zip([Kind::VolumeRestart, Kind::QueueWipe].into_iter().cycle())
+    {
+        ms = ms.saturating_add(gap_ms(&mut dice, draw.workers, number));
+        all.push(dice.preemption(Trigger::At { ms, worker: 0 }, kind, draw.lease));
+    }
 }
 
 /// At least two of each kind, spread over the first datasets and claims. Those whose claim stays
@@ -255,6 +333,7 @@ fn by_progress(draw: &Draw) -> Vec<Preemption> {
         } else {
             Trigger::Claim(1 + number)
         };
+        let kind = dice.pause_of_node(kind, draw);
         all.push(dice.preemption(trigger, kind, draw.lease));
     }
     all
@@ -286,7 +365,7 @@ impl TryFrom<Line> for Preemption {
     fn try_from(line: Line) -> Result<Self, String> {
         let trigger = match (line.at, line.worker, line.claim, line.dataset, line.percent) {
             (Some(at), Some(worker), None, None, None) => Trigger::At { ms: at.ms, worker },
-            (Some(at), None, None, None, None) if line.kind.is_queue() => {
+            (Some(at), None, None, None, None) if line.kind.is_service() => {
                 Trigger::At { ms: at.ms, worker: 0 }
             }
             (None, None, Some(claim), None, None) if claim > 0 => Trigger::Claim(claim),
@@ -335,7 +414,16 @@ mod tests {
     use super::*;
 
     fn draw(seed: u64, workers: u32, datasets: u32) -> Draw {
-        Draw { seed, workers, datasets, lease: Span::ms(1_000), silent: 0.3, pause: 0.2, long: true }
+        Draw {
+            seed,
+            workers,
+            datasets,
+            lease: Span::ms(1_000),
+            silent: 0.3,
+            pause: 0.2,
+            long: true,
+            cluster: false,
+        }
     }
 
     fn rules() -> impl Strategy<Value = Rule> {
@@ -350,10 +438,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_schedule_is_a_function_of_its_seed_and_reads_back(
-            rule in rules(), seed in 0..1u64 << 40, workers in 1..9u32, datasets in 0..40u32,
+            rule in rules(), seed in 0..1u64 << 40, workers in 1..9u32, datasets in 0..40u32, cluster: bool,
         ) {
-            let schedule = Schedule::draw(&rule, &draw(seed, workers, datasets));
-            prop_assert_eq!(&schedule, &Schedule::draw(&rule, &draw(seed, workers, datasets)));
+            let draw = Draw { cluster, ..draw(seed, workers, datasets) };
+            let schedule = Schedule::draw(&rule, &draw);
+            prop_assert_eq!(&schedule, &Schedule::draw(&rule, &draw));
+            prop_assert!(cluster || !schedule.needs_cluster());
             prop_assert_eq!(Schedule::parse(&schedule.to_toml()), Ok(schedule));
             prop_assert_eq!(rule.to_string().parse(), Ok(rule));
         }

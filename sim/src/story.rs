@@ -85,6 +85,8 @@ pub enum Came {
     Away,
     /// The queue's server was struck.
     QueueStruck,
+    /// The volume's server was struck.
+    VolumeStruck,
 }
 
 /// A preemption that was carried out, or tried.

@@ -35,9 +35,10 @@ const GRACE_SECONDS: i64 = 15;
 /// which nobody would take its place.
 const GONE_SECONDS: i64 = 2;
 
-/// Ends that no new machine can mend.
-const HOPELESS: [Exit; 7] =
-    [Exit::Usage, Exit::NoDatasets, Exit::Input, Exit::Volume, Exit::Version, Exit::Damaged, Exit::Violation];
+/// Ends that no new machine can mend. A volume or a queue that could not be used is not among them: it
+/// may have been restarting.
+const HOPELESS: [Exit; 6] =
+    [Exit::Usage, Exit::NoDatasets, Exit::Input, Exit::Version, Exit::Damaged, Exit::Violation];
 
 /// What the container runtime reports of a container whose end it did not see: the node came back
 /// from the dead and found it gone.
@@ -159,7 +160,7 @@ fn container(config: &Config) -> Container {
         image: Some(config.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args(config)),
-        env: Some(vec![redis::password_env(), run_env(config)]),
+        env: Some(vec![redis::password_env(), run_env(config), name_env()]),
         resources: Some(resources(config.worker, config.worker_limit)),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
@@ -183,15 +184,20 @@ fn args(config: &Config) -> Vec<String> {
     args
 }
 
+/// The worker's name: its pod's. That of its host is the index's, which many lives share.
+fn name_env() -> EnvVar {
+    EnvVar { name: "WORKER_NAME".to_owned(), value_from: Some(field("metadata.name")), ..EnvVar::default() }
+}
+
 /// The run's name. By default the Job's uid, which every pod of it carries as a label: a Job made
 /// anew begins a run anew.
 fn run_env(config: &Config) -> EnvVar {
-    let uid = || EnvVarSource {
-        field_ref: Some(ObjectFieldSelector {
-            api_version: None,
-            field_path: "metadata.labels['batch.kubernetes.io/controller-uid']".to_owned(),
-        }),
-        ..EnvVarSource::default()
-    };
+    let uid = || field("metadata.labels['batch.kubernetes.io/controller-uid']");
     EnvVar { name: "RUN".to_owned(), value: config.run.clone(), value_from: config.run.is_none().then(uid) }
+}
+
+/// A field of the pod's own object.
+fn field(path: &str) -> EnvVarSource {
+    let field_ref = ObjectFieldSelector { api_version: None, field_path: path.to_owned() };
+    EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() }
 }

@@ -53,7 +53,7 @@ pub fn files(target: Target, config: &Config) -> Result<Vec<File>> {
         file("kustomization.yaml", &[kustomization(config)])?,
     ];
     if target == Target::Kind {
-        let cluster = crate::cluster::kind::config(config.workers);
+        let cluster = crate::cluster::kind::config(config.workers, false);
         files.push(file("cluster/kind.yaml", &[cluster])?);
     }
     Ok(files)
@@ -67,7 +67,7 @@ fn kustomization(config: &Config) -> Value {
         "secretGenerator": [{
             "name": REDIS,
             "namespace": config.namespace,
-            // One line, `password=…`; see docs/kind.md. Never committed.
+            // One line, `password=…`; see docs/kubernetes.md. Never committed.
             "envs": [format!("{REDIS}.env")],
             "options": {
                 "disableNameSuffixHash": true,

@@ -9,6 +9,8 @@ use worker::contract::Exit;
 
 use crate::backend::process::child;
 
+#[cfg(feature = "kind")]
+mod down;
 pub mod run;
 
 /// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
@@ -21,8 +23,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a batch on this machine's processes, preempted as scheduled.
+    /// Run a batch, preempted as scheduled: on this machine's processes, or in a cluster of kind's.
     Run(run::RunArgs),
+    /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
+    #[cfg(feature = "kind")]
+    Down(down::DownArgs),
     /// Be the worker: `sim worker` takes what `worker` takes.
     #[command(disable_help_flag = true)]
     Worker {
@@ -52,8 +57,18 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+#[cfg(feature = "kind")]
+impl From<cloud::error::Error> for Failure {
+    fn from(error: cloud::error::Error) -> Self {
+        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        Self::new(Exit::Failed, anyhow::anyhow!("failed to {error}{hint}"))
+    }
+}
+
 /// Runs the command line; the first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    #[cfg(feature = "kind")]
+    cloud::tls::install();
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(code) = child::main(&args) {
         return code;
@@ -68,6 +83,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match cli.command {
         Command::Run(args) => run::main(args),
+        #[cfg(feature = "kind")]
+        Command::Down(args) => down::main(args),
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }

@@ -14,6 +14,7 @@ use crate::backend::process::redis::Server;
 use crate::backend::process::{self, Plan, child};
 use crate::datasets::{Datasets, put};
 use crate::out::Out;
+use crate::report::Phase;
 use crate::report::terminal::{Mode, Terminal};
 use crate::schedule::{Draw, Rule, Schedule};
 use crate::story::Story;
@@ -21,12 +22,19 @@ use crate::units::{Span, positive, share};
 
 mod afterwards;
 mod calibrate;
+#[cfg(feature = "kind")]
+mod kind;
+mod place;
 mod queue;
 
 pub use queue::QueueChoice;
 
+use place::{Backend, PlaceArgs};
+
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Workers, each on a machine of its own.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=256))]
     workers: u32,
@@ -37,18 +45,19 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", requires = "datasets")]
     test: Vec<PathBuf>,
     /// `sqlite`, `redis` (a server of the simulator's own), or `redis://HOST[:PORT][/DB]`
-    #[arg(long, value_name = "QUEUE", default_value = "sqlite")]
-    queue: QueueChoice,
+    /// [default: sqlite; on kind the cluster's Redis]
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<QueueChoice>,
     /// Who goes when: `progress` (by what has been done), `none`, `poisson:<mean>` or `every:<time>`
     /// (each for each worker), or `schedule:<file>` (as a run recorded it)
     #[arg(long, value_name = "RULE", default_value = "progress")]
     preempt: Rule,
-    /// From SIGTERM to SIGKILL.
-    #[arg(long, value_name = "TIME", default_value = "250ms")]
-    grace: Span,
-    /// A claim that is not renewed for so long is given to another worker.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive)]
-    lease: Span,
+    /// From SIGTERM to SIGKILL [default: 250ms; on kind the 15s that GKE leaves, always]
+    #[arg(long, value_name = "TIME")]
+    grace: Option<Span>,
+    /// A claim that is not renewed for so long is given to another worker [default: 1s; on kind 5s]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    lease: Option<Span>,
     /// Share of the preemptions by time that come as SIGKILL, with no word.
     #[arg(long, value_name = "SHARE", default_value = "0.3", value_parser = share)]
     silent: f64,
@@ -56,7 +65,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
     pause: f64,
     /// How much longer each dataset takes to prepare, by computing [default: 400ms without
-    /// --datasets, else nothing]
+    /// --datasets (on kind 8s), else nothing]
     #[arg(long, value_name = "TIME")]
     work: Option<Span>,
     /// What the schedule is drawn from; the results do not depend on it.
@@ -73,10 +82,6 @@ pub struct RunArgs {
     verify: Option<bool>,
 }
 
-/// Extra work on each generated dataset, so that there is something to interrupt.
-const WORK: Span = Span::ms(400);
-/// How often idle workers ask: a laptop's queue is near.
-const IDLE: Span = Span::ms(20);
 /// The part of the bound on a run's end that depends on nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What a dataset may take beside its `--work`, on a slow machine.
@@ -89,9 +94,12 @@ struct Prepared {
     args: RunArgs,
     datasets: Datasets,
     out: Out,
+    queue: QueueChoice,
     schedule: Schedule,
     plan: Plan,
     mode: Mode,
+    /// What went before the run, on a cluster.
+    phases: Vec<Phase>,
 }
 
 /// Runs it, to an exit code.
@@ -110,6 +118,9 @@ pub fn main(args: RunArgs) -> Result<u8, Failure> {
 
 async fn run(args: RunArgs) -> Result<u8, Failure> {
     let mut prepared = prepare(args)?;
+    if prepared.args.place.backend == Backend::Kind {
+        return on_kind(prepared).await;
+    }
     let mut server = prepared.start_queue().await?;
     let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
     for line in prepared.headline(server.as_ref()) {
@@ -128,14 +139,29 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     answer
 }
 
+#[cfg(feature = "kind")]
+async fn on_kind(prepared: Prepared) -> Result<u8, Failure> {
+    kind::run(prepared).await
+}
+
+#[cfg(not(feature = "kind"))]
+async fn on_kind(_: Prepared) -> Result<u8, Failure> {
+    let hint = "cargo run --release -p sim --features kind -- run --backend kind";
+    Err(Failure::new(Exit::Usage, anyhow!("this program was built without the backend kind\nhint: {hint}")))
+}
+
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     let datasets = match &args.datasets {
         Some(folder) => Datasets::find(folder, &args.test),
         None => Datasets::generated(),
     };
     let datasets = datasets.map_err(|error| Failure::new(Exit::Input, error))?;
-    let work = args.work.unwrap_or(if args.datasets.is_some() { Span::ms(0) } else { WORK });
-    let schedule = schedule_of(&args, &datasets, work).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let defaults = args.place.backend.defaults();
+    let work = args.work.unwrap_or(if args.datasets.is_some() { Span::ms(0) } else { defaults.work });
+    let lease = args.lease.unwrap_or(defaults.lease);
+    let queue = args.place.queue(args.queue.as_ref()).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let schedule = schedule_of(&args, &datasets, work, lease, &queue)
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
     let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
     let out = Out::open(&root).map_err(|error| Failure::new(Exit::Volume, error))?;
     datasets.stage(&out.root).map_err(|error| Failure::new(Exit::Input, error))?;
@@ -152,23 +178,30 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         list,
         created: datasets.created(),
         workers: args.workers,
-        lease: args.lease,
-        grace: args.grace,
+        lease,
+        grace: args.grace.unwrap_or(defaults.grace),
         progress_every: Span::ms((work.ms / 10).clamp(20, 1_000)),
-        idle: IDLE,
+        idle: defaults.idle,
         rounds: calibrate::rounds(work),
         errors: out.folder().join("workers.log"),
-        patience: patience(&datasets, work, args.lease),
+        patience: patience(&datasets, work, lease) + defaults.patience,
     };
     let mode = match (args.json, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
         (true, _) => Mode::Silent,
         (false, true) => Mode::Bars,
         (false, false) => Mode::Lines,
     };
-    Ok(Prepared { args, datasets, out, schedule, plan, mode })
+    Ok(Prepared { args, datasets, out, queue, schedule, plan, mode, phases: Vec::new() })
 }
 
-fn schedule_of(args: &RunArgs, datasets: &Datasets, work: Span) -> anyhow::Result<Schedule> {
+fn schedule_of(
+    args: &RunArgs,
+    datasets: &Datasets,
+    work: Span,
+    lease: Span,
+    queue: &QueueChoice,
+) -> anyhow::Result<Schedule> {
+    let cluster = args.place.backend == Backend::Kind;
     let schedule = match &args.preempt {
         Rule::File(file) => {
             let text =
@@ -181,17 +214,22 @@ fn schedule_of(args: &RunArgs, datasets: &Datasets, work: Span) -> anyhow::Resul
                 seed: args.seed,
                 workers: args.workers,
                 datasets: datasets.trainings() + datasets.tests(),
-                lease: args.lease,
+                lease,
                 silent: args.silent,
                 pause: args.pause,
                 long: work.ms >= 100,
+                cluster,
             },
         ),
     };
-    if schedule.strikes_queue() && args.queue != QueueChoice::OwnRedis {
+    if schedule.needs_cluster() && !cluster {
         return Err(anyhow!(
-            "the schedule strikes Redis, and --queue is {}\nhint: use --queue redis, a server of the simulator's own",
-            args.queue
+            "the schedule cuts networks or strikes the volume's server, which processes do not have\nhint: use --backend kind"
+        ));
+    }
+    if schedule.strikes_queue() && !matches!(queue, QueueChoice::OwnRedis | QueueChoice::Cluster) {
+        return Err(anyhow!(
+            "the schedule strikes Redis, and --queue is {queue}\nhint: use --queue redis, a server of the simulator's own"
         ));
     }
     Ok(schedule)
@@ -217,7 +255,7 @@ impl Prepared {
 
     fn headline(&self, server: Option<&Server>) -> Vec<String> {
         let args = &self.args;
-        let queue = server.map_or_else(|| args.queue.to_string(), Server::what);
+        let queue = server.map_or_else(|| self.queue.to_string(), Server::what);
         let mut lines = vec![
             format!(
                 "{} datasets to train on, {} to test with; {} workers; queue {queue}",
@@ -227,7 +265,7 @@ impl Prepared {
             ),
             format!(
                 "preemptions: {} (seed {}); lease {}, grace {}",
-                self.schedule.rule, self.schedule.seed, args.lease, args.grace
+                self.schedule.rule, self.schedule.seed, self.plan.lease, self.plan.grace
             ),
             format!("run {} in {}", self.out.run, self.shown(&self.out.root)),
         ];

@@ -43,6 +43,7 @@ pub struct PreemptionCounts {
     pub idle: u32,
     pub away: u32,
     pub queue: u32,
+    pub volume: u32,
     /// Ends that nobody here had asked for.
     pub from_outside: u32,
 }
@@ -70,6 +71,13 @@ pub struct Verified {
     pub different: Vec<String>,
 }
 
+/// A part of the way from nothing to a report.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Phase {
+    pub name: &'static str,
+    pub seconds: f64,
+}
+
 /// One JSON object a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
@@ -87,6 +95,9 @@ pub struct Summary {
     pub seed: u64,
     pub work_rounds: u64,
     pub seconds: f64,
+    /// Where a cluster had to be made for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
     pub attempts: AttemptCounts,
     pub preemptions: PreemptionCounts,
     pub lost: Lost,
@@ -129,6 +140,7 @@ pub fn preemption_counts(story: &Story) -> PreemptionCounts {
         idle: story.count(&Came::Idle),
         away: story.count(&Came::Away),
         queue: story.count(&Came::QueueStruck),
+        volume: story.count(&Came::VolumeStruck),
         from_outside: count(outside),
     }
 }
@@ -161,6 +173,7 @@ impl fmt::Display for PreemptionCounts {
             (self.idle, "hit an idle worker"),
             (self.away, "found the machine away"),
             (self.queue, "struck Redis"),
+            (self.volume, "struck the volume's server"),
             (self.from_outside, "came from outside"),
         ] {
             if count > 0 {
@@ -204,6 +217,11 @@ impl Summary {
             ),
         )?;
         line("preemptions", self.preemptions.to_string())?;
+        if !self.phases.is_empty() {
+            let phases: Vec<String> =
+                self.phases.iter().map(|phase| format!("{} {:.1} s", phase.name, phase.seconds)).collect();
+            line("wall time", phases.join(", "))?;
+        }
         let Lost { seconds, worked_seconds, share } = self.lost;
         line("work lost", format!("{seconds:.2} s of {worked_seconds:.2} s ({:.1} %)", share * 100.0))?;
         match &self.verified {

@@ -199,6 +199,7 @@ fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane
             (Came::Interrupted(_), Kind::Kill) => ("struck", "✖"),
             (Came::Interrupted(_), _) => ("struck", "‖"),
             (Came::QueueStruck, _) => ("struck", "Q"),
+            (Came::VolumeStruck, _) => ("struck", "V"),
             _ => ("missed", "○"),
         };
         let title = format!("{}: {}", strike.preemption.kind.words(), words_of(&strike.came));
@@ -243,6 +244,7 @@ fn words_of(came: &Came) -> String {
         Came::Idle => "hit an idle worker".to_owned(),
         Came::Away => "the machine was away".to_owned(),
         Came::QueueStruck => "the queue was away".to_owned(),
+        Came::VolumeStruck => "the volume was away".to_owned(),
     }
 }
 

@@ -8,7 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use worker::events::{Event, What};
 use worker::queue::Item;
 
-use crate::backend::process::{Beat, in_words};
+use crate::backend::Beat;
+use crate::backend::process::in_words;
 use crate::story::{Came, Story, Strike};
 
 /// How to tell.
@@ -63,8 +64,10 @@ impl Terminal {
                     self.said(incarnation.machine, event);
                 }
             }
-            Beat::Came(strike) => self.came(story, &story.strikes[strike]),
-            Beat::Struck(strike) if story.strikes[strike].came == Came::QueueStruck => {
+            Beat::Came(strike) if !story.strikes[strike].preemption.kind.is_service() => {
+                self.came(story, &story.strikes[strike]);
+            }
+            Beat::Struck(strike) if story.strikes[strike].preemption.kind.is_service() => {
                 self.came(story, &story.strikes[strike]);
             }
             Beat::Back(strike) => {
@@ -77,7 +80,7 @@ impl Terminal {
                 let words = incarnation.exit.map_or_else(String::new, in_words);
                 self.machine(incarnation.machine, &words);
             }
-            Beat::Struck(_) => {}
+            Beat::Struck(_) | Beat::Came(_) => {}
         }
     }
 
@@ -137,7 +140,7 @@ impl Terminal {
             Came::Interrupted(held) => format!("{name}: {kind}, in the middle of {}", held.item),
             Came::FinishedInGrace => format!("{name}: {kind}, finished its work in the grace"),
             Came::Idle => format!("{name}: {kind}, with nothing in hand"),
-            Came::QueueStruck => kind.to_owned(),
+            Came::QueueStruck | Came::VolumeStruck => kind.to_owned(),
             Came::Away | Came::Pending => return,
         };
         self.say(&format!("{at:7.3} s  {what}"));

@@ -8,14 +8,19 @@ use crate::manifest::SPOT;
 /// on, and can be seen when the cluster is broken or was made only by half.
 pub(super) const MARK: &str = "/kind/batch-workers";
 
-/// kind's configuration of a cluster with `workers` Spot machines.
+/// kind's configuration of a cluster with `workers` Spot machines; `ours` marks them as the simulator's.
 ///
 /// A node that dies in silence is taken for dead after 8 s (Kubernetes' default is 50 s; its kubelet
 /// reports every 2 s instead of 10), so that a run on a laptop does not wait for minutes. Kubernetes
 /// asks that the grace be several reports long; it is four.
-pub fn config(workers: u32) -> Value {
-    let mut nodes = vec![control_plane(workers)];
-    nodes.extend((0..workers).map(|_| worker(workers)));
+pub fn config(workers: u32, ours: bool) -> Value {
+    let mut nodes = vec![control_plane()];
+    nodes.extend((0..workers).map(|_| worker()));
+    if ours {
+        for node in &mut nodes {
+            node["extraMounts"] = json!([mark(workers)]);
+        }
+    }
     json!({
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -38,10 +43,9 @@ pub fn config(workers: u32) -> Value {
 }
 
 /// Redis and the staging pod run here: the only machine that stays.
-fn control_plane(workers: u32) -> Value {
+fn control_plane() -> Value {
     json!({
         "role": "control-plane",
-        "extraMounts": [mark(workers)],
         "kubeadmConfigPatches": [patch(&json!({
             "kind": "InitConfiguration",
             "nodeRegistration": { "taints": [] },
@@ -51,10 +55,9 @@ fn control_plane(workers: u32) -> Value {
 
 /// Label and taint are given to the kubelet, not to the node's object, so a machine that comes back
 /// as a new one registers with them.
-fn worker(workers: u32) -> Value {
+fn worker() -> Value {
     json!({
         "role": "worker",
-        "extraMounts": [mark(workers)],
         "labels": { SPOT: "true" },
         "kubeadmConfigPatches": [patch(&json!({
             "kind": "JoinConfiguration",
@@ -67,7 +70,8 @@ fn mark(workers: u32) -> Value {
     json!({ "hostPath": "/dev/null", "containerPath": format!("{MARK}-{workers}"), "readOnly": true })
 }
 
-/// Patches are YAML in a string, and JSON is YAML.
+/// Patches are texts in YAML.
 fn patch(patch: &Value) -> Value {
-    Value::String(patch.to_string())
+    // Should it not be written as people write it: JSON is YAML, too.
+    Value::String(serde_saphyr::to_string(patch).unwrap_or_else(|_| patch.to_string()))
 }

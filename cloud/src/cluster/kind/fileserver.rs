@@ -62,11 +62,16 @@ impl KindCluster {
         Ok(names)
     }
 
-    /// Empties the export.
+    /// Empties the export. Nobody may have it mounted.
+    ///
+    /// The server is stopped meanwhile: it keeps what it knows of folders, and would go on serving those
+    /// that were taken away behind its back.
     pub async fn wipe_fileserver(&self) -> Result<()> {
         let name = fileserver(self.name());
-        let script = "find /NFSVol -mindepth 1 -delete";
-        docker(&["exec", &name, "sh", "-c", script], &format!("empty the export of {name}")).await.map(|_| ())
+        let script =
+            "echo 1 > /run/away; kill -KILL $(cat /var/run/ganesha.pid); find /NFSVol -mindepth 1 -delete";
+        docker(&["exec", &name, "sh", "-c", script], &format!("empty the export of {name}")).await?;
+        answers(&name).await
     }
 }
 

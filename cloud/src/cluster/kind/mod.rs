@@ -153,8 +153,8 @@ impl KindCluster {
     async fn create(&self, spec: &Spec) -> Result<()> {
         let doing = format!("create kind cluster {}", self.name);
         let folder = tempfile::tempdir().map_err(|error| Error::other(&doing, error))?;
-        let yaml =
-            serde_saphyr::to_string(&config(spec.workers)).map_err(|error| Error::other(&doing, error))?;
+        let yaml = serde_saphyr::to_string(&config(spec.workers, true))
+            .map_err(|error| Error::other(&doing, error))?;
         let (config, kubeconfig) = (folder.path().join("kind.yaml"), folder.path().join("kubeconfig"));
         std::fs::write(&config, yaml).map_err(|error| Error::other(&doing, error))?;
         let (config, kubeconfig) = (config.to_string_lossy(), kubeconfig.to_string_lossy());

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{Audience, Ended};
 use crate::schedule::Schedule;
 use crate::story::Story;
 use crate::units::Span;
@@ -15,6 +16,8 @@ pub mod redis;
 mod supervisor;
 
 pub(crate) use supervisor::in_words;
+#[cfg(feature = "kind")]
+pub(crate) use supervisor::wall_ms;
 
 use self::redis::Server;
 
@@ -63,36 +66,6 @@ impl Plan {
         args
     }
 }
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    Complete,
-    /// The simulator was told to stop.
-    Interrupted,
-    /// A worker ended otherwise than by preemption, or the run did not end in time.
-    Failed {
-        exit: u8,
-        reason: String,
-    },
-}
-
-/// What has just been added to a story; numbers are places in its lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
-    Started(usize),
-    /// An incarnation's last event.
-    Said(usize),
-    Struck(usize),
-    /// It is known what a strike came to.
-    Came(usize),
-    /// What was struck is back.
-    Back(usize),
-    Ended(usize),
-}
-
-/// Who watches while a run goes on.
-pub type Audience<'a> = &'a mut dyn FnMut(&Story, Beat);
 
 /// Runs workers under a schedule until the run has ended; none of them is left when this returns.
 ///

@@ -16,9 +16,10 @@ use worker::contract::Exit;
 use worker::events::{Event, What};
 use worker::queue::{GiveBack, Item};
 
+use super::Plan;
 use super::machine::{self, Handle, Told};
 use super::redis::Server;
-use super::{Audience, Beat, Ended, Plan};
+use crate::backend::{Audience, Beat, Ended};
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::story::{Came, Held, Incarnation, Story, Strike};
 use crate::units::Span;
@@ -235,14 +236,8 @@ impl Supervisor<'_> {
         if current != life || self.over {
             return;
         }
-        let hit = self.waiting.iter().position(|preemption| match (preemption.trigger, &event.what) {
-            (Trigger::Claim(number), What::Claimed { item: Item::Prepare(_), .. }) => number <= self.claims,
-            (
-                Trigger::Percent { dataset, percent },
-                What::Progress { item: Item::Prepare(of), done, total },
-            ) => dataset == *of && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent)),
-            _ => false,
-        });
+        let claims = self.claims;
+        let hit = self.waiting.iter().position(|waiting| waiting.trigger.is_set_off(claims, &event.what));
         if let Some(at) = hit {
             let preemption = self.waiting.remove(at);
             self.strike(preemption, number);

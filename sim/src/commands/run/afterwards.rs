@@ -10,8 +10,10 @@ use worker::queue::Counts;
 use worker::record::Record;
 use worker::workload::{Outcome, registry};
 
+use super::place::Backend;
 use super::{Failure, INTERRUPTED, Prepared, queue};
-use crate::backend::process::{self, Ended, Plan};
+use crate::backend::Ended;
+use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};
 use crate::datasets::put;
 use crate::report::{self, DatasetCounts, Summary, Verified};
@@ -89,6 +91,7 @@ async fn twin(prepared: &Prepared, view: &View) -> Result<Result<Verified, Ended
         list: "datasets.txt".to_owned(),
         errors: volume.join("workers.log"),
         volume,
+        idle: Backend::Process.defaults().idle,
         ..prepared.plan.clone()
     };
     let (story, ended) = process::run(&plan, &Schedule::none(), None, &mut |_, _| {}).await?;
@@ -134,11 +137,12 @@ fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exi
         },
         rejected,
         workers: prepared.plan.workers,
-        queue: prepared.args.queue.to_string(),
+        queue: prepared.queue.to_string(),
         rule: prepared.schedule.rule.clone(),
         seed: prepared.schedule.seed,
         work_rounds: prepared.plan.rounds,
         seconds: story.ended_ms.saturating_sub(story.began_ms) as f64 / 1000.0,
+        phases: prepared.phases.clone(),
         attempts: report::attempt_counts(story, &attempts),
         preemptions: report::preemption_counts(story),
         lost: report::lost(&attempts),

@@ -20,6 +20,8 @@ pub enum QueueChoice {
     Sqlite,
     OwnRedis,
     Redis(String),
+    /// The Redis of the cluster that the run takes place in; not to be chosen.
+    Cluster,
 }
 
 impl FromStr for QueueChoice {
@@ -40,6 +42,7 @@ impl fmt::Display for QueueChoice {
         match self {
             Self::Sqlite => f.write_str("sqlite"),
             Self::OwnRedis => f.write_str("redis"),
+            Self::Cluster => f.write_str("the cluster's Redis"),
             // A password in it is nobody's business.
             Self::Redis(url) => match url.rsplit_once('@') {
                 Some((_, host)) => write!(f, "redis://{host}"),
@@ -64,9 +67,11 @@ impl Prepared {
     pub(super) async fn start_queue(&mut self) -> Result<Option<Server>, Failure> {
         let folder = self.out.folder();
         let mut server = None;
-        self.plan.queue = match &self.args.queue {
+        self.plan.queue = match &self.queue {
             QueueChoice::Sqlite => format!("sqlite:{}", folder.join("queue.sqlite").display()),
             QueueChoice::Redis(url) => url.clone(),
+            // Known once there is a cluster.
+            QueueChoice::Cluster => return Ok(None),
             QueueChoice::OwnRedis => {
                 let started = Server::start(&self.plan.exe, &folder.join("redis")).await;
                 let started = started.map_err(|error| Failure::new(Exit::Queue, error))?;
@@ -82,7 +87,7 @@ impl Prepared {
                 if let Some(server) = &mut server {
                     server.stop().await;
                 }
-                let queue = &self.args.queue;
+                let queue = &self.queue;
                 let hint = match &error {
                     QueueError::Away(_) => "\nhint: start it, or use --queue sqlite, which needs no server",
                     QueueError::Refused(_) => "",

@@ -1,0 +1,234 @@
+//! Workers as pods on the nodes of a kind cluster: real Kubernetes, a real NFS server, and machines that
+//! go as GKE's Spot machines do. The cluster, its NFS server and its volume are the simulator's own: each
+//! run begins with an empty volume, and what it left there is fetched afterwards.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use cloud::apply;
+use cloud::cluster::kind::{Came, KindCluster, Spec, build_fileserver, worker_image};
+use cloud::error::Result;
+use cloud::exec::Inside;
+use cloud::forward::{Forward, forward};
+use cloud::manifest::{Config, FILESERVER, REDIS_LEADER};
+use cloud::stage;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use worker::contract::{OUTPUT, RUNS, RunPaths, Stage};
+use worker::events;
+
+use super::process::Plan;
+use super::{Audience, Ended};
+use crate::report::Phase;
+use crate::schedule::Schedule;
+use crate::story::{Incarnation, Story};
+
+mod feed;
+mod judge;
+mod supervisor;
+
+/// Where a run takes place.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub cluster: Spec,
+    /// The worker's program, for Linux.
+    pub binary: PathBuf,
+}
+
+/// A cluster in which everything waits for the Job.
+pub struct Stand {
+    cluster: KindCluster,
+    client: Client,
+    config: Config,
+    pub phases: Vec<Phase>,
+}
+
+impl std::fmt::Debug for Stand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stand({})", self.cluster.name())
+    }
+}
+
+/// Runs one part and notes how long it took.
+#[expect(clippy::disallowed_methods, reason = "an adapter: real machines take real time")]
+async fn timed<T>(
+    phases: &mut Vec<Phase>,
+    name: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let began = Instant::now();
+    let done = work.await?;
+    phases.push(Phase { name, seconds: began.elapsed().as_secs_f64() });
+    Ok(done)
+}
+
+impl Stand {
+    /// Makes the cluster, or takes the one that is there, and everything in it; copies the datasets of a
+    /// plan from its local volume.
+    ///
+    /// # Errors
+    /// No Docker or kind, too little memory, or whatever the cluster says.
+    pub async fn up(place: &Place, plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Self> {
+        let mut phases = Vec::new();
+        let cluster = async {
+            let (cluster, image, _) = tokio::try_join!(
+                KindCluster::up(&place.cluster, tell),
+                worker_image(&place.binary),
+                build_fileserver()
+            )?;
+            Ok((cluster, image))
+        };
+        let ((cluster, came), image) = timed(&mut phases, "cluster", cluster).await?;
+        let mut config = config_of(&cluster, plan, &image.tag);
+        tell(&format!(
+            "load the images ({} MB the worker's) and start Redis and NFS",
+            image.bytes / 1_000_000
+        ));
+        let (_, nfs) = timed(&mut phases, "images", async {
+            tokio::try_join!(cluster.load(&image.tag, &config.redis_image), cluster.fileserver())
+        })
+        .await?;
+        config.nfs = nfs;
+        let client = cluster.client().await?;
+        let mut stand = Self { cluster, client, config, phases };
+        let mut phases = std::mem::take(&mut stand.phases);
+        timed(&mut phases, "objects", stand.objects(came)).await?;
+        tell("copy the datasets to the volume");
+        timed(&mut phases, "staging", stand.stage(plan)).await?;
+        stand.phases = phases;
+        Ok(stand)
+    }
+
+    async fn objects(&self, came: Came) -> Result<()> {
+        if came == Came::Reused {
+            apply::delete(&self.client, &self.config).await?;
+            self.cluster.wipe_fileserver().await?;
+        }
+        apply::up(&self.client, &self.config).await
+    }
+
+    async fn stage(&self, plan: &Plan) -> Result<()> {
+        let mut files = Vec::new();
+        for path in datasets_of(plan)? {
+            files.push(stage::measure(&plan.volume, Path::new(&path))?);
+        }
+        stage::put(&self.inside(), &plan.volume, &files, &mut |_| {}).await.map(|_| ())
+    }
+
+    fn inside(&self) -> Inside {
+        Inside::new(self.pods(), FILESERVER)
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.config.namespace)
+    }
+
+    /// Starts the Job, preempts as scheduled until it is over, and copies what is on the volume then into
+    /// the plan's local one.
+    ///
+    /// # Errors
+    /// Where the cluster cannot be spoken to, or a node does not come back.
+    pub async fn run(
+        &mut self,
+        plan: &Plan,
+        schedule: &Schedule,
+        watch: Audience<'_>,
+    ) -> Result<(Story, Ended)> {
+        let mut phases = std::mem::take(&mut self.phases);
+        let run = supervisor::run(self, plan, schedule, watch);
+        let (mut story, ended) = timed(&mut phases, "run", run).await?;
+        timed(&mut phases, "fetch", self.fetch(plan)).await?;
+        self.phases = phases;
+        tell_all(&mut story, plan);
+        supervisor::judge_all(&mut story);
+        Ok((story, ended))
+    }
+
+    async fn fetch(&self, plan: &Plan) -> Result<()> {
+        let inside = self.inside();
+        for folder in [RUNS, OUTPUT] {
+            let files = stage::results(&inside, folder).await?;
+            stage::get(&inside, &files, &plan.volume).await?;
+        }
+        Ok(())
+    }
+
+    /// The public files of a run, as its server has them.
+    async fn public_names(&self, run: &str) -> Result<Vec<String>> {
+        let paths = RunPaths::new(run);
+        let mut public = vec![paths.manifest(), paths.report(), paths.violation()];
+        public.extend(Stage::ALL.map(|stage| paths.stage(stage)));
+        let names = self.cluster.names(paths.root()).await?;
+        let is_public = |name: &String| {
+            public
+                .iter()
+                .any(|path| name == path || name.rsplit_once('/').is_some_and(|(folder, _)| folder == path))
+        };
+        Ok(names.into_iter().filter(is_public).collect())
+    }
+
+    /// A way to the cluster's Redis from this machine, for as long as the [`Forward`] lives: the queue's
+    /// address as the worker's `--queue` takes it.
+    ///
+    /// # Errors
+    /// Where the password cannot be read, or no port is free.
+    pub async fn queue(&self) -> Result<(Forward, String)> {
+        let password = apply::password(&self.client, &self.config).await?;
+        let forward = forward(self.pods(), REDIS_LEADER, 6379).await?;
+        let url = format!("redis://:{password}@{}/0", forward.address);
+        Ok((forward, url))
+    }
+}
+
+fn config_of(cluster: &KindCluster, plan: &Plan, image: &str) -> Config {
+    let option = |name: &str, value: String| [name.to_owned(), value];
+    Config {
+        image: image.to_owned(),
+        workers: plan.workers,
+        run: Some(plan.run.clone()),
+        list: Some(plan.list.clone()),
+        lease_ms: plan.lease.ms,
+        worker_args: [
+            option("--created", plan.created.clone()),
+            option("--progress-every", plan.progress_every.to_string()),
+            option("--idle", plan.idle.to_string()),
+            option("--work-rounds", plan.rounds.to_string()),
+        ]
+        .concat(),
+        ..Config::kind(cluster.name())
+    }
+}
+
+/// What a run reads: its list, and what is listed.
+fn datasets_of(plan: &Plan) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(plan.volume.join(&plan.list))
+        .map_err(|error| cloud::error::Error::other(format!("read {}", plan.list), error))?;
+    let listed = text.lines().map(str::to_owned);
+    Ok(listed.chain([plan.list.clone()]).collect())
+}
+
+/// Gives each incarnation all the events that its worker wrote: some may have come too late to be heard.
+fn tell_all(story: &mut Story, plan: &Plan) {
+    let folder = plan.volume.join(RunPaths::new(&plan.run).events());
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort_unstable();
+    for file in files {
+        let (all, _) = events::parse(&std::fs::read(file).unwrap_or_default());
+        let Some(first) = all.first() else { continue };
+        let place = story.incarnations.iter().position(|one| one.name == first.worker);
+        match place {
+            Some(place) => story.incarnations[place].events = all,
+            // A pod that came and went unseen has its say as well.
+            None => story.incarnations.push(Incarnation {
+                machine: 0,
+                name: first.worker.clone(),
+                pid: 1,
+                started_ms: first.at_ms,
+                ended_ms: all.last().map(|event| event.at_ms),
+                exit: None,
+                events: all,
+            }),
+        }
+    }
+}

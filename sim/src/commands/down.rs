@@ -1,0 +1,41 @@
+//! `sim down`: everything that runs in a cluster of kind's have left on this machine.
+
+use anyhow::Context;
+use clap::Args;
+use cloud::cluster::kind::{down, remove_images};
+
+use super::Failure;
+
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// The cluster's name.
+    #[arg(long, value_name = "NAME", default_value = "batch-aiml")]
+    cluster: String,
+    /// Leave the images that were built here: the next run starts sooner.
+    #[arg(long)]
+    keep_images: bool,
+}
+
+/// Removes it, and tells what it was.
+///
+/// # Errors
+/// Where Docker or kind cannot, or the cluster is somebody else's.
+pub fn main(args: DownArgs) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let removed = down(&args.cluster).await?;
+        let images = if args.keep_images { 0 } else { remove_images().await? };
+        let mut told: Vec<String> =
+            removed.containers.into_iter().map(|name| format!("container {name}")).collect();
+        told.extend(removed.network.then(|| format!("network {}-network", args.cluster)));
+        told.extend((images > 0).then(|| format!("{images} images built here")));
+        match told.is_empty() {
+            true => println!("nothing of cluster {} is here", args.cluster),
+            false => println!("removed {}", told.join(", ")),
+        }
+        Ok(0)
+    })
+}

@@ -1,0 +1,106 @@
+//! `sim run --backend kind`: a cluster made, used and removed, whatever happens in between.
+
+use anyhow::anyhow;
+use cloud::cluster::kind::{Spec, down, local_node_image};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use worker::contract::Exit;
+
+use super::{Failure, INTERRUPTED, Prepared, afterwards};
+use crate::backend::kind::{Place, Stand};
+use crate::report::terminal::Terminal;
+
+/// Runs it, to an exit code. Of the cluster nothing is left, unless it is to be kept.
+pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
+    let mut signals = Signals::new()?;
+    let name = prepared.args.place.cluster.clone();
+    let keep = prepared.args.place.keep;
+    let answer = tokio::select! {
+        biased;
+        () = signals.recv() => None,
+        answer = in_cluster(&mut prepared) => Some(answer),
+    };
+    let interrupted = answer.is_none();
+    if keep && !interrupted {
+        return answer.unwrap_or(Ok(INTERRUPTED));
+    }
+    if interrupted {
+        eprintln!("interrupted: removing cluster {name}; once more leaves it to `sim down`");
+    }
+    let removed = tokio::select! {
+        biased;
+        () = signals.recv() => Ok(None),
+        removed = down(&name) => removed.map(Some),
+    };
+    match (answer, removed) {
+        (Some(answer), Ok(Some(_))) => answer,
+        (None, Ok(Some(_))) => Ok(INTERRUPTED),
+        (_, Ok(None)) => {
+            eprintln!("interrupted again: `sim down --cluster {name}` removes what is left");
+            Ok(INTERRUPTED)
+        }
+        // Why the run failed says more than why its cluster could not be removed.
+        (Some(Err(failure)), Err(error)) => {
+            eprintln!("error: failed to {error}");
+            Err(failure)
+        }
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
+async fn in_cluster(prepared: &mut Prepared) -> Result<u8, Failure> {
+    let place = place(prepared).await?;
+    let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
+    for line in prepared.headline(None) {
+        terminal.say(&line);
+    }
+    let mut stand = Stand::up(&place, &prepared.plan, &mut |line| terminal.say(line)).await?;
+    for phase in &stand.phases {
+        terminal.say(&format!("  {:<12} {:.1} s", phase.name, phase.seconds));
+    }
+    let mut watch = |story: &_, beat| terminal.beat(story, beat);
+    let ran = stand.run(&prepared.plan, &prepared.schedule, &mut watch).await;
+    terminal.end();
+    let (story, ended) = ran?;
+    let (_forward, queue) = stand.queue().await?;
+    prepared.plan.queue = queue;
+    prepared.phases = stand.phases.clone();
+    afterwards::conclude(prepared, &story, ended).await
+}
+
+async fn place(prepared: &Prepared) -> Result<Place, Failure> {
+    let args = &prepared.args.place;
+    let binary = args.worker().map_err(|error| Failure::new(Exit::Usage, error))?;
+    let node_image = match &args.node_image {
+        Some(image) => Some(image.clone()),
+        None => local_node_image().await?,
+    };
+    Ok(Place {
+        cluster: Spec { name: args.cluster.clone(), workers: prepared.plan.workers, node_image },
+        binary,
+    })
+}
+
+/// The signals that end a run.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::from(anyhow!("failed to listen for signals: {error}")))
+        };
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn recv(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `--backend`: on what machines a run takes place, and what follows from that.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+
+use super::queue::QueueChoice;
+use crate::units::Span;
+
+/// Machines to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Processes of this machine
+    Process,
+    /// Pods in a Kubernetes cluster that kind makes on this machine, with Redis and an NFS server
+    Kind,
+}
+
+/// What holds on a backend where the command line does not say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    pub lease: Span,
+    pub grace: Span,
+    /// Extra work on each generated dataset, so that there is something to interrupt.
+    pub work: Span,
+    /// How often idle workers ask.
+    pub idle: Span,
+    /// How much longer than processes its machines may take to end a run.
+    pub patience: Duration,
+}
+
+impl Backend {
+    pub fn defaults(self) -> Defaults {
+        match self {
+            Self::Process => Defaults {
+                lease: Span::ms(1_000),
+                grace: Span::ms(250),
+                work: Span::ms(400),
+                idle: Span::ms(20),
+                patience: Duration::ZERO,
+            },
+            Self::Kind => Defaults {
+                lease: Span::ms(5_000),
+                grace: Span::ms(15_000),
+                work: Span::ms(8_000),
+                idle: Span::ms(200),
+                patience: Duration::from_secs(240),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// Where the workers run.
+    #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
+    pub backend: Backend,
+    /// kind: the cluster's name. One of ours that is healthy is used again
+    #[arg(long, value_name = "NAME", default_value = "batch-aiml")]
+    pub cluster: String,
+    /// kind: the image of the nodes [default: the newest that Docker has, else kind's own choice]
+    #[arg(long, env = "SIM_NODE_IMAGE", value_name = "IMAGE")]
+    pub node_image: Option<String>,
+    /// kind: the worker's program, built for Linux [default: `worker` beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub worker: Option<PathBuf>,
+    /// kind: leave the cluster for the next run; `sim down` removes it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl PlaceArgs {
+    /// The queue that is asked for, or the backend's own.
+    ///
+    /// # Errors
+    /// Where the backend has another.
+    pub fn queue(&self, asked: Option<&QueueChoice>) -> anyhow::Result<QueueChoice> {
+        match (self.backend, asked) {
+            (Backend::Process, asked) => Ok(asked.cloned().unwrap_or(QueueChoice::Sqlite)),
+            (Backend::Kind, None | Some(QueueChoice::OwnRedis)) => Ok(QueueChoice::Cluster),
+            (Backend::Kind, Some(other)) => Err(anyhow!(
+                "--queue {other} cannot be had with --backend kind\nhint: leave --queue out; the cluster has a Redis"
+            )),
+        }
+    }
+
+    /// The worker's program.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn worker(&self) -> anyhow::Result<PathBuf> {
+        if let Some(file) = &self.worker {
+            return Ok(file.clone());
+        }
+        let own = std::env::current_exe().context("failed to find this program")?;
+        // Programs of tests lie one folder deeper than those of the build.
+        let folders = own.ancestors().skip(1).take(2);
+        let beside = folders.map(|folder| folder.join("worker")).find(|file| file.is_file());
+        beside.ok_or_else(|| {
+            anyhow!(
+                "there is no `worker` beside {}\nhint: build it, `cargo build --release -p worker`, or name it with --worker",
+                own.display()
+            )
+        })
+    }
+}
