@@ -17,3 +17,8 @@ lint:
 
 ci:
     bash .ci/run
+
+# The Fraud Detection Handbook's table, and the weeks that the model was chosen on. Needs its data in
+# ../shared/data/handbook, or below the folder that FRAUD_DATA names
+handbook:
+    cargo test --workspace --test handbook -- --nocapture

@@ -6,7 +6,7 @@ use fraud_support::{Chain, days::day};
 use proptest::prelude::*;
 use worker::hash::Hash;
 use worker::manifest::Role;
-use worker::workload::fraud::features::{COUNT, bins};
+use worker::workload::fraud::features::{FeatureSet, bins};
 use worker::workload::fraud::ftrl::{Ftrl, Rates};
 use worker::workload::fraud::{Fraud, Learner, Params};
 use worker::workload::{Outcome, Step, Workload};
@@ -60,7 +60,7 @@ fn the_model_learns_what_linfa_learns() {
     for (index, checkpoint) in &ours.checkpoints {
         let other = &linfa.checkpoints[index].bytes;
         // From the end of a checkpoint: n, z and the weights, of one length.
-        let columns: usize = 1 + bins().iter().sum::<usize>();
+        let columns = Ftrl::new(Rates::default(), FeatureSet::default()).columns();
         for at in 1..=3 * columns {
             let float =
                 |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
@@ -135,15 +135,17 @@ proptest! {
     /// The sums of a step run in one order: whoever cuts the rows at a step's edge gets the same.
     #[test]
     fn learning_in_pieces_is_learning_at_once(seed in any::<u64>(), cut in 0usize..6) {
-        let (rows, bins) = (5 * 64 + 17, bins());
+        let (rows, set) = (5 * 64 + 17, FeatureSet::default());
+        let count = set.features().len();
         let random = |at: usize| Hash::of(&(seed ^ at as u64).to_le_bytes()).0[0] as usize;
-        let codes: Vec<u8> = (0..rows * COUNT).map(|at| (random(at) % bins[at % COUNT]) as u8).collect();
+        let code = |at: usize| (random(at) % bins(set.features()[at % count])) as u8;
+        let codes: Vec<u8> = (0..rows * count).map(code).collect();
         let fraud: Vec<bool> = (0..rows).map(|row| random(row + 1_000_000) < 30).collect();
         let cut = (cut * 64).min(rows);
-        let (mut once, mut pieces) = (Ftrl::new(Rates::default(), COUNT), Ftrl::new(Rates::default(), COUNT));
+        let (mut once, mut pieces) = (Ftrl::new(Rates::default(), set), Ftrl::new(Rates::default(), set));
         once.learn(&codes, &fraud);
-        pieces.learn(&codes[..cut * COUNT], &fraud[..cut]);
-        pieces.learn(&codes[cut * COUNT..], &fraud[cut..]);
+        pieces.learn(&codes[..cut * count], &fraud[..cut]);
+        pieces.learn(&codes[cut * count..], &fraud[cut..]);
         prop_assert_eq!(once, pieces);
     }
 }

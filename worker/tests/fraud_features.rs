@@ -7,7 +7,7 @@ use fraud_support::days::days;
 use fraud_support::{Chain, finish};
 use proptest::prelude::*;
 use worker::manifest::Role;
-use worker::workload::fraud::features::{COUNT, Features, HANDBOOK_COUNT, Now};
+use worker::workload::fraud::features::{FeatureSet, Now, values};
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
 use worker::workload::fraud::{Fraud, Params};
@@ -28,17 +28,25 @@ fn concat(days: &[Rows]) -> Rows {
     all
 }
 
-/// The features of every row, through the history that is advanced row by row.
-fn features(rows: &Rows) -> Vec<Vec<f64>> {
-    let (mut history, mut features) = (History::default(), Features::default());
+/// A set's features of every row, through the history that is advanced row by row.
+fn features(rows: &Rows, set: FeatureSet) -> Vec<Vec<f64>> {
+    let mut history = History::default();
     (0..rows.len())
         .map(|row| {
             history.forget(rows.time[row]);
             let (customer, terminal) = history.push(rows, row);
             let now = Now { customer, terminal, time: rows.time[row], cents: rows.cents[row] };
-            features.of(&mut history, now, COUNT).to_vec()
+            let mut found = Vec::new();
+            values(&mut history, now, set, &mut found);
+            found
         })
         .collect()
+}
+
+/// Every feature of every row.
+fn all_features(rows: &Rows) -> Vec<Vec<f64>> {
+    let sets = FeatureSet::ALL.map(|set| features(rows, set));
+    (0..rows.len()).map(|row| sets.iter().flat_map(|set| set[row].clone()).collect()).collect()
 }
 
 /// The handbook's fifteen of one row, by looking at every row before it.
@@ -77,8 +85,15 @@ proptest! {
     #[test]
     fn the_handbooks_features_are_those_of_a_look_at_every_row(days in days(60)) {
         let rows = concat(&days);
-        for (row, values) in features(&rows).iter().enumerate() {
-            prop_assert_eq!(&values[..HANDBOOK_COUNT], &handbook(&rows, row)[..], "row {}", row);
+        for (row, values) in features(&rows, FeatureSet::Handbook).iter().enumerate() {
+            prop_assert_eq!(values, &handbook(&rows, row), "row {}", row);
+        }
+    }
+
+    #[test]
+    fn every_suspicion_is_a_number(days in days(60)) {
+        for (row, values) in features(&concat(&days), FeatureSet::Suspicion).iter().enumerate() {
+            prop_assert!(values.iter().all(|value| !value.is_nan()), "row {}: {:?}", row, values);
         }
     }
 
@@ -89,7 +104,7 @@ proptest! {
         let mut other = rows.clone();
         other.fraud[flipped] = !other.fraud[flipped];
         let known_from = rows.time[flipped] + 7 * DAY_S;
-        for (row, (values, others)) in features(&rows).iter().zip(features(&other)).enumerate() {
+        for (row, (values, others)) in all_features(&rows).iter().zip(all_features(&other)).enumerate() {
             if rows.time[row] < known_from {
                 prop_assert_eq!(values, &others, "row {} of {}", row, rows.len());
             }
@@ -102,7 +117,7 @@ proptest! {
         let changed = changed.index(rows.len());
         let mut other = rows.clone();
         (other.cents[changed], other.fraud[changed]) = (123_456, !other.fraud[changed]);
-        for (row, (values, others)) in features(&rows).iter().zip(features(&other)).enumerate() {
+        for (row, (values, others)) in all_features(&rows).iter().zip(all_features(&other)).enumerate() {
             if row < changed || rows.time[row] >= rows.time[changed] + 44 * DAY_S {
                 prop_assert_eq!(values, &others, "row {} of {}", row, rows.len());
             }

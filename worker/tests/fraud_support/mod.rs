@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub mod days;
+pub mod handbook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Little-endian writing and bounded reading of the workload's parts.
 
+use super::features::FeatureSet;
+
 /// Writes a part: magic, version, then what is asked.
 pub(super) struct Writer(Vec<u8>);
 
@@ -138,6 +140,13 @@ impl<'a> Reader<'a> {
         let length = self.u32()? as usize;
         let bytes = self.take(length)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| "a text in it is not UTF-8".to_owned())
+    }
+
+    /// A feature set by its name.
+    pub(super) fn set(&mut self) -> Result<FeatureSet, String> {
+        let name = self.text()?;
+        let known = FeatureSet::ALL.into_iter().find(|set| set.name() == name);
+        known.ok_or_else(|| format!("`{name}` is no feature set of this program"))
     }
 
     pub(super) fn packed(&mut self, rows: usize) -> Result<Vec<i64>, String> {

@@ -7,7 +7,7 @@ use jiff::civil::date;
 use serde::{Deserialize, Serialize};
 
 use super::ftrl::Ftrl;
-use super::joined::Joined;
+use super::joined::{Joined, Labels};
 use super::metrics::{Metrics, measure};
 use super::model::Model;
 
@@ -25,21 +25,21 @@ pub struct Evaluation {
     pub testing_days: Vec<(String, Metrics)>,
 }
 
-pub(super) fn scores(model: &Ftrl, joined: &Joined) -> Vec<f64> {
-    joined.bins().chunks_exact(joined.features.max(1)).map(|row| model.score(row)).collect()
+/// A part's labels with a model's log-odds of fraud.
+pub(super) fn scored<'a>(model: &Ftrl, joined: &'a Joined) -> (&'a Labels, Vec<f64>) {
+    (&joined.labels, joined.rows().map(|row| model.score(row)).collect())
 }
 
 impl Evaluation {
     /// Measures on a training dataset and on the test datasets.
     pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
-        let scored = |joined| (joined, scores(&model.ftrl, joined));
-        let on_tests: Vec<_> = tests.iter().map(|joined| scored(joined.as_ref())).collect();
+        let on_tests: Vec<_> = tests.iter().map(|joined| scored(&model.ftrl, joined)).collect();
         let by_day =
-            |scored: &(&Joined, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
+            |scored: &(&Labels, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
         Self {
             learned_rows: model.rows,
             learned_frauds: model.frauds,
-            training: measure(&[scored(training)]),
+            training: measure(&[scored(&model.ftrl, training)]),
             testing: (!tests.is_empty()).then(|| measure(&on_tests)),
             testing_days: if tests.len() > 1 { on_tests.iter().map(by_day).collect() } else { Vec::new() },
         }
@@ -47,7 +47,7 @@ impl Evaluation {
 }
 
 /// The dataset's first day.
-fn day_text(joined: &Joined) -> String {
-    let day = joined.day.first().copied().unwrap_or(0);
+fn day_text(labels: &Labels) -> String {
+    let day = labels.day.first().copied().unwrap_or(0);
     date(1970, 1, 1).checked_add(day.days()).map_or_else(|_| format!("day {day}"), |day| day.to_string())
 }

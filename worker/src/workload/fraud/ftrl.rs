@@ -6,14 +6,14 @@
 //! costs (a sum over bins instead of a dense product) and in being the same on every CPU: `exp` is
 //! libm's, and every sum has one order.
 
-use super::features;
+use super::features::{self, FeatureSet};
 
 /// Rows to a step.
 pub const BATCH: usize = 64;
 
-/// Room for all bins of all features and the intercept: a power of two, so that a masked index is
+/// Room for all bins of a set's features and the intercept: a power of two, so that a masked index is
 /// in bounds.
-const WIDTH: usize = 2048;
+const WIDTH: usize = 512;
 const MASK: usize = WIDTH - 1;
 
 /// What decides the learner's result beside its rows.
@@ -29,50 +29,92 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { alpha: 0.2, beta: 0.0, l1: 0.5, l2: 0.5 }
+        Self { alpha: 0.3, beta: 0.0, l1: 0.5, l2: 0.5 }
     }
 }
 
-/// State of the learner over the bins of the first `features` features; the intercept comes last.
+/// A feature with one weight, which its bins' levels multiply.
+#[derive(Debug, Clone, PartialEq)]
+struct Slope {
+    /// Where its bins begin among the cells.
+    cell: usize,
+    levels: Vec<f64>,
+}
+
+/// State of the learner. A row is a cell for each feature, and cells have scores. A column is what has
+/// a weight: each bin of most features, a feature with levels as a whole, and at last the intercept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ftrl {
     rates: Rates,
-    /// Where each feature's bins begin.
+    set: FeatureSet,
+    /// Where each feature's bins begin among the cells.
     offsets: Vec<u16>,
-    columns: usize,
-    z: Box<[f64; WIDTH]>,
-    n: Box<[f64; WIDTH]>,
-    weights: Box<[f64; WIDTH]>,
+    /// Cells whose score is their column's weight; those of slopes come after them.
+    plain: usize,
+    slopes: Vec<Slope>,
+    z: Vec<f64>,
+    n: Vec<f64>,
+    weights: Vec<f64>,
+    /// What each cell adds to a row's score; the intercept's comes last.
+    scores: Box<[f64; WIDTH]>,
 }
 
+/// The cell of the intercept.
+const INTERCEPT: usize = WIDTH - 1;
+
 impl Ftrl {
-    pub fn new(rates: Rates, features: usize) -> Self {
-        let mut offsets = Vec::with_capacity(features);
-        let mut columns = 0;
-        for bins in features::bins().into_iter().take(features) {
-            offsets.push(columns as u16);
-            columns += bins;
+    pub fn new(rates: Rates, set: FeatureSet) -> Self {
+        let (mut offsets, mut slopes, mut cells) = (Vec::new(), Vec::new(), 0);
+        let mut plain = 0;
+        for feature in set.features() {
+            offsets.push(cells as u16);
+            let bins = features::bins(*feature);
+            if features::is_level(*feature) {
+                let levels = (0..bins).map(|bin| features::level(*feature, bin)).collect();
+                slopes.push(Slope { cell: cells, levels });
+            } else {
+                assert!(slopes.is_empty(), "features with levels come last");
+                plain += bins;
+            }
+            cells += bins;
         }
-        assert!(columns < WIDTH, "{columns} bins and the intercept exceed the table's {WIDTH}");
-        let zeros = || Box::new([0.0; WIDTH]);
-        Self { rates, offsets, columns: columns + 1, z: zeros(), n: zeros(), weights: zeros() }
+        assert!(cells < INTERCEPT, "{cells} bins and the intercept exceed the table's {WIDTH}");
+        let zeros = vec![0.0; plain + slopes.len() + 1];
+        let scores = Box::new([0.0; WIDTH]);
+        Self {
+            rates,
+            set,
+            offsets,
+            plain,
+            slopes,
+            z: zeros.clone(),
+            n: zeros.clone(),
+            weights: zeros,
+            scores,
+        }
     }
 
     /// From stored `z` and `n`, of [`Self::columns`] each.
-    pub fn with_state(rates: Rates, features: usize, z: &[f64], n: &[f64]) -> Self {
-        let mut ftrl = Self::new(rates, features);
-        ftrl.z[..ftrl.columns].copy_from_slice(z);
-        ftrl.n[..ftrl.columns].copy_from_slice(n);
-        for column in 0..ftrl.columns {
-            ftrl.weights[column] = weight(rates, ftrl.z[column], ftrl.n[column].sqrt());
+    pub fn with_state(rates: Rates, set: FeatureSet, z: &[f64], n: &[f64]) -> Self {
+        let mut ftrl = Self::new(rates, set);
+        ftrl.z.copy_from_slice(z);
+        ftrl.n.copy_from_slice(n);
+        for ((weight, z), n) in ftrl.weights.iter_mut().zip(z).zip(n) {
+            *weight = weight_of(rates, *z, n.sqrt());
         }
+        ftrl.score_cells();
         ftrl
     }
 
     pub fn columns(&self) -> usize {
-        self.columns
+        self.weights.len()
     }
 
+    pub fn set(&self) -> FeatureSet {
+        self.set
+    }
+
+    /// Bytes to a row.
     pub fn features(&self) -> usize {
         self.offsets.len()
     }
@@ -82,34 +124,40 @@ impl Ftrl {
     }
 
     pub fn z(&self) -> &[f64] {
-        &self.z[..self.columns]
+        &self.z
     }
 
     pub fn n(&self) -> &[f64] {
-        &self.n[..self.columns]
+        &self.n
     }
 
     pub fn weights(&self) -> &[f64] {
-        &self.weights[..self.columns]
+        &self.weights
     }
 
-    /// The columns of a row: one a feature, without the intercept's.
-    pub fn columns_of<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        self.offsets.iter().zip(row).map(|(offset, bin)| *offset as usize + *bin as usize)
+    /// The columns of a row with its values there, without the intercept's: 1, or the bin's level.
+    pub fn columns_of<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = (usize, f64)> + 'a {
+        self.offsets.iter().zip(row).map(|(offset, bin)| {
+            let (cell, bin) = (*offset as usize, *bin as usize);
+            match self.slopes.iter().position(|slope| slope.cell == cell) {
+                Some(slope) => (self.plain + slope, self.slopes[slope].levels[bin]),
+                None => (cell + bin, 1.0),
+            }
+        })
     }
 
     /// Log-odds of fraud of a row. Four sums, so that they run side by side, added in one order.
     pub fn score(&self, row: &[u8]) -> f64 {
         let (offsets, rest_offsets) = self.offsets.as_chunks::<4>();
         let (bins, rest_bins) = row.as_chunks::<4>();
-        let mut sums = [self.weights[(self.columns - 1) & MASK], 0.0, 0.0, 0.0];
+        let mut sums = [self.scores[INTERCEPT], 0.0, 0.0, 0.0];
         for (offsets, bins) in offsets.iter().zip(bins) {
             for (sum, (offset, bin)) in sums.iter_mut().zip(offsets.iter().zip(bins)) {
-                *sum += self.weights[(*offset as usize + *bin as usize) & MASK];
+                *sum += self.scores[(*offset as usize + *bin as usize) & MASK];
             }
         }
         for (sum, (offset, bin)) in sums.iter_mut().zip(rest_offsets.iter().zip(rest_bins)) {
-            *sum += self.weights[(*offset as usize + *bin as usize) & MASK];
+            *sum += self.scores[(*offset as usize + *bin as usize) & MASK];
         }
         (sums[0] + sums[1]) + (sums[2] + sums[3])
     }
@@ -123,31 +171,51 @@ impl Ftrl {
                 for (offset, bin) in self.offsets.iter().zip(row) {
                     gradient[(*offset as usize + *bin as usize) & MASK] += error;
                 }
-                gradient[(self.columns - 1) & MASK] += error;
+                gradient[INTERCEPT] += error;
             }
             self.step(&mut gradient);
         }
     }
 
-    /// Takes the gradient, which is then zero again.
+    /// Takes the gradient by cells, which is then zero again.
     fn step(&mut self, gradient: &mut [f64; WIDTH]) {
-        let rates = self.rates;
-        let columns = self.columns;
-        let state =
-            self.z[..columns].iter_mut().zip(&mut self.n[..columns]).zip(&mut self.weights[..columns]);
-        for (((z, n), w), g) in state.zip(&mut gradient[..columns]) {
-            let before = n.sqrt();
-            *n += *g * *g;
-            let after = n.sqrt();
-            *z += *g - (after - before) / rates.alpha * *w;
-            *w = weight(rates, *z, after);
-            *g = 0.0;
+        for (column, g) in gradient[..self.plain].iter().enumerate() {
+            self.move_column(column, *g);
         }
+        for slope in 0..self.slopes.len() {
+            let Slope { cell, levels } = &self.slopes[slope];
+            let g = gradient[*cell..].iter().zip(levels).map(|(g, level)| g * level).sum();
+            self.move_column(self.plain + slope, g);
+        }
+        self.move_column(self.columns() - 1, gradient[INTERCEPT]);
+        self.score_cells();
+        gradient.fill(0.0);
+    }
+
+    fn move_column(&mut self, column: usize, g: f64) {
+        let rates = self.rates;
+        let (z, n, weight) = (&mut self.z[column], &mut self.n[column], &mut self.weights[column]);
+        let before = n.sqrt();
+        *n += g * g;
+        let after = n.sqrt();
+        *z += g - (after - before) / rates.alpha * *weight;
+        *weight = weight_of(rates, *z, after);
+    }
+
+    /// What each cell adds, from the weights.
+    fn score_cells(&mut self) {
+        self.scores[..self.plain].copy_from_slice(&self.weights[..self.plain]);
+        for (slope, weight) in self.slopes.iter().zip(&self.weights[self.plain..]) {
+            for (score, level) in self.scores[slope.cell..].iter_mut().zip(&slope.levels) {
+                *score = weight * level;
+            }
+        }
+        self.scores[INTERCEPT] = self.weights[self.columns() - 1];
     }
 }
 
 /// The weight that minimises the regularised loss, from `z` and the root of `n`.
-fn weight(rates: Rates, z: f64, n_root: f64) -> f64 {
+fn weight_of(rates: Rates, z: f64, n_root: f64) -> f64 {
     let weight = (rates.l1.copysign(z) - z) / ((n_root + rates.beta) / rates.alpha + rates.l2);
     if z.abs() <= rates.l1 { 0.0 } else { weight }
 }

@@ -7,8 +7,11 @@
 //! depends on the rows of that time alone and not on how long this process has been running.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use super::likelihood::{Likelihood, Usual};
 use super::rows::Rows;
+use super::suspicion::{self, Chance};
 
 pub const DAY_S: i64 = 86_400;
 
@@ -18,26 +21,28 @@ pub const REACH_S: i64 = 44 * DAY_S;
 /// Labels of a transaction are known this long after it.
 pub const DELAY_S: i64 = 7 * DAY_S;
 
-/// Amounts count up to this (about 10,000.00) in squares, so that their sums fit an i64.
-const SQUARED_CENTS_MAX: i64 = 1 << 20;
-
 /// Ends of the customers' windows, back from now.
-pub(super) const CUSTOMER_WINDOWS_S: [i64; 5] = [DAY_S, 3 * DAY_S, 7 * DAY_S, 14 * DAY_S, 30 * DAY_S];
+pub(super) const CUSTOMER_WINDOWS_S: [i64; 3] = [DAY_S, 7 * DAY_S, 30 * DAY_S];
 
 /// Ends of the terminals' windows, back from now: where labels become known, and 1, 7 and 30 days
 /// before that.
 pub(super) const TERMINAL_WINDOWS_S: [i64; 4] =
     [DELAY_S, DELAY_S + DAY_S, DELAY_S + 7 * DAY_S, DELAY_S + 30 * DAY_S];
 
-/// One purchase of a customer, with the customer's running sums before it.
+/// One purchase of a customer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purchase {
     pub(super) time: i64,
     pub(super) cents: i64,
+    /// Known or not: who asks looks only at those older than the delay.
+    pub(super) fraud: bool,
+    /// Likelihood of the amount, from the purchases of the 30 days before its day.
+    pub(super) ratio: f64,
+    /// Sum of the customer's amounts before it.
     cents_before: i64,
-    squares_before: i64,
 }
 
+/// A fraud at a terminal, known or not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fraud {
     pub(super) time: i64,
@@ -46,48 +51,13 @@ pub(super) struct Fraud {
     pub(super) customer: u32,
 }
 
-/// Count and sums of a window of purchases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Sums {
-    pub(super) count: i64,
-    pub(super) cents: i64,
-    pub(super) squares: i64,
-}
-
-impl Sums {
-    /// The sums without one purchase that is among them.
-    pub(super) fn without(self, cents: i64) -> Self {
-        Self { count: self.count - 1, cents: self.cents - cents, squares: self.squares - squared(cents) }
-    }
-
-    pub(super) fn mean(self) -> f64 {
-        self.cents as f64 / self.count as f64
-    }
-
-    /// How many standard deviations an amount lies above the mean; `None` below two purchases.
-    /// One whole unit of money is added to the deviation, so that equal amounts do not divide by zero.
-    pub(super) fn z(self, cents: i64) -> Option<f64> {
-        let mean = self.mean();
-        let variance = (self.squares as f64 / self.count as f64 - mean * mean).max(0.0);
-        (self.count >= 2).then(|| (cents as f64 - mean) / (variance.sqrt() + 100.0))
-    }
-}
-
-fn squared(cents: i64) -> i64 {
-    let cents = cents.min(SQUARED_CENTS_MAX);
-    cents * cents
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Customer {
     pub(super) purchases: Vec<Purchase>,
-    /// Known or not: who asks looks only at those older than the delay.
-    pub(super) frauds: Vec<Fraud>,
     cursors: [usize; CUSTOMER_WINDOWS_S.len()],
     cents: i64,
-    squares: i64,
-    /// A day's number and the median amount of the 30 days before it.
-    usual: Option<(i64, Option<i64>)>,
+    /// A day's number and what amounts were usual in the 30 days before it.
+    usual: Option<(i64, Option<Usual>)>,
 }
 
 #[derive(Debug, Default)]
@@ -104,45 +74,25 @@ pub(super) struct Visit {
 }
 
 impl Customer {
-    fn push(&mut self, time: i64, cents: i64) {
-        self.purchases.push(Purchase { time, cents, cents_before: self.cents, squares_before: self.squares });
-        self.cents = self.cents.wrapping_add(cents);
-        self.squares = self.squares.wrapping_add(squared(cents));
-    }
-
-    /// The purchases of the `window`-th window up to `now`, from its first, as an index.
-    fn first(&mut self, window: usize, now: i64) -> usize {
+    /// Number of purchases of the `window`-th window up to `now` and the sum of their cents, both ends
+    /// as pandas' rolling windows have them: after now - window, up to and with what was pushed last.
+    pub(super) fn window(&mut self, window: usize, now: i64) -> (i64, i64) {
         let after = now - CUSTOMER_WINDOWS_S[window];
         let cursor = &mut self.cursors[window];
         while self.purchases.get(*cursor).is_some_and(|purchase| purchase.time <= after) {
             *cursor += 1;
         }
-        *cursor
-    }
-
-    /// Sums of the `window`-th window up to `now`, both ends as pandas' rolling windows have them:
-    /// after now - window, up to and with what was pushed last.
-    pub(super) fn window(&mut self, window: usize, now: i64) -> Sums {
-        let first = self.first(window, now);
-        match self.purchases.get(first) {
-            None => Sums::default(),
-            Some(purchase) => Sums {
-                count: (self.purchases.len() - first) as i64,
-                cents: self.cents.wrapping_sub(purchase.cents_before),
-                squares: self.squares.wrapping_sub(purchase.squares_before),
-            },
+        match self.purchases.get(*cursor) {
+            None => (0, 0),
+            Some(first) => {
+                ((self.purchases.len() - *cursor) as i64, self.cents.wrapping_sub(first.cents_before))
+            }
         }
     }
 
-    /// The window's purchases themselves.
-    pub(super) fn purchases(&mut self, window: usize, now: i64) -> &[Purchase] {
-        let first = self.first(window, now);
-        &self.purchases[first..]
-    }
-
-    /// Median of the amounts of the 30 days before the day of `now`; of an even number the
-    /// upper, and at least one cent.
-    pub(super) fn usual(&mut self, now: i64, scratch: &mut Vec<i64>) -> Option<i64> {
+    /// What amounts were usual in the 30 days before the day of `now`; of an even number of them the
+    /// upper median.
+    pub(super) fn usual(&mut self, now: i64, scratch: &mut Vec<i64>) -> Option<Usual> {
         let day = now.div_euclid(DAY_S);
         if let Some((cached, usual)) = self.usual
             && cached == day
@@ -154,8 +104,9 @@ impl Customer {
         let end = self.purchases.partition_point(|purchase| purchase.time < before);
         scratch.clear();
         scratch.extend(self.purchases[first..end].iter().map(|purchase| purchase.cents));
-        let middle = scratch.len() / 2;
-        let usual = (!scratch.is_empty()).then(|| (*scratch.select_nth_unstable(middle).1).max(1));
+        let (middle, count) = (scratch.len() / 2, scratch.len() as u32);
+        let usual =
+            (count > 0).then(|| Usual { cents: (*scratch.select_nth_unstable(middle).1).max(1), count });
         self.usual = Some((day, usual));
         usual
     }
@@ -163,7 +114,6 @@ impl Customer {
     fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.time <= until);
         self.purchases.drain(..count);
-        self.frauds.retain(|fraud| fraud.time > until);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
 }
@@ -217,13 +167,30 @@ impl Slots {
 }
 
 /// All customers and terminals, as of the rows pushed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
+    /// Made when the first purchase is pushed: it takes some milliseconds.
+    likelihood: LazyLock<Likelihood>,
+    scratch: Vec<i64>,
     customer_slots: Slots,
     terminal_slots: Slots,
     pub(super) customers: Vec<Customer>,
     pub(super) terminals: Vec<Terminal>,
     forgot_until: i64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            likelihood: LazyLock::new(Likelihood::default),
+            scratch: Vec::new(),
+            customer_slots: Slots::default(),
+            terminal_slots: Slots::default(),
+            customers: Vec::new(),
+            terminals: Vec::new(),
+            forgot_until: 0,
+        }
+    }
 }
 
 impl History {
@@ -238,14 +205,35 @@ impl History {
             self.terminals.resize_with(terminal + 1, Terminal::default);
         }
         let (time, cents, fraud) = (rows.time[row], rows.cents[row], rows.fraud[row]);
-        self.customers[customer as usize].push(time, cents);
+        self.spend(customer as usize, time, cents, fraud);
         self.terminals[terminal].visits.push(Visit { time, fraud });
         if fraud {
-            let fraud = Fraud { time, cents, customer };
-            self.customers[customer as usize].frauds.push(fraud);
-            self.terminals[terminal].frauds.push(fraud);
+            self.terminals[terminal].frauds.push(Fraud { time, cents, customer });
         }
         (customer as usize, terminal)
+    }
+
+    fn spend(&mut self, customer: usize, time: i64, cents: i64, fraud: bool) {
+        let customer = &mut self.customers[customer];
+        let ratio = self.likelihood.ratio(cents, customer.usual(time, &mut self.scratch));
+        let cents_before = customer.cents;
+        customer.purchases.push(Purchase { time, cents, fraud, ratio, cents_before });
+        customer.cents = cents_before.wrapping_add(cents);
+    }
+
+    /// Chances that the last purchase of a customer, pushed last, is a fraud because the terminal is
+    /// compromised, and because the card is misused.
+    pub(super) fn suspicion(&mut self, customer: usize, terminal: usize, now: i64) -> (Chance, Chance) {
+        let terminal = &mut self.terminals[terminal];
+        let known = terminal.before(0, now);
+        let (customers, scratch) = (&mut self.customers, &mut self.scratch);
+        let by_terminal = suspicion::of_terminal(terminal, known, now, |fraud| {
+            let usual = customers[fraud.customer as usize].usual(now, scratch);
+            self.likelihood.ratio(fraud.cents, usual)
+        });
+        let customer = &self.customers[customer];
+        let ratio = customer.purchases.last().map_or(1.0, |purchase| purchase.ratio);
+        (by_terminal, suspicion::of_card(customer, now, ratio))
     }
 
     /// Adds a dataset whose features are not asked for.

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! "FRAUDBIN"                magic
-//! u32                       version (1)
+//! u32                       version (2)
 //! u32                       version of the bin edges
-//! u32                       features, f
+//! u32, bytes                length and text of the feature set's name; it has f features
 //! u64                       rows, n
 //! 2 columns                 time, customer: i64 base, u8 width (1, 2, 4 or 8), n unsigned offsets
 //! n x u8                    bit 0: fraud; bits 1..: scenario + 1 where the data names it, else 0
@@ -16,19 +16,25 @@ use std::sync::Arc;
 
 use super::bytes::{Reader, Writer};
 use super::edges;
-use super::features;
+use super::features::{self, FeatureSet};
 use super::history::DAY_S;
 use super::rows::Rows;
 
 const MAGIC: &[u8; 8] = b"FRAUDBIN";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A decoded joined part. The bins stay where they were read.
 #[derive(Debug)]
 pub(super) struct Joined {
     bytes: Arc<Vec<u8>>,
     bins_at: usize,
-    pub(super) features: usize,
+    pub(super) set: FeatureSet,
+    pub(super) labels: Labels,
+}
+
+/// What rows are measured by.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
     pub(super) fraud: Vec<bool>,
     /// Which kind of fraud, where the data names it.
     pub(super) scenario: Option<Vec<u8>>,
@@ -39,10 +45,10 @@ pub(super) struct Joined {
     pub(super) day: Vec<i64>,
 }
 
-pub(super) fn encode(rows: &Rows, features: usize, bins: &[u8]) -> Vec<u8> {
+pub(super) fn encode(rows: &Rows, set: FeatureSet, bins: &[u8]) -> Vec<u8> {
     let mut out = Writer::new(MAGIC, VERSION);
     out.u32(edges::VERSION);
-    out.u32(features as u32);
+    out.text(set.name());
     out.u64(rows.len() as u64);
     out.packed(&rows.time);
     out.packed(&rows.customer);
@@ -53,12 +59,17 @@ pub(super) fn encode(rows: &Rows, features: usize, bins: &[u8]) -> Vec<u8> {
 
 impl Joined {
     pub(super) fn len(&self) -> usize {
-        self.fraud.len()
+        self.labels.fraud.len()
     }
 
     /// All rows' bins, row after row.
     pub(super) fn bins(&self) -> &[u8] {
         &self.bytes[self.bins_at..]
+    }
+
+    /// Each row's bins.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.bins().chunks_exact(self.set.features().len())
     }
 
     /// # Errors
@@ -69,19 +80,15 @@ impl Joined {
         if found != edges::VERSION {
             return Err(format!("bin edges of version {found}, this program has version {}", edges::VERSION));
         }
-        let features = input.u32()? as usize;
+        let set = input.set()?;
         let rows = input.len()?;
         let (time, customer) = (input.packed(rows)?, input.packed(rows)?);
         let (fraud, scenario) = input.flags(rows)?;
-        let bins = input.take(rows.saturating_mul(features))?;
+        let bins = input.take(rows.saturating_mul(set.features().len()))?;
         input.end()?;
-        let most = features::bins();
-        let most =
-            most.get(..features).ok_or_else(|| format!("{features} features are more than are known"))?;
-        if bins
-            .chunks_exact(features.max(1))
-            .any(|row| row.iter().zip(most).any(|(bin, most)| *bin as usize >= *most))
-        {
+        let most: Vec<usize> = set.features().iter().map(|feature| features::bins(*feature)).collect();
+        let is_over = |row: &[u8]| row.iter().zip(&most).any(|(bin, most)| *bin as usize >= *most);
+        if bins.chunks_exact(most.len()).any(is_over) {
             return Err("a bin in it is out of bounds".to_owned());
         }
         let bins_at = bytes.len() - bins.len();
@@ -91,6 +98,6 @@ impl Joined {
         let place = |customer: &i64| cards.partition_point(|card| card < customer) as u32;
         let card = customer.iter().map(place).collect();
         let day = time.iter().map(|time| time.div_euclid(DAY_S)).collect();
-        Ok(Self { bytes, bins_at, features, fraud, scenario, cards, card, day })
+        Ok(Self { bytes, bins_at, set, labels: Labels { fraud, scenario, cards, card, day } })
     }
 }

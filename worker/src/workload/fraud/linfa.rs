@@ -21,12 +21,12 @@ pub(super) fn learn(state: &Ftrl, bins: &[u8], fraud: &[bool]) -> Result<Ftrl, S
         let mut rows = Array2::zeros((fraud.len(), state.columns()));
         for (at, row) in bins.chunks_exact(state.features()).enumerate() {
             rows[(at, state.columns() - 1)] = 1.0;
-            state.columns_of(row).for_each(|column| rows[(at, column)] = 1.0);
+            state.columns_of(row).for_each(|(column, value)| rows[(at, column)] = value);
         }
         let batch = Dataset::new(rows, Array1::from(fraud.to_vec()));
         model = params.fit_with(Some(model), &batch).map_err(|error| error.to_string())?;
     }
-    Ok(Ftrl::with_state(state.rates(), state.features(), &model.z().to_vec(), &model.n().to_vec()))
+    Ok(Ftrl::with_state(state.rates(), state.set(), &model.z().to_vec(), &model.n().to_vec()))
 }
 
 /// linfa starts `z` from random numbers and lets nobody set it, but reads a model back.

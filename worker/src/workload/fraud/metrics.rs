@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::joined::Joined;
+use super::joined::Labels;
 
 /// Cards that an investigator can look at in a day.
 pub const CARDS_A_DAY: usize = 100;
@@ -30,13 +30,13 @@ pub struct Metrics {
 }
 
 /// Measures a model's log-odds of the rows of some datasets, in the datasets' order.
-pub(super) fn measure(scored: &[(&Joined, Vec<f64>)]) -> Metrics {
+pub(super) fn measure(scored: &[(&Labels, Vec<f64>)]) -> Metrics {
     let mut metrics = Metrics::default();
     let (mut right, mut named) = (0, !scored.is_empty());
     let (mut frauds, mut genuine) = (Vec::new(), Vec::new());
-    for (joined, scores) in scored {
-        named &= joined.scenario.is_some();
-        for (row, (score, fraud)) in scores.iter().zip(&joined.fraud).enumerate() {
+    for (labels, scores) in scored {
+        named &= labels.scenario.is_some();
+        for (row, (score, fraud)) in scores.iter().zip(&labels.fraud).enumerate() {
             let found = *score >= 0.0;
             right += u64::from(found == *fraud);
             if *fraud {
@@ -44,7 +44,7 @@ pub(super) fn measure(scored: &[(&Joined, Vec<f64>)]) -> Metrics {
             } else {
                 genuine.push(*score)
             }
-            if *fraud && let Some(scenario) = &joined.scenario {
+            if *fraud && let Some(scenario) = &labels.scenario {
                 let (hits, all) = metrics.found_by_scenario.entry(scenario[row]).or_default();
                 *hits += u64::from(found);
                 *all += 1;
@@ -135,21 +135,21 @@ impl Ranking {
 /// Card precision as the handbook has it: a day's cards by their highest score, of the first hundred
 /// the share with a fraud that day, mean over the days; a card that was found is not looked at again.
 /// Cards of equal score come by their number.
-fn card_precision(scored: &[(&Joined, Vec<f64>)]) -> Option<f64> {
+fn card_precision(scored: &[(&Labels, Vec<f64>)]) -> Option<f64> {
     let mut found: Vec<i64> = Vec::new();
     let (mut days, mut hits) = (0_u64, 0_u64);
-    for (joined, scores) in scored {
-        for day in joined.day.chunk_by(|a, b| a == b).scan(0, |at, day| {
+    for (labels, scores) in scored {
+        for day in labels.day.chunk_by(|a, b| a == b).scan(0, |at, day| {
             *at += day.len();
             Some(*at - day.len()..*at)
         }) {
-            let mut cards = vec![(f64::NEG_INFINITY, false); joined.cards.len()];
+            let mut cards = vec![(f64::NEG_INFINITY, false); labels.cards.len()];
             for row in day {
-                let card = &mut cards[joined.card[row] as usize];
+                let card = &mut cards[labels.card[row] as usize];
                 card.0 = card.0.max(scores[row]);
-                card.1 |= joined.fraud[row];
+                card.1 |= labels.fraud[row];
             }
-            let mut cards: Vec<_> = joined
+            let mut cards: Vec<_> = labels
                 .cards
                 .iter()
                 .zip(cards)

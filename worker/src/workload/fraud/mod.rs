@@ -13,13 +13,17 @@ pub mod edges;
 mod evaluate;
 pub mod features;
 pub mod ftrl;
+mod handbook;
 pub mod history;
 mod joined;
+mod likelihood;
 mod linfa;
 pub mod metrics;
 mod model;
 mod report;
 pub mod rows;
+pub mod score;
+mod suspicion;
 mod tasks;
 mod timeline;
 
@@ -33,8 +37,10 @@ use crate::manifest::Dataset;
 
 use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
 use evaluate::Evaluation;
+use features::FeatureSet;
 use ftrl::{Ftrl, Rates};
 use joined::Joined;
+use metrics::Metrics;
 use model::Model;
 use rows::Rows;
 use timeline::Timeline;
@@ -45,16 +51,6 @@ const WINDOW_DAYS: i32 = 45;
 
 /// Decoded joined parts kept: the test days are asked for by every evaluation.
 const JOINED_KEPT: usize = 48;
-
-/// Which features the model has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FeatureSet {
-    /// Those of the handbook's baseline, fifteen.
-    Handbook,
-    /// All.
-    #[default]
-    Rich,
-}
 
 /// Who takes the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,15 +80,6 @@ pub struct Params {
 }
 
 impl Params {
-    fn feature_count(self) -> usize {
-        match self.features {
-            FeatureSet::Handbook => features::HANDBOOK_COUNT,
-            FeatureSet::Rich => features::COUNT,
-        }
-    }
-}
-
-impl Params {
     /// Reads parameters by name, as [`Workload::params`] writes them; what is left out has its
     /// default.
     ///
@@ -107,9 +94,9 @@ impl Params {
                 _ => Err(wrong("a number that is not negative")),
             };
             match (name.as_str(), text.as_str()) {
-                ("features", "rich") => params.features = FeatureSet::Rich,
+                ("features", "suspicion") => params.features = FeatureSet::Suspicion,
                 ("features", "handbook") => params.features = FeatureSet::Handbook,
-                ("features", _) => return Err(wrong("rich or handbook")),
+                ("features", _) => return Err(wrong("suspicion or handbook")),
                 ("learner", "ftrl") => params.learner = Learner::Ftrl,
                 ("learner", "linfa") => params.learner = Learner::Linfa,
                 ("learner", _) => return Err(wrong("ftrl or linfa")),
@@ -173,18 +160,36 @@ impl Fraud {
                 rows: 0,
                 frauds: 0,
                 learner: learner.name().to_owned(),
-                ftrl: Ftrl::new(self.params.rates, self.params.feature_count()),
+                ftrl: Ftrl::new(self.params.rates, self.params.features),
             },
         };
         model.lineage = lineage;
         let previous = previous.map_or(Hash::default(), |part| part.hash);
         let key = Hash::of_fields([&previous.0[..], &joined.hash.0[..], &lineage.0[..]]);
         let joined = self.joined(joined)?;
-        if joined.features != model.ftrl.features() {
-            let (has, needs) = (joined.features, model.ftrl.features());
-            return Err(format!("a joined part has {has} features, the model {needs}"));
+        if joined.set != model.ftrl.set() {
+            let (has, needs) = (joined.set.name(), model.ftrl.set().name());
+            return Err(format!("a joined part has the features `{has}`, the model needs `{needs}`"));
         }
         Ok(tasks::Fold::new(key, learner, model, joined))
+    }
+
+    /// Measures a checkpoint by the protocol of the handbook's tables, from joined parts: the days that
+    /// were trained on last, those until their labels are known, and the test days.
+    ///
+    /// # Errors
+    /// Parts that are not this workload's.
+    pub fn handbook(
+        &self,
+        checkpoint: &Part,
+        [training, between, tests]: [&[Part]; 3],
+    ) -> Result<Metrics, String> {
+        let model = read_model(checkpoint)?;
+        let read = |parts: &[Part]| parts.iter().map(|part| self.joined(part)).collect::<Result<Vec<_>, _>>();
+        let parts = [read(training)?, read(between)?, read(tests)?];
+        let [training, between, tests] =
+            parts.each_ref().map(|parts| parts.iter().map(Arc::as_ref).collect::<Vec<_>>());
+        Ok(handbook::measure_unknown_cards(&model.ftrl, &training, &between, &tests))
     }
 
     fn evaluation(&self, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Result<Vec<u8>, String> {
@@ -226,15 +231,12 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        1
+        2
     }
 
     fn params(&self) -> BTreeMap<String, String> {
         let Rates { alpha, beta, l1, l2 } = self.params.rates;
-        let features = match self.params.features {
-            FeatureSet::Handbook => "handbook",
-            FeatureSet::Rich => "rich",
-        };
+        let features = self.params.features.name();
         let learner = self.params.learner.name();
         let rates = [("alpha", alpha), ("beta", beta), ("l1", l1), ("l2", l2)];
         let texts = [("features", features), ("learner", learner)];
@@ -273,7 +275,7 @@ impl Workload for Fraud {
     }
 
     fn join(&self, _dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
-        let features = self.params.feature_count();
+        let features = self.params.features;
         Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
     }
 

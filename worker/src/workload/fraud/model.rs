@@ -2,32 +2,36 @@
 //!
 //! ```text
 //! "FRAUDMOD"                magic
-//! u32                       version (1)
+//! u32                       version (2)
 //! 32 bytes                  lineage: rolling hash over the ordered datasets it has seen
 //! u64, u64                  rows and frauds it has learned from
 //! u32, bytes                length and text of the learner's name ("ftrl" or "linfa")
 //! f64 x 4                   alpha, beta, l1, l2
+//! u32, bytes                length and text of the feature set's name
 //! u32                       version of the bin edges
 //! u32                       features; for each
 //!   u32, bytes                length and text of its name
+//!   u8                        0: each bin has a weight; 1: one weight, times the bin's level
 //!   u32, f64...               number of its bin edges, and the edges, ascending
-//! u32                       columns, c: the features' bins in order, and the intercept
+//! u32                       columns, c: the weights of the features in order, then the intercept's
 //! f64 x c                   weights
 //! f64 x c                   z
 //! f64 x c                   n
 //! ```
-//! All numbers are little-endian, floats IEEE 754 binary64. A row's score is the intercept's weight
-//! plus, for each feature, the weight of its bin: the number of edges that are not above its value.
+//! All numbers are little-endian, floats IEEE 754 binary64. A value's bin is the number of edges that
+//! are not above it; a bin's level is the middle between its two edges, of the first and the last bin
+//! their only edge. A row's score, the log-odds of fraud, is the intercept's weight plus, for each
+//! feature, the weight of its bin, or its one weight times its bin's level.
 
 use crate::hash::Hash;
 
 use super::bytes::{Reader, Writer};
 use super::edges::{self, EDGES};
-use super::features::NAMES;
+use super::features::{self, FeatureSet, NAMES};
 use super::ftrl::{Ftrl, Rates};
 
 const MAGIC: &[u8; 8] = b"FRAUDMOD";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Model {
@@ -47,12 +51,15 @@ impl Model {
         out.text(&self.learner);
         let rates = self.ftrl.rates();
         out.f64s(&[rates.alpha, rates.beta, rates.l1, rates.l2]);
+        let set = self.ftrl.set();
+        out.text(set.name());
         out.u32(edges::VERSION);
-        out.u32(self.ftrl.features() as u32);
-        for (name, edges) in NAMES.iter().zip(EDGES).take(self.ftrl.features()) {
-            out.text(name);
-            out.u32(edges.len() as u32);
-            out.f64s(edges);
+        out.u32(set.features().len() as u32);
+        for feature in set.features() {
+            out.text(NAMES[*feature]);
+            out.u8(u8::from(features::is_level(*feature)));
+            out.u32(EDGES[*feature].len() as u32);
+            out.f64s(EDGES[*feature]);
         }
         out.u32(self.ftrl.columns() as u32);
         out.f64s(self.ftrl.weights());
@@ -70,8 +77,8 @@ impl Model {
         let learner = input.text()?;
         let mut rate = || Ok::<_, String>(f64::from_bits(input.u64()?));
         let rates = Rates { alpha: rate()?, beta: rate()?, l1: rate()?, l2: rate()? };
-        let features = Self::decode_features(&mut input)?;
-        let mut ftrl = Ftrl::new(rates, features);
+        let set = Self::decode_features(&mut input)?;
+        let mut ftrl = Ftrl::new(rates, set);
         let columns = input.u32()? as usize;
         if columns != ftrl.columns() {
             return Err(format!("{columns} columns instead of {}", ftrl.columns()));
@@ -79,24 +86,29 @@ impl Model {
         let weights = input.f64s(columns)?;
         let (z, n) = (input.f64s(columns)?, input.f64s(columns)?);
         input.end()?;
-        ftrl = Ftrl::with_state(rates, features, &z, &n);
+        ftrl = Ftrl::with_state(rates, set, &z, &n);
         if ftrl.weights() != weights {
             return Err("its weights are not those of its z and n".to_owned());
         }
         Ok(Self { lineage, rows, frauds, learner, ftrl })
     }
 
-    fn decode_features(input: &mut Reader<'_>) -> Result<usize, String> {
-        let version = input.u32()?;
-        let features = input.u32()? as usize;
-        for at in 0..features {
-            let name = input.text()?;
+    /// Which set it is; its features must be this program's.
+    fn decode_features(input: &mut Reader<'_>) -> Result<FeatureSet, String> {
+        let set = input.set()?;
+        let (version, count) = (input.u32()?, input.u32()? as usize);
+        if count != set.features().len() {
+            return Err(format!("{count} features of the set {}, which has others here", set.name()));
+        }
+        for feature in set.features() {
+            let (name, is_level) = (input.text()?, input.u8()?);
             let count = input.u32()? as usize;
-            let found = input.f64s(count)?;
-            if NAMES.get(at) != Some(&name.as_str()) || EDGES.get(at).is_none_or(|edges| *edges != found) {
+            let edges = input.f64s(count)?;
+            let known = (NAMES[*feature], u8::from(features::is_level(*feature)), EDGES[*feature]);
+            if (name.as_str(), is_level, &edges[..]) != known {
                 return Err(format!("feature {name} with edges of version {version} is not this program's"));
             }
         }
-        Ok(features)
+        Ok(set)
     }
 }

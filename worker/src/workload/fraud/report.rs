@@ -10,7 +10,7 @@ use crate::workload::{Part, ReportInput, stem_of};
 
 use super::edges::EDGES;
 use super::evaluate::Evaluation;
-use super::features::NAMES;
+use super::features::{self, NAMES};
 use super::metrics::Metrics;
 use super::model::Model;
 
@@ -30,10 +30,13 @@ struct Rejected<'a> {
     reason: &'a str,
 }
 
-/// A feature and the weights of its bins; the first bin lies below the first edge.
+/// A feature and what its bins add to the log-odds; the first bin lies below the first edge.
 #[derive(Debug, Serialize)]
 struct Weighted {
     feature: &'static str,
+    /// Of a feature that has one, which the bins' levels multiply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
     edges: &'static [f64],
     weights: Vec<f64>,
 }
@@ -98,8 +101,8 @@ impl<'a> Report<'a> {
         }
         self.rejections(&mut out);
         self.history(&mut out);
-        if let Some(last) = self.trained.last() {
-            last.hidden(&mut out);
+        if let [before @ .., last] = &self.trained[..] {
+            last.hidden(before.last(), &mut out);
         }
         self.weights(&mut out);
         out
@@ -148,8 +151,6 @@ impl<'a> Report<'a> {
             let none = Metrics::default();
             let testing = evaluation.testing.as_ref().unwrap_or(&none);
             let precision = testing.average_precision;
-            let change =
-                precision.zip(previous).map(|(now, before): (f64, f64)| format!("{:+.4}", now - before));
             line(
                 out,
                 format_args!(
@@ -160,7 +161,7 @@ impl<'a> Report<'a> {
                     share(testing.majority_accuracy, 5),
                     share(testing.auc_roc, 4),
                     share(precision, 4),
-                    change.unwrap_or_else(|| "-".to_owned()),
+                    change(precision, previous),
                     share(testing.card_precision_100, 4),
                 ),
             );
@@ -211,34 +212,40 @@ impl Trained<'_> {
         out.push('\n');
     }
 
-    /// The last checkpoint in full.
-    fn hidden(&self, out: &mut String) {
+    /// The last checkpoint in full, beside the one before it.
+    fn hidden(&self, before: Option<&Self>, out: &mut String) {
         let evaluation = &self.evaluation;
+        let before = before.map(|before| &before.evaluation);
         line(out, format_args!("The last checkpoint, {}", self.checkpoint));
         let (rows, frauds) = (evaluation.learned_rows, evaluation.learned_frauds);
         line(out, format_args!("  learned from {rows} transactions, {frauds} of them frauds"));
         line(
             out,
             format_args!(
-                "  {:<14} {:>8} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8}",
-                "on", "rows", "frauds", "accuracy", "majority", "AUC ROC", "AP", "CP@100"
+                "  {:<14} {:>8} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
+                "on", "rows", "frauds", "accuracy", "majority", "AUC ROC", "AP", "+/-", "CP@100"
             ),
         );
-        measures(out, "training data", &evaluation.training);
-        if let Some(testing) = &evaluation.testing {
-            measures(out, "testing data", testing);
+        measures(out, "training data", &evaluation.training, None);
+        let Some(testing) = &evaluation.testing else {
+            out.push('\n');
+            return;
+        };
+        let testing_before = before.and_then(|before| before.testing.as_ref());
+        measures(out, "testing data", testing, testing_before);
+        for (at, (day, metrics)) in evaluation.testing_days.iter().enumerate() {
+            let before = before.and_then(|before| before.testing_days.get(at));
+            measures(out, day, metrics, before.map(|(_, metrics)| metrics));
         }
-        for (day, metrics) in &evaluation.testing_days {
-            measures(out, day, metrics);
-        }
-        if let Some(testing) = &evaluation.testing {
-            for (scenario, (found, all)) in &testing.found_by_scenario {
-                let recall = share(Some(*found as f64 / *all as f64), 4);
-                line(
-                    out,
-                    format_args!("  scenario {scenario}: {found} of {all} frauds found, recall {recall}"),
-                );
-            }
+        for (scenario, (found, all)) in &testing.found_by_scenario {
+            let recall = share(Some(*found as f64 / *all as f64), 4);
+            let before = testing_before.and_then(|before| before.found_by_scenario.get(scenario));
+            let before =
+                before.map_or_else(String::new, |(found, _)| format!(" (checkpoint before: {found})"));
+            line(
+                out,
+                format_args!("  scenario {scenario}: {found} of {all} frauds found, recall {recall}{before}"),
+            );
         }
         out.push('\n');
     }
@@ -264,31 +271,47 @@ impl Weighted {
 }
 
 fn weighted(model: &Model) -> Vec<Weighted> {
-    let mut weights = model.ftrl.weights();
-    let features = NAMES.iter().zip(EDGES).take(model.ftrl.features());
-    features
-        .map(|(feature, edges)| {
-            let (own, rest) = weights.split_at(edges.len() + 1);
-            weights = rest;
-            Weighted { feature, edges, weights: own.to_vec() }
-        })
-        .collect()
+    let mut rest = model.ftrl.weights();
+    let mut next = |count| {
+        let (own, others) = rest.split_at(count);
+        rest = others;
+        own.to_vec()
+    };
+    let weighted = |feature: &usize| {
+        let (feature, name, edges) = (*feature, NAMES[*feature], EDGES[*feature]);
+        let bins = features::bins(feature);
+        if !features::is_level(feature) {
+            return Weighted { feature: name, weight: None, edges, weights: next(bins) };
+        }
+        let weight = next(1)[0];
+        let weights = (0..bins).map(|bin| weight * features::level(feature, bin)).collect();
+        Weighted { feature: name, weight: Some(weight), edges, weights }
+    };
+    model.ftrl.set().features().iter().map(weighted).collect()
 }
 
-fn measures(out: &mut String, name: &str, metrics: &Metrics) {
+fn measures(out: &mut String, name: &str, metrics: &Metrics, before: Option<&Metrics>) {
+    let precision = metrics.average_precision;
     line(
         out,
         format_args!(
-            "  {name:<14} {:>8} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8}",
+            "  {name:<14} {:>8} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
             metrics.rows,
             metrics.frauds,
             share(metrics.accuracy, 5),
             share(metrics.majority_accuracy, 5),
             share(metrics.auc_roc, 4),
-            share(metrics.average_precision, 4),
+            share(precision, 4),
+            change(precision, before.and_then(|before| before.average_precision)),
             share(metrics.card_precision_100, 4),
         ),
     );
+}
+
+/// How far a measure lies above what it was before.
+fn change(now: Option<f64>, before: Option<f64>) -> String {
+    let change = now.zip(before).map(|(now, before)| format!("{:+.4}", now - before));
+    change.unwrap_or_else(|| "-".to_owned())
 }
 
 fn share(value: Option<f64>, digits: usize) -> String {

@@ -9,7 +9,7 @@ use crate::hash::Hash;
 use crate::workload::{Outcome, Part, Step, Task};
 
 use super::Learner;
-use super::features::{self, Features, Now};
+use super::features::{self, FeatureSet, Now};
 use super::ftrl::BATCH;
 use super::joined::{self, Joined};
 use super::linfa;
@@ -27,7 +27,7 @@ const FOLD_STEP_ROWS: usize = 256 * BATCH;
 /// it is done; one that is dropped on the way costs the next join a rebuild.
 pub(super) struct Join {
     shared: Arc<Mutex<Timeline>>,
-    features: usize,
+    set: FeatureSet,
     own: Part,
     window: Vec<Part>,
     state: JoinState,
@@ -46,13 +46,14 @@ struct Working {
     /// Parts of the window to be pushed, the last to come first.
     missing: Vec<(Past, Part)>,
     rows: Rows,
-    features: Features,
+    /// Of one row after another.
+    values: Vec<f64>,
     bins: Vec<u8>,
 }
 
 impl Join {
-    pub(super) fn new(shared: Arc<Mutex<Timeline>>, features: usize, own: Part, window: Vec<Part>) -> Self {
-        Self { shared, features, own, window, state: JoinState::Planned, row: 0 }
+    pub(super) fn new(shared: Arc<Mutex<Timeline>>, set: FeatureSet, own: Part, window: Vec<Part>) -> Self {
+        Self { shared, set, own, window, state: JoinState::Planned, row: 0 }
     }
 
     fn plan(&mut self) -> Result<Result<Working, String>, String> {
@@ -80,8 +81,8 @@ impl Join {
             .filter_map(|past| Some((past.clone(), part_of(past)?)))
             .collect();
         self.window.clear();
-        let bins = Vec::with_capacity(rows.len() * self.features);
-        Ok(Ok(Working { timeline, past, missing, rows, features: Features::default(), bins }))
+        let bins = Vec::with_capacity(rows.len() * self.set.features().len());
+        Ok(Ok(Working { timeline, past, missing, rows, values: Vec::new(), bins }))
     }
 
     fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
@@ -93,7 +94,7 @@ impl Join {
         }
         let end = working.rows.len().min(self.row + JOIN_STEP_ROWS);
         while self.row < end {
-            working.row(self.row, self.features);
+            working.row(self.row, self.set);
             self.row += 1;
         }
         if end < working.rows.len() {
@@ -103,17 +104,19 @@ impl Join {
         let Working { mut timeline, past, rows, bins, .. } = *working;
         timeline.note(past);
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = timeline;
-        Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.features, &bins))))
+        Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &bins))))
     }
 }
 
 impl Working {
-    fn row(&mut self, row: usize, count: usize) {
+    fn row(&mut self, row: usize, set: FeatureSet) {
         let history = &mut self.timeline.history;
         let (customer, terminal) = history.push(&self.rows, row);
         let now = Now { customer, terminal, time: self.rows.time[row], cents: self.rows.cents[row] };
-        let values = self.features.of(history, now, count);
-        self.bins.extend(values.iter().enumerate().map(|(feature, value)| features::bin(feature, *value)));
+        self.values.clear();
+        features::values(history, now, set, &mut self.values);
+        let values = set.features().iter().zip(&self.values);
+        self.bins.extend(values.map(|(feature, value)| features::bin(*feature, *value)));
     }
 }
 
@@ -169,8 +172,8 @@ impl Fold {
 impl Task for Fold {
     fn step(&mut self) -> Step {
         let end = self.joined.len().min(self.row + FOLD_STEP_ROWS);
-        let fraud = &self.joined.fraud[self.row..end];
-        let features = self.joined.features;
+        let fraud = &self.joined.labels.fraud[self.row..end];
+        let features = self.joined.set.features().len();
         let bins = &self.joined.bins()[self.row * features..end * features];
         match self.learner {
             Learner::Ftrl => self.model.ftrl.learn(bins, fraud),

@@ -1,0 +1,86 @@
+//! A checkpoint applied to new transactions, outside of any run.
+
+use crate::input::Transactions;
+
+use super::features::{self, Now};
+use super::ftrl::{Ftrl, probability};
+use super::history::{History, REACH_S};
+use super::model::Model;
+use super::rows::Rows;
+
+/// Scores a checkpoint's model: transactions that were made before are read first.
+#[derive(Debug)]
+pub struct Scorer {
+    model: Ftrl,
+    history: History,
+    /// Time of the last row that was read.
+    last: i64,
+    values: Vec<f64>,
+    bins: Vec<u8>,
+}
+
+/// A transaction's score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Log-odds of fraud.
+    pub log_odds: f64,
+    /// The same as a probability.
+    pub probability: f64,
+}
+
+impl Scorer {
+    /// # Errors
+    /// What is wrong with the checkpoint's bytes.
+    pub fn new(checkpoint: &[u8]) -> Result<Self, String> {
+        let model = Model::decode(checkpoint)?.ftrl;
+        Ok(Self { model, history: History::default(), last: i64::MIN, values: Vec::new(), bins: Vec::new() })
+    }
+
+    /// Reads a dataset that came before, oldest first. Only the last 44 days matter.
+    ///
+    /// # Errors
+    /// Transactions that no dataset may have, or that are not after all those read before.
+    pub fn remember(&mut self, path: &str, read: Transactions) -> Result<(), String> {
+        let rows = self.rows(path, read)?;
+        self.history.push_all(&rows);
+        Ok(())
+    }
+
+    /// Scores a dataset's transactions, in their order; they are then remembered.
+    ///
+    /// # Errors
+    /// As [`Self::remember`].
+    pub fn score(&mut self, path: &str, read: Transactions) -> Result<Vec<Score>, String> {
+        let rows = self.rows(path, read)?;
+        Ok((0..rows.len()).map(|row| self.row(&rows, row)).collect())
+    }
+
+    /// Time from which on transactions matter to a dataset that begins at `first`.
+    pub fn reach(first: i64) -> i64 {
+        first - REACH_S
+    }
+
+    fn rows(&mut self, path: &str, read: Transactions) -> Result<Rows, String> {
+        let rows = Rows::from_transactions(path, read)?;
+        // There is a row: what has none was refused.
+        let (first, last) = (rows.time[0], rows.time[rows.len() - 1]);
+        if first <= self.last {
+            return Err("its transactions are not all after those of the dataset before".to_owned());
+        }
+        self.last = last;
+        Ok(rows)
+    }
+
+    fn row(&mut self, rows: &Rows, row: usize) -> Score {
+        let (customer, terminal) = self.history.push(rows, row);
+        let now = Now { customer, terminal, time: rows.time[row], cents: rows.cents[row] };
+        let set = self.model.set();
+        self.values.clear();
+        features::values(&mut self.history, now, set, &mut self.values);
+        self.bins.clear();
+        let values = set.features().iter().zip(&self.values);
+        self.bins.extend(values.map(|(feature, value)| features::bin(*feature, *value)));
+        let log_odds = self.model.score(&self.bins);
+        Score { log_odds, probability: probability(log_odds) }
+    }
+}
