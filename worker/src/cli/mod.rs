@@ -19,6 +19,7 @@ use crate::volume::identity::identify;
 mod events;
 mod log;
 mod run;
+mod score;
 mod status;
 
 /// Leases datasets from a queue, trains on them, and commits each exactly once, on machines that
@@ -36,6 +37,8 @@ enum Command {
     Run(run::RunArgs),
     /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
     Push(PushArgs),
+    /// Apply a checkpoint to a day's transactions and write a score for each.
+    Score(score::ScoreArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
     Status(status::StatusArgs),
     /// Print a run's events as lines of JSON.
@@ -144,6 +147,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         match command {
             Command::Run(args) => run::run(args).await,
             Command::Push(args) => push(args).await,
+            Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
         }

@@ -38,10 +38,29 @@ pub struct Transactions {
 /// # Errors
 /// A [`Reject`] whose text is the reason that the report shows.
 pub fn read(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
+    read_with(path, bytes, Labels::Needed)
+}
+
+/// Reads transactions to be scored: as [`read`], but `TX_FRAUD` may be missing; all are then genuine.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_unlabelled(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
+    read_with(path, bytes, Labels::Optional)
+}
+
+/// Whether a dataset may come without `TX_FRAUD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    Needed,
+    Optional,
+}
+
+fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
     match Format::of(path, bytes)? {
-        Format::Parquet => parquet::read(bytes),
-        Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?),
-        Format::Csv => table::transactions(&csv::read(bytes)?),
+        Format::Parquet => parquet::read(bytes, labels),
+        Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?, labels),
+        Format::Csv => table::transactions(&csv::read(bytes)?, labels),
     }
 }
 

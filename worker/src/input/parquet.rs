@@ -13,9 +13,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::Transactions;
 use super::reject::{ParquetPart, Reject, quote};
 use super::table::{self, Cell, MAX_ROWS, Table, Unit, Visit};
+use super::{Labels, Transactions};
 
 /// Rows taken from a column at a time, so that a file's word for its length allocates nothing.
 const BATCH: usize = 1 << 16;
@@ -25,12 +25,12 @@ const BATCH: usize = 1 << 16;
 /// The crate answers damaged files with errors, but fuzzing found few that make it panic instead
 /// (negative offsets, pages whose dictionary is missing). A dataset must not be able to end the
 /// worker, so a panic is taken for the damage that it is; nothing outlives it.
-pub(super) fn read(bytes: &[u8]) -> Result<Transactions, Reject> {
+pub(super) fn read(bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
     if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
         return Err(Reject::ParquetCut);
     }
     let bytes = Bytes::copy_from_slice(bytes);
-    let read = catch_unwind(AssertUnwindSafe(|| table::transactions(&Parquet::open(bytes)?)));
+    let read = catch_unwind(AssertUnwindSafe(|| table::transactions(&Parquet::open(bytes)?, labels)));
     read.unwrap_or(Err(Reject::ParquetDamaged(ParquetPart::Content)))
 }
 

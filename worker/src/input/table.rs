@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::Transactions;
 use super::reject::{Place, Problem, Reject, quote};
+use super::{Labels, Transactions};
 
 /// The Fraud Detection Handbook's names. TX_TIME_SECONDS and TX_TIME_DAYS repeat TX_DATETIME and
 /// are not read; further columns are left alone.
@@ -120,8 +120,9 @@ pub(super) trait Table {
 struct Column(usize, &'static str);
 
 /// Reads a table's columns into transactions sorted by (time, id).
-pub(super) fn transactions(table: &dyn Table) -> Result<Transactions, Reject> {
-    let [id, time, customer, terminal, amount, fraud] = required(&table.names())?;
+pub(super) fn transactions(table: &dyn Table, labels: Labels) -> Result<Transactions, Reject> {
+    let [id, time, customer, terminal, amount] = required(&table.names(), labels)?;
+    let fraud = optional(&table.names(), FRAUD)?;
     let scenario = optional(&table.names(), SCENARIO)?;
     match table.rows() {
         0 => return Err(Reject::NoRows),
@@ -136,21 +137,29 @@ pub(super) fn transactions(table: &dyn Table) -> Result<Transactions, Reject> {
         customer: column(table, customer, integer)?,
         terminal: column(table, terminal, integer)?,
         cents: column(table, amount, cents)?,
-        fraud: column(table, fraud, label)?,
+        fraud: match fraud {
+            Some(fraud) => column(table, fraud, label)?,
+            None => vec![false; table.rows()],
+        },
         scenario: scenario.map(|scenario| column(table, scenario, kind)).transpose()?,
     };
     refuse_duplicates(&unsorted.id)?;
     Ok(sorted(unsorted))
 }
 
-fn required(names: &[String]) -> Result<[Column; 6], Reject> {
-    let wanted = [ID, TIME, CUSTOMER, TERMINAL, AMOUNT, FRAUD];
-    let missing: Vec<String> =
-        wanted.iter().filter(|name| !names.iter().any(|n| n == *name)).map(ToString::to_string).collect();
+fn required(names: &[String], labels: Labels) -> Result<[Column; 5], Reject> {
+    let wanted = [ID, TIME, CUSTOMER, TERMINAL, AMOUNT];
+    let label = (labels == Labels::Needed).then_some(FRAUD);
+    let missing: Vec<String> = wanted
+        .into_iter()
+        .chain(label)
+        .filter(|name| !names.iter().any(|n| n == *name))
+        .map(ToString::to_string)
+        .collect();
     if !missing.is_empty() {
         return Err(Reject::MissingColumns { missing, found: names.to_vec() });
     }
-    let mut columns = [Column(0, ID); 6];
+    let mut columns = [Column(0, ID); 5];
     for (column, name) in columns.iter_mut().zip(wanted) {
         if let Some(found) = optional(names, name)? {
             *column = found;

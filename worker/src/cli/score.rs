@@ -1,0 +1,161 @@
+//! `worker score`: a checkpoint applied to a day of transactions, outside of any run.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use parquet::data_type::{DataType, DoubleType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+
+use super::Failure;
+use crate::contract::Exit;
+use crate::input::{self, Transactions};
+use crate::workload::fraud::score::{Score, Scorer};
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// The checkpoint: a file as in output/model_cpt_2018-04-04.ftrl.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Datasets that came before (repeatable, in any order), or a folder of them: what features look
+    /// back on. Those of the last 44 days matter; without them, every customer is new.
+    #[arg(long, value_name = "PATH")]
+    history: Vec<PathBuf>,
+    /// Where to write the scores: Parquet, or CSV where the name ends in .csv.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The dataset to score; labels in it are not needed, and not looked at.
+    dataset: PathBuf,
+}
+
+pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
+    let checkpoint = read(&args.checkpoint)?;
+    let mut scorer = Scorer::new(&checkpoint).map_err(|why| input_failure(&args.checkpoint, why))?;
+    let transactions = input::read_unlabelled(&name_of(&args.dataset), &read(&args.dataset)?)
+        .map_err(|why| input_failure(&args.dataset, why))?;
+    // A dataset that was read has a row.
+    let first = transactions.time[0];
+    for (path, day) in history(&args.history, first, &args.dataset)? {
+        scorer.remember(&name_of(&path), day).map_err(|why| input_failure(&path, why))?;
+    }
+    let scores = scorer
+        .score(&name_of(&args.dataset), transactions.clone())
+        .map_err(|why| input_failure(&args.dataset, why))?;
+    write(&args.out, &transactions, &scores).map_err(|why| {
+        Failure::new(Exit::Volume, format!("failed to write {}: {why}", args.out.display()))
+    })?;
+    println!("scored {} transactions: {}", scores.len(), args.out.display());
+    Ok(Exit::Finished)
+}
+
+fn name_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|why| input_failure(path, why))
+}
+
+fn input_failure(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Input, format!("failed to read {}: {why}", path.display()))
+}
+
+/// The datasets within reach of one that begins at `first`, oldest first. `scored`, which may lie among
+/// them, is left out, and so is what comes after it.
+fn history(given: &[PathBuf], first: i64, scored: &Path) -> Result<Vec<(PathBuf, Transactions)>, Failure> {
+    let mut paths = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        for entry in fs::read_dir(path).map_err(|why| input_failure(path, why))? {
+            paths.push(entry.map_err(|why| input_failure(path, why))?.path());
+        }
+    }
+    let mut days = Vec::new();
+    let same = |path: &Path| path == scored || path.canonicalize().ok() == scored.canonicalize().ok();
+    for path in paths.into_iter().filter(|path| path.is_file() && !same(path)) {
+        let day = input::read(&name_of(&path), &read(&path)?).map_err(|why| input_failure(&path, why))?;
+        if day.time[0] < first && day.time.last().is_some_and(|last| *last > Scorer::reach(first)) {
+            days.push((path, day));
+        }
+    }
+    days.sort_by_key(|(_, day)| day.time[0]);
+    Ok(days)
+}
+
+fn write(out: &Path, transactions: &Transactions, scores: &[Score]) -> io::Result<()> {
+    let file = BufWriter::new(File::create(out)?);
+    if out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        return write_csv(file, transactions, scores);
+    }
+    write_parquet(file, transactions, scores).map_err(io::Error::other)
+}
+
+const NAMES: [&str; 7] = [
+    "TRANSACTION_ID",
+    "TX_DATETIME",
+    "CUSTOMER_ID",
+    "TERMINAL_ID",
+    "TX_AMOUNT",
+    "FRAUD_LOG_ODDS",
+    "FRAUD_PROBABILITY",
+];
+
+/// Floats as the shortest text that reads back as the same float.
+fn write_csv(mut file: impl Write, rows: &Transactions, scores: &[Score]) -> io::Result<()> {
+    writeln!(file, "{}", NAMES.join(","))?;
+    for (row, score) in scores.iter().enumerate() {
+        let time = Timestamp::from_second(rows.time[row]).map_err(io::Error::other)?;
+        let (id, customer, terminal) = (rows.id[row], rows.customer[row], rows.terminal[row]);
+        let (whole, cents) = (rows.cents[row] / 100, rows.cents[row] % 100);
+        let (log_odds, probability) = (score.log_odds, score.probability);
+        let time = time.strftime("%Y-%m-%d %H:%M:%S");
+        writeln!(file, "{id},{time},{customer},{terminal},{whole}.{cents:02},{log_odds},{probability}")?;
+    }
+    file.flush()
+}
+
+fn write_parquet(
+    file: impl Write + Send,
+    rows: &Transactions,
+    scores: &[Score],
+) -> parquet::errors::Result<()> {
+    let types = ["int64", "time", "int64", "int64", "double", "double", "double"];
+    let field = |(name, kind): (&str, &str)| match kind {
+        "time" => format!("required int64 {name} (TIMESTAMP(MICROS, false)); "),
+        kind => format!("required {kind} {name}; "),
+    };
+    let fields: String = NAMES.into_iter().zip(types).map(field).collect();
+    let schema = parse_message_type(&format!("message scores {{ {fields} }}"))?;
+    let properties = WriterProperties::builder().set_created_by("worker score".to_owned()).build();
+    let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into())?;
+    let mut group = writer.next_row_group()?;
+    let micros: Vec<i64> = rows.time.iter().map(|seconds| seconds * 1_000_000).collect();
+    let amounts: Vec<f64> = rows.cents.iter().map(|cents| *cents as f64 / 100.0).collect();
+    for integers in [&rows.id, &micros, &rows.customer, &rows.terminal] {
+        column::<Int64Type>(&mut group, integers)?;
+    }
+    column::<DoubleType>(&mut group, &amounts)?;
+    column::<DoubleType>(&mut group, &scores.iter().map(|score| score.log_odds).collect::<Vec<_>>())?;
+    column::<DoubleType>(&mut group, &scores.iter().map(|score| score.probability).collect::<Vec<_>>())?;
+    group.close()?;
+    writer.close()?;
+    Ok(())
+}
+
+fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
+    values: &[T::T],
+) -> parquet::errors::Result<()> {
+    if let Some(mut chunk) = group.next_column()? {
+        chunk.typed::<T>().write_batch(values, None, None)?;
+        chunk.close()?;
+    }
+    Ok(())
+}
