@@ -11,5 +11,6 @@ pub mod settle;
 pub mod story;
 pub mod units;
 pub mod view;
+pub mod world;
 
 pub use commands::main;

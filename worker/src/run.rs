@@ -240,7 +240,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             }
         };
         self.note(What::Started {
-            pid: std::process::id(),
+            pid: self.system.pid(),
             run: self.config.run.clone(),
             queue_empty: counts.is_empty(),
         });

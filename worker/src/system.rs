@@ -26,6 +26,9 @@ pub trait System {
     /// 128 random bits: a name that no other attempt ever has.
     fn nonce(&self) -> u128;
 
+    /// The process's number, for people who look at events.
+    fn pid(&self) -> u32;
+
     /// Runs `work` where it does not keep the lease from being renewed. A panic of `work` is
     /// answered with its message.
     async fn compute<T: Send + 'static>(
@@ -93,6 +96,10 @@ impl System for Machine {
 
     fn nonce(&self) -> u128 {
         random_nonce()
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
     }
 
     async fn compute<T: Send + 'static>(

@@ -11,6 +11,8 @@ use crate::backend::process::child;
 
 #[cfg(feature = "kind")]
 mod down;
+pub mod explore;
+pub mod replay;
 pub mod run;
 
 /// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
@@ -28,6 +30,10 @@ enum Command {
     /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
     #[cfg(feature = "kind")]
     Down(down::DownArgs),
+    /// Explore simulated schedules: the worker's own loop under virtual time, NFS and Redis as they fail.
+    Explore(explore::ExploreArgs),
+    /// Tell the story of one simulated schedule.
+    Replay(replay::ReplayArgs),
     /// Be the worker: `sim worker` takes what `worker` takes.
     #[command(disable_help_flag = true)]
     Worker {
@@ -85,6 +91,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::main(args),
         #[cfg(feature = "kind")]
         Command::Down(args) => down::main(args),
+        Command::Explore(args) => explore::main(&args),
+        Command::Replay(args) => replay::main(&args),
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }

@@ -1,0 +1,68 @@
+//! `sim replay`: the story of one seed, line by line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use worker::contract::Exit;
+
+use super::Failure;
+use crate::world::campaign::kinds;
+use crate::world::run::run;
+use crate::world::schedule::Schedule;
+use crate::world::shrink::shrink;
+use crate::world::story::story;
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The seed, as `sim explore` prints it.
+    #[arg(required_unless_present = "schedule")]
+    seed: Option<u64>,
+    /// The kinds of faults that `sim explore` was given.
+    #[arg(long, value_name = "KINDS", default_value = "all", value_delimiter = ',')]
+    faults: Vec<String>,
+    /// A recorded schedule, in place of a seed.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    schedule: Option<PathBuf>,
+    /// With the fewest faults that still break the promise.
+    #[arg(long)]
+    shrink: bool,
+    /// Print the schedule as JSON, to be recorded, in place of the story.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells the story, to an exit code.
+///
+/// # Errors
+/// Where the schedule cannot be read.
+pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
+    let schedule = schedule(args).map_err(|error| Failure::new(Exit::Usage, error))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&schedule).context("failed to write the schedule")?);
+        return Ok(Exit::Finished.code());
+    }
+    let outcome = run(&schedule, true);
+    print!("{}", story(&schedule, &outcome));
+    Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
+}
+
+fn schedule(args: &ReplayArgs) -> anyhow::Result<Schedule> {
+    let schedule = match (&args.schedule, args.seed) {
+        (Some(path), _) => {
+            let text = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is no schedule", path.display()))?
+        }
+        (None, seed) => {
+            let kinds = kinds(&args.faults).map_err(|why| anyhow!(why))?;
+            Schedule::of_seed(seed.unwrap_or_default(), &kinds)
+        }
+    };
+    if !args.shrink {
+        return Ok(schedule);
+    }
+    Ok(match run(&schedule, false).broken.first() {
+        Some(broken) => shrink(&schedule, broken.property).0,
+        None => schedule,
+    })
+}

@@ -1,0 +1,334 @@
+//! What must hold when a run is done: read from the volume and from the queue, compared with
+//! results made from the manifest by the workload alone, with no worker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use worker::contract::{OUTPUT, RunPaths, Stage};
+use worker::hash::Hash;
+use worker::manifest::{Manifest, Page, Role, normalise};
+use worker::record::Record;
+use worker::workload::{Outcome, Part, ReportInput, Workload};
+
+use super::nfs::Server;
+use super::toy::{self, Toy, salt_of};
+use super::watch::Sometimes;
+use super::{RUN, World};
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// `effect`, `liveness` or `waste`.
+    pub property: &'static str,
+    pub detail: String,
+}
+
+impl Broken {
+    pub fn new(property: &'static str, detail: impl Into<String>) -> Self {
+        Self { property, detail: detail.into() }
+    }
+
+    pub(super) fn at_first_exit(self) -> Self {
+        Self { detail: format!("when the first worker exited 0: {}", self.detail), ..self }
+    }
+}
+
+/// Everything that must be on the volume once anybody has exited 0.
+pub fn complete(world: &World) -> Vec<Broken> {
+    let server = world.server.borrow();
+    let mut check = Check::new(world, &server);
+    let rejected = match check.manifest() {
+        Ok(manifest) => check.results(&manifest),
+        Err(why) => {
+            check.say(why);
+            0
+        }
+    };
+    if server.bytes(&check.paths.violation()).is_some() {
+        check.say("a violation is committed".to_owned());
+    }
+    for _ in 0..rejected {
+        world.watch.met(Sometimes::Rejected);
+    }
+    check.broken
+}
+
+/// Everything that must hold once every machine is done.
+pub fn afterwards(world: &World) -> Vec<Broken> {
+    let mut broken = complete(world);
+    broken.extend(pushes(world));
+    broken.extend(waste(world));
+    let torn = world.watch.torn();
+    for path in world.watch.won_twice() {
+        if !torn.contains(&path) {
+            broken.push(Broken::new("effect", format!("two attempts say that they were first at {path}")));
+        }
+    }
+    broken
+}
+
+/// Every push was accepted, refused by name, or is still there; unless the queue lost it.
+fn pushes(world: &World) -> Vec<Broken> {
+    if world.params.listed || world.watch.has_queue_lost_something() {
+        return Vec::new();
+    }
+    let server = world.server.borrow();
+    let check = Check::new(world, &server);
+    let Ok(manifest) = check.manifest() else {
+        return Vec::new();
+    };
+    let refused = world.watch.refused();
+    let left = world.pushed_left();
+    let lost = world.pushed_so_far().into_iter().filter(|path| {
+        let accepted = normalise(path).is_ok_and(|path| manifest.by_path(&path).is_some());
+        !accepted && !refused.contains(path) && !left.contains(path)
+    });
+    lost.map(|path| Broken::new("effect", format!("the push of {path} is lost"))).collect()
+}
+
+fn waste(_world: &World) -> Vec<Broken> {
+    Vec::new()
+}
+
+struct Check<'a> {
+    server: &'a Server,
+    paths: RunPaths,
+    /// Files that a lying disk cut after they were committed: nobody need have read them since.
+    torn: Vec<String>,
+    broken: Vec<Broken>,
+}
+
+impl<'a> Check<'a> {
+    fn new(world: &World, server: &'a Server) -> Self {
+        Self { server, paths: RunPaths::new(RUN), torn: world.watch.torn(), broken: Vec::new() }
+    }
+
+    fn say(&mut self, detail: String) {
+        self.broken.push(Broken::new("effect", detail));
+    }
+
+    fn record(&self, path: &str) -> Result<Record, String> {
+        let bytes = self.server.bytes(path).ok_or_else(|| format!("{path} is missing"))?;
+        Record::decode(bytes.to_vec()).map_err(|damage| format!("{path} is {damage}"))
+    }
+
+    /// The chapters as one, if they are whole and sealed.
+    fn manifest(&self) -> Result<Manifest, String> {
+        let page = |number| -> Result<Page, String> {
+            let path = self.paths.chapter(number);
+            match self.record(&path)?.outcome {
+                Outcome::Part(content) => Page::decode(&content).map_err(|why| format!("{path}: {why}")),
+                Outcome::Rejected(_) => Err(format!("{path} is no page")),
+            }
+        };
+        let mut manifest = Manifest::begin(page(0)?).map_err(|why| why.to_string())?;
+        while !manifest.sealed {
+            let next = page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
+            manifest.turn(next).map_err(|why| why.to_string())?;
+        }
+        Ok(manifest)
+    }
+
+    /// Compares every commit, the report and the output with what the manifest's datasets give.
+    /// Answers how many datasets are rejected.
+    fn results(&mut self, manifest: &Manifest) -> usize {
+        let varies = manifest.spec.params.contains_key("varies");
+        let toy = Toy::new(!varies, 0);
+        let mut made = Made::default();
+        for dataset in &manifest.datasets {
+            let content = self.server.bytes(&dataset.path).unwrap_or_default().to_vec();
+            if dataset.blocks != [Hash::of(&content)] {
+                self.say(format!("{} is not what the manifest says", dataset.path));
+            }
+            self.stages(&mut made, manifest, dataset.index, &content);
+        }
+        self.evaluations(&mut made, manifest);
+        self.nothing_else(manifest, &made);
+        self.report(&toy, manifest, &made);
+        made.rejected.len()
+    }
+
+    /// One commit, compared with the outcome that `expected` makes with the commit's own salt.
+    fn commit(
+        &mut self,
+        made: &mut Made,
+        stage: Stage,
+        index: u32,
+        parents: &[Hash],
+        expected: impl FnOnce(&[u8]) -> Outcome,
+    ) {
+        let path = self.paths.commit(stage, index);
+        let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
+        let record = match self.record(&path) {
+            Ok(record) => record,
+            Err(_) if self.torn.contains(&path) => {
+                let outcome = expected(&[]);
+                made.keep(stage, index, Record { parent, outcome });
+                return;
+            }
+            Err(why) => return self.say(why),
+        };
+        let salt = match &record.outcome {
+            Outcome::Part(bytes) => salt_of(bytes).to_vec(),
+            Outcome::Rejected(_) => Vec::new(),
+        };
+        if record.outcome != expected(&salt) {
+            self.say(format!("{path} does not hold what an undisturbed run gives"));
+        }
+        if record.parent != parent {
+            self.say(format!("{path} was not made from what is committed before it"));
+        }
+        made.keep(stage, index, record);
+    }
+
+    fn stages(&mut self, made: &mut Made, manifest: &Manifest, index: u32, content: &[u8]) {
+        let (dataset, spec) = (manifest.dataset(index), manifest.spec.hash());
+        let prepared = |salt: &[u8]| toy::prepared(content, salt);
+        self.commit(made, Stage::Prepare, index, &[spec, dataset.hash()], prepared);
+        if dataset.role == Role::History {
+            return;
+        }
+        let own = made.part(Stage::Prepare, index);
+        let mut parents = vec![spec, made.hash(Stage::Prepare, index)];
+        let Some(own) = own else {
+            made.rejected.insert(index, toy::BAD_REASON.to_owned());
+            self.commit(made, Stage::Join, index, &parents, |_| toy::rejected());
+            if dataset.role == Role::Train {
+                self.fold(made, manifest, index, None);
+            }
+            return;
+        };
+        let mut fields: Vec<Vec<u8>> =
+            vec![b"join".to_vec(), dataset.path.clone().into(), own.bytes.to_vec()];
+        for before in index.saturating_sub(toy::WINDOW)..index {
+            parents.push(made.hash(Stage::Prepare, before));
+            fields.extend(made.part(Stage::Prepare, before).map(|part| part.bytes.to_vec()));
+        }
+        let joined = |salt: &[u8]| toy::made(&fields, salt);
+        self.commit(made, Stage::Join, index, &parents, joined);
+        if dataset.role == Role::Train {
+            self.fold(made, manifest, index, made.part(Stage::Join, index));
+        }
+    }
+
+    fn fold(&mut self, made: &mut Made, manifest: &Manifest, index: u32, joined: Option<Part>) {
+        let before = manifest.train_before(index);
+        let chain = before.map_or_else(Hash::default, |before| made.hash(Stage::Fold, before));
+        let parents = [manifest.spec.hash(), chain, made.hash(Stage::Join, index)];
+        let model = made.model.clone();
+        let folded = |salt: &[u8]| match &joined {
+            None => toy::rejected(),
+            Some(joined) => {
+                let previous = model.map_or_else(Vec::new, |model| model.bytes.to_vec());
+                let lineage = manifest.lineage(index).0.to_vec();
+                toy::made(&[b"fold".to_vec(), previous, joined.bytes.to_vec(), lineage], salt)
+            }
+        };
+        self.commit(made, Stage::Fold, index, &parents, folded);
+        made.model = made.part(Stage::Fold, index).or(made.model.take());
+    }
+
+    fn evaluations(&mut self, made: &mut Made, manifest: &Manifest) {
+        for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+            let index = dataset.index;
+            let (checkpoint, joined) = (made.part(Stage::Fold, index), made.part(Stage::Join, index));
+            let mut parents =
+                vec![manifest.spec.hash(), made.hash(Stage::Fold, index), made.hash(Stage::Join, index)];
+            let mut fields = vec![b"evaluate".to_vec()];
+            fields.extend([&checkpoint, &joined].into_iter().flatten().map(|part| part.bytes.to_vec()));
+            for test in manifest.tests() {
+                parents.push(made.hash(Stage::Join, *test));
+                fields.extend(made.part(Stage::Join, *test).map(|part| part.bytes.to_vec()));
+            }
+            self.commit(made, Stage::Evaluate, index, &parents, |salt| match checkpoint {
+                Some(_) => toy::made(&fields, salt),
+                None => toy::rejected(),
+            });
+        }
+    }
+
+    /// Public folders hold the commits and nothing that no dataset explains.
+    fn nothing_else(&mut self, manifest: &Manifest, made: &Made) {
+        let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (stage, index) in made.parts.keys() {
+            let folder = self.paths.stage(*stage);
+            expected.entry(folder).or_default().insert(index.to_string());
+        }
+        let pages = manifest.next_page;
+        expected.insert(self.paths.manifest(), (0..pages).map(|page| page.to_string()).collect());
+        for (folder, names) in expected {
+            for name in self.server.names(&folder) {
+                let leftover = name.starts_with("probe-") || name.starts_with(".nfs");
+                if !names.contains(name) && !leftover {
+                    self.say(format!("{folder}/{name} belongs to no dataset"));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made) {
+        let evals: Vec<Part> =
+            (0..manifest.len()).filter_map(|index| made.part(Stage::Evaluate, index)).collect();
+        let files = toy.report(&ReportInput {
+            created: &manifest.created,
+            datasets: &manifest.datasets,
+            rejected: &made.rejected,
+            evals: &evals,
+            model: made.model.as_ref(),
+        });
+        let files = files.unwrap_or_default();
+        let committed = self.record(&self.paths.report()).map(|record| record.outcome);
+        let expected = Outcome::Part(serde_json::to_vec(&files).unwrap_or_default());
+        match committed {
+            Ok(outcome) if outcome == expected => {}
+            Err(_) if self.torn.contains(&self.paths.report()) => {}
+            Ok(_) => self.say("the report is not that of an undisturbed run".to_owned()),
+            Err(why) => self.say(why),
+        }
+        let mut outputs: BTreeMap<String, Vec<u8>> =
+            files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+            if let Some(part) = made.part(Stage::Fold, dataset.index) {
+                outputs.insert(toy.checkpoint_name(dataset.stem()), part.bytes.to_vec());
+            }
+        }
+        for (name, bytes) in &outputs {
+            if self.server.bytes(&format!("{OUTPUT}/{name}")) != Some(bytes) {
+                self.say(format!("{OUTPUT}/{name} is not that of an undisturbed run"));
+            }
+        }
+        for name in self.server.names(OUTPUT) {
+            if !outputs.contains_key(name) && !name.starts_with(".nfs") {
+                self.say(format!("{OUTPUT}/{name} belongs to no dataset"));
+            }
+        }
+    }
+}
+
+/// What the commits hold, as far as it was checked.
+#[derive(Default)]
+struct Made {
+    parts: BTreeMap<(Stage, u32), (Hash, Option<Part>)>,
+    rejected: BTreeMap<u32, String>,
+    model: Option<Part>,
+}
+
+impl Made {
+    fn keep(&mut self, stage: Stage, index: u32, record: Record) {
+        let hash = record.hash();
+        let part = match record.outcome {
+            Outcome::Part(bytes) => Some(Part { index, hash, bytes: bytes.into() }),
+            Outcome::Rejected(_) => None,
+        };
+        self.parts.insert((stage, index), (hash, part));
+    }
+
+    fn hash(&self, stage: Stage, index: u32) -> Hash {
+        self.parts.get(&(stage, index)).map_or_else(Hash::default, |(hash, _)| *hash)
+    }
+
+    fn part(&self, stage: Stage, index: u32) -> Option<Part> {
+        self.parts.get(&(stage, index))?.1.clone()
+    }
+}

@@ -1,0 +1,152 @@
+//! A machine: its clock, signals, random numbers and its time to compute.
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use worker::queue::Item;
+use worker::system::System;
+
+use super::World;
+use super::clock::{Micros, ms};
+use super::nfs::{Client, View};
+use super::strike::Site;
+
+/// 2026-11-24 00:00 UTC: what wall clocks show when a world begins, unless they jump.
+const WALL_START_MS: i64 = 1_795_478_400_000;
+
+/// One incarnation of a machine, and the worker on it.
+#[derive(Debug)]
+pub struct Machine {
+    /// Counts incarnations from 1, over all machines.
+    pub id: Client,
+    pub name: String,
+    /// Which of the run's places it fills.
+    pub place: usize,
+    /// A second one of its name: it does not come back.
+    pub twin: bool,
+    pub started: Micros,
+    pub alive: Cell<bool>,
+    pub stopping: Cell<Option<Micros>>,
+    /// It stands still until then.
+    pub still_until: Cell<Micros>,
+    pub(super) wall_jump_ms: Cell<i64>,
+    /// Others' changes of names are seen as of the first, until the second.
+    pub(super) stale: Cell<Option<(Micros, Micros)>>,
+    pub(super) stale_unnoticed: Cell<bool>,
+    /// What the worker holds, by its own account.
+    pub held: RefCell<Option<Held>>,
+    /// When it comes back, once it is gone.
+    pub(super) back_at: Cell<Option<Micros>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub item: Item,
+    pub token: u64,
+    pub attempt: String,
+}
+
+impl Machine {
+    pub fn new(id: Client, name: String, place: usize, twin: bool, started: Micros) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            name,
+            place,
+            twin,
+            started,
+            alive: Cell::new(true),
+            stopping: Cell::new(None),
+            still_until: Cell::new(0),
+            wall_jump_ms: Cell::new(0),
+            stale: Cell::new(None),
+            stale_unnoticed: Cell::new(false),
+            held: RefCell::new(None),
+            back_at: Cell::new(None),
+        })
+    }
+
+    pub fn is_holding(&self) -> bool {
+        self.held.borrow().is_some()
+    }
+
+    pub fn is_preparing(&self) -> bool {
+        matches!(self.held.borrow().as_ref(), Some(Held { item: Item::Prepare(_), .. }))
+    }
+
+    /// What it sees of the volume's names.
+    pub fn view(&self, now: Micros) -> View {
+        let as_of = self.stale.get().filter(|(_, until)| now < *until);
+        View { client: self.id, as_of: as_of.map(|(as_of, _)| as_of) }
+    }
+
+    pub(super) fn wall_ms(&self, now: Micros) -> u64 {
+        (WALL_START_MS + (now / 1000) as i64 + self.wall_jump_ms.get()).unsigned_abs()
+    }
+}
+
+/// The system port of a machine.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    pub world: Rc<World>,
+    pub machine: Rc<Machine>,
+}
+
+impl System for Inside {
+    fn wall_ms(&self) -> u64 {
+        self.machine.wall_ms(self.world.now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.world.now() - self.machine.started)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let span = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2);
+        self.world.clock.sleep(span).await;
+    }
+
+    async fn stop_requested(&self) {
+        // The world polls the worker when it tells it to stop.
+        std::future::poll_fn(|_| match self.machine.stopping.get() {
+            Some(_) => std::task::Poll::Ready(()),
+            None => std::task::Poll::Pending,
+        })
+        .await;
+    }
+
+    fn stopping_for(&self) -> Option<Duration> {
+        let since = self.machine.stopping.get()?;
+        Some(Duration::from_micros(self.world.now() - since))
+    }
+
+    fn nonce(&self) -> u128 {
+        self.world.nonce()
+    }
+
+    fn pid(&self) -> u32 {
+        self.machine.id
+    }
+
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let strike = self.world.strike(&self.machine, Site::Compute);
+        if strike.killed {
+            return pending().await;
+        }
+        let span = self.world.between(self.world.params.step_us);
+        self.world.clock.sleep(span).await;
+        let done = catch_unwind(AssertUnwindSafe(work));
+        self.world.after(&self.machine, &strike).await;
+        done.map_err(|_| "the toy panicked".to_owned())
+    }
+}
+
+/// Until a machine that is told to stop is killed.
+pub fn grace(world: &World) -> Micros {
+    ms(world.params.grace_ms)
+}

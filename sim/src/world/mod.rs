@@ -1,0 +1,203 @@
+//! A simulated world: workers, which are `worker::run` itself, unchanged, in one thread under
+//! virtual time, over a volume that behaves as NFS may and a queue that behaves as Redis may.
+//! Whatever goes wrong is a pure function of a seed.
+
+pub mod campaign;
+pub mod check;
+pub mod clock;
+pub mod dice;
+pub mod fault;
+pub mod machine;
+pub mod nfs;
+pub mod queue;
+pub mod run;
+pub mod schedule;
+pub mod shrink;
+pub mod story;
+pub mod strike;
+pub mod toy;
+pub mod volume;
+pub mod watch;
+pub mod words;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use worker::queue::memory::Memory;
+
+use clock::{Clock, Micros, Wake, ms};
+use dice::Dice;
+use fault::{Fault, What};
+use nfs::{Call, Server, View};
+use queue::Ask;
+use schedule::{Params, Schedule};
+use watch::Watch;
+
+/// The name of the run in every world.
+pub const RUN: &str = "r";
+
+/// A span of time in which something is out of order, and whether anybody has noticed.
+#[derive(Debug, Default)]
+pub struct Window {
+    until: Cell<Micros>,
+    /// The kind of fault that opened it, until it has changed an answer.
+    unnoticed: Cell<Option<&'static str>>,
+}
+
+impl Window {
+    fn open(&self, until: Micros, kind: &'static str) {
+        self.until.set(until.max(self.until.get()));
+        self.unnoticed.set(Some(kind));
+    }
+}
+
+/// Something that the world does by itself.
+#[derive(Debug)]
+pub enum Event {
+    /// A machine takes its place, anew.
+    Start {
+        place: usize,
+    },
+    /// A second machine of that place's name begins.
+    Twin {
+        place: usize,
+    },
+    /// A machine hears that it is to stop.
+    Stop {
+        machine: u32,
+    },
+    /// The grace of a machine is over.
+    GraceOver {
+        machine: u32,
+        back: Micros,
+    },
+    /// A call arrives whose machine is gone.
+    LateCall(View, Call),
+    LateAsk(Ask),
+    /// A silly-renamed file goes away.
+    SillyGone(String),
+}
+
+/// Everything that machines share.
+#[derive(Debug)]
+pub struct World {
+    pub clock: Rc<Clock>,
+    pub params: Params,
+    dice: RefCell<Dice>,
+    pub server: RefCell<Server>,
+    pub redis: Memory,
+    /// Copies of the queue, by time, where a fault is going to need one.
+    copies: RefCell<Vec<(Micros, worker::queue::memory::State)>>,
+    keeps_copies: bool,
+    /// Calls made so far, by all machines.
+    calls: Cell<u64>,
+    /// Faults that have not struck, in order.
+    faults: RefCell<Vec<Fault>>,
+    pushes_done: Cell<usize>,
+    server_away: Cell<Micros>,
+    no_space: Window,
+    queue_away: Window,
+    /// What changes the queue is refused, with this word.
+    queue_refuses: Window,
+    refusal: Cell<&'static str>,
+    events: RefCell<Vec<Option<Event>>>,
+    /// After this, nothing goes wrong any more, as far as is known.
+    quiet_at: Cell<Micros>,
+    /// Steps of work done.
+    pub steps: Arc<AtomicU64>,
+    pub watch: Watch,
+}
+
+impl World {
+    pub fn new(schedule: &Schedule, tells: bool) -> Rc<Self> {
+        let clock = Rc::new(Clock::default());
+        let time = clock.clone();
+        let keeps_copies = schedule.faults.iter().any(|fault| {
+            use What::{QueueLastSecond, QueueReadOnly, QueueRollback};
+            matches!(fault.what, QueueLastSecond | QueueRollback { .. } | QueueReadOnly { .. })
+        });
+        Rc::new(Self {
+            clock,
+            params: schedule.params.clone(),
+            dice: RefCell::new(Dice::new(!schedule.seed)),
+            server: RefCell::new(Server::new()),
+            redis: Memory::new(move || time.now() / 1000),
+            copies: RefCell::default(),
+            keeps_copies,
+            calls: Cell::new(0),
+            faults: RefCell::new(schedule.faults.clone()),
+            pushes_done: Cell::new(0),
+            server_away: Cell::new(0),
+            no_space: Window::default(),
+            queue_away: Window::default(),
+            queue_refuses: Window::default(),
+            refusal: Cell::new(""),
+            events: RefCell::default(),
+            quiet_at: Cell::new(0),
+            steps: Arc::default(),
+            watch: Watch::new(tells),
+        })
+    }
+
+    pub fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    pub fn quiet_at(&self) -> Micros {
+        self.quiet_at.get()
+    }
+
+    fn between(&self, (low, high): (u64, u64)) -> u64 {
+        self.dice.borrow_mut().between(low, high)
+    }
+
+    pub fn nonce(&self) -> u128 {
+        self.dice.borrow_mut().nonce()
+    }
+
+    fn later(&self, at: Micros, event: Event) {
+        let mut events = self.events.borrow_mut();
+        let number = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        events.push(Some(event));
+        self.clock.wake_at(at, Wake::Event(number));
+        self.disturbed_until(at);
+    }
+
+    fn disturbed_until(&self, at: Micros) {
+        self.quiet_at.set(self.quiet_at.get().max(at));
+    }
+
+    /// Tells of an answer that a window changed: the first one makes its fault count.
+    fn noticed(&self, window: &Window) {
+        if let Some(kind) = window.unnoticed.take() {
+            self.watch.fired(kind);
+        }
+    }
+
+    fn copy_queue(&self) {
+        if !self.keeps_copies {
+            return;
+        }
+        let mut copies = self.copies.borrow_mut();
+        if copies.last().is_none_or(|(at, _)| self.now() >= at + ms(5)) {
+            copies.push((self.now(), self.redis.snapshot()));
+        }
+    }
+
+    /// Puts the queue's state of `span` ago back; answers whether that made a difference.
+    fn roll_back(&self, span: Micros) -> bool {
+        let then = self.now().saturating_sub(span);
+        let copies = self.copies.borrow();
+        let copy = copies.iter().rev().find(|(at, _)| *at <= then);
+        let state = copy.map(|(_, state)| state.clone()).unwrap_or_default();
+        let differs = state != self.redis.snapshot();
+        self.redis.restore(state);
+        differs
+    }
+}

@@ -1,0 +1,415 @@
+//! The volume as NFS may be: one server, whose clients look names up in caches of their own.
+//!
+//! A file's bytes reach the server when they are flushed, and survive a crash of the server once
+//! they are synced. Names change on the server at once and for good (`sync` exports), but a client
+//! whose look-ups are stale sees the names as they were, except for those it changed itself.
+
+use std::collections::BTreeMap;
+
+use worker::volume::{Kind, Meta, VolumeError};
+
+use super::clock::Micros;
+use super::dice::Dice;
+
+/// Who asks: a machine's incarnation. The operator, who puts datasets there, is 0.
+pub type Client = u32;
+pub type Inode = usize;
+
+/// One call to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    Read(String),
+    ReadAt(String, u64, u64),
+    Meta(String),
+    List(String),
+    Create(String),
+    /// Into the client's own memory: nothing that the server hears of.
+    Write,
+    /// The client's unwritten bytes of a file; `sync` makes all of it survive.
+    Flush {
+        file: Inode,
+        bytes: Vec<u8>,
+        sync: bool,
+    },
+    Link(String, String),
+    Rename(String, String),
+    Remove(String),
+    MakeFolder(String),
+    RemoveFolder(String),
+    SyncFolder(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Bytes(Vec<u8>),
+    Meta(Meta),
+    Names(Vec<String>),
+    File(Inode),
+    Done,
+}
+
+impl Reply {
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    bytes: Vec<u8>,
+    /// So many of the bytes survive a crash of the server.
+    synced: usize,
+    links: u64,
+    folder: bool,
+}
+
+/// When a name came to mean what, and by whom.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    at: Micros,
+    by: Client,
+    node: Option<Inode>,
+}
+
+/// What a client sees of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    pub client: Client,
+    /// Others' changes after this are not seen; `None` where all are.
+    pub as_of: Option<Micros>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    nodes: Vec<Node>,
+    names: BTreeMap<String, Vec<Change>>,
+}
+
+pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) -> VolumeError {
+    VolumeError { kind, operation, path: path.to_owned(), detail: detail.to_owned() }
+}
+
+impl Call {
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Read(_) | Self::ReadAt(..) => "read",
+            Self::Meta(_) => "stat",
+            Self::List(_) => "list",
+            Self::Create(_) => "create",
+            Self::Write => "write",
+            Self::Flush { sync: true, .. } => "fsync",
+            Self::Flush { sync: false, .. } => "close",
+            Self::Link(..) => "link",
+            Self::Rename(..) => "rename",
+            Self::Remove(_) => "remove",
+            Self::MakeFolder(_) => "mkdir",
+            Self::RemoveFolder(_) => "rmdir",
+            Self::SyncFolder(_) => "fsync folder",
+        }
+    }
+
+    /// The name that the call is about: for two, the one that it makes.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Read(path)
+            | Self::ReadAt(path, ..)
+            | Self::Meta(path)
+            | Self::List(path)
+            | Self::Create(path)
+            | Self::Link(_, path)
+            | Self::Rename(_, path)
+            | Self::Remove(path)
+            | Self::MakeFolder(path)
+            | Self::RemoveFolder(path)
+            | Self::SyncFolder(path) => path,
+            Self::Write | Self::Flush { .. } => "",
+        }
+    }
+
+    /// Whether the call can find the disk full.
+    pub fn needs_space(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::Link(..) | Self::MakeFolder(_) => true,
+            Self::Flush { bytes, .. } => !bytes.is_empty(),
+            _ => false,
+        }
+    }
+
+    pub fn fail(&self, kind: Kind, detail: &str) -> VolumeError {
+        failure(kind, self.operation(), self.path(), detail)
+    }
+}
+
+pub type Answer = Result<Reply, VolumeError>;
+
+impl Server {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn find(&self, view: View, path: &str) -> Option<Inode> {
+        let changes = self.names.get(path)?;
+        let seen = changes
+            .iter()
+            .rev()
+            .find(|change| view.as_of.is_none_or(|time| change.at <= time) || change.by == view.client);
+        seen.and_then(|change| change.node)
+    }
+
+    fn now_at(&self, path: &str) -> Option<Inode> {
+        self.names.get(path)?.last()?.node
+    }
+
+    fn set(&mut self, at: Micros, by: Client, path: &str, node: Option<Inode>) {
+        let change = Change { at, by, node };
+        match self.names.get_mut(path) {
+            Some(changes) => changes.push(change),
+            None => {
+                self.names.insert(path.to_owned(), vec![change]);
+            }
+        }
+    }
+
+    fn parent_is_there(&self, path: &str) -> bool {
+        path.rsplit_once('/').is_none_or(|(folder, _)| self.now_at(folder).is_some())
+    }
+
+    /// Names directly below a folder, in order, with what they mean.
+    fn below<'a>(&'a self, view: View, folder: &'a str) -> impl Iterator<Item = (&'a str, Inode)> {
+        let start = format!("{folder}/");
+        self.names
+            .range(start.clone()..)
+            .take_while(move |(path, _)| path.starts_with(&start))
+            .filter(move |(path, _)| !path[folder.len() + 1..].contains('/'))
+            .filter_map(move |(path, _)| Some((&path[folder.len() + 1..], self.find(view, path)?)))
+    }
+
+    /// Carries a call out. Look-ups see what the client sees; changes are decided by the server.
+    pub fn apply(&mut self, now: Micros, view: View, call: &Call) -> Answer {
+        let not_found = || Err(call.fail(Kind::NotFound, "no such file or directory"));
+        let exists = || Err(call.fail(Kind::Exists, "the name is taken"));
+        match call {
+            Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_) => self.look(view, call),
+            Call::Create(path) | Call::MakeFolder(path) => {
+                let folder = matches!(call, Call::MakeFolder(_));
+                match self.now_at(path) {
+                    Some(_) if folder => return Ok(Reply::Done),
+                    Some(_) => return exists(),
+                    None if !self.parent_is_there(path) => return not_found(),
+                    None => {}
+                }
+                let node = self.nodes.len();
+                self.nodes.push(Node { links: 1, folder, ..Node::default() });
+                self.set(now, view.client, path, Some(node));
+                Ok(if folder { Reply::Done } else { Reply::File(node) })
+            }
+            Call::Write => Ok(Reply::Done),
+            Call::Flush { file, bytes, sync } => {
+                let node = &mut self.nodes[*file];
+                node.bytes.extend(bytes);
+                if *sync {
+                    node.synced = node.bytes.len();
+                }
+                Ok(Reply::Done)
+            }
+            Call::Link(from, to) => {
+                let Some(node) = self.now_at(from) else {
+                    return not_found();
+                };
+                if self.now_at(to).is_some() {
+                    return exists();
+                }
+                if !self.parent_is_there(to) {
+                    return not_found();
+                }
+                self.nodes[node].links += 1;
+                self.set(now, view.client, to, Some(node));
+                Ok(Reply::Done)
+            }
+            Call::Rename(from, to) => {
+                let Some(node) = self.now_at(from) else {
+                    return not_found();
+                };
+                let before = self.now_at(to);
+                // rename(2): two names of one file stay as they are.
+                if before != Some(node) {
+                    if let Some(before) = before {
+                        self.nodes[before].links -= 1;
+                    }
+                    self.set(now, view.client, to, Some(node));
+                    self.set(now, view.client, from, None);
+                }
+                Ok(Reply::Done)
+            }
+            Call::Remove(path) => {
+                let Some(node) = self.now_at(path) else {
+                    return not_found();
+                };
+                self.nodes[node].links -= 1;
+                self.set(now, view.client, path, None);
+                Ok(Reply::Done)
+            }
+            Call::RemoveFolder(path) => {
+                if self.now_at(path).is_none() {
+                    return not_found();
+                }
+                let fresh = View { client: view.client, as_of: None };
+                if self.below(fresh, path).next().is_some() {
+                    return exists();
+                }
+                self.set(now, view.client, path, None);
+                Ok(Reply::Done)
+            }
+            Call::SyncFolder(path) if self.now_at(path).is_none() => not_found(),
+            Call::SyncFolder(_) => Ok(Reply::Done),
+        }
+    }
+
+    fn look(&self, view: View, call: &Call) -> Answer {
+        let path = call.path();
+        let Some(node) = self.find(view, path) else {
+            return Err(call.fail(Kind::NotFound, "no such file or directory"));
+        };
+        if let Call::List(_) = call {
+            let names = self.below(view, path).map(|(name, _)| name.to_owned());
+            return Ok(Reply::Names(names.collect()));
+        }
+        let node = &self.nodes[node];
+        if node.links == 0 {
+            return Err(call.fail(Kind::Stale, "stale file handle"));
+        }
+        Ok(match call {
+            Call::ReadAt(_, offset, length) => {
+                let start = (*offset as usize).min(node.bytes.len());
+                let end = (start + *length as usize).min(node.bytes.len());
+                Reply::Bytes(node.bytes[start..end].to_vec())
+            }
+            Call::Meta(_) => Reply::Meta(Meta { bytes: node.bytes.len() as u64, links: node.links }),
+            _ => Reply::Bytes(node.bytes.clone()),
+        })
+    }
+
+    /// The answer to a look-up through another view; `None` for calls that change anything.
+    pub fn look_again(&self, view: View, call: &Call) -> Option<Answer> {
+        let looks = matches!(call, Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_));
+        looks.then(|| self.look(view, call))
+    }
+
+    /// The server loses what it was not told to sync: of each file a prefix is left. Answers how
+    /// many files were cut.
+    pub fn crash(&mut self, dice: &mut Dice) -> usize {
+        let mut cut = 0;
+        for node in &mut self.nodes {
+            if node.synced < node.bytes.len() {
+                node.bytes.truncate(dice.between(node.synced as u64, node.bytes.len() as u64) as usize);
+                cut += 1;
+            }
+        }
+        cut
+    }
+
+    /// A disk that lied: the file loses its tail although it was synced.
+    pub fn tear(&mut self, path: &str, keep: usize) {
+        if let Some(node) = self.now_at(path) {
+            let node = &mut self.nodes[node];
+            node.bytes.truncate(keep);
+            node.synced = node.bytes.len();
+        }
+    }
+
+    /// Puts a file there as the operator does, with the folders above it.
+    pub fn install(&mut self, now: Micros, path: &str, bytes: Vec<u8>) {
+        for (end, _) in path.match_indices('/') {
+            if self.now_at(&path[..end]).is_none() {
+                self.nodes.push(Node { links: 1, folder: true, ..Node::default() });
+                self.set(now, 0, &path[..end], Some(self.nodes.len() - 1));
+            }
+        }
+        let synced = bytes.len();
+        self.nodes.push(Node { bytes, synced, links: 1, folder: false });
+        self.set(now, 0, path, Some(self.nodes.len() - 1));
+    }
+
+    /// What a name holds, for those who check afterwards.
+    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+        let node = &self.nodes[self.now_at(path)?];
+        (!node.folder).then_some(&node.bytes)
+    }
+
+    /// The names in a folder, for those who check afterwards.
+    pub fn names(&self, folder: &str) -> Vec<&str> {
+        let fresh = View { client: 0, as_of: None };
+        let start = format!("{folder}/");
+        let below = self.names.range(start.clone()..).map(|(path, _)| path);
+        below
+            .take_while(|path| path.starts_with(&start))
+            .filter(|path| self.find(fresh, path).is_some())
+            .map(|path| &path[start.len()..])
+            .filter(|name| !name.contains('/'))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: View = View { client: 1, as_of: None };
+
+    fn server() -> Server {
+        let mut server = Server::new();
+        server.install(0, "a/private", b"bytes".to_vec());
+        server
+    }
+
+    #[test]
+    fn link_is_exclusive_and_shares_the_file() {
+        let mut server = server();
+        let link = Call::Link("a/private".into(), "a/public".into());
+        assert_eq!(server.apply(1, FRESH, &link), Ok(Reply::Done));
+        assert_eq!(server.apply(2, FRESH, &link).unwrap_err().kind, Kind::Exists);
+        let meta = server.apply(3, FRESH, &Call::Meta("a/public".into()));
+        assert_eq!(meta, Ok(Reply::Meta(Meta { bytes: 5, links: 2 })));
+    }
+
+    #[test]
+    fn a_stale_client_sees_its_own_changes_and_not_others() {
+        let mut server = server();
+        let stale = View { client: 2, as_of: Some(1) };
+        for (client, name) in [(1, "a/theirs"), (2, "a/ours")] {
+            let view = View { client, as_of: None };
+            server.apply(5, view, &Call::Create(name.into())).unwrap();
+        }
+        let names = server.apply(6, stale, &Call::List("a".into()));
+        assert_eq!(names, Ok(Reply::Names(vec!["ours".into(), "private".into()])));
+        // What is gone on the server and still looked up is a stale handle.
+        server.apply(7, FRESH, &Call::Remove("a/private".into())).unwrap();
+        let read = server.apply(8, stale, &Call::Read("a/private".into()));
+        assert_eq!(read.unwrap_err().kind, Kind::Stale);
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_a_prefix_of_the_rest() {
+        let mut server = server();
+        let Ok(Reply::File(file)) = server.apply(1, FRESH, &Call::Create("a/new".into())) else {
+            panic!("not created");
+        };
+        let flush = |bytes: &[u8], sync| Call::Flush { file, bytes: bytes.to_vec(), sync };
+        server.apply(2, FRESH, &flush(b"kept", true)).unwrap();
+        server.apply(3, FRESH, &flush(b"lost", false)).unwrap();
+        server.crash(&mut Dice::new(1));
+        let bytes = server.bytes("a/new").unwrap();
+        assert!(bytes.starts_with(b"kept") && b"keptlost".starts_with(bytes));
+        assert_eq!(server.bytes("a/private"), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_empty_stays() {
+        let mut server = server();
+        let refused = server.apply(1, FRESH, &Call::RemoveFolder("a".into()));
+        assert_eq!(refused.unwrap_err().kind, Kind::Exists);
+    }
+}

@@ -1,0 +1,176 @@
+//! The queue port of a machine in a world: the queue in memory, as a Redis that fails.
+
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+
+use super::World;
+use super::machine::{Inside, Machine};
+use super::strike::Site;
+
+/// One call to the queue.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    Add(Vec<Item>),
+    Claim { worker: String, nonce: u128, lease: Duration },
+    Renew(Claim, Duration, u64),
+    Ack(Claim, Vec<Item>),
+    GiveBack(Claim, Duration, GiveBack),
+    Push(Vec<String>),
+    Pushed,
+    TakeIn(Vec<String>),
+    Counts,
+}
+
+#[derive(Debug, Clone)]
+pub enum Told {
+    Added(usize),
+    Claimed(Option<Claim>),
+    Hold(Hold),
+    Done,
+    Paths(Vec<String>),
+    Counts(Counts),
+}
+
+impl Ask {
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Pushed | Self::Counts)
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Claim { .. } => "claim",
+            Self::Renew(..) => "renew",
+            Self::Ack(..) => "ack",
+            Self::GiveBack(..) => "give back",
+            Self::Push(_) => "push",
+            Self::Pushed => "pushed",
+            Self::TakeIn(_) => "take in",
+            Self::Counts => "counts",
+        }
+    }
+}
+
+impl World {
+    /// Lets the queue do what it is asked. It never waits for anything.
+    pub async fn tell_queue(&self, ask: Ask) -> Result<Told, QueueError> {
+        let redis = &self.redis;
+        Ok(match ask {
+            Ask::Add(items) => Told::Added(redis.add(&items).await?),
+            Ask::Claim { worker, nonce, lease } => Told::Claimed(redis.claim(&worker, nonce, lease).await?),
+            Ask::Renew(claim, lease, progress) => Told::Hold(redis.renew(&claim, lease, progress).await?),
+            Ask::Ack(claim, next) => Told::Hold(redis.ack(&claim, &next).await?),
+            Ask::GiveBack(claim, delay, why) => Told::Hold(redis.give_back(&claim, delay, why).await?),
+            Ask::Push(paths) => {
+                redis.push(&paths).await?;
+                Told::Done
+            }
+            Ask::Pushed => Told::Paths(redis.pushed().await?),
+            Ask::TakeIn(paths) => {
+                redis.take_in(&paths).await?;
+                Told::Done
+            }
+            Ask::Counts => Told::Counts(redis.counts().await?),
+        })
+    }
+
+    /// One call to the queue, with all that may happen to it.
+    pub async fn queue_call(self: &Rc<Self>, machine: &Rc<Machine>, ask: Ask) -> Result<Told, QueueError> {
+        let strike = self.strike(machine, Site::Queue(&ask));
+        if strike.killed {
+            return pending().await;
+        }
+        let span = self.between(self.params.queue_us);
+        self.clock.sleep(span + strike.slow).await;
+        let away = |why: &str| Err(QueueError::Away(why.to_owned()));
+        let answer = if strike.fails.is_some() {
+            away("connection reset by peer")
+        } else if self.now() < self.queue_away.until.get() {
+            self.noticed(&self.queue_away);
+            away("connection refused")
+        } else if ask.changes() && self.now() < self.queue_refuses.until.get() {
+            self.noticed(&self.queue_refuses);
+            away(self.refusal.get())
+        } else {
+            if ask.changes() {
+                self.copy_queue();
+            }
+            let told = self.tell_queue(ask).await;
+            if strike.reply_lost {
+                self.watch.fired("queue-reply-lost");
+                away("connection reset by peer")
+            } else {
+                told
+            }
+        };
+        self.after(machine, &strike).await;
+        answer
+    }
+}
+
+impl Inside {
+    async fn ask_queue(&self, ask: Ask) -> Result<Told, QueueError> {
+        self.world.queue_call(&self.machine, ask).await
+    }
+
+    async fn ask_hold(&self, ask: Ask) -> Result<Hold, QueueError> {
+        match self.ask_queue(ask).await? {
+            Told::Hold(hold) => Ok(hold),
+            _ => Ok(Hold::Lost),
+        }
+    }
+}
+
+impl Queue for Inside {
+    async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
+        match self.ask_queue(Ask::Add(items.to_vec())).await? {
+            Told::Added(added) => Ok(added),
+            _ => Ok(0),
+        }
+    }
+
+    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        let worker = worker.to_owned();
+        match self.ask_queue(Ask::Claim { worker, nonce, lease }).await? {
+            Told::Claimed(claim) => Ok(claim),
+            _ => Ok(None),
+        }
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
+        self.ask_hold(Ask::Renew(claim.clone(), lease, progress)).await
+    }
+
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+        self.ask_hold(Ask::Ack(claim.clone(), next.to_vec())).await
+    }
+
+    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
+        self.ask_hold(Ask::GiveBack(claim.clone(), delay, why)).await
+    }
+
+    async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
+        self.ask_queue(Ask::Push(paths.to_vec())).await.map(drop)
+    }
+
+    async fn pushed(&self) -> Result<Vec<String>, QueueError> {
+        match self.ask_queue(Ask::Pushed).await? {
+            Told::Paths(paths) => Ok(paths),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+        self.ask_queue(Ask::TakeIn(paths.to_vec())).await.map(drop)
+    }
+
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        match self.ask_queue(Ask::Counts).await? {
+            Told::Counts(counts) => Ok(counts),
+            _ => Ok(Counts::default()),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Runs a schedule: polls machines and the world's own events in the order of virtual time, until
+//! every machine is done or time is up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use worker::contract::{Exit, HISTORY, TESTING};
+use worker::manifest::Spec;
+use worker::queue::QueueError;
+use worker::run::{Config, Ended, Source};
+use worker::workload::Workload;
+
+use super::check::{self, Broken};
+use super::clock::{Micros, Wake, ms};
+use super::machine::{Inside, Machine};
+use super::queue::{Ask, Told};
+use super::schedule::{Params, Schedule, training};
+use super::toy::{self, Toy};
+use super::watch::{Line, Sometimes, Tally};
+use super::{Event, RUN, World};
+
+/// What came of a schedule.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub broken: Vec<Broken>,
+    pub tally: Tally,
+    pub story: Vec<Line>,
+    /// Virtual time from the start to the last exit.
+    pub took: Micros,
+    /// Virtual time from the end of the last fault to the last exit.
+    pub drained_in: Micros,
+    pub calls: u64,
+    pub steps: u64,
+}
+
+type Future = Pin<Box<dyn std::future::Future<Output = Ended>>>;
+
+struct Slot {
+    machine: Rc<Machine>,
+    future: Option<Future>,
+}
+
+struct Runner {
+    world: Rc<World>,
+    slots: Vec<Slot>,
+    /// Machines that are working or will come back.
+    outstanding: usize,
+    /// Somebody has exited 0: a Job starts no new pod after that.
+    finished: bool,
+    broken: Vec<Broken>,
+    ended_at: Micros,
+}
+
+/// Runs a schedule and checks what came of it; `tells` for the story.
+pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
+    let world = World::new(schedule, tells);
+    let mut runner = Runner {
+        world: world.clone(),
+        slots: Vec::new(),
+        outstanding: schedule.params.workers as usize,
+        finished: false,
+        broken: Vec::new(),
+        ended_at: 0,
+    };
+    world.lay_out();
+    for place in 0..schedule.params.workers as usize {
+        let at = world.between((0, 5_000));
+        world.later(at, Event::Start { place });
+    }
+    world.quiet_at.set(0);
+    runner.go();
+    runner.end()
+}
+
+impl World {
+    /// Puts the datasets there and pushes those of the beginning.
+    fn lay_out(&self) {
+        let paths = paths(&self.params);
+        for path in &paths {
+            self.put_dataset(path);
+        }
+        for path in self.params.pushes.iter().flat_map(|push| &push.paths) {
+            self.put_dataset(path);
+        }
+        self.push_all();
+    }
+
+    fn put_dataset(&self, path: &str) {
+        let mut server = self.server.borrow_mut();
+        if path.starts_with("datasets/") && server.bytes(path).is_none() {
+            server.install(0, path, content(&self.params, path));
+        }
+    }
+
+    /// The operator pushes everything of the beginning.
+    fn push_all(&self) {
+        if !self.params.listed {
+            let train = (0..self.params.train).map(training).collect();
+            let _ = at_once(self.tell_queue(Ask::Push(train)));
+        }
+    }
+
+    /// Pushes whose call has come.
+    pub(super) fn push_what_is_due(&self, number: u64) {
+        let done = self.pushes_done.get();
+        let Some(push) = self.params.pushes.get(done).filter(|push| push.at <= number) else {
+            return;
+        };
+        self.pushes_done.set(done + 1);
+        self.watch.tell(self.now(), "operator", false, || format!("pushes {}", push.paths.join(" and ")));
+        let _ = at_once(self.tell_queue(Ask::Push(push.paths.clone())));
+    }
+
+    /// What is pushed and not taken in.
+    pub fn pushed_left(&self) -> Vec<String> {
+        match at_once(self.tell_queue(Ask::Pushed)) {
+            Ok(Told::Paths(paths)) => paths,
+            _ => Vec::new(),
+        }
+    }
+
+    /// What has been pushed by now.
+    pub fn pushed_so_far(&self) -> Vec<String> {
+        let later = self.params.pushes.iter().take(self.pushes_done.get());
+        (0..self.params.train).map(training).chain(later.flat_map(|push| push.paths.clone())).collect()
+    }
+}
+
+/// Every dataset of the beginning: training, history, tests.
+pub fn paths(params: &Params) -> Vec<String> {
+    let history = (0..params.history).map(|day| format!("{HISTORY}/2018-03-{:02}.toy", day + 1));
+    let tests = (0..params.tests).map(|day| format!("{TESTING}/2018-05-{:02}.toy", day + 1));
+    (0..params.train).map(training).chain(history).chain(tests).collect()
+}
+
+/// A dataset's content.
+pub fn content(params: &Params, path: &str) -> Vec<u8> {
+    let rejected = params.rejects.iter().any(|reject| training(*reject) == path);
+    let sum: u32 = path.bytes().map(u32::from).sum();
+    toy::content(path, u64::from(1 + sum % params.steps), rejected)
+}
+
+/// The answer of a call that never waits.
+fn at_once(call: impl std::future::Future<Output = Result<Told, QueueError>>) -> Result<Told, QueueError> {
+    match std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => Err(QueueError::Away("it waits".to_owned())),
+    }
+}
+
+fn config(params: &Params, name: &str) -> Config {
+    let millis = Duration::from_millis;
+    Config {
+        worker: name.to_owned(),
+        run: RUN.to_owned(),
+        source: if params.listed { Source::Listed(paths(params)) } else { Source::Pushed },
+        created: Some("2018-04-30".to_owned()),
+        spec: Spec::of(&Toy::new(params.deterministic, 0)),
+        lease: millis(params.lease_ms),
+        stall: millis(params.lease_ms * 4),
+        progress_every: millis(params.progress_ms),
+        grace: millis(params.grace_ms),
+        idle: millis(params.idle_ms),
+        retries: 5,
+        cache_bytes: 1 << 20,
+    }
+}
+
+impl Runner {
+    fn go(&mut self) {
+        let bound = bound(&self.world.params);
+        while self.outstanding > 0 {
+            let Some(wake) = self.world.clock.advance() else { break };
+            if self.world.now() > self.world.quiet_at() + bound {
+                break;
+            }
+            match wake {
+                Wake::Machine(id) => self.poll(id as usize - 1),
+                Wake::Event(number) => {
+                    let event = self.world.events.borrow_mut()[number as usize].take();
+                    if let Some(event) = event {
+                        self.happen(event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, place: usize, twin: bool) {
+        let world = &self.world;
+        let id = self.slots.len() as u32 + 1;
+        let machine = Machine::new(id, format!("worker-{place}"), place, twin, world.now());
+        let inside = Inside { world: world.clone(), machine: machine.clone() };
+        let config = config(&world.params, &machine.name);
+        let future: Future = Box::pin(async move {
+            let (world, machine) = (&inside.world, &inside.machine);
+            let deterministic = world.params.deterministic;
+            let tap = |event: &worker::events::Event| {
+                world.watch.noted(world.now(), machine, event, deterministic);
+            };
+            let factory = |spec: &Spec| -> Result<Arc<dyn Workload>, String> {
+                Ok(Arc::new(Toy::of(spec, u64::from(machine.id) << 32, &world.steps)?))
+            };
+            worker::run::run(&config, &inside, &inside, &inside, &factory, &tap).await
+        });
+        self.slots.push(Slot { machine, future: Some(future) });
+        self.world.clock.wake_at(self.world.now(), Wake::Machine(id));
+    }
+
+    fn poll(&mut self, at: usize) {
+        let now = self.world.now();
+        let slot = &mut self.slots[at];
+        let Some(future) = &mut slot.future else { return };
+        let still_until = slot.machine.still_until.get();
+        if still_until > now {
+            let id = slot.machine.id;
+            self.world.clock.wake_at(still_until, Wake::Machine(id));
+            return;
+        }
+        self.world.clock.run_as(Wake::Machine(slot.machine.id));
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        let polled = polled.unwrap_or_else(|_| {
+            Poll::Ready(Ended { exit: Exit::Failed, reason: "the worker panicked".to_owned() })
+        });
+        match polled {
+            Poll::Ready(ended) => {
+                slot.future = None;
+                self.ended(at, ended);
+            }
+            Poll::Pending if !slot.machine.alive.get() => {
+                slot.future = None;
+                let back = slot.machine.back_at.get();
+                self.gone(at, back);
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    /// A machine is no more; its place is filled after `back`, unless somebody has finished.
+    fn gone(&mut self, at: usize, back: Option<Micros>) {
+        let machine = self.slots[at].machine.clone();
+        machine.alive.set(false);
+        self.outstanding -= 1;
+        self.ended_at = self.world.now();
+        if let Some(back) = back
+            && !machine.twin
+            && !self.finished
+        {
+            self.outstanding += 1;
+            let place = machine.place;
+            self.world.later(self.world.now() + back, Event::Start { place });
+        }
+    }
+
+    fn ended(&mut self, at: usize, ended: Ended) {
+        let machine = self.slots[at].machine.clone();
+        let mut back = None;
+        match ended.exit {
+            Exit::Finished => {
+                if !self.finished {
+                    self.finished = true;
+                    let broken = check::complete(&self.world);
+                    self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
+                }
+                if self.world.now() < self.world.queue_away.until.get() {
+                    self.world.watch.met(Sometimes::EndedWithoutQueue);
+                }
+            }
+            Exit::Preempted if machine.stopping.get().is_some() => back = machine.back_at.get(),
+            // Away for a minute while a worker starts: its launcher starts it again.
+            Exit::Queue => back = Some(ms(1_000)),
+            // What was pushed is lost with the queue: who pushed it pushes it again.
+            Exit::NoDatasets if self.pushes_were_lost() => {
+                self.world.push_all();
+                back = Some(ms(1_000));
+            }
+            exit => self.broken.push(Broken::new(
+                "effect",
+                format!("{} exited with {exit:?}: {}", machine.name, ended.reason),
+            )),
+        }
+        self.gone(at, back);
+    }
+
+    fn pushes_were_lost(&self) -> bool {
+        self.world.watch.has_queue_lost_something()
+    }
+
+    fn happen(&mut self, event: Event) {
+        let world = self.world.clone();
+        match event {
+            Event::Start { .. } if self.finished => self.outstanding -= 1,
+            Event::Start { place } => self.start(place, false),
+            Event::Twin { place } => {
+                if !self.finished {
+                    self.outstanding += 1;
+                    self.start(place, true);
+                }
+            }
+            Event::Stop { machine } => self.poll(machine as usize - 1),
+            Event::GraceOver { machine, back } => {
+                let at = machine as usize - 1;
+                if self.slots[at].future.is_some() {
+                    let machine = self.slots[at].machine.clone();
+                    world.watch.tell(world.now(), &machine.name, true, || {
+                        "the grace is over: the machine is gone".to_owned()
+                    });
+                    world.kill(&machine, back);
+                    self.slots[at].future = None;
+                    self.gone(at, Some(back));
+                }
+            }
+            Event::LateCall(view, call) => {
+                let answer = world.server.borrow_mut().apply(world.now(), view, &call);
+                if answer.is_ok() {
+                    world.watch.fired("late");
+                    world.watch.tell(world.now(), "volume", true, || {
+                        format!("a late call arrives: {} {}", call.operation(), call.path())
+                    });
+                }
+            }
+            Event::LateAsk(ask) => {
+                let before = world.redis.snapshot();
+                let _ = at_once(world.tell_queue(ask.clone()));
+                if world.redis.snapshot() != before {
+                    world.watch.fired("late");
+                    world
+                        .watch
+                        .tell(world.now(), "queue", true, || format!("a late call arrives: {}", ask.name()));
+                }
+            }
+            Event::SillyGone(path) => {
+                let view = super::View { client: 0, as_of: None };
+                let call = super::Call::Remove(path);
+                let _ = world.server.borrow_mut().apply(world.now(), view, &call);
+            }
+        }
+    }
+
+    fn end(mut self) -> Outcome {
+        for slot in &mut self.slots {
+            if slot.future.is_some() {
+                // Dropped as a machine that is gone: nothing of it is flushed in full.
+                slot.machine.alive.set(false);
+                slot.future = None;
+            }
+        }
+        let world = &self.world;
+        let took = self.ended_at;
+        if self.outstanding > 0 {
+            let after = Duration::from_micros(bound(&world.params));
+            self.broken.push(Broken::new(
+                "liveness",
+                format!("{} machines are not done {after:?} after the last fault", self.outstanding),
+            ));
+        } else {
+            self.broken.extend(check::afterwards(world));
+        }
+        Outcome {
+            broken: self.broken,
+            tally: world.watch.tally(),
+            story: world.watch.story(),
+            took,
+            drained_in: took.saturating_sub(world.quiet_at()),
+            calls: world.calls(),
+            steps: world.steps.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+}
+
+/// How long after the last fault the slowest run may take to drain: leases that have to expire,
+/// the longest back-offs, and three times all of its work done one after the other.
+pub fn bound(params: &Params) -> Micros {
+    let call = params.volume_us.1.max(params.queue_us.1);
+    let items = params.items() + 3 * 4;
+    let serial = items * (60 * call + u64::from(params.steps + 4) * params.step_us.1);
+    ms(10_000 + 4 * params.lease_ms + 70 * params.idle_ms) + 3 * serial
+}

@@ -1,0 +1,139 @@
+//! What happens in a world: who works on what, and what goes wrong when. A pure function of a
+//! seed, recorded as data, so that it can be replayed and shrunk.
+
+use serde::{Deserialize, Serialize};
+
+use super::dice::Dice;
+use super::fault::{Fault, KINDS, What};
+
+/// A world's make-up and its faults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Decides latencies, nonces and how much of a torn write is left.
+    pub seed: u64,
+    pub params: Params,
+    /// In the order in which they strike.
+    pub faults: Vec<Fault>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Params {
+    pub workers: u32,
+    pub train: u32,
+    pub tests: u32,
+    pub history: u32,
+    /// Training datasets, by their number, that are to be rejected.
+    pub rejects: Vec<u32>,
+    /// Steps that each dataset's preparation takes, at most.
+    pub steps: u32,
+    pub deterministic: bool,
+    /// The run is a launcher's list, sealed from the beginning; else everything is pushed.
+    pub listed: bool,
+    pub pushes: Vec<Push>,
+    pub lease_ms: u64,
+    pub grace_ms: u64,
+    pub idle_ms: u64,
+    pub progress_ms: u64,
+    /// Shortest and longest time of a call to the volume, to the queue, and of a step of work.
+    pub volume_us: (u64, u64),
+    pub queue_us: (u64, u64),
+    pub step_us: (u64, u64),
+}
+
+/// Somebody pushes paths while the run is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// At this call of all those that workers make, counted from 0.
+    pub at: u64,
+    pub paths: Vec<String>,
+}
+
+impl Params {
+    /// How many items a run of this make-up has, begin and report among them.
+    pub fn items(&self) -> u64 {
+        let train = u64::from(self.train);
+        2 + 4 * train + 2 * u64::from(self.tests) + u64::from(self.history)
+    }
+
+    fn of_seed(dice: &mut Dice) -> Self {
+        let train = dice.between(1, 8) as u32;
+        let deterministic = !dice.chance(1, 5);
+        let listed = dice.chance(1, 2);
+        let rejects = (0..train).filter(|_| dice.chance(1, 10)).collect();
+        let volume_us = *dice.pick(&[(50, 500), (200, 2_000), (500, 5_000), (100, 20_000)]);
+        let mut params = Self {
+            workers: dice.between(1, 5) as u32,
+            train,
+            tests: dice.between(0, 2) as u32,
+            history: dice.between(0, 2) as u32,
+            rejects,
+            steps: dice.between(1, 12) as u32,
+            deterministic,
+            listed,
+            pushes: Vec::new(),
+            lease_ms: *dice.pick(&[150, 500, 1_000, 5_000]),
+            grace_ms: *dice.pick(&[50, 500, 5_000]),
+            idle_ms: *dice.pick(&[20, 100, 500]),
+            progress_ms: *dice.pick(&[5, 50, 200]),
+            volume_us,
+            queue_us: *dice.pick(&[(50, 300), (200, 2_000)]),
+            step_us: *dice.pick(&[(100, 1_000), (1_000, 30_000)]),
+        };
+        if !listed {
+            let calls = params.calls();
+            for number in 0..dice.between(0, 3) {
+                params.pushes.push(push(dice, calls, train + number as u32));
+            }
+            params.pushes.sort_by_key(|push| push.at);
+        }
+        params
+    }
+
+    /// About how many calls an undisturbed run of this make-up makes.
+    pub fn calls(&self) -> u64 {
+        20 * u64::from(self.workers) + 30 * self.items()
+    }
+}
+
+/// A push of the next day, or of what a run must know how to take: the same path again, a day too
+/// late, no path at all.
+fn push(dice: &mut Dice, calls: u64, day: u32) -> Push {
+    let paths = match dice.between(0, 5) {
+        0 => vec![training(0)],
+        1 => vec![training(day), training(day)],
+        2 => vec!["../elsewhere".to_owned(), training(day)],
+        3 => vec![training(day + 15), training(day)],
+        _ => vec![training(day)],
+    };
+    Push { at: dice.between(0, calls), paths }
+}
+
+/// The path of a training dataset, by its number.
+pub fn training(number: u32) -> String {
+    format!("datasets/training/2018-04-{:02}.toy", number + 1)
+}
+
+impl Schedule {
+    /// The schedule of a seed, with faults of the given kinds.
+    pub fn of_seed(seed: u64, kinds: &[usize]) -> Self {
+        let mut dice = Dice::new(seed);
+        let params = Params::of_seed(&mut dice);
+        let calls = params.calls();
+        let count = if kinds.is_empty() { 0 } else { dice.between(0, 3) * dice.between(0, 4) };
+        let mut faults: Vec<Fault> = (0..count)
+            .map(|_| {
+                let kind = *dice.pick(kinds);
+                Fault { at: dice.between(0, calls), what: What::of_kind(kind, &mut dice) }
+            })
+            .collect();
+        // Torn commits need results that can be made again.
+        faults.retain(|fault| params.deterministic || fault.what != What::Tear);
+        faults.sort_by_key(|fault| fault.at);
+        Self { seed, params, faults }
+    }
+
+    pub fn of_any_kind(seed: u64) -> Self {
+        let kinds: Vec<usize> = (0..KINDS.len()).collect();
+        Self::of_seed(seed, &kinds)
+    }
+}

@@ -1,0 +1,215 @@
+//! The workload of simulated worlds: chains of hashes, so that a whole run costs microseconds, and
+//! so that every byte of every result depends on every input. Preparation takes several steps, is
+//! saved and resumed; some datasets are rejected; a variant's results vary with every attempt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use worker::hash::Hash;
+use worker::manifest::{Dataset, Spec};
+use worker::workload::{Once, Outcome, Part, ReportInput, Step, Task, Workload};
+
+const NAME: &str = "toy";
+/// The parameter that makes results vary.
+const VARIES: &str = "varies";
+/// Prepared parts before its own that a join reads.
+pub const WINDOW: u32 = 3;
+/// How a dataset begins that is to be rejected.
+const BAD: &[u8] = b"bad";
+/// Why it is.
+pub const BAD_REASON: &str = "it says that it is bad";
+
+/// The content of a dataset: what it is called, and how many steps its preparation takes.
+pub fn content(path: &str, steps: u64, rejected: bool) -> Vec<u8> {
+    let start = if rejected { "bad" } else { "good" };
+    format!("{start} {steps} {path}").into_bytes()
+}
+
+/// The workload; of the variant whose results vary, each result carries a number of its own.
+#[derive(Debug, Default)]
+pub struct Toy {
+    salt: Option<AtomicU64>,
+    steps: Arc<AtomicU64>,
+}
+
+impl Toy {
+    /// The variant's numbers begin with `first`: nobody else's may be the same.
+    pub fn new(deterministic: bool, first: u64) -> Self {
+        Self { salt: (!deterministic).then(|| AtomicU64::new(first)), ..Self::default() }
+    }
+
+    /// The toy that a manifest names, which counts the steps that it takes.
+    pub fn of(spec: &Spec, first: u64, steps: &Arc<AtomicU64>) -> Result<Self, String> {
+        if spec.workload != NAME {
+            return Err(format!("{} is no toy", spec.workload));
+        }
+        Ok(Self { steps: steps.clone(), ..Self::new(!spec.params.contains_key(VARIES), first) })
+    }
+
+    /// Eight bytes that differ from result to result, in the variant.
+    fn salt(&self) -> Vec<u8> {
+        let next = self.salt.as_ref().map(|salt| salt.fetch_add(1, Ordering::Relaxed));
+        next.map_or_else(Vec::new, |salt| salt.to_le_bytes().to_vec())
+    }
+
+    fn once(&self, fields: &[&[u8]]) -> Box<dyn Task> {
+        let bytes = mix(fields, &self.salt());
+        Once::task(move || Outcome::Part(bytes))
+    }
+}
+
+/// A result: a hash over its inputs and its salt, and the salt.
+pub fn mix(fields: &[&[u8]], salt: &[u8]) -> Vec<u8> {
+    let hash = Hash::of_fields(fields.iter().copied().chain([salt]));
+    [&hash.0[..], salt].concat()
+}
+
+/// A result of a stage after the first.
+pub fn made(fields: &[Vec<u8>], salt: &[u8]) -> Outcome {
+    let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+    Outcome::Part(mix(&fields, salt))
+}
+
+pub fn rejected() -> Outcome {
+    Outcome::Rejected(BAD_REASON.to_owned())
+}
+
+/// The salt of a result of the variant.
+pub fn salt_of(bytes: &[u8]) -> &[u8] {
+    bytes.get(32..).unwrap_or_default()
+}
+
+/// What preparing a dataset's content comes to, with a salt.
+pub fn prepared(content: &[u8], salt: &[u8]) -> Outcome {
+    if content.starts_with(BAD) {
+        return rejected();
+    }
+    let state = (0..steps_of(content)).fold(Hash::of(content), |state, _| Hash::of(&state.0));
+    Outcome::Part(mix(&[&state.0], salt))
+}
+
+/// How many steps a dataset's preparation takes.
+pub fn steps_of(content: &[u8]) -> u64 {
+    let text = std::str::from_utf8(content).unwrap_or_default();
+    let steps = text.split(' ').nth(1).and_then(|steps| steps.parse().ok());
+    steps.unwrap_or(1)
+}
+
+struct Prepare {
+    state: Hash,
+    salt: Vec<u8>,
+    done: u64,
+    total: u64,
+    steps: Arc<AtomicU64>,
+}
+
+impl Task for Prepare {
+    fn step(&mut self) -> Step {
+        if self.done < self.total {
+            self.state = Hash::of(&self.state.0);
+            self.done += 1;
+            self.steps.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.done < self.total {
+            return Step::More;
+        }
+        Step::Done(Outcome::Part(mix(&[&self.state.0], &self.salt)))
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.done, self.total.max(1))
+    }
+
+    fn resumable(&self) -> bool {
+        self.total > 1
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some([&self.done.to_le_bytes()[..], &self.state.0].concat())
+    }
+
+    fn resume(&mut self, saved: &[u8]) {
+        if let Some((done, state)) = saved.split_first_chunk::<8>()
+            && let Ok(state) = state.try_into()
+            && u64::from_le_bytes(*done) <= self.total
+        {
+            (self.done, self.state) = (u64::from_le_bytes(*done), Hash(state));
+        }
+    }
+}
+
+impl Workload for Toy {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn results_version(&self) -> u32 {
+        1
+    }
+
+    fn params(&self) -> BTreeMap<String, String> {
+        let varies = self.salt.as_ref().map(|_| (VARIES.to_owned(), "yes".to_owned()));
+        varies.into_iter().collect()
+    }
+
+    fn deterministic(&self) -> bool {
+        self.salt.is_none()
+    }
+
+    fn window(&self, _: &[Dataset], index: u32) -> Vec<u32> {
+        (index.saturating_sub(WINDOW)..index).collect()
+    }
+
+    fn prepare(&self, _: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
+        if content.starts_with(BAD) {
+            return Once::task(move || prepared(&content, &[]));
+        }
+        Box::new(Prepare {
+            state: Hash::of(&content),
+            salt: self.salt(),
+            done: 0,
+            total: steps_of(&content),
+            steps: self.steps.clone(),
+        })
+    }
+
+    fn join(&self, dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
+        let mut fields: Vec<&[u8]> = vec![b"join", dataset.path.as_bytes(), &own.bytes];
+        fields.extend(window.iter().map(|part| &part.bytes[..]));
+        self.once(&fields)
+    }
+
+    fn fold(&self, _: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task> {
+        let previous = previous.map_or(&b""[..], |part| &part.bytes);
+        self.once(&[b"fold", previous, &joined.bytes, &lineage.0])
+    }
+
+    fn evaluate(&self, _: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
+        let mut fields: Vec<&[u8]> = vec![b"evaluate", &checkpoint.bytes, &joined.bytes];
+        fields.extend(tests.iter().map(|part| &part.bytes[..]));
+        self.once(&fields)
+    }
+
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
+        let mut text = format!("Report generated on: {}\n", input.created);
+        for dataset in input.datasets {
+            text.push_str(&dataset.path);
+            let eval = input.evals.iter().find(|part| part.index == dataset.index);
+            match (input.rejected.get(&dataset.index), eval) {
+                (Some(reason), _) => text.push_str(&format!(" rejected: {reason}")),
+                (None, Some(eval)) => text.push_str(&format!(" {}", Hash::of(&eval.bytes))),
+                (None, None) => {}
+            }
+            text.push('\n');
+        }
+        if let Some(model) = input.model {
+            text.push_str(&format!("model {}\n", Hash::of(&model.bytes)));
+        }
+        Ok(BTreeMap::from([("report.txt".to_owned(), text)]))
+    }
+
+    fn checkpoint_name(&self, stem: &str) -> String {
+        format!("model_cpt_{stem}")
+    }
+}

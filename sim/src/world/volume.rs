@@ -1,0 +1,229 @@
+//! The volume port of a machine in a world.
+
+use std::future::pending;
+use std::rc::Rc;
+
+use worker::volume::{Kind, Meta, Result, Volume};
+
+use super::machine::{Inside, Machine};
+use super::nfs::{Call, Inode, Reply};
+use super::strike::{Site, Strike};
+use super::{Event, World};
+
+/// A file open for writing: what is written waits in the client's memory.
+pub struct WorldFile {
+    world: Rc<World>,
+    machine: Rc<Machine>,
+    node: Inode,
+    dirty: Vec<u8>,
+}
+
+impl std::fmt::Debug for WorldFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorldFile({}, {} bytes unwritten)", self.node, self.dirty.len())
+    }
+}
+
+impl Drop for WorldFile {
+    /// A process that ends has its files closed; of one whose machine is gone, some bytes may have
+    /// been on their way.
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.dirty);
+        if bytes.is_empty() {
+            return;
+        }
+        if !self.machine.alive.get() {
+            let kept = self.world.between((0, bytes.len() as u64));
+            bytes.truncate(kept as usize);
+        }
+        self.world.flush_quietly(&self.machine, self.node, bytes);
+    }
+}
+
+impl World {
+    fn flush_quietly(&self, machine: &Machine, file: Inode, bytes: Vec<u8>) {
+        let call = Call::Flush { file, bytes, sync: false };
+        let view = machine.view(self.now());
+        let _ = self.server.borrow_mut().apply(self.now(), view, &call);
+    }
+
+    /// One call to the volume, with all that may happen to it.
+    pub async fn volume_call(self: &Rc<Self>, machine: &Rc<Machine>, call: Call) -> Result<Reply> {
+        let strike = self.strike(machine, Site::Volume(&call));
+        if strike.killed {
+            if let Call::Flush { file, bytes, sync: _ } = &call {
+                let kept = self.between((0, bytes.len() as u64)) as usize;
+                self.flush_quietly(machine, *file, bytes[..kept].to_vec());
+            }
+            return pending().await;
+        }
+        if call != Call::Write {
+            let span = self.between(self.params.volume_us);
+            self.clock.sleep(span + strike.slow).await;
+            // Mounted hard: a client waits for its server.
+            while self.now() < self.server_away.get() {
+                self.clock.sleep_until(self.server_away.get()).await;
+            }
+        }
+        let answer = self.carry_out(machine, &call, &strike);
+        self.after(machine, &strike).await;
+        answer
+    }
+
+    fn carry_out(&self, machine: &Machine, call: &Call, strike: &Strike) -> Result<Reply> {
+        let now = self.now();
+        if let Some(kind) = strike.fails {
+            let detail = if kind == Kind::Stale { "stale file handle" } else { "input/output error" };
+            return Err(call.fail(kind, detail));
+        }
+        if call.needs_space() && now < self.no_space.until.get() {
+            self.noticed(&self.no_space);
+            return Err(call.fail(Kind::NoSpace, "no space left on device"));
+        }
+        if strike.close_error {
+            return self.close_badly(machine, call);
+        }
+        if let (Some(span), Call::Remove(path)) = (strike.silly, call) {
+            return self.rename_silly(machine, path, span);
+        }
+        if strike.misread == Some(true) {
+            return Err(call.fail(Kind::NotFound, "no such file or directory"));
+        }
+        let view = machine.view(now);
+        let mut answer = self.server.borrow_mut().apply(now, view, call);
+        if let (Some(_), Ok(Reply::Bytes(bytes))) = (strike.misread, &mut answer) {
+            bytes.reverse();
+        }
+        if machine.stale_unnoticed.get() && view.as_of.is_some() {
+            let fresh = super::View { as_of: None, ..view };
+            if self.server.borrow_mut().look_again(fresh, call).is_some_and(|fresh| fresh != answer) {
+                machine.stale_unnoticed.set(false);
+                self.watch.fired("stale-lookups");
+            }
+        }
+        if strike.reply_lost && answer.is_ok() {
+            if let Call::Link(_, path) = call {
+                self.watch.lost_link(path);
+            }
+            self.watch.fired("reply-lost");
+            return self.lost_reply(call);
+        }
+        answer
+    }
+
+    /// A client that does not hear asks again, and the server does not remember that it did it
+    /// already; or it gives up.
+    fn lost_reply(&self, call: &Call) -> Result<Reply> {
+        if self.dice.borrow_mut().chance(1, 2) {
+            return Err(call.fail(Kind::Io, "connection timed out"));
+        }
+        Err(match call {
+            // mkdir(2) of what is there: no error of the port.
+            Call::MakeFolder(_) => return Ok(Reply::Done),
+            Call::Link(..) | Call::Create(_) => call.fail(Kind::Exists, "file exists"),
+            _ => call.fail(Kind::NotFound, "no such file or directory"),
+        })
+    }
+
+    fn close_badly(&self, machine: &Machine, call: &Call) -> Result<Reply> {
+        if let Call::Flush { file, bytes, .. } = call {
+            let kept = self.between((0, bytes.len() as u64)) as usize;
+            self.flush_quietly(machine, *file, bytes[..kept].to_vec());
+        }
+        Err(call.fail(Kind::Io, "input/output error"))
+    }
+
+    /// A client that still has the file open renames it, and removes it when it is closed.
+    fn rename_silly(&self, machine: &Machine, path: &str, span: u64) -> Result<Reply> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let silly = format!("{folder}/.nfs{:024x}", self.between((0, u64::MAX - 1)));
+        let call = Call::Rename(path.to_owned(), silly.clone());
+        let view = machine.view(self.now());
+        let answer = self.server.borrow_mut().apply(self.now(), view, &call);
+        self.later(self.now() + span, Event::SillyGone(silly));
+        answer.map(|_| Reply::Done)
+    }
+}
+
+impl Inside {
+    async fn ask_volume(&self, call: Call) -> Result<Reply> {
+        self.world.volume_call(&self.machine, call).await
+    }
+}
+
+impl Volume for Inside {
+    type File = WorldFile;
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let reply = self.ask_volume(Call::Read(path.to_owned())).await?;
+        Ok(reply.bytes())
+    }
+
+    async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let reply = self.ask_volume(Call::ReadAt(path.to_owned(), offset, length)).await?;
+        Ok(reply.bytes())
+    }
+
+    async fn meta(&self, path: &str) -> Result<Meta> {
+        match self.ask_volume(Call::Meta(path.to_owned())).await? {
+            Reply::Meta(meta) => Ok(meta),
+            _ => Ok(Meta { bytes: 0, links: 0 }),
+        }
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        match self.ask_volume(Call::List(folder.to_owned())).await? {
+            Reply::Names(names) => Ok(names),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn create(&self, path: &str) -> Result<WorldFile> {
+        let reply = self.ask_volume(Call::Create(path.to_owned())).await?;
+        let Reply::File(node) = reply else {
+            return Err(Call::Create(path.to_owned()).fail(Kind::Io, "it is no file"));
+        };
+        Ok(WorldFile { world: self.world.clone(), machine: self.machine.clone(), node, dirty: Vec::new() })
+    }
+
+    async fn write(&self, file: &mut WorldFile, bytes: &[u8]) -> Result<()> {
+        file.dirty.extend_from_slice(bytes);
+        self.ask_volume(Call::Write).await.map(drop)
+    }
+
+    async fn sync(&self, file: &mut WorldFile) -> Result<()> {
+        let call = Call::Flush { file: file.node, bytes: std::mem::take(&mut file.dirty), sync: true };
+        self.ask_volume(call).await.map(drop)
+    }
+
+    async fn close(&self, mut file: WorldFile) -> Result<()> {
+        let call = Call::Flush { file: file.node, bytes: std::mem::take(&mut file.dirty), sync: false };
+        self.ask_volume(call).await.map(drop)
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Result<()> {
+        let call = Call::Link(from.to_owned(), to.to_owned());
+        self.ask_volume(call).await.map(drop)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let call = Call::Rename(from.to_owned(), to.to_owned());
+        self.ask_volume(call).await.map(drop)
+    }
+
+    async fn remove(&self, path: &str) -> Result<()> {
+        self.ask_volume(Call::Remove(path.to_owned())).await.map(drop)
+    }
+
+    async fn make_folder(&self, path: &str) -> Result<()> {
+        self.ask_volume(Call::MakeFolder(path.to_owned())).await.map(drop)
+    }
+
+    async fn remove_folder(&self, path: &str) -> Result<()> {
+        self.ask_volume(Call::RemoveFolder(path.to_owned())).await.map(drop)
+    }
+
+    async fn sync_folder(&self, path: &str) -> Result<()> {
+        self.ask_volume(Call::SyncFolder(path.to_owned())).await.map(drop)
+    }
+}

@@ -1,0 +1,290 @@
+//! What a world's onlooker sees: faults that counted, situations that were to be met sometimes,
+//! work done twice, and, if asked, the story line by line.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use worker::events::{Event, What as Told};
+use worker::queue::Item;
+
+use super::clock::Micros;
+use super::fault::{KINDS, What, kind_of};
+use super::machine::{Held, Machine};
+use super::nfs::Client;
+use super::strike::Site;
+use super::words;
+
+/// Situations that a campaign has to meet: proof that the schedules go where the danger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sometimes {
+    SecondCommit,
+    ZombieRefused,
+    TakenOverInCommit,
+    TakenOver,
+    LeaseLost,
+    QueueRebuilt,
+    TornRepaired,
+    ProgressResumed,
+    PushRacedSeal,
+    TwoBegan,
+    LostLinkWon,
+    GivenBackInGrace,
+    FinishedInGrace,
+    Rejected,
+    PushRefused,
+    ChapterAdded,
+    OtherBytesAdopted,
+    SweptUnderWork,
+    EndedWithoutQueue,
+    TwoInstances,
+}
+
+pub const SOMETIMES: [(Sometimes, &str); 20] = {
+    use Sometimes::*;
+    [
+        (SecondCommit, "a commit that came second found the first"),
+        (ZombieRefused, "a zombie's commit was refused"),
+        (TakenOverInCommit, "a lease was taken over in the middle of a commit"),
+        (TakenOver, "an expired lease was taken over"),
+        (LeaseLost, "a worker noticed that its lease was lost"),
+        (QueueRebuilt, "a queue that forgot was rebuilt from the commits"),
+        (TornRepaired, "a torn commit was repaired"),
+        (ProgressResumed, "saved progress was taken up by the next attempt"),
+        (PushRacedSeal, "a push raced the seal"),
+        (TwoBegan, "two workers began the run at once"),
+        (LostLinkWon, "a link took effect although its answer was lost"),
+        (GivenBackInGrace, "work was given back within the grace"),
+        (FinishedInGrace, "work was finished within the grace"),
+        (Rejected, "a dataset was rejected"),
+        (PushRefused, "a push was refused by name"),
+        (ChapterAdded, "a further chapter was added"),
+        (OtherBytesAdopted, "another's result was adopted where results vary"),
+        (SweptUnderWork, "an attempt's folder was swept while it worked"),
+        (EndedWithoutQueue, "a worker finished while the queue was away"),
+        (TwoInstances, "two machines of one name worked at once"),
+    ]
+};
+
+/// What a run came to, in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub fired: [u64; KINDS.len()],
+    pub sometimes: [u64; SOMETIMES.len()],
+    pub claims: u64,
+    /// Commits that were made for nothing: another's was there first.
+    pub redone: u64,
+    pub violations: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.fired.iter_mut().zip(other.fired) {
+            *sum += more;
+        }
+        for (sum, more) in self.sometimes.iter_mut().zip(other.sometimes) {
+            *sum += more;
+        }
+        self.claims += other.claims;
+        self.redone += other.redone;
+        self.violations += other.violations;
+    }
+}
+
+/// A line of the story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub at: Micros,
+    pub who: String,
+    pub text: String,
+    /// Something that went wrong from outside.
+    pub fault: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Watch {
+    tally: RefCell<Tally>,
+    story: Option<RefCell<Vec<Line>>>,
+    /// Who has which item by its own account: the machine, and whether a commit is on its way.
+    holders: RefCell<BTreeMap<Item, (Client, bool)>>,
+    /// Machines whose item another has claimed since.
+    zombies: RefCell<Vec<(Client, Item)>>,
+    lost_links: RefCell<Vec<String>>,
+    torn: RefCell<Vec<String>>,
+    /// Paths that won a commit, and how often.
+    won: RefCell<BTreeMap<String, u32>>,
+    refused: RefCell<Vec<String>>,
+    queue_lost: Cell<bool>,
+    rebuilt: Cell<bool>,
+}
+
+impl Watch {
+    pub fn new(tells: bool) -> Self {
+        Self { story: tells.then(RefCell::default), ..Self::default() }
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally.borrow().clone()
+    }
+
+    pub fn story(&self) -> Vec<Line> {
+        self.story.as_ref().map_or_else(Vec::new, |story| story.borrow().clone())
+    }
+
+    /// A fault of a kind interrupted held work or changed an answer.
+    pub fn fired(&self, kind: &str) {
+        if let Some(kind) = kind_of(kind) {
+            self.tally.borrow_mut().fired[kind] += 1;
+        }
+    }
+
+    pub fn met(&self, what: Sometimes) {
+        self.tally.borrow_mut().sometimes[what as usize] += 1;
+    }
+
+    pub fn queue_lost_something(&self) {
+        self.queue_lost.set(true);
+        self.rebuilt.set(false);
+    }
+
+    pub fn has_queue_lost_something(&self) -> bool {
+        self.queue_lost.get()
+    }
+
+    pub fn lost_link(&self, path: &str) {
+        self.lost_links.borrow_mut().push(path.to_owned());
+    }
+
+    pub fn tore(&self, path: &str) {
+        self.torn.borrow_mut().push(path.to_owned());
+    }
+
+    pub fn torn(&self) -> Vec<String> {
+        self.torn.borrow().clone()
+    }
+
+    pub fn refused(&self) -> Vec<String> {
+        self.refused.borrow().clone()
+    }
+
+    /// Paths that more than one attempt says it was first to commit.
+    pub fn won_twice(&self) -> Vec<String> {
+        let won = self.won.borrow();
+        won.iter().filter(|(_, times)| **times > 1).map(|(path, _)| path.clone()).collect()
+    }
+
+    pub fn tell(&self, at: Micros, who: &str, fault: bool, text: impl FnOnce() -> String) {
+        if let Some(story) = &self.story {
+            story.borrow_mut().push(Line { at, who: who.to_owned(), text: text(), fault });
+        }
+    }
+
+    pub fn struck(&self, at: Micros, machine: &Machine, number: u64, what: &What, site: Site<'_>) {
+        self.tell(at, &machine.name, true, || words::fault(what, number, site));
+    }
+
+    /// A worker noted an event.
+    pub fn noted(&self, at: Micros, machine: &Machine, event: &Event, deterministic: bool) {
+        if self.story.is_some()
+            && let Some(text) = words::event(&event.what)
+        {
+            self.tell(at, &machine.name, false, || text);
+        }
+        match &event.what {
+            Told::Claimed { item, token, attempt, taken_over_from, .. } => {
+                self.claimed(machine, *item, taken_over_from.is_some());
+                machine.held.replace(Some(Held { item: *item, token: *token, attempt: attempt.clone() }));
+            }
+            Told::Acked { item, .. } | Told::GaveBack { item, .. } => {
+                machine.held.replace(None);
+                let mut holders = self.holders.borrow_mut();
+                if holders.get(item).is_some_and(|(holder, _)| *holder == machine.id) {
+                    holders.remove(item);
+                }
+                drop(holders);
+                self.zombies.borrow_mut().retain(|(zombie, _)| *zombie != machine.id);
+                self.let_go(machine, &event.what);
+            }
+            Told::Intent { item, .. } => self.linking(machine, *item, true),
+            Told::Committed { item, path, won, .. } => {
+                self.linking(machine, *item, false);
+                self.committed(machine, path, *won, deterministic);
+            }
+            Told::Repaired { .. } => self.met(Sometimes::TornRepaired),
+            Told::Resumed { .. } => self.met(Sometimes::ProgressResumed),
+            Told::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
+            Told::Requeued { .. } => self.requeued(),
+            Told::Refused { path, .. } => {
+                self.refused.borrow_mut().push(path.clone());
+                self.met(Sometimes::PushRefused);
+            }
+            Told::TookIn { chapter, paths } if *chapter > 0 && !paths.is_empty() => {
+                self.met(Sometimes::ChapterAdded);
+            }
+            Told::Violation { .. } => self.tally.borrow_mut().violations += 1,
+            _ => {}
+        }
+    }
+
+    fn claimed(&self, machine: &Machine, item: Item, taken_over: bool) {
+        self.tally.borrow_mut().claims += 1;
+        if taken_over {
+            self.met(Sometimes::TakenOver);
+        }
+        if machine.twin {
+            self.fired("twin");
+            self.met(Sometimes::TwoInstances);
+        }
+        if let Some((before, linking)) = self.holders.borrow_mut().insert(item, (machine.id, false)) {
+            self.zombies.borrow_mut().push((before, item));
+            if linking {
+                self.met(Sometimes::TakenOverInCommit);
+            }
+        }
+    }
+
+    fn linking(&self, machine: &Machine, item: Item, linking: bool) {
+        if let Some((holder, was)) = self.holders.borrow_mut().get_mut(&item)
+            && *holder == machine.id
+        {
+            *was = linking;
+        }
+    }
+
+    fn let_go(&self, machine: &Machine, told: &Told) {
+        if machine.stopping.get().is_some() {
+            match told {
+                Told::Acked { .. } => self.met(Sometimes::FinishedInGrace),
+                _ => self.met(Sometimes::GivenBackInGrace),
+            }
+        }
+    }
+
+    fn committed(&self, machine: &Machine, path: &str, won: bool, deterministic: bool) {
+        if won {
+            *self.won.borrow_mut().entry(path.to_owned()).or_default() += 1;
+            if self.lost_links.borrow().iter().any(|lost| lost == path) {
+                self.met(Sometimes::LostLinkWon);
+            }
+            return;
+        }
+        self.tally.borrow_mut().redone += 1;
+        self.met(Sometimes::SecondCommit);
+        let zombie = self.zombies.borrow().iter().any(|(zombie, _)| *zombie == machine.id);
+        if zombie {
+            self.met(Sometimes::ZombieRefused);
+        }
+        match path.split_once("/manifest/") {
+            Some((_, "0")) => self.met(Sometimes::TwoBegan),
+            Some(_) => self.met(Sometimes::PushRacedSeal),
+            None if !deterministic => self.met(Sometimes::OtherBytesAdopted),
+            None => {}
+        }
+    }
+
+    fn requeued(&self) {
+        if self.queue_lost.get() && !self.rebuilt.get() && !self.won.borrow().is_empty() {
+            self.rebuilt.set(true);
+            self.met(Sometimes::QueueRebuilt);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The story of a world in words that a newcomer understands.
+
+use worker::events::What as Told;
+use worker::queue::{GiveBack, Item};
+
+use super::fault::What;
+use super::nfs::Call;
+use super::strike::Site;
+
+/// A time in words: `1.5 s`, `20 ms`.
+pub fn span(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms} ms") } else { format!("{} s", ms as f64 / 1_000.0) }
+}
+
+fn item(item: Item) -> String {
+    match item {
+        Item::Begin => "the beginning of the run".to_owned(),
+        Item::Intake => "the intake of pushed datasets".to_owned(),
+        Item::Fold => "the fold".to_owned(),
+        Item::Report => "the report".to_owned(),
+        Item::Prepare(index) => format!("the preparation of dataset {index}"),
+        Item::Join(index) => format!("the join of dataset {index}"),
+        Item::Evaluate(index) => format!("the evaluation of checkpoint {index}"),
+    }
+}
+
+fn short(path: &str) -> &str {
+    path.split_once('/').and_then(|(_, rest)| rest.split_once('/')).map_or(path, |(_, rest)| rest)
+}
+
+/// An event of a worker; `None` for those that say nothing to a reader.
+pub fn event(what: &Told) -> Option<String> {
+    Some(match what {
+        Told::Started { .. } => "starts to work".to_owned(),
+        Told::Claimed { item: of, token, taken_over_from, .. } => {
+            let from = taken_over_from
+                .as_ref()
+                .map_or_else(String::new, |worker| format!(", whose lease by {worker} has expired"));
+            format!("claims {} with token {token}{from}", item(*of))
+        }
+        Told::Resumed { done, total, from, .. } => {
+            format!("goes on at step {done} of {total}, which {} saved", short(from))
+        }
+        Told::Saved { done, total, .. } => format!("saves its progress: step {done} of {total}"),
+        Told::Intent { path, hash, .. } => format!("is about to link {} ({})", short(path), hash.short()),
+        Told::Committed { path, hash, won, .. } => {
+            let how = if *won { "has committed" } else { "finds committed by another:" };
+            format!("{how} {} ({})", short(path), hash.short())
+        }
+        Told::Repaired { path, .. } => format!("replaces the torn {}", short(path)),
+        Told::Acked { item: of, held, .. } => {
+            let how = if *held { "" } else { ", which the queue had given to another, or did not hear" };
+            format!("is done with {}{how}", item(*of))
+        }
+        Told::GaveBack { item: of, why, reason, .. } => {
+            let why = match why {
+                GiveBack::Preempted => "must go",
+                GiveBack::NotReady => "cannot do it yet",
+                GiveBack::Failed => "failed",
+            };
+            let reason = reason.lines().next().unwrap_or_default();
+            format!("gives {} back: {why} ({reason})", item(*of))
+        }
+        Told::LeaseLost { item: of, .. } => {
+            format!("notices that its lease of {} is lost, and goes on", item(*of))
+        }
+        Told::Stalled { item: of, .. } => format!("does not renew its lease of {}: no progress", item(*of)),
+        Told::TookIn { chapter, paths } => {
+            format!("has taken {} pushed into chapter {chapter}", count(paths.len() as u64, "dataset"))
+        }
+        Told::Refused { path, reason } => format!("refuses {path}: {reason}"),
+        Told::Requeued { items } => {
+            format!("tells the queue of {} that it did not know of", count(*items, "item"))
+        }
+        Told::QueueAway { error } => format!("cannot reach the queue: {error}"),
+        Told::QueueBack => "reaches the queue again".to_owned(),
+        Told::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
+        Told::Reported { hash } => format!("has committed the report ({})", hash.short()),
+        Told::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),
+        Told::Exited { code, reason } => {
+            format!("exits with code {code}: {}", reason.lines().next().unwrap_or_default())
+        }
+        Told::Progress { .. } | Told::Stopping => return None,
+    })
+}
+
+pub fn count(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
+fn at(site: Site<'_>) -> String {
+    match site {
+        Site::Volume(Call::Link(_, to)) => format!("link to {}", short(to)),
+        Site::Volume(call) => format!("{} {}", call.operation(), short(call.path())),
+        Site::Queue(ask) => format!("queue: {}", ask.name()),
+        Site::Compute => "computing".to_owned(),
+    }
+}
+
+/// A fault, at the call that it struck.
+pub fn fault(what: &What, number: u64, site: Site<'_>) -> String {
+    let text = match what {
+        What::Kill { after, back_ms } => format!(
+            "the machine is gone with no word, {} the call took effect; a new one comes in {}",
+            if *after { "after" } else { "before" },
+            span(*back_ms)
+        ),
+        What::Notice { back_ms } => format!(
+            "the machine is told to stop (SIGTERM); a new one comes {} after it is gone",
+            span(*back_ms)
+        ),
+        What::Pause { ms } => format!("the machine stands still for {}", span(*ms)),
+        What::Late { ms, .. } => format!("the machine is gone, and its call arrives {} later", span(*ms)),
+        What::ClockJump { hours } => format!("its wall clock jumps by {hours} hours"),
+        What::Twin => "a second machine of the same name starts".to_owned(),
+        What::ReplyLost { .. } => "the call takes effect, and its answer is lost".to_owned(),
+        What::Error { .. } => "the call fails (EIO)".to_owned(),
+        What::Stale { .. } => "the call fails (ESTALE)".to_owned(),
+        What::CloseError => "what was written is partly lost, and the client is told (EIO)".to_owned(),
+        What::NoSpace { ms } => format!("the disk is full for {}", span(*ms)),
+        What::StaleLookups { ms } => format!("for {} this machine sees the names of now", span(*ms)),
+        What::ServerRestart { ms } => format!("the volume's server restarts, and is back in {}", span(*ms)),
+        What::Hang { ms } => format!("the call takes {} longer", span(*ms)),
+        What::Tear => "a committed result loses its tail: a disk lied".to_owned(),
+        What::SillyRename { ms } => format!("the removed file stays for {} as .nfs…", span(*ms)),
+        What::Misread { missing: true } => "the dataset cannot be found, for once".to_owned(),
+        What::Misread { missing: false } => "the dataset reads as something else, for once".to_owned(),
+        What::QueueReplyLost => "the queue does it, and its answer is lost".to_owned(),
+        What::QueueError => "the connection to the queue breaks".to_owned(),
+        What::QueueAway { ms } => format!("the queue is away for {}", span(*ms)),
+        What::QueueSlow { ms } => format!("the queue answers {} later", span(*ms)),
+        What::QueueLastSecond => "the queue restarts without its last second".to_owned(),
+        What::QueueRollback { ms } => format!("the queue goes back to its state of {} ago", span(*ms)),
+        What::QueueWiped => "the queue loses everything".to_owned(),
+        What::QueueMisconf { ms } => format!("the queue refuses to write for {} (MISCONF)", span(*ms)),
+        What::QueueReadOnly { ms } => {
+            format!("the queue fails over, 100 ms behind, and is read-only for {}", span(*ms))
+        }
+    };
+    format!("call {number} ({}): {text}", at(site))
+}
