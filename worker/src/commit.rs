@@ -231,12 +231,22 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             attempts[1],
             found.hash()
         );
-        let record = Record::part(Hash::default(), text.clone().into_bytes());
-        if let Ok(private) = self.write_private(attempt, &record.encode()).await {
-            // Whoever was first: one violation is enough.
-            let _ = self.volume.link(&private, &self.paths.violation()).await;
+        let bytes = Record::part(Hash::default(), text.clone().into_bytes()).encode();
+        // For as long as it takes: a disk that is full for a while must not let others exit 0.
+        while !self.is_void(attempt, &bytes).await {
+            self.system.sleep(self.about(self.config.idle)).await;
         }
         Trouble::End(Exit::Violation, text)
+    }
+
+    /// Makes a violation public; whether one is there, whoever was first: one is enough.
+    async fn is_void(&self, attempt: &Attempt, bytes: &[u8]) -> bool {
+        let path = self.paths.violation();
+        if let Ok(private) = self.write_private(attempt, bytes).await {
+            // The answer may be lost: what counts is what is there.
+            let _ = self.volume.link(&private, &path).await;
+        }
+        matches!(self.look(&path).await, Ok(Look::Intact(_) | Look::Torn(_)))
     }
 
     /// The attempt whose events claim the commit of `hash` at `path`.

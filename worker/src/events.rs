@@ -143,6 +143,7 @@ pub struct EventLog<'a, F> {
     seq: Cell<u64>,
     pending: RefCell<Vec<u8>>,
     file: RefCell<Option<F>>,
+    files_tried: Cell<u32>,
 }
 
 impl<F> std::fmt::Debug for EventLog<'_, F> {
@@ -164,6 +165,7 @@ impl<'a, F> EventLog<'a, F> {
             seq: Cell::new(0),
             pending: RefCell::default(),
             file: RefCell::new(None),
+            files_tried: Cell::new(0),
         }
     }
 
@@ -179,29 +181,52 @@ impl<'a, F> EventLog<'a, F> {
         }
     }
 
-    /// Writes what was noted. A failure keeps it for the next time and harms nothing else.
+    /// Writes what was noted. A failure, or being dropped on the way, keeps it for the next time and
+    /// harms nothing else.
     pub async fn flush<V: Volume<File = F>>(&self, volume: &V, paths: &RunPaths) {
         let lines = self.pending.take();
         if lines.is_empty() {
             return;
         }
-        let mut file = self.file.take();
-        if file.is_none() {
-            let path = format!("{}/{}-{:032x}.jsonl", paths.events(), self.worker, self.nonce);
-            file = volume.create(&path).await.ok();
+        let mut flight = Flight { log: self, lines, file: self.file.take() };
+        if flight.file.is_none() {
+            flight.file = volume.create(&self.fresh_path(paths)).await.ok();
         }
-        let written = match &mut file {
-            Some(file) => volume.write(file, &lines).await.is_ok(),
-            None => false,
-        };
-        if !written {
-            // The line may be torn: what follows starts on a line of its own.
-            let mut kept = vec![b'\n'];
-            kept.extend(lines.strip_prefix(b"\n").unwrap_or(&lines));
-            kept.append(&mut self.pending.borrow_mut());
-            self.pending.replace(kept);
+        if let Some(file) = &mut flight.file
+            && volume.write(file, &flight.lines).await.is_ok()
+        {
+            flight.lines.clear();
         }
-        self.file.replace(file);
+    }
+
+    /// A name that was not tried before: a file whose creation went unanswered may exist, and is
+    /// then nobody's.
+    fn fresh_path(&self, paths: &RunPaths) -> String {
+        let tried = self.files_tried.replace(self.files_tried.get() + 1);
+        let again = if tried == 0 { String::new() } else { format!(".{tried}") };
+        format!("{}/{}-{:032x}{again}.jsonl", paths.events(), self.worker, self.nonce)
+    }
+}
+
+/// Lines on their way to the volume. Whatever ends the way, the log has its file back, and those
+/// lines of which nobody knows that they were written.
+struct Flight<'l, 'a, F> {
+    log: &'l EventLog<'a, F>,
+    lines: Vec<u8>,
+    file: Option<F>,
+}
+
+impl<F> Drop for Flight<'_, '_, F> {
+    fn drop(&mut self) {
+        self.log.file.replace(self.file.take());
+        if self.lines.is_empty() {
+            return;
+        }
+        // The last line may be torn: what follows starts on a line of its own.
+        let mut kept = vec![b'\n'];
+        kept.extend(self.lines.strip_prefix(b"\n").unwrap_or(&self.lines));
+        kept.append(&mut self.log.pending.borrow_mut());
+        self.log.pending.replace(kept);
     }
 }
 

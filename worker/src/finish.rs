@@ -136,6 +136,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if !opened.manifest.sealed || !self.known.borrow_mut().complete(&opened.manifest) {
             return Ok(());
         }
+        // What this worker reported may have been damaged since: then it is to be done again.
+        self.known.borrow_mut().report = false;
         let path = self.paths.report();
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
@@ -159,8 +161,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let there = self.volume.list(OUTPUT).await?;
         for (index, name) in checkpoint_names(opened) {
-            if there.binary_search(&name).is_err() && self.checkpoint(index).await?.is_some() {
-                return Ok(false);
+            if there.binary_search(&name).is_ok() {
+                continue;
+            }
+            match self.checkpoint(index).await {
+                Ok(None) => {}
+                // Damaged: the report's item makes it again.
+                Ok(Some(_)) | Err(Trouble::Torn(..)) => return Ok(false),
+                Err(trouble) => return Err(trouble),
             }
         }
         Ok(true)

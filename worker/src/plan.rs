@@ -105,6 +105,25 @@ pub fn claimable(
     items
 }
 
+/// Whether a dataset's item can be done now: its inputs are committed, and it is not.
+pub fn is_claimable(
+    manifest: &Manifest,
+    known: &Known,
+    window: &dyn Fn(u32) -> Vec<u32>,
+    item: Item,
+) -> bool {
+    let (stage, index) = match item {
+        Item::Prepare(index) => (Stage::Prepare, index),
+        Item::Join(index) => (Stage::Join, index),
+        Item::Evaluate(index) => (Stage::Evaluate, index),
+        Item::Begin | Item::Intake | Item::Fold | Item::Report => return false,
+    };
+    index < manifest.len()
+        && applies(stage, manifest.dataset(index).role)
+        && !known.has(stage, index)
+        && ready(manifest, known, window, stage, index)
+}
+
 /// Whether everything that a stage of a dataset reads is committed.
 fn ready(
     manifest: &Manifest,

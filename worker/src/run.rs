@@ -155,6 +155,8 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
 const OFFER_ITEMS: usize = 64;
 /// Listing commits may cost this share of a worker's time: 1 in so many.
 const LISTING_SHARE: u32 = 20;
+/// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
+const DAMAGED_MAX: usize = 16;
 /// The queue's failures are waited out with a back-off between these.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 
@@ -354,6 +356,13 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS)
     }
 
+    /// Whether a dataset's item can be done now, by what this worker knows.
+    pub(crate) fn is_claimable(&self, item: Item) -> bool {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else { return false };
+        plan::is_claimable(&opened.manifest, &self.known.borrow(), &|index| opened.window(index), item)
+    }
+
     /// Reads what others have committed; ends the worker where the run has ended.
     pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
         self.read_manifest().await?;
@@ -396,7 +405,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             let _ = self.list_if_due().await;
         }
         let mut offered = self.offered.borrow_mut();
-        self.claimable().into_iter().filter(|item| offered.insert(*item)).collect()
+        let is_news = |item: &Item| {
+            // The others are done again and again: that they were offered once says nothing.
+            let once = matches!(item, Item::Prepare(_) | Item::Join(_) | Item::Evaluate(_));
+            offered.insert(*item) || !once
+        };
+        self.claimable().into_iter().filter(is_news).collect()
     }
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
@@ -409,7 +423,15 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             () = self.keep_lease(&claim) => Err(Trouble::Stop),
         };
         let ended = match result {
-            Ok(()) => self.acknowledge(&claim, &attempt).await,
+            Ok(()) => {
+                self.acknowledge(&claim, &attempt).await;
+                None
+            }
+            // Others have finished the run: nobody need claim the item again.
+            Err(Trouble::End(Exit::Finished, reason)) => {
+                self.acknowledge(&claim, &attempt).await;
+                Some(Ended { exit: Exit::Finished, reason })
+            }
             Err(trouble) => self.let_go(&claim, &attempt, trouble).await,
         };
         self.flush().await;
@@ -453,13 +475,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         std::future::pending().await
     }
 
-    async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) -> Option<Ended> {
+    async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
         let next = self.next_items().await;
         // If the queue is away, the lease expires and the next claimant finds the commit.
         let held = matches!(self.queue.ack(claim, &next).await, Ok(Hold::Held));
         self.note(What::Acked { item: claim.item, token: claim.token, held });
         self.sweep(attempt).await;
-        None
     }
 
     async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
@@ -475,9 +496,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             Trouble::End(..) => (GiveBack::Failed, Duration::ZERO),
         };
         let _ = self.queue.give_back(claim, delay, why).await;
-        if let Trouble::Torn(stage, index) = trouble {
-            let _ = self.queue.add(&[item_of(stage, index)]).await;
-        }
         self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
         if !attempt.is_kept() {
             self.sweep(attempt).await;
@@ -496,6 +514,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
     }
 
+    /// Does the item; damaged commits that it meets are made again on the way, each before what
+    /// needs it: whoever finds one has what it takes, and nobody else need have noticed (rule 10).
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
         let read = if self.is_known(claim.item) { Ok(()) } else { self.read_manifest().await };
         self.note(What::Claimed {
@@ -507,6 +527,23 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         });
         self.flush().await;
         read?;
+        let mut damaged = Vec::new();
+        loop {
+            let result = match damaged.last() {
+                None => self.perform_once(claim, attempt).await,
+                Some((stage, index)) => self.remake(attempt, *stage, *index).await,
+            };
+            match result {
+                Ok(()) if damaged.pop().is_some() => {}
+                Err(Trouble::Torn(stage, index)) if damaged.len() < DAMAGED_MAX => {
+                    damaged.push((stage, index));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
         if !self.is_known(claim.item) {
             // Of a run that has ended, it is an item of a queue that remembers too much.
             return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
@@ -549,16 +586,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let spent = self.system.elapsed().saturating_sub(began);
         let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
         did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
-    }
-}
-
-/// The item that makes a commit.
-fn item_of(stage: Stage, index: u32) -> Item {
-    match stage {
-        Stage::Prepare => Item::Prepare(index),
-        Stage::Join => Item::Join(index),
-        Stage::Fold => Item::Fold,
-        Stage::Evaluate => Item::Evaluate(index),
     }
 }
 

@@ -207,15 +207,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Folds joined parts into checkpoints, oldest first, as far as they reach.
     pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let Some(mut next) = self.next_to_fold(&opened).await? else { return Ok(()) };
-        let mut model = match self.newest_model(&opened, next).await {
-            // A damaged checkpoint is made again from the one before it.
-            Err(Trouble::Torn(_, index)) => {
-                next = index;
-                self.newest_model(&opened, next).await?
-            }
-            model => model?,
-        };
+        let Some(next) = self.next_to_fold(&opened).await? else { return Ok(()) };
+        let mut model = self.newest_model(&opened, next).await?;
         for index in next..opened.manifest.len() {
             if opened.manifest.dataset(index).role != Role::Train {
                 continue;
@@ -230,6 +223,21 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             }
         }
         Ok(())
+    }
+
+    /// Makes a damaged commit again.
+    pub(crate) async fn remake(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), Trouble> {
+        match stage {
+            Stage::Prepare => self.prepare(attempt, index).await,
+            Stage::Join => self.join(attempt, index).await,
+            Stage::Evaluate => self.evaluate(attempt, index).await,
+            Stage::Fold => {
+                let opened = self.opened()?;
+                let model = self.newest_model(&opened, index).await?;
+                let joined = self.load(Stage::Join, index).await?;
+                self.fold_one(&opened, attempt, index, model, joined).await.map(drop)
+            }
+        }
     }
 
     /// The first training dataset without a checkpoint, others' checkpoints looked for.
@@ -287,9 +295,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let record = Record { parent, outcome };
         let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
-        // Others evaluate beside the fold, as soon as the tests are joined.
-        let tests = opened.manifest.tests();
-        if tests.iter().all(|test| self.known.borrow().has(Stage::Join, *test)) {
+        // Others evaluate beside the fold. Not before it can be done: given back again and again, it
+        // would keep them from what it waits for.
+        if self.is_claimable(Item::Evaluate(index)) {
             let _ = self.queue.add(&[Item::Evaluate(index)]).await;
         }
         Ok((committed.hash, committed.part.ok().or(model)))
