@@ -1,5 +1,6 @@
 //! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
 
+use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{self, Exit};
 use crate::events::What;
@@ -8,9 +9,10 @@ use crate::hashing::Hashing;
 use crate::manifest::{self, Dataset, Held, Manifest, Page, Role, Spec, normalise};
 use crate::queue::Queue;
 use crate::record::Record;
-use crate::run::{Ended, Opened, Source, Trouble, Worker};
+use crate::run::{Ended, Opened, Source, Worker};
 use crate::stage::damaged;
 use crate::system::System;
+use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::Outcome;
 
@@ -66,6 +68,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         match linked {
             // A lost reply to the first try shows as a name that is taken: links work.
             Err(error) if error.kind == Kind::Exists => Ok(()),
+            // Swept by the report of a run that ends just now: the folders are there, so try again.
+            Err(error) if error.kind == Kind::NotFound => Err(VolumeError { kind: Kind::Stale, ..error }),
             other => other,
         }
     }
@@ -98,7 +102,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 let manifest = Manifest::begin(page).map_err(|error| damaged(path, &error))?;
                 let workload = self.make_workload(&manifest.spec)?;
                 let ours = Spec::of(workload.as_ref());
-                if ours != manifest.spec {
+                if ours != manifest.spec && !self.breaks(Breakage::AnyVersion) {
                     return Err(Trouble::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
                 Opened { manifest, workload }
@@ -124,7 +128,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             Source::Listed(paths) => (paths.clone(), true),
             Source::Pushed => (self.with_folders(&pushed).await?, false),
         };
-        manifest::oldest_first(&mut paths);
+        if !self.breaks(Breakage::OrderAsPushed) {
+            manifest::oldest_first(&mut paths);
+        }
         let Vetted { datasets, refused } = self.vet(attempt, paths, &[], last).await?;
         if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
             let hint = format!(
@@ -135,9 +141,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 "no datasets: run {} has not begun and nothing was pushed\nhint: {hint}",
                 self.config.run
             );
-            return Err(Trouble::End(Exit::NoDatasets, reason));
+            return Err(Trouble::NoDatasets(reason));
         }
-        let created = self.config.created.clone().unwrap_or_else(|| created_now(self.system.wall_ms()));
+        let created = match &self.config.created {
+            Some(created) if !self.breaks(Breakage::CreatedByOwnClock) => created.clone(),
+            _ => created_now(self.system.wall_ms()),
+        };
+        if self.breaks(Breakage::TakeInBeforeChapter) {
+            self.queue.take_in(&pushed).await?;
+        }
         let page = Page::First { spec: self.config.spec.clone(), created, last, datasets };
         self.commit_page(attempt, 0, &page).await?;
         self.take_in(&pushed, &refused).await
@@ -167,6 +179,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let pushed = self.queue.pushed().await?;
         let Vetted { datasets, refused } =
             self.vet(attempt, pushed.clone(), &opened.manifest.datasets, false).await?;
+        if self.breaks(Breakage::TakeInBeforeChapter) {
+            self.queue.take_in(&pushed).await?;
+        }
         if !datasets.is_empty() {
             self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets }).await?;
         }
@@ -220,13 +235,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for raw in paths {
             let judged = match normalise(&raw) {
                 Err(reason) => Err(reason),
-                Ok(path) if held.position(&path).is_some() => {
+                Ok(path) if held.position(&path).is_some() && !self.breaks(Breakage::CountAPathTwice) => {
                     self.same_as_held(attempt, path, &held, before).await?
                 }
                 Ok(path) if begun && Role::of(&path) == Role::Test => {
                     Err("test datasets are those of the run's beginning".to_owned())
                 }
-                Ok(path) if workload.ordered() => held.follows(&path).map(|()| Some(path)),
+                Ok(path) if workload.ordered() && !self.breaks(Breakage::CountAPathTwice) => {
+                    held.follows(&path).map(|()| Some(path))
+                }
                 Ok(path) => Ok(Some(path)),
             };
             match judged {

@@ -11,13 +11,15 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use crate::breakage::Breakage;
 use crate::contract::Exit;
 use crate::events::What;
 use crate::hash::Hash;
 use crate::queue::{Item, Queue};
 use crate::record::{Damage, Record};
-use crate::run::{Trouble, Worker};
+use crate::run::Worker;
 use crate::system::System;
+use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 
 /// How often a commit is tried before the item is given back to be tried later.
@@ -142,11 +144,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             });
             self.flush().await;
             let answer = self.volume.link(&private, path).await;
+            if self.breaks(Breakage::TrustLinksReply) && is_answered(&answer) {
+                return self.settle(attempt, path, record.clone(), record, true, conflict).await;
+            }
             match self.look(path).await? {
                 Look::Intact(found) => {
                     let won =
                         answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);
                     return self.settle(attempt, path, record, found, won, conflict).await;
+                }
+                Look::Torn(_) if self.breaks(Breakage::TornIsAViolation) => {
+                    return Err(self.violation(attempt, path, &record, &record).await);
                 }
                 Look::Torn(_) => self.repair(attempt, path, &bytes).await?,
                 Look::Absent => {
@@ -170,7 +178,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             attempt.made.set(true);
         }
         let path = attempt.fresh_name();
-        let mut file = self.volume.create(&path).await?;
+        let mut file = match self.volume.create(&path).await {
+            Ok(file) => file,
+            Err(error) => {
+                // Swept, perhaps, with all that was in it: whoever tries again makes it anew.
+                attempt.made.set(error.kind != Kind::NotFound);
+                return Err(error);
+            }
+        };
         self.volume.write(&mut file, bytes).await?;
         self.volume.sync(&mut file).await?;
         self.volume.close(file).await?;
@@ -207,7 +222,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             won: won && found == ours,
         });
         self.flush().await;
-        Ok(found)
+        Ok(if self.breaks(Breakage::LoserKeepsItsOwn) { ours } else { found })
     }
 
     /// Replaces a torn public file by the same result, recomputed.
@@ -233,7 +248,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         );
         let bytes = Record::part(Hash::default(), text.clone().into_bytes()).encode();
         // For as long as it takes: a disk that is full for a while must not let others exit 0.
-        while !self.is_void(attempt, &bytes).await {
+        while !self.breaks(Breakage::ViolationKeptQuiet) && !self.is_void(attempt, &bytes).await {
             self.system.sleep(self.about(self.config.idle)).await;
         }
         Trouble::End(Exit::Violation, text)
@@ -283,7 +298,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn sweep_folder(&self, folder: &str) {
         for name in self.volume.list(folder).await.unwrap_or_default() {
             let _ = self.volume.remove(&format!("{folder}/{name}")).await;
+            self.tick();
         }
         let _ = self.volume.remove_folder(folder).await;
     }
+}
+
+/// Whether the server says that the name is there, by us or by another.
+fn is_answered(answer: &Result<(), VolumeError>) -> bool {
+    answer.as_ref().map_or_else(|error| error.kind == Kind::Exists, |()| true)
 }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{Exit, OUTPUT};
 use crate::events::What;
 use crate::manifest::{Page, Role};
 use crate::queue::{Item, Queue};
 use crate::record::Record;
-use crate::run::{Files, Opened, Trouble, Worker};
+use crate::run::{Files, Opened, Worker};
 use crate::stage::damaged;
 use crate::system::System;
+use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::{Outcome, ReportInput, Workload};
 
@@ -25,6 +27,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if !opened.manifest.sealed && !self.seal(attempt, &opened).await? {
             return Ok(());
         }
+        // A chapter may have been there before our seal, and another's seal after it.
+        let opened = self.opened()?;
+        if !self.known.borrow_mut().complete(&opened.manifest) {
+            return Ok(());
+        }
         let files = self.commit_report(attempt, &opened).await?;
         self.project(attempt, &opened, &files).await?;
         self.sweep_all().await;
@@ -34,17 +41,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Commits the seal; false where more was pushed, or a chapter was there first.
     async fn seal(&self, attempt: &Attempt, opened: &Opened) -> Result<bool, Trouble> {
-        if !self.queue.pushed().await?.is_empty() {
+        if !self.queue.pushed().await?.is_empty() && !self.breaks(Breakage::SealOverPushes) {
             let _ = self.queue.add(&[Item::Intake]).await;
             return Ok(false);
         }
-        let datasets = opened.manifest.len();
-        self.commit_page(attempt, opened.manifest.next_page, &Page::Seal { datasets }).await?;
-        let sealed = self.opened()?.manifest.sealed;
-        if sealed {
-            self.note(What::Sealed { datasets });
+        let page = Page::Seal { datasets: opened.manifest.len() };
+        self.commit_page(attempt, opened.manifest.next_page, &page).await?;
+        let manifest = self.opened()?.manifest;
+        if manifest.sealed {
+            self.note(What::Sealed { datasets: manifest.len() });
         }
-        Ok(sealed)
+        Ok(manifest.sealed)
     }
 
     async fn commit_report(&self, attempt: &Attempt, opened: &Opened) -> Result<Files, Trouble> {
@@ -105,7 +112,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     /// Removes every attempt's folder: all that counts is committed.
-    async fn sweep_all(&self) {
+    pub(crate) async fn sweep_all(&self) {
         let attempts = self.paths.attempts();
         for name in self.volume.list(&attempts).await.unwrap_or_default() {
             let path = format!("{attempts}/{name}");
@@ -133,8 +140,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             }
         }
         let opened = self.opened()?;
-        if !opened.manifest.sealed || !self.known.borrow_mut().complete(&opened.manifest) {
+        let ended = opened.manifest.sealed || self.breaks(Breakage::ExitBeforeSeal);
+        if !ended || !self.known.borrow_mut().complete(&opened.manifest) {
             return Ok(());
+        }
+        if self.breaks(Breakage::ExitBeforeSeal) {
+            return Err(Trouble::End(Exit::Finished, "every item is committed".to_owned()));
         }
         // What this worker reported may have been damaged since: then it is to be done again.
         self.known.borrow_mut().report = false;
@@ -142,7 +153,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
-        if self.is_projected(&opened, &read_files(&path, record)?).await? {
+        let projected = self.breaks(Breakage::ExitBeforeOutput)
+            || self.is_projected(&opened, &read_files(&path, record)?).await?;
+        if projected {
             let reason = format!("run {} is complete: {OUTPUT}/report.txt", self.config.run);
             return Err(Trouble::End(Exit::Finished, reason));
         }

@@ -13,8 +13,9 @@ use crate::hash::Hash;
 use crate::manifest::{Dataset, Role};
 use crate::progress::Saved;
 use crate::queue::Queue;
-use crate::run::{Trouble, Worker};
+use crate::run::Worker;
 use crate::system::System;
+use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 
 /// What one claim of a chapter has hashed, by itself or by those before it.

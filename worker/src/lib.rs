@@ -1,6 +1,7 @@
 //! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
 
 mod begin;
+pub mod breakage;
 pub mod cli;
 mod commit;
 pub mod contract;
@@ -17,5 +18,6 @@ pub mod record;
 pub mod run;
 mod stage;
 pub mod system;
+mod trouble;
 pub mod volume;
 pub mod workload;

@@ -1,6 +1,7 @@
 //! Progress inside long work: immutable files in an attempt's folder, from which the next attempt
 //! goes on. Pure in what the work was made from; anything else is ignored (rule 14).
 
+use crate::breakage::Breakage;
 use crate::commit::Attempt;
 use crate::events::What;
 use crate::hash::Hash;
@@ -57,9 +58,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Takes up the furthest state that any attempt at the item saved.
     pub(crate) async fn resume(&self, attempt: &Attempt, task: &mut Box<dyn Task>, parent: Hash) {
+        if self.breaks(Breakage::SweepTooEarly) {
+            self.sweep_all().await;
+        }
         let Some((from, saved)) = self.furthest(attempt, parent).await else {
             return;
         };
+        if self.breaks(Breakage::NeverResume) {
+            return;
+        }
         task.resume(&saved.state);
         let (done, total) = task.progress();
         self.note(What::Resumed { item: attempt.item, done, total, from });

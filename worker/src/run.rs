@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breakage::Breakage;
 use crate::commit::Attempt;
 use crate::contract::{Exit, RunPaths, Stage};
 use crate::events::{EventLog, Tap, What};
@@ -14,7 +15,8 @@ use crate::plan::{self, Known};
 use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
 use crate::stage::Cache;
 use crate::system::System;
-use crate::volume::{Volume, VolumeError};
+use crate::trouble::Trouble;
+use crate::volume::Volume;
 use crate::workload::Workload;
 
 /// Where chapter 0's datasets come from.
@@ -63,54 +65,6 @@ pub struct Ended {
     pub reason: String,
 }
 
-/// Why an item was not completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// Told to stop, and the rest does not fit in the grace.
-    Stop,
-    /// The volume failed: try again, for as long as it takes.
-    Volume(VolumeError),
-    /// The queue failed where its answer was needed.
-    Queue(QueueError),
-    /// Something that was committed is not to be seen from here yet.
-    Absent(String),
-    /// A commit was damaged: it has to be made again first.
-    Torn(Stage, u32),
-    /// A dataset is missing or not the one of the manifest.
-    Input(String),
-    /// The workload panicked.
-    Defect(String),
-    /// The worker ends here: finished, or with no point in going on.
-    End(Exit, String),
-}
-
-impl From<VolumeError> for Trouble {
-    fn from(error: VolumeError) -> Self {
-        Self::Volume(error)
-    }
-}
-
-impl From<QueueError> for Trouble {
-    fn from(error: QueueError) -> Self {
-        Self::Queue(error)
-    }
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stop => f.write_str("told to stop"),
-            Self::Volume(error) => error.fmt(f),
-            Self::Queue(error) => error.fmt(f),
-            Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
-            Self::Torn(stage, index) => write!(f, "{}/{index} is torn", stage.folder()),
-            Self::Input(detail) => f.write_str(detail),
-            Self::Defect(message) => write!(f, "the workload panicked: {message}"),
-            Self::End(_, reason) => f.write_str(reason),
-        }
-    }
-}
-
 /// The manifest and the workload that it names.
 #[derive(Clone)]
 pub(crate) struct Opened {
@@ -140,6 +94,8 @@ pub struct Worker<'a, Q, V: Volume, S> {
     pub(crate) cache: RefCell<Cache>,
     /// Items that this worker has told the queue of, so as not to tell them with every answer.
     offered: RefCell<BTreeSet<Item>>,
+    /// How often in a row the volume failed an attempt.
+    volume_failures: Cell<u32>,
     listed_at: Cell<Option<Duration>>,
     listing_cost: Cell<Duration>,
     jitter: Cell<u64>,
@@ -202,10 +158,15 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             known: RefCell::default(),
             cache: RefCell::new(Cache::new(config.cache_bytes)),
             offered: RefCell::default(),
+            volume_failures: Cell::new(0),
             listed_at: Cell::new(None),
             listing_cost: Cell::new(Duration::ZERO),
             jitter: Cell::new(nonce as u64),
         }
+    }
+
+    pub(crate) fn breaks(&self, breakage: Breakage) -> bool {
+        self.system.breaks(breakage)
     }
 
     pub(crate) fn note(&self, what: What) {
@@ -263,7 +224,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn work(&self) -> Ended {
         let mut away = None;
         loop {
-            if self.system.stopping_for().is_some() {
+            if self.system.stopping_for().is_some() && !self.breaks(Breakage::ClaimAfterNotice) {
                 return stopped();
             }
             let answer = self.queue.claim(&self.config.worker, self.system.nonce(), self.config.lease).await;
@@ -327,7 +288,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn idle(&self) -> Result<bool, Trouble> {
         self.refresh().await?;
         // What was offered before may be lost: a queue may forget (rule 5).
-        self.offered.borrow_mut().clear();
+        if !self.breaks(Breakage::OfferOnce) {
+            self.offered.borrow_mut().clear();
+        }
         let items = if self.opened.borrow().is_none() {
             vec![Item::Begin]
         } else if !self.is_sealed() && !self.queue.pushed().await?.is_empty() {
@@ -335,6 +298,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         } else {
             self.claimable()
         };
+        let items = if self.breaks(Breakage::OfferOnce) { self.news(items) } else { items };
         let added = self.queue.add(&items).await?;
         if added > 0 {
             self.note(What::Requeued { items: added as u64 });
@@ -353,7 +317,10 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             return Vec::new();
         };
         let mut known = self.known.borrow_mut();
-        plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS)
+        let mut items =
+            plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS);
+        items.retain(|item| *item != Item::Fold || !self.breaks(Breakage::ForgetToFold));
+        items
     }
 
     /// Whether a dataset's item can be done now, by what this worker knows.
@@ -404,18 +371,26 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             // A listing that fails only delays: the idle ones look again.
             let _ = self.list_if_due().await;
         }
+        self.news(self.claimable())
+    }
+
+    /// Those of the items that this worker has not told the queue of.
+    fn news(&self, mut items: Vec<Item>) -> Vec<Item> {
         let mut offered = self.offered.borrow_mut();
-        let is_news = |item: &Item| {
+        items.retain(|item| {
             // The others are done again and again: that they were offered once says nothing.
             let once = matches!(item, Item::Prepare(_) | Item::Join(_) | Item::Evaluate(_));
             offered.insert(*item) || !once
-        };
-        self.claimable().into_iter().filter(is_news).collect()
+        });
+        items
     }
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
     async fn hold(&self, claim: Claim) -> Option<Ended> {
         let attempt = Attempt::new(claim.item, self.paths.attempt(claim.item, claim.token, claim.nonce));
+        if self.breaks(Breakage::AcknowledgeBeforeCommit) {
+            let _ = self.queue.ack(&claim, &[]).await;
+        }
         let result = tokio::select! {
             biased;
             result = self.perform(&claim, &attempt) => result,
@@ -424,6 +399,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         };
         let ended = match result {
             Ok(()) => {
+                self.volume_failures.set(0);
                 self.acknowledge(&claim, &attempt).await;
                 None
             }
@@ -459,11 +435,18 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let (mut ticks, mut moved_at) = (self.ticks.get(), self.system.elapsed());
         loop {
             self.system.sleep(self.config.lease / 3).await;
+            if self.breaks(Breakage::NeverRenew) {
+                break;
+            }
+            if self.breaks(Breakage::RenewalWaitsForVolume) {
+                let _ = self.volume.meta(&self.paths.manifest()).await;
+            }
             let now = self.system.elapsed();
             if self.ticks.get() != ticks {
                 (ticks, moved_at) = (self.ticks.get(), now);
             }
-            if now.saturating_sub(moved_at) > self.config.stall {
+            let stalled = now.saturating_sub(moved_at) > self.config.stall;
+            if stalled && !self.breaks(Breakage::RenewWithoutProgress) {
                 self.note(What::Stalled { item: claim.item, token: claim.token });
                 break;
             }
@@ -485,17 +468,25 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
         let reason = trouble.to_string();
-        let later = self.about(self.config.idle * (1 << claim.failures.min(6)));
+        let in_a_row = if matches!(trouble, Trouble::Volume(_)) { self.volume_failures.get() + 1 } else { 0 };
+        self.volume_failures.set(in_a_row);
+        let later = self.about(self.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
         let (why, delay) = match &trouble {
+            Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => {
+                (GiveBack::Failed, Duration::ZERO)
+            }
             Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
             Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
                 (GiveBack::NotReady, later)
             }
-            Trouble::Input(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
-            Trouble::End(..) => (GiveBack::Failed, Duration::ZERO),
+            Trouble::Input(_) | Trouble::NoDatasets(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
+            // The worker's end, and none of the item's doing.
+            Trouble::End(..) => (GiveBack::NotReady, Duration::ZERO),
         };
-        let _ = self.queue.give_back(claim, delay, why).await;
+        if trouble != Trouble::Stop || !self.breaks(Breakage::KeepLeaseWhenPreempted) {
+            let _ = self.queue.give_back(claim, delay, why).await;
+        }
         self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
         if !attempt.is_kept() {
             self.sweep(attempt).await;
@@ -504,10 +495,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         match trouble {
             Trouble::Stop => Some(stopped()),
             Trouble::End(exit, reason) => Some(Ended { exit, reason }),
+            // Once is not enough: absence is never a fact (rule 8).
+            Trouble::NoDatasets(_) if tried_enough => Some(Ended { exit: Exit::NoDatasets, reason }),
             Trouble::Input(_) if tried_enough => Some(Ended { exit: Exit::Input, reason }),
             Trouble::Defect(_) if tried_enough => Some(Ended { exit: Exit::Failed, reason }),
             Trouble::Volume(_) => {
-                self.pause(self.config.idle).await;
+                self.pause(later).await;
                 None
             }
             _ => None,
@@ -535,7 +528,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             };
             match result {
                 Ok(()) if damaged.pop().is_some() => {}
-                Err(Trouble::Torn(stage, index)) if damaged.len() < DAMAGED_MAX => {
+                Err(Trouble::Torn(stage, index))
+                    if damaged.len() < DAMAGED_MAX && !self.breaks(Breakage::TornIsLeft) =>
+                {
                     damaged.push((stage, index));
                 }
                 result => return result,

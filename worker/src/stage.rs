@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{BLOCK_BYTES, Exit, Stage};
 use crate::events::What;
@@ -11,8 +12,9 @@ use crate::manifest::{Dataset, Role};
 use crate::progress::Saved;
 use crate::queue::{Item, Queue};
 use crate::record::Record;
-use crate::run::{Opened, Trouble, Worker};
+use crate::run::{Opened, Worker};
 use crate::system::System;
+use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume};
 use crate::workload::{Outcome, Part, Step, Task};
 
@@ -78,6 +80,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let path = self.paths.commit(stage, index);
         match self.look(&path).await? {
+            Look::Absent if self.breaks(Breakage::AbsenceIsAFact) => Ok(missing(path)),
             Look::Absent => Err(Trouble::Absent(path)),
             Look::Torn(_) => Err(Trouble::Torn(stage, index)),
             Look::Intact(record) => Ok(self.keep(stage, index, record)),
@@ -127,7 +130,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         index: u32,
         record: Record,
     ) -> Result<Committed, Trouble> {
-        let conflict = if opened.workload.deterministic() { Conflict::Violation } else { Conflict::Adopt };
+        let same = opened.workload.deterministic() || self.breaks(Breakage::VaryingIsAViolation);
+        let conflict = if same { Conflict::Violation } else { Conflict::Adopt };
         let found = self.publish(attempt, &self.paths.commit(stage, index), record, conflict).await?;
         self.known.borrow_mut().insert(stage, index);
         Ok(self.keep(stage, index, found))
@@ -139,8 +143,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let opened = self.opened()?;
         let dataset = opened.manifest.dataset(index).clone();
-        let content = self.read_dataset(&dataset).await?;
         let parent = Hash::of_fields([&opened.manifest.spec.hash().0[..], &dataset.hash().0]);
+        let content = match self.read_dataset(&dataset).await {
+            Err(Trouble::Input(reason)) if self.breaks(Breakage::RejectTheMissing) => {
+                let record = Record { parent, outcome: Outcome::Rejected(reason) };
+                return self.commit(&opened, attempt, Stage::Prepare, index, record).await.map(drop);
+            }
+            content => content?,
+        };
         let workload = opened.workload.clone();
         let task = self.compute(move || workload.prepare(&dataset, content)).await?;
         let outcome = self.run_task(attempt, task, parent).await?;
@@ -162,7 +172,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             };
             self.tick();
             let (found, block) = self.compute(move || (Hash::of(&block), block)).await?;
-            if found != *expected {
+            if found != *expected && !self.breaks(Breakage::UncheckedInput) {
                 return Err(Trouble::Input(format!(
                     "{} is not what it was when the run began: block {number} has hash {}, the manifest says {}",
                     dataset.path,
@@ -208,7 +218,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
         let opened = self.opened()?;
         let Some(next) = self.next_to_fold(&opened).await? else { return Ok(()) };
-        let mut model = self.newest_model(&opened, next).await?;
+        let mut model = match self.newest_model(&opened, next).await {
+            _ if self.breaks(Breakage::FoldOutOfOrder) => (Hash::default(), None),
+            model => model?,
+        };
         for index in next..opened.manifest.len() {
             if opened.manifest.dataset(index).role != Role::Train {
                 continue;
@@ -417,6 +430,11 @@ pub(crate) struct Results {
 
 fn hash_of(parents: &[Hash]) -> Hash {
     Hash::of_fields(parents.iter().map(|hash| &hash.0[..]))
+}
+
+/// What [`Breakage::AbsenceIsAFact`] makes of a commit that it cannot see.
+fn missing(path: String) -> Committed {
+    Committed { hash: Hash::default(), part: Err(format!("{path} is missing")) }
 }
 
 /// A page that cannot be read any more: nothing can repair it, so the run stops (rule 10).

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::breakage::Breakage;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -25,6 +26,11 @@ pub trait System {
 
     /// 128 random bits: a name that no other attempt ever has.
     fn nonce(&self) -> u128;
+
+    /// Whether a rule is to be forgotten: never, but in the simulated world.
+    fn breaks(&self, _: Breakage) -> bool {
+        false
+    }
 
     /// The process's number, for people who look at events.
     fn pid(&self) -> u32;

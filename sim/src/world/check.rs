@@ -2,16 +2,22 @@
 //! results made from the manifest by the workload alone, with no worker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use worker::contract::{OUTPUT, RunPaths, Stage};
+use worker::events::{Event, What as Told};
 use worker::hash::Hash;
-use worker::manifest::{Manifest, Page, Role, normalise};
+use worker::manifest::{Manifest, Page, Role, normalise, oldest_first};
 use worker::record::Record;
 use worker::workload::{Outcome, Part, ReportInput, Workload};
 
+use super::clock::Micros;
+use super::fault::What;
 use super::nfs::Server;
+use super::run::CREATED;
+use super::schedule::Results;
 use super::toy::{self, Toy, salt_of};
 use super::watch::Sometimes;
 use super::{RUN, World};
@@ -27,6 +33,14 @@ pub struct Broken {
 impl Broken {
     pub fn new(property: &'static str, detail: impl Into<String>) -> Self {
         Self { property, detail: detail.into() }
+    }
+
+    pub fn effect(detail: impl Into<String>) -> Self {
+        Self::new("effect", detail)
+    }
+
+    pub fn waste(detail: impl Into<String>) -> Self {
+        Self::new("waste", detail)
     }
 
     pub(super) fn at_first_exit(self) -> Self {
@@ -45,7 +59,8 @@ pub fn complete(world: &World) -> Vec<Broken> {
             0
         }
     };
-    if server.bytes(&check.paths.violation()).is_some() {
+    // Where a workload lies, one may be found after somebody has finished.
+    if world.params.results != Results::Lie && server.bytes(&check.paths.violation()).is_some() {
         check.say("a violation is committed".to_owned());
     }
     for _ in 0..rejected {
@@ -58,37 +73,104 @@ pub fn complete(world: &World) -> Vec<Broken> {
 pub fn afterwards(world: &World) -> Vec<Broken> {
     let mut broken = complete(world);
     broken.extend(pushes(world));
-    broken.extend(waste(world));
+    broken.extend(versions(world));
+    broken.extend(events(world));
+    broken.extend(waste(world, steps_needed(world)));
     let torn = world.watch.torn();
     for path in world.watch.won_twice() {
         if !torn.contains(&path) {
-            broken.push(Broken::new("effect", format!("two attempts say that they were first at {path}")));
+            broken.push(Broken::effect(format!("two attempts say that they were first at {path}")));
         }
     }
     broken
 }
 
-/// Every push was accepted, refused by name, or is still there; unless the queue lost it.
+/// Every push was accepted, refused by name, or came too late for the seal; unless the queue lost it.
 fn pushes(world: &World) -> Vec<Broken> {
     if world.params.listed || world.watch.has_queue_lost_something() {
         return Vec::new();
     }
     let server = world.server.borrow();
-    let check = Check::new(world, &server);
-    let Ok(manifest) = check.manifest() else {
+    let Ok(manifest) = Check::new(world, &server).manifest() else {
         return Vec::new();
     };
     let refused = world.watch.refused();
     let left = world.pushed_left();
-    let lost = world.pushed_so_far().into_iter().filter(|path| {
+    let late = |at: Micros| world.watch.sealed().is_some_and(|sealed| at >= sealed);
+    let lost = world.pushed_so_far().into_iter().filter(|(at, path)| {
         let accepted = normalise(path).is_ok_and(|path| manifest.by_path(&path).is_some());
-        !accepted && !refused.contains(path) && !left.contains(path)
+        !accepted && !refused.contains(path) && !(left.contains(path) && late(*at))
     });
-    lost.map(|path| Broken::new("effect", format!("the push of {path} is lost"))).collect()
+    lost.map(|(_, path)| Broken::effect(format!("the push of {path} is lost"))).collect()
 }
 
-fn waste(_world: &World) -> Vec<Broken> {
-    Vec::new()
+/// Steps that the run's datasets take, each once.
+fn steps_needed(world: &World) -> u64 {
+    let server = world.server.borrow();
+    let Ok(manifest) = Check::new(world, &server).manifest() else { return 0 };
+    let contents = manifest.datasets.iter().filter_map(|dataset| server.bytes(&dataset.path));
+    contents.filter(|content| !toy::is_bad(content)).map(toy::steps_of).sum()
+}
+
+/// Everybody who took part makes the results version of the run.
+fn versions(world: &World) -> Option<Broken> {
+    let server = world.server.borrow();
+    let manifest = Check::new(world, &server).manifest().ok()?;
+    let mut versions = world.watch.versions();
+    versions.remove(&manifest.spec.results_version);
+    let other = versions.pop_first()?;
+    Some(Broken::effect(format!("a worker of results version {other} took part")))
+}
+
+/// Whoever ended by itself has told everything, in a file of its own; unless the volume failed.
+fn events(world: &World) -> Vec<Broken> {
+    if world.has_faults(What::is_of_volume) {
+        return Vec::new();
+    }
+    let server = world.server.borrow();
+    let folder = RunPaths::new(RUN).events();
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for name in server.names(&folder) {
+        let bytes = server.bytes(&format!("{folder}/{name}")).unwrap_or_default();
+        let (events, _) = worker::events::parse(bytes);
+        let whole = events.iter().zip(0..).all(|(event, number)| event.seq == number);
+        if let Some(Event { worker, what: Told::Exited { .. }, .. }) = events.last()
+            && whole
+        {
+            *told.entry(worker.clone()).or_default() += 1;
+        }
+    }
+    let silent = world.watch.ended().into_iter().filter(|(name, ended)| told.get(name) != Some(ended));
+    silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
+}
+
+/// Work done again has a bound: none if nothing went wrong; else, for each thing that did, so many
+/// of each machine's results, and so many steps as lie between two savings of its progress.
+fn waste(world: &World, needed: u64) -> Vec<Broken> {
+    let tally = world.watch.tally();
+    let machines = world.machines.borrow().len() as u64;
+    let mut broken = Vec::new();
+    let redone_max = 2 * tally.struck * machines;
+    if tally.redone > redone_max {
+        let detail = format!("{} results were made again, {redone_max} may be", tally.redone);
+        broken.push(Broken::waste(detail));
+    }
+    let params = &world.params;
+    let steps = world.steps.load(std::sync::atomic::Ordering::Relaxed);
+    let progress = params.progress_ms * 1_000 / params.step_us.0 + 2;
+    let whole = u64::from(params.steps);
+    // A disk that is full for a while is tried again and again, with a growing delay.
+    let each = match () {
+        () if world.has_faults(What::is_of_volume) => 8 * whole,
+        () if world.has_faults(What::is_of_queue) => whole,
+        () => progress.min(whole),
+    };
+    let again_max = tally.struck * machines * each;
+    let again = steps.saturating_sub(needed);
+    if again > again_max {
+        broken.push(Broken::waste(format!("{again} steps were done again, {again_max} may be")));
+    }
+    broken
 }
 
 struct Check<'a> {
@@ -115,16 +197,10 @@ impl<'a> Check<'a> {
 
     /// The chapters as one, if they are whole and sealed.
     fn manifest(&self) -> Result<Manifest, String> {
-        let page = |number| -> Result<Page, String> {
-            let path = self.paths.chapter(number);
-            match self.record(&path)?.outcome {
-                Outcome::Part(content) => Page::decode(&content).map_err(|why| format!("{path}: {why}")),
-                Outcome::Rejected(_) => Err(format!("{path} is no page")),
-            }
-        };
-        let mut manifest = Manifest::begin(page(0)?).map_err(|why| why.to_string())?;
+        let mut manifest = Manifest::begin(self.page(0)?).map_err(|why| why.to_string())?;
         while !manifest.sealed {
-            let next = page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
+            let next =
+                self.page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
             manifest.turn(next).map_err(|why| why.to_string())?;
         }
         Ok(manifest)
@@ -133,8 +209,8 @@ impl<'a> Check<'a> {
     /// Compares every commit, the report and the output with what the manifest's datasets give.
     /// Answers how many datasets are rejected.
     fn results(&mut self, manifest: &Manifest) -> usize {
-        let varies = manifest.spec.params.contains_key("varies");
-        let toy = Toy::new(!varies, 0);
+        self.chapters(manifest);
+        let toy = Toy::new(Results::Same, toy::VERSION, 0, &Arc::default());
         let mut made = Made::default();
         for dataset in &manifest.datasets {
             let content = self.server.bytes(&dataset.path).unwrap_or_default().to_vec();
@@ -147,6 +223,32 @@ impl<'a> Check<'a> {
         self.nothing_else(manifest, &made);
         self.report(&toy, manifest, &made);
         made.rejected.len()
+    }
+
+    /// What the manifest must say, whoever began the run and whenever.
+    fn chapters(&mut self, manifest: &Manifest) {
+        let mut once = BTreeSet::new();
+        for dataset in manifest.datasets.iter().filter(|dataset| !once.insert(&dataset.path)) {
+            self.say(format!("{} is in the manifest twice", dataset.path));
+        }
+        if manifest.created != CREATED {
+            self.say(format!("the run was created on {}, its launcher said {CREATED}", manifest.created));
+        }
+        let Ok(Page::First { datasets, .. }) = self.page(0) else { return };
+        let mut paths: Vec<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
+        let as_committed = paths.clone();
+        oldest_first(&mut paths);
+        if paths != as_committed {
+            self.say("the first chapter is not sorted oldest first".to_owned());
+        }
+    }
+
+    fn page(&self, number: u32) -> Result<Page, String> {
+        let path = self.paths.chapter(number);
+        match self.record(&path)?.outcome {
+            Outcome::Part(content) => Page::decode(&content).map_err(|why| format!("{path}: {why}")),
+            Outcome::Rejected(_) => Err(format!("{path} is no page")),
+        }
     }
 
     /// One commit, compared with the outcome that `expected` makes with the commit's own salt.

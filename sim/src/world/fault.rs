@@ -223,6 +223,22 @@ impl What {
         }
     }
 
+    /// Whether it is the queue that fails.
+    pub fn is_of_queue(&self) -> bool {
+        self.name().starts_with("queue-")
+    }
+
+    /// Whether it is the volume that fails.
+    pub fn is_of_volume(&self) -> bool {
+        let machines = ["kill", "notice", "pause", "late", "clock-jump", "twin"];
+        !self.is_of_queue() && !machines.contains(&self.name())
+    }
+
+    /// Whether it can keep a machine waiting.
+    pub fn delays(&self) -> bool {
+        self.is_of_queue() || self.is_of_volume() || matches!(self, Self::Pause { .. })
+    }
+
     /// Whether the queue may have forgotten what was pushed.
     pub fn loses_pushes(&self) -> bool {
         matches!(

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use worker::breakage::Breakage;
 use worker::queue::Item;
 use worker::system::System;
 
@@ -27,6 +28,8 @@ pub struct Machine {
     pub place: usize,
     /// A second one of its name: it does not come back.
     pub twin: bool,
+    /// Of the results of its workload.
+    pub version: u32,
     pub started: Micros,
     pub alive: Cell<bool>,
     pub stopping: Cell<Option<Micros>>,
@@ -36,8 +39,16 @@ pub struct Machine {
     /// Others' changes of names are seen as of the first, until the second.
     pub(super) stale: Cell<Option<(Micros, Micros)>>,
     pub(super) stale_unnoticed: Cell<bool>,
+    /// It has read that the run is void.
+    pub(super) void_seen: Cell<bool>,
     /// What the worker holds, by its own account.
     pub held: RefCell<Option<Held>>,
+    /// When one of its calls, renewals aside, was last answered.
+    pub(super) moved_at: Cell<Micros>,
+    /// When it claimed, or last asked to renew.
+    pub(super) renewed_at: Cell<Micros>,
+    /// It has stood still at some time.
+    pub(super) paused: Cell<bool>,
     /// When it comes back, once it is gone.
     pub(super) back_at: Cell<Option<Micros>>,
 }
@@ -50,10 +61,11 @@ pub struct Held {
 }
 
 impl Machine {
-    pub fn new(id: Client, name: String, place: usize, twin: bool, started: Micros) -> Rc<Self> {
+    pub fn new(id: Client, place: usize, twin: bool, version: u32, started: Micros) -> Rc<Self> {
         Rc::new(Self {
             id,
-            name,
+            name: format!("worker-{place}"),
+            version,
             place,
             twin,
             started,
@@ -63,9 +75,18 @@ impl Machine {
             wall_jump_ms: Cell::new(0),
             stale: Cell::new(None),
             stale_unnoticed: Cell::new(false),
+            void_seen: Cell::new(false),
             held: RefCell::new(None),
+            moved_at: Cell::new(started),
+            renewed_at: Cell::new(started),
+            paused: Cell::new(false),
             back_at: Cell::new(None),
         })
+    }
+
+    /// Whether there was a time when it saw the names as they had been.
+    pub fn has_been_stale(&self) -> bool {
+        self.stale.get().is_some()
     }
 
     pub fn is_holding(&self) -> bool {
@@ -108,7 +129,14 @@ impl System for Inside {
         self.world.clock.sleep(span).await;
     }
 
+    fn breaks(&self, breakage: Breakage) -> bool {
+        self.world.breaks(breakage)
+    }
+
     async fn stop_requested(&self) {
+        if self.breaks(Breakage::DeafToNotice) {
+            return pending().await;
+        }
         // The world polls the worker when it tells it to stop.
         std::future::poll_fn(|_| match self.machine.stopping.get() {
             Some(_) => std::task::Poll::Ready(()),
@@ -118,7 +146,7 @@ impl System for Inside {
     }
 
     fn stopping_for(&self) -> Option<Duration> {
-        let since = self.machine.stopping.get()?;
+        let since = self.machine.stopping.get().filter(|_| !self.breaks(Breakage::DeafToNotice))?;
         Some(Duration::from_micros(self.world.now() - since))
     }
 
@@ -142,6 +170,7 @@ impl System for Inside {
         self.world.clock.sleep(span).await;
         let done = catch_unwind(AssertUnwindSafe(work));
         self.world.after(&self.machine, &strike).await;
+        self.machine.moved_at.set(self.world.now());
         done.map_err(|_| "the toy panicked".to_owned())
     }
 }

@@ -2,11 +2,13 @@
 //! virtual time, over a volume that behaves as NFS may and a queue that behaves as Redis may.
 //! Whatever goes wrong is a pure function of a seed.
 
+mod broken;
 pub mod campaign;
 pub mod check;
 pub mod clock;
 pub mod dice;
 pub mod fault;
+pub mod ledger;
 pub mod machine;
 pub mod nfs;
 pub mod queue;
@@ -25,14 +27,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use worker::breakage::Breakage;
 use worker::queue::memory::Memory;
 
 use clock::{Clock, Micros, Wake, ms};
 use dice::Dice;
 use fault::{Fault, What};
+use ledger::Ledger;
+use machine::Machine;
 use nfs::{Call, Server, View};
 use queue::Ask;
-use schedule::{Params, Schedule};
+use schedule::{Params, Results, Schedule};
 use watch::Watch;
 
 /// The name of the run in every world.
@@ -75,7 +80,7 @@ pub enum Event {
     },
     /// A call arrives whose machine is gone.
     LateCall(View, Call),
-    LateAsk(Ask),
+    LateAsk(u32, Ask),
     /// A silly-renamed file goes away.
     SillyGone(String),
 }
@@ -91,11 +96,19 @@ pub struct World {
     /// Copies of the queue, by time, where a fault is going to need one.
     copies: RefCell<Vec<(Micros, worker::queue::memory::State)>>,
     keeps_copies: bool,
+    ledger: RefCell<Ledger>,
+    breakage: Option<Breakage>,
     /// Calls made so far, by all machines.
     calls: Cell<u64>,
+    /// All that goes wrong in this world.
+    schedule: Vec<Fault>,
     /// Faults that have not struck, in order.
     faults: RefCell<Vec<Fault>>,
     pushes_done: Cell<usize>,
+    /// When each of them was made.
+    pushed_at: RefCell<Vec<Micros>>,
+    /// Every incarnation, by its number less one.
+    machines: RefCell<Vec<Rc<Machine>>>,
     server_away: Cell<Micros>,
     no_space: Window,
     queue_away: Window,
@@ -126,9 +139,14 @@ impl World {
             redis: Memory::new(move || time.now() / 1000),
             copies: RefCell::default(),
             keeps_copies,
+            ledger: RefCell::default(),
+            breakage: schedule.breakage,
             calls: Cell::new(0),
+            schedule: schedule.faults.clone(),
             faults: RefCell::new(schedule.faults.clone()),
             pushes_done: Cell::new(0),
+            pushed_at: RefCell::default(),
+            machines: RefCell::default(),
             server_away: Cell::new(0),
             no_space: Window::default(),
             queue_away: Window::default(),
@@ -137,7 +155,7 @@ impl World {
             events: RefCell::default(),
             quiet_at: Cell::new(0),
             steps: Arc::default(),
-            watch: Watch::new(tells),
+            watch: Watch::new(tells, schedule.params.results == Results::Vary),
         })
     }
 
@@ -155,6 +173,11 @@ impl World {
 
     fn between(&self, (low, high): (u64, u64)) -> u64 {
         self.dice.borrow_mut().between(low, high)
+    }
+
+    /// Whether a rule is to be forgotten in this world.
+    pub fn breaks(&self, breakage: Breakage) -> bool {
+        self.breakage == Some(breakage)
     }
 
     pub fn nonce(&self) -> u128 {
@@ -198,6 +221,7 @@ impl World {
         let state = copy.map(|(_, state)| state.clone()).unwrap_or_default();
         let differs = state != self.redis.snapshot();
         self.redis.restore(state);
+        self.ledger.borrow_mut().forget();
         differs
     }
 }

@@ -93,6 +93,24 @@ pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) ->
 }
 
 impl Call {
+    /// The same call with its names changed.
+    pub fn renamed(self, to: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Read(path) => Self::Read(to(path)),
+            Self::ReadAt(path, offset, length) => Self::ReadAt(to(path), offset, length),
+            Self::Meta(path) => Self::Meta(to(path)),
+            Self::List(path) => Self::List(to(path)),
+            Self::Create(path) => Self::Create(to(path)),
+            Self::Link(from, public) => Self::Link(to(from), to(public)),
+            Self::Rename(from, public) => Self::Rename(to(from), to(public)),
+            Self::Remove(path) => Self::Remove(to(path)),
+            Self::MakeFolder(path) => Self::MakeFolder(to(path)),
+            Self::RemoveFolder(path) => Self::RemoveFolder(to(path)),
+            Self::SyncFolder(path) => Self::SyncFolder(to(path)),
+            Self::Write | Self::Flush { .. } => self,
+        }
+    }
+
     pub fn operation(&self) -> &'static str {
         match self {
             Self::Read(_) | Self::ReadAt(..) => "read",
@@ -318,6 +336,14 @@ impl Server {
             node.bytes.truncate(keep);
             node.synced = node.bytes.len();
         }
+    }
+
+    /// Creates a file although it is there: whoever has it open finds it empty.
+    pub fn reopen(&mut self, path: &str) -> Option<Inode> {
+        let node = self.now_at(path)?;
+        self.nodes[node].bytes.clear();
+        self.nodes[node].synced = 0;
+        Some(node)
     }
 
     /// Puts a file there as the operator does, with the folders above it.

@@ -4,10 +4,13 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
+use worker::breakage::Breakage;
 use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
 
 use super::World;
+use super::ledger;
 use super::machine::{Inside, Machine};
+use super::nfs::Client;
 use super::strike::Site;
 
 /// One call to the queue.
@@ -77,8 +80,49 @@ impl World {
         })
     }
 
+    /// Lets the queue do what a machine asks, and holds its answer against what it promised.
+    pub async fn tell_queue_for(&self, machine: Client, ask: Ask) -> Result<Told, QueueError> {
+        let told = self.tell_queue(self.forge(ask.clone())).await?;
+        let now = self.now() / 1_000 * 1_000;
+        let (broken, lapsed) = self.ledger.borrow_mut().answered(now, machine, &ask, &told);
+        self.watch.broke(broken);
+        if let Told::Claimed(Some(claim)) = &told {
+            if let Some(machine) = self.machines.borrow().get(machine as usize - 1) {
+                machine.renewed_at.set(self.now());
+            }
+            self.watch.handed_out(claim, lapsed.is_some());
+        }
+        Ok(told)
+    }
+
+    /// What reaches a queue that has forgotten one of its rules.
+    fn forge(&self, ask: Ask) -> Ask {
+        match ask {
+            Ask::Claim { worker, nonce, lease } if self.breaks(Breakage::ReapALiveLease) => {
+                Ask::Claim { worker, nonce, lease: lease / 20 }
+            }
+            Ask::Renew(claim, lease, progress) if self.breaks(Breakage::ReapALiveLease) => {
+                Ask::Renew(claim, lease / 20, progress)
+            }
+            Ask::Renew(claim, lease, progress) => Ask::Renew(self.anybodys(claim), lease, progress),
+            Ask::Ack(claim, next) => Ask::Ack(self.anybodys(claim), next),
+            Ask::GiveBack(claim, delay, why) => Ask::GiveBack(self.anybodys(claim), delay, why),
+            other => other,
+        }
+    }
+
+    /// The claim as its present owner would name it, where tokens are not checked.
+    fn anybodys(&self, claim: Claim) -> Claim {
+        match self.redis.owner(claim.item) {
+            Some((token, nonce)) if self.breaks(Breakage::SkipTokenCheck) => Claim { token, nonce, ..claim },
+            _ => claim,
+        }
+    }
+
     /// One call to the queue, with all that may happen to it.
     pub async fn queue_call(self: &Rc<Self>, machine: &Rc<Machine>, ask: Ask) -> Result<Told, QueueError> {
+        let is_renewal = matches!(ask, Ask::Renew(..));
+        self.watch.broke(ledger::asked(self, machine, &ask));
         let strike = self.strike(machine, Site::Queue(&ask));
         if strike.killed {
             return pending().await;
@@ -98,7 +142,7 @@ impl World {
             if ask.changes() {
                 self.copy_queue();
             }
-            let told = self.tell_queue(ask).await;
+            let told = self.tell_queue_for(machine.id, ask).await;
             if strike.reply_lost {
                 self.watch.fired("queue-reply-lost");
                 away("connection reset by peer")
@@ -107,6 +151,9 @@ impl World {
             }
         };
         self.after(machine, &strike).await;
+        if !is_renewal {
+            machine.moved_at.set(self.now());
+        }
         answer
     }
 }

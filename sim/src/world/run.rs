@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use worker::contract::{Exit, HISTORY, TESTING};
+use worker::breakage::Breakage;
+use worker::contract::{Exit, HISTORY, RunPaths, TESTING};
 use worker::manifest::Spec;
 use worker::queue::QueueError;
 use worker::run::{Config, Ended, Source};
@@ -16,9 +17,10 @@ use worker::workload::Workload;
 
 use super::check::{self, Broken};
 use super::clock::{Micros, Wake, ms};
+use super::fault::What;
 use super::machine::{Inside, Machine};
 use super::queue::{Ask, Told};
-use super::schedule::{Params, Schedule, training};
+use super::schedule::{Params, RETRIES, Results, Schedule, training};
 use super::toy::{self, Toy};
 use super::watch::{Line, Sometimes, Tally};
 use super::{Event, RUN, World};
@@ -51,6 +53,8 @@ struct Runner {
     outstanding: usize,
     /// Somebody has exited 0: a Job starts no new pod after that.
     finished: bool,
+    /// Somebody has exited because two results differed.
+    void: bool,
     broken: Vec<Broken>,
     ended_at: Micros,
 }
@@ -63,6 +67,7 @@ pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
         slots: Vec::new(),
         outstanding: schedule.params.workers as usize,
         finished: false,
+        void: false,
         broken: Vec::new(),
         ended_at: 0,
     };
@@ -111,8 +116,21 @@ impl World {
             return;
         };
         self.pushes_done.set(done + 1);
+        self.pushed_at.borrow_mut().push(self.now());
         self.watch.tell(self.now(), "operator", false, || format!("pushes {}", push.paths.join(" and ")));
         let _ = at_once(self.tell_queue(Ask::Push(push.paths.clone())));
+    }
+
+    /// Whether anything goes wrong in this world that fits.
+    pub fn has_faults(&self, fits: impl Fn(&What) -> bool) -> bool {
+        self.schedule.iter().any(|fault| fits(&fault.what))
+    }
+
+    /// Whether nothing keeps a machine that is told to stop from ending within its grace.
+    fn answers_notices(&self) -> bool {
+        let last_fifth = ms(self.params.grace_ms) / 5;
+        !self.has_faults(What::delays)
+            && last_fifth > 60 * self.params.volume_us.1.max(self.params.queue_us.1)
     }
 
     /// What is pushed and not taken in.
@@ -123,10 +141,14 @@ impl World {
         }
     }
 
-    /// What has been pushed by now.
-    pub fn pushed_so_far(&self) -> Vec<String> {
-        let later = self.params.pushes.iter().take(self.pushes_done.get());
-        (0..self.params.train).map(training).chain(later.flat_map(|push| push.paths.clone())).collect()
+    /// What has been pushed by now, and when.
+    pub fn pushed_so_far(&self) -> Vec<(Micros, String)> {
+        let at_first = (0..self.params.train).map(|number| (0, training(number)));
+        let at = self.pushed_at.borrow();
+        let later = at.iter().zip(&self.params.pushes);
+        at_first
+            .chain(later.flat_map(|(at, push)| push.paths.iter().map(|path| (*at, path.clone()))))
+            .collect()
     }
 }
 
@@ -152,22 +174,31 @@ fn at_once(call: impl std::future::Future<Output = Result<Told, QueueError>>) ->
     }
 }
 
-fn config(params: &Params, name: &str) -> Config {
+/// The date that every run's launcher gives.
+pub const CREATED: &str = "2018-04-30";
+
+fn config(params: &Params, name: &str, spec: Spec) -> Config {
     let millis = Duration::from_millis;
     Config {
         worker: name.to_owned(),
         run: RUN.to_owned(),
         source: if params.listed { Source::Listed(paths(params)) } else { Source::Pushed },
-        created: Some("2018-04-30".to_owned()),
-        spec: Spec::of(&Toy::new(params.deterministic, 0)),
+        created: Some(CREATED.to_owned()),
+        spec,
         lease: millis(params.lease_ms),
-        stall: millis(params.lease_ms * 4),
+        stall: millis(params.stall_ms()),
         progress_every: millis(params.progress_ms),
         grace: millis(params.grace_ms),
         idle: millis(params.idle_ms),
-        retries: 5,
+        retries: RETRIES,
         cache_bytes: 1 << 20,
     }
+}
+
+/// The workload as a machine has it installed.
+fn toy_of(world: &World, machine: &Machine) -> Toy {
+    let results = if world.breaks(Breakage::MachineInResult) { Results::Lie } else { world.params.results };
+    Toy::new(results, machine.version, u64::from(machine.id) << 32, &world.steps)
 }
 
 impl Runner {
@@ -193,20 +224,24 @@ impl Runner {
     fn start(&mut self, place: usize, twin: bool) {
         let world = &self.world;
         let id = self.slots.len() as u32 + 1;
-        let machine = Machine::new(id, format!("worker-{place}"), place, twin, world.now());
+        let newer = world.params.newer == Some(place as u32);
+        let version = toy::VERSION + u32::from(newer);
+        let machine = Machine::new(id, place, twin, version, world.now());
         let inside = Inside { world: world.clone(), machine: machine.clone() };
-        let config = config(&world.params, &machine.name);
+        let toy = toy_of(world, &machine);
+        let config = config(&world.params, &machine.name, Spec::of(&toy));
         let future: Future = Box::pin(async move {
             let (world, machine) = (&inside.world, &inside.machine);
-            let deterministic = world.params.deterministic;
-            let tap = |event: &worker::events::Event| {
-                world.watch.noted(world.now(), machine, event, deterministic);
-            };
+            let tap = |event: &worker::events::Event| world.watch.noted(world.now(), machine, event);
             let factory = |spec: &Spec| -> Result<Arc<dyn Workload>, String> {
-                Ok(Arc::new(Toy::of(spec, u64::from(machine.id) << 32, &world.steps)?))
+                if spec.workload != toy::NAME {
+                    return Err(format!("{} is no toy", spec.workload));
+                }
+                Ok(Arc::new(toy_of(world, machine)))
             };
             worker::run::run(&config, &inside, &inside, &inside, &factory, &tap).await
         });
+        self.world.machines.borrow_mut().push(machine.clone());
         self.slots.push(Slot { machine, future: Some(future) });
         self.world.clock.wake_at(self.world.now(), Wake::Machine(id));
     }
@@ -259,32 +294,56 @@ impl Runner {
 
     fn ended(&mut self, at: usize, ended: Ended) {
         let machine = self.slots[at].machine.clone();
+        let world = self.world.clone();
         let mut back = None;
         match ended.exit {
-            Exit::Finished => {
-                if !self.finished {
-                    self.finished = true;
-                    let broken = check::complete(&self.world);
-                    self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
-                }
-                if self.world.now() < self.world.queue_away.until.get() {
-                    self.world.watch.met(Sometimes::EndedWithoutQueue);
-                }
-            }
+            Exit::Finished => self.first_exit(&machine),
             Exit::Preempted if machine.stopping.get().is_some() => back = machine.back_at.get(),
             // Away for a minute while a worker starts: its launcher starts it again.
             Exit::Queue => back = Some(ms(1_000)),
-            // What was pushed is lost with the queue: who pushed it pushes it again.
-            Exit::NoDatasets if self.pushes_were_lost() => {
-                self.world.push_all();
+            // It could not see the names; or what was pushed is lost with the queue, and whoever
+            // pushed it pushes it again.
+            Exit::NoDatasets if machine.has_been_stale() || self.pushes_were_lost() => {
+                world.push_all();
                 back = Some(ms(1_000));
             }
-            exit => self.broken.push(Broken::new(
-                "effect",
-                format!("{} exited with {exit:?}: {}", machine.name, ended.reason),
-            )),
+            Exit::Version if world.params.newer.is_some() => world.watch.met(Sometimes::OtherVersion),
+            Exit::Violation if world.params.results == Results::Lie => self.void(),
+            exit => self
+                .broken
+                .push(Broken::effect(format!("{} exited with {exit:?}: {}", machine.name, ended.reason))),
         }
+        if matches!(ended.exit, Exit::Finished | Exit::Preempted)
+            && !world.has_faults(What::is_of_queue)
+            && let Some(item) = world.ledger.borrow().left_by(world.now(), &machine)
+        {
+            self.broken.push(Broken::waste(format!("{} leaves its lease of {item} behind", machine.name)));
+        }
+        world.watch.ended_by_itself(&machine);
         self.gone(at, back);
+    }
+
+    fn first_exit(&mut self, machine: &Machine) {
+        if machine.void_seen.get() {
+            self.broken.push(Broken::effect(format!("{} exited 0 from a run that is void", machine.name)));
+        }
+        if !self.finished {
+            self.finished = true;
+            let broken = check::complete(&self.world);
+            self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
+        }
+        if self.world.now() < self.world.queue_away.until.get() {
+            self.world.watch.met(Sometimes::EndedWithoutQueue);
+        }
+    }
+
+    /// A worker says that the run is void: then the volume must say so too.
+    fn void(&mut self) {
+        self.void = true;
+        self.world.watch.met(Sometimes::Void);
+        if self.world.server.borrow().bytes(&RunPaths::new(RUN).violation()).is_none() {
+            self.broken.push(Broken::effect("a violation was found and is not committed"));
+        }
     }
 
     fn pushes_were_lost(&self) -> bool {
@@ -310,6 +369,10 @@ impl Runner {
                     world.watch.tell(world.now(), &machine.name, true, || {
                         "the grace is over: the machine is gone".to_owned()
                     });
+                    if world.answers_notices() {
+                        let detail = format!("{} did not end within its grace", machine.name);
+                        self.broken.push(Broken::new("liveness", detail));
+                    }
                     world.kill(&machine, back);
                     self.slots[at].future = None;
                     self.gone(at, Some(back));
@@ -324,9 +387,9 @@ impl Runner {
                     });
                 }
             }
-            Event::LateAsk(ask) => {
+            Event::LateAsk(machine, ask) => {
                 let before = world.redis.snapshot();
-                let _ = at_once(world.tell_queue(ask.clone()));
+                let _ = at_once(world.tell_queue_for(machine, ask.clone()));
                 if world.redis.snapshot() != before {
                     world.watch.fired("late");
                     world
@@ -358,9 +421,10 @@ impl Runner {
                 "liveness",
                 format!("{} machines are not done {after:?} after the last fault", self.outstanding),
             ));
-        } else {
+        } else if !self.void {
             self.broken.extend(check::afterwards(world));
         }
+        self.broken.extend(world.watch.broken());
         Outcome {
             broken: self.broken,
             tally: world.watch.tally(),

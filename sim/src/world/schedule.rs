@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use worker::breakage::Breakage;
+
 use super::dice::Dice;
 use super::fault::{Fault, KINDS, What};
 
@@ -14,6 +16,20 @@ pub struct Schedule {
     pub params: Params,
     /// In the order in which they strike.
     pub faults: Vec<Fault>,
+    /// A rule that everybody forgets: for tests of the tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breakage: Option<Breakage>,
+}
+
+/// Whether equal inputs give equal bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Results {
+    Same,
+    /// They do not, and the workload says so.
+    Vary,
+    /// They do not, and the workload says that they do: the run may have to be voided.
+    Lie,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +42,10 @@ pub struct Params {
     pub rejects: Vec<u32>,
     /// Steps that each dataset's preparation takes, at most.
     pub steps: u32,
-    pub deterministic: bool,
+    pub results: Results,
+    /// The place of a worker whose workload is of the next results version.
+    #[serde(default)]
+    pub newer: Option<u32>,
     /// The run is a launcher's list, sealed from the beginning; else everything is pushed.
     pub listed: bool,
     pub pushes: Vec<Push>,
@@ -48,7 +67,15 @@ pub struct Push {
     pub paths: Vec<String>,
 }
 
+/// Failed attempts at one item before a worker gives up.
+pub const RETRIES: u32 = 5;
+
 impl Params {
+    /// Without progress for so long, leases are not renewed.
+    pub fn stall_ms(&self) -> u64 {
+        4 * self.lease_ms
+    }
+
     /// How many items a run of this make-up has, begin and report among them.
     pub fn items(&self) -> u64 {
         let train = u64::from(self.train);
@@ -57,18 +84,25 @@ impl Params {
 
     fn of_seed(dice: &mut Dice) -> Self {
         let train = dice.between(1, 8) as u32;
-        let deterministic = !dice.chance(1, 5);
+        let results = match dice.between(0, 24) {
+            0 => Results::Lie,
+            1..=5 => Results::Vary,
+            _ => Results::Same,
+        };
+        let workers = dice.between(1, 5) as u32;
+        let newer = (workers > 1 && dice.chance(1, 25)).then(|| dice.between(0, 1) as u32);
         let listed = dice.chance(1, 2);
         let rejects = (0..train).filter(|_| dice.chance(1, 10)).collect();
         let volume_us = *dice.pick(&[(50, 500), (200, 2_000), (500, 5_000), (100, 20_000)]);
         let mut params = Self {
-            workers: dice.between(1, 5) as u32,
+            workers,
             train,
             tests: dice.between(0, 2) as u32,
             history: dice.between(0, 2) as u32,
             rejects,
             steps: dice.between(1, 12) as u32,
-            deterministic,
+            results,
+            newer,
             listed,
             pushes: Vec::new(),
             lease_ms: *dice.pick(&[150, 500, 1_000, 5_000]),
@@ -127,9 +161,15 @@ impl Schedule {
             })
             .collect();
         // Torn commits need results that can be made again.
-        faults.retain(|fault| params.deterministic || fault.what != What::Tear);
+        faults.retain(|fault| params.results == Results::Same || fault.what != What::Tear);
+        let mut misreads = 0;
+        // More of them would use up an item's retries, as they should.
+        faults.retain(|fault| {
+            misreads += u32::from(matches!(fault.what, What::Misread { .. }));
+            misreads < RETRIES || !matches!(fault.what, What::Misread { .. })
+        });
         faults.sort_by_key(|fault| fault.at);
-        Self { seed, params, faults }
+        Self { seed, params, faults, breakage: None }
     }
 
     pub fn of_any_kind(seed: u64) -> Self {

@@ -1,7 +1,7 @@
 //! The story of one schedule, line by line, for somebody who has never seen this project.
 
 use super::run::{Outcome, bound};
-use super::schedule::Schedule;
+use super::schedule::{Results, Schedule};
 use super::words::{count, span};
 
 /// The make-up, what happened and what came of it.
@@ -16,7 +16,11 @@ pub fn story(schedule: &Schedule, outcome: &Outcome) -> String {
         params.tests,
         params.history,
         if params.listed { ", listed by the launcher" } else { ", pushed to the queue" },
-        if params.deterministic { "" } else { ", with results that vary" },
+        match params.results {
+            Results::Same => "",
+            Results::Vary => ", with results that vary",
+            Results::Lie => ", with results that vary although the workload denies it",
+        },
         span(params.lease_ms),
         span(params.grace_ms),
         span(params.idle_ms),

@@ -142,12 +142,13 @@ impl World {
             What::Pause { ms: span } => {
                 fired(holding);
                 machine.still_until.set(now + ms(span));
+                machine.paused.set(true);
                 self.disturbed_until(now + ms(span));
             }
             What::Late { ms: span, back_ms } => {
                 let event = match site {
                     Site::Volume(call) => Event::LateCall(machine.view(now), call.clone()),
-                    Site::Queue(ask) => Event::LateAsk(ask.clone()),
+                    Site::Queue(ask) => Event::LateAsk(machine.id, ask.clone()),
                     Site::Compute => return,
                 };
                 self.later(now + ms(span), event);
@@ -226,6 +227,7 @@ impl World {
                 let empty = worker::queue::memory::State::default();
                 fired(self.redis.snapshot() != empty);
                 self.redis.restore(empty);
+                self.ledger.borrow_mut().forget();
             }
             What::QueueMisconf { ms: span } => {
                 self.refusal

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::schedule::Results;
 use worker::hash::Hash;
-use worker::manifest::{Dataset, Spec};
+use worker::manifest::Dataset;
 use worker::workload::{Once, Outcome, Part, ReportInput, Step, Task, Workload};
 
-const NAME: &str = "toy";
+pub const NAME: &str = "toy";
+/// The results version of most workers.
+pub const VERSION: u32 = 1;
 /// The parameter that makes results vary.
 const VARIES: &str = "varies";
 /// Prepared parts before its own that a join reads.
@@ -26,25 +29,21 @@ pub fn content(path: &str, steps: u64, rejected: bool) -> Vec<u8> {
     format!("{start} {steps} {path}").into_bytes()
 }
 
-/// The workload; of the variant whose results vary, each result carries a number of its own.
-#[derive(Debug, Default)]
+/// The workload; where equal inputs do not give equal bytes, each result carries a number of its own.
+#[derive(Debug)]
 pub struct Toy {
     salt: Option<AtomicU64>,
+    results: Results,
+    version: u32,
     steps: Arc<AtomicU64>,
 }
 
 impl Toy {
-    /// The variant's numbers begin with `first`: nobody else's may be the same.
-    pub fn new(deterministic: bool, first: u64) -> Self {
-        Self { salt: (!deterministic).then(|| AtomicU64::new(first)), ..Self::default() }
-    }
-
-    /// The toy that a manifest names, which counts the steps that it takes.
-    pub fn of(spec: &Spec, first: u64, steps: &Arc<AtomicU64>) -> Result<Self, String> {
-        if spec.workload != NAME {
-            return Err(format!("{} is no toy", spec.workload));
-        }
-        Ok(Self { steps: steps.clone(), ..Self::new(!spec.params.contains_key(VARIES), first) })
+    /// Counts its steps in `steps`. Where results differ, their numbers begin with `first`: nobody
+    /// else's may be the same.
+    pub fn new(results: Results, version: u32, first: u64, steps: &Arc<AtomicU64>) -> Self {
+        let salt = (results != Results::Same).then(|| AtomicU64::new(first));
+        Self { salt, results, version, steps: steps.clone() }
     }
 
     /// Eight bytes that differ from result to result, in the variant.
@@ -87,6 +86,10 @@ pub fn prepared(content: &[u8], salt: &[u8]) -> Outcome {
     }
     let state = (0..steps_of(content)).fold(Hash::of(content), |state, _| Hash::of(&state.0));
     Outcome::Part(mix(&[&state.0], salt))
+}
+
+pub fn is_bad(content: &[u8]) -> bool {
+    content.starts_with(BAD)
 }
 
 /// How many steps a dataset's preparation takes.
@@ -145,16 +148,16 @@ impl Workload for Toy {
     }
 
     fn results_version(&self) -> u32 {
-        1
+        self.version
     }
 
     fn params(&self) -> BTreeMap<String, String> {
-        let varies = self.salt.as_ref().map(|_| (VARIES.to_owned(), "yes".to_owned()));
-        varies.into_iter().collect()
+        let varies = self.results == Results::Vary;
+        varies.then(|| (VARIES.to_owned(), "yes".to_owned())).into_iter().collect()
     }
 
     fn deterministic(&self) -> bool {
-        self.salt.is_none()
+        self.results != Results::Vary
     }
 
     fn window(&self, _: &[Dataset], index: u32) -> Vec<u32> {

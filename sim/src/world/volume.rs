@@ -49,6 +49,7 @@ impl World {
 
     /// One call to the volume, with all that may happen to it.
     pub async fn volume_call(self: &Rc<Self>, machine: &Rc<Machine>, call: Call) -> Result<Reply> {
+        let call = if self.breakage.is_some() { self.misplace(call) } else { call };
         let strike = self.strike(machine, Site::Volume(&call));
         if strike.killed {
             if let Call::Flush { file, bytes, sync: _ } = &call {
@@ -67,6 +68,7 @@ impl World {
         }
         let answer = self.carry_out(machine, &call, &strike);
         self.after(machine, &strike).await;
+        machine.moved_at.set(self.now());
         answer
     }
 
@@ -90,9 +92,21 @@ impl World {
             return Err(call.fail(Kind::NotFound, "no such file or directory"));
         }
         let view = machine.view(now);
+        if let Call::Create(path) = call
+            && self.breakage.is_some()
+            && self.is_shared(path)
+            && let Some(node) = self.server.borrow_mut().reopen(path)
+        {
+            return Ok(Reply::File(node));
+        }
         let mut answer = self.server.borrow_mut().apply(now, view, call);
         if let (Some(_), Ok(Reply::Bytes(bytes))) = (strike.misread, &mut answer) {
             bytes.reverse();
+        }
+        if let (Call::Read(path), Ok(_)) = (call, &answer)
+            && path.ends_with("/violation")
+        {
+            machine.void_seen.set(true);
         }
         if machine.stale_unnoticed.get() && view.as_of.is_some() {
             let fresh = super::View { as_of: None, ..view };

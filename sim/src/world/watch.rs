@@ -2,11 +2,12 @@
 //! work done twice, and, if asked, the story line by line.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use worker::events::{Event, What as Told};
-use worker::queue::Item;
+use worker::queue::{Claim, Item};
 
+use super::check::Broken;
 use super::clock::Micros;
 use super::fault::{KINDS, What, kind_of};
 use super::machine::{Held, Machine};
@@ -37,9 +38,11 @@ pub enum Sometimes {
     SweptUnderWork,
     EndedWithoutQueue,
     TwoInstances,
+    OtherVersion,
+    Void,
 }
 
-pub const SOMETIMES: [(Sometimes, &str); 20] = {
+pub const SOMETIMES: [(Sometimes, &str); 22] = {
     use Sometimes::*;
     [
         (SecondCommit, "a commit that came second found the first"),
@@ -62,6 +65,8 @@ pub const SOMETIMES: [(Sometimes, &str); 20] = {
         (SweptUnderWork, "an attempt's folder was swept while it worked"),
         (EndedWithoutQueue, "a worker finished while the queue was away"),
         (TwoInstances, "two machines of one name worked at once"),
+        (OtherVersion, "a worker of another results version refused the run"),
+        (Void, "a run was voided, since two results of one item differed"),
     ]
 };
 
@@ -70,8 +75,10 @@ pub const SOMETIMES: [(Sometimes, &str); 20] = {
 pub struct Tally {
     pub fired: [u64; KINDS.len()],
     pub sometimes: [u64; SOMETIMES.len()],
+    /// Faults that came to a call, whether it made a difference or not.
+    pub struck: u64,
     pub claims: u64,
-    /// Commits that were made for nothing: another's was there first.
+    /// Results that were made for nothing: another's was there first.
     pub redone: u64,
     pub violations: u64,
 }
@@ -84,6 +91,7 @@ impl Tally {
         for (sum, more) in self.sometimes.iter_mut().zip(other.sometimes) {
             *sum += more;
         }
+        self.struck += other.struck;
         self.claims += other.claims;
         self.redone += other.redone;
         self.violations += other.violations;
@@ -113,13 +121,23 @@ pub struct Watch {
     /// Paths that won a commit, and how often.
     won: RefCell<BTreeMap<String, u32>>,
     refused: RefCell<Vec<String>>,
+    /// Promises broken on the way.
+    broken: RefCell<Vec<Broken>>,
+    /// Results versions of those who committed parts.
+    versions: RefCell<BTreeSet<u32>>,
+    /// By name, how many incarnations ended by themselves.
+    ended: RefCell<BTreeMap<String, usize>>,
+    /// When the report's claimant began that sealed the run.
+    reporting: RefCell<BTreeMap<Client, Micros>>,
+    sealed: Cell<Option<Micros>>,
+    varies: bool,
     queue_lost: Cell<bool>,
     rebuilt: Cell<bool>,
 }
 
 impl Watch {
-    pub fn new(tells: bool) -> Self {
-        Self { story: tells.then(RefCell::default), ..Self::default() }
+    pub fn new(tells: bool, varies: bool) -> Self {
+        Self { story: tells.then(RefCell::default), varies, ..Self::default() }
     }
 
     pub fn tally(&self) -> Tally {
@@ -172,6 +190,46 @@ impl Watch {
         won.iter().filter(|(_, times)| **times > 1).map(|(path, _)| path.clone()).collect()
     }
 
+    pub fn broke(&self, broken: Option<Broken>) {
+        self.broken.borrow_mut().extend(broken);
+    }
+
+    pub fn broken(&self) -> Vec<Broken> {
+        self.broken.borrow().clone()
+    }
+
+    pub fn versions(&self) -> BTreeSet<u32> {
+        self.versions.borrow().clone()
+    }
+
+    pub fn ended_by_itself(&self, machine: &Machine) {
+        *self.ended.borrow_mut().entry(machine.name.clone()).or_default() += 1;
+    }
+
+    pub fn ended(&self) -> BTreeMap<String, usize> {
+        self.ended.borrow().clone()
+    }
+
+    /// Since when whoever sealed the run, if it was not born sealed, was at it.
+    pub fn sealed(&self) -> Option<Micros> {
+        self.sealed.get()
+    }
+
+    /// The queue handed an item out, after the lease of another had run out or not.
+    pub fn handed_out(&self, claim: &Claim, lapsed: bool) {
+        let tally = self.tally.borrow();
+        let misreads = kind_of("misread").map_or(0, |kind| tally.fired[kind]);
+        let of_dataset = !matches!(claim.item, Item::Begin | Item::Intake | Item::Report);
+        if of_dataset && u64::from(claim.failures) > misreads {
+            let detail =
+                format!("preemptions used up retries of {}: {} failures", claim.item, claim.failures);
+            self.broke(Some(Broken::effect(detail)));
+        }
+        if lapsed && tally.struck == 0 {
+            self.broke(Some(Broken::waste(format!("the lease of {} ran out under work", claim.item))));
+        }
+    }
+
     pub fn tell(&self, at: Micros, who: &str, fault: bool, text: impl FnOnce() -> String) {
         if let Some(story) = &self.story {
             story.borrow_mut().push(Line { at, who: who.to_owned(), text: text(), fault });
@@ -179,11 +237,12 @@ impl Watch {
     }
 
     pub fn struck(&self, at: Micros, machine: &Machine, number: u64, what: &What, site: Site<'_>) {
+        self.tally.borrow_mut().struck += 1;
         self.tell(at, &machine.name, true, || words::fault(what, number, site));
     }
 
     /// A worker noted an event.
-    pub fn noted(&self, at: Micros, machine: &Machine, event: &Event, deterministic: bool) {
+    pub fn noted(&self, at: Micros, machine: &Machine, event: &Event) {
         if self.story.is_some()
             && let Some(text) = words::event(&event.what)
         {
@@ -192,6 +251,9 @@ impl Watch {
         match &event.what {
             Told::Claimed { item, token, attempt, taken_over_from, .. } => {
                 self.claimed(machine, *item, taken_over_from.is_some());
+                if *item == Item::Report {
+                    self.reporting.borrow_mut().insert(machine.id, at);
+                }
                 machine.held.replace(Some(Held { item: *item, token: *token, attempt: attempt.clone() }));
             }
             Told::Acked { item, .. } | Told::GaveBack { item, .. } => {
@@ -207,7 +269,7 @@ impl Watch {
             Told::Intent { item, .. } => self.linking(machine, *item, true),
             Told::Committed { item, path, won, .. } => {
                 self.linking(machine, *item, false);
-                self.committed(machine, path, *won, deterministic);
+                self.committed(machine, path, *won);
             }
             Told::Repaired { .. } => self.met(Sometimes::TornRepaired),
             Told::Resumed { .. } => self.met(Sometimes::ProgressResumed),
@@ -220,6 +282,7 @@ impl Watch {
             Told::TookIn { chapter, paths } if *chapter > 0 && !paths.is_empty() => {
                 self.met(Sometimes::ChapterAdded);
             }
+            Told::Sealed { .. } => self.sealed.set(self.reporting.borrow().get(&machine.id).copied()),
             Told::Violation { .. } => self.tally.borrow_mut().violations += 1,
             _ => {}
         }
@@ -259,7 +322,11 @@ impl Watch {
         }
     }
 
-    fn committed(&self, machine: &Machine, path: &str, won: bool, deterministic: bool) {
+    fn committed(&self, machine: &Machine, path: &str, won: bool) {
+        let is_part = !path.contains("/manifest/");
+        if is_part {
+            self.versions.borrow_mut().insert(machine.version);
+        }
         if won {
             *self.won.borrow_mut().entry(path.to_owned()).or_default() += 1;
             if self.lost_links.borrow().iter().any(|lost| lost == path) {
@@ -267,7 +334,7 @@ impl Watch {
             }
             return;
         }
-        self.tally.borrow_mut().redone += 1;
+        self.tally.borrow_mut().redone += u64::from(is_part);
         self.met(Sometimes::SecondCommit);
         let zombie = self.zombies.borrow().iter().any(|(zombie, _)| *zombie == machine.id);
         if zombie {
@@ -276,7 +343,7 @@ impl Watch {
         match path.split_once("/manifest/") {
             Some((_, "0")) => self.met(Sometimes::TwoBegan),
             Some(_) => self.met(Sometimes::PushRacedSeal),
-            None if !deterministic => self.met(Sometimes::OtherBytesAdopted),
+            None if self.varies => self.met(Sometimes::OtherBytesAdopted),
             None => {}
         }
     }

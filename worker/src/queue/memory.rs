@@ -33,6 +33,13 @@ impl Memory {
         self.state.borrow().clone()
     }
 
+    /// Token and nonce of whoever has an item, or had it last.
+    pub fn owner(&self, item: Item) -> Option<(u64, u128)> {
+        let state = self.state.borrow();
+        let owner = state.entries.get(&item.rank())?.owner.as_ref()?;
+        Some((owner.token, owner.nonce))
+    }
+
     /// Puts an earlier state in the place of the present one: for every client.
     pub fn restore(&self, state: State) {
         *self.state.borrow_mut() = state;

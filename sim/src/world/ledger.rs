@@ -1,0 +1,121 @@
+//! Leases as the queue promised them, held against what it answers and against what workers do: an
+//! item is one worker's while its lease lasts, a lease is renewed for as long as its work moves, and
+//! nobody leaves one behind.
+
+use std::collections::BTreeMap;
+
+use worker::queue::{Claim, Hold, Item};
+
+use super::World;
+use super::check::Broken;
+use super::clock::{Micros, ms};
+use super::fault::What;
+use super::machine::Machine;
+use super::nfs::Client;
+use super::queue::{Ask, Told};
+
+#[derive(Debug)]
+struct Lease {
+    owner: (u64, u128),
+    holder: Client,
+    until: Micros,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    leases: BTreeMap<Item, Lease>,
+}
+
+fn owner(claim: &Claim) -> (u64, u128) {
+    (claim.token, claim.nonce)
+}
+
+impl Ledger {
+    /// The queue has forgotten: what it promised before no longer counts.
+    pub fn forget(&mut self) {
+        self.leases.clear();
+    }
+
+    /// The queue did what `holder` asked. Answers how it broke its word, if it did, and whose lease
+    /// had run out where an item went to another.
+    pub fn answered(
+        &mut self,
+        now: Micros,
+        holder: Client,
+        ask: &Ask,
+        told: &Told,
+    ) -> (Option<Broken>, Option<Client>) {
+        match (ask, told) {
+            (Ask::Claim { lease, .. }, Told::Claimed(Some(claim))) => {
+                let until = now + lease.as_micros() as Micros;
+                let before = self.leases.insert(claim.item, Lease { owner: owner(claim), holder, until });
+                let Some(before) = before else { return (None, None) };
+                if before.until > now + ms(1) {
+                    let detail = format!("the queue hands out {}, which is leased to another", claim.item);
+                    return (Some(Broken::waste(detail)), None);
+                }
+                (None, Some(before.holder))
+            }
+            (Ask::Renew(claim, lease, _), Told::Hold(hold)) => {
+                let broken = self.judge(now, claim, *hold);
+                if *hold == Hold::Held
+                    && let Some(mine) = self.leases.get_mut(&claim.item)
+                {
+                    mine.until = now + lease.as_micros() as Micros;
+                }
+                (broken, None)
+            }
+            (Ask::Ack(claim, _) | Ask::GiveBack(claim, ..), Told::Hold(hold)) => {
+                let broken = self.judge(now, claim, *hold);
+                if *hold == Hold::Held {
+                    self.leases.remove(&claim.item);
+                }
+                (broken, None)
+            }
+            _ => (None, None),
+        }
+    }
+
+    /// Whether the queue's word on a claim fits what it handed out.
+    fn judge(&self, now: Micros, claim: &Claim, hold: Hold) -> Option<Broken> {
+        let lease = self.leases.get(&claim.item)?;
+        let ours = lease.owner == owner(claim);
+        let wrong = match hold {
+            Hold::Held => !ours,
+            Hold::Lost => ours && lease.until > now,
+        };
+        wrong.then(|| Broken::waste(format!("the queue mistakes whose {} is: it says {hold:?}", claim.item)))
+    }
+
+    /// What a machine still holds.
+    pub fn left_by(&self, now: Micros, machine: &Machine) -> Option<Item> {
+        let mut left = self.leases.iter();
+        left.find(|(_, lease)| lease.holder == machine.id && lease.until > now).map(|(item, _)| *item)
+    }
+}
+
+/// Whether what a worker asks is what a worker may ask.
+pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
+    match ask {
+        Ask::Claim { .. } if machine.stopping.get().is_some() => {
+            Some(Broken::waste(format!("{} claims although it was told to stop", machine.name)))
+        }
+        Ask::Renew(claim, lease, _) => {
+            let params = &world.params;
+            let renewed = machine.renewed_at.replace(world.now());
+            // Whoever stood still, or waited for the queue, notices late what moved and when.
+            if machine.paused.get() || world.has_faults(What::is_of_queue) {
+                return None;
+            }
+            let lease = lease.as_micros() as Micros;
+            let still = world.now().saturating_sub(machine.moved_at.get());
+            if still > ms(params.stall_ms()) + lease {
+                let detail = format!("{} renews {} although nothing moves", machine.name, claim.item);
+                return Some(Broken::new("liveness", detail));
+            }
+            let late = world.now().saturating_sub(renewed) > lease / 3 + 3 * params.queue_us.1 + ms(1);
+            late.then(|| Broken::waste(format!("{} renews {} too late", machine.name, claim.item)))
+        }
+        _ => None,
+    }
+}

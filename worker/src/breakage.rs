@@ -1,0 +1,174 @@
+//! Ways to break the protocol on purpose: each forgets one rule. The simulated world switches one on
+//! at run time and must notice.
+//!
+//! A real machine breaks nothing: there [`crate::system::System::breaks`] is the constant `false`,
+//! so that the compiler leaves every one of these out of the binary.
+
+/// A rule that is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Breakage {
+    AcknowledgeBeforeCommit,
+    CommitByRename,
+    ReusePrivateNames,
+    SkipFsync,
+    ExitBeforeSeal,
+    SealOverPushes,
+    ExitBeforeOutput,
+    CreatedByOwnClock,
+    OrderAsPushed,
+    MachineInResult,
+    OfferOnce,
+    ForgetToFold,
+    FoldOutOfOrder,
+    TakeInBeforeChapter,
+    CountAPathTwice,
+    StagesShareAPlace,
+    TrustLinksReply,
+    AbsenceIsAFact,
+    UncheckedInput,
+    RejectTheMissing,
+    TornIsAViolation,
+    TornIsLeft,
+    ViolationKeptQuiet,
+    LoserKeepsItsOwn,
+    VaryingIsAViolation,
+    SweepTooEarly,
+    NeverResume,
+    NeverRenew,
+    RenewWithoutProgress,
+    RenewalWaitsForVolume,
+    DeafToNotice,
+    ClaimAfterNotice,
+    KeepLeaseWhenPreempted,
+    PreemptionIsAFailure,
+    SkipTokenCheck,
+    ReapALiveLease,
+    AnyVersion,
+    ShareEventFiles,
+}
+
+/// What a breakage is, for those who read lists.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    pub breakage: Breakage,
+    pub name: &'static str,
+    /// The number of the rule in ARCHITECTURE.md; 0 is the loop itself.
+    pub rule: u8,
+    /// What is done wrong.
+    pub what: &'static str,
+    /// The property that must see it: `effect`, `liveness` or `waste`.
+    pub caught_by: &'static str,
+}
+
+/// Every breakage, by rule.
+pub const BREAKAGES: [Entry; 38] = {
+    use Breakage::*;
+    const fn of(
+        breakage: Breakage,
+        name: &'static str,
+        rule: u8,
+        what: &'static str,
+        caught_by: &'static str,
+    ) -> Entry {
+        Entry { breakage, name, rule, what, caught_by }
+    }
+    const EFFECT: &str = "effect";
+    const LIVENESS: &str = "liveness";
+    const WASTE: &str = "waste";
+    [
+        of(
+            AcknowledgeBeforeCommit,
+            "acknowledge-before-commit",
+            0,
+            "acknowledges an item, then does it",
+            WASTE,
+        ),
+        of(ForgetToFold, "forget-to-fold", 0, "never offers the fold", LIVENESS),
+        of(
+            FoldOutOfOrder,
+            "fold-out-of-order",
+            0,
+            "folds whatever is joined, without what comes before",
+            EFFECT,
+        ),
+        of(NeverRenew, "never-renew", 0, "lets its leases run out while it works", WASTE),
+        of(RenewWithoutProgress, "renew-without-progress", 0, "renews while nothing moves", LIVENESS),
+        of(DeafToNotice, "deaf-to-notice", 0, "does not hear SIGTERM", LIVENESS),
+        of(ClaimAfterNotice, "claim-after-notice", 0, "claims on after SIGTERM", WASTE),
+        of(KeepLeaseWhenPreempted, "keep-lease-when-preempted", 0, "gives nothing back on SIGTERM", WASTE),
+        of(PreemptionIsAFailure, "preemption-is-a-failure", 0, "counts preemptions as failures", EFFECT),
+        of(SkipTokenCheck, "skip-token-check", 0, "the queue lets anybody end anybody's claim", WASTE),
+        of(ReapALiveLease, "reap-a-live-lease", 0, "the queue hands out what is still leased", WASTE),
+        of(
+            ReusePrivateNames,
+            "reuse-private-names",
+            1,
+            "attempts at an item share their private files",
+            EFFECT,
+        ),
+        of(ExitBeforeSeal, "exit-before-seal", 2, "exits 0 once every item is committed", EFFECT),
+        of(SealOverPushes, "seal-over-pushes", 2, "seals without looking at what was pushed", EFFECT),
+        of(CreatedByOwnClock, "created-by-own-clock", 3, "dates the report by the machine's clock", EFFECT),
+        of(OrderAsPushed, "order-as-pushed", 3, "does not sort the first chapter", EFFECT),
+        of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
+        of(OfferOnce, "offer-once", 5, "tells the queue of each item only once", LIVENESS),
+        of(
+            TakeInBeforeChapter,
+            "take-in-before-chapter",
+            6,
+            "removes pushed paths before the chapter's link",
+            EFFECT,
+        ),
+        of(CountAPathTwice, "count-a-path-twice", 6, "does not recognise a path that came before", EFFECT),
+        of(
+            StagesShareAPlace,
+            "stages-share-a-place",
+            7,
+            "joined parts are committed among the prepared",
+            EFFECT,
+        ),
+        of(CommitByRename, "commit-by-rename", 8, "makes a commit public by rename", EFFECT),
+        of(TrustLinksReply, "trust-links-reply", 8, "does not look at what the public name holds", EFFECT),
+        of(AbsenceIsAFact, "absence-is-a-fact", 8, "takes what it cannot see for what is not there", EFFECT),
+        of(UncheckedInput, "unchecked-input", 9, "does not compare a dataset with the manifest", EFFECT),
+        of(RejectTheMissing, "reject-the-missing", 9, "rejects a dataset that it cannot find", EFFECT),
+        of(SkipFsync, "skip-fsync", 10, "links what was not synced", EFFECT),
+        of(TornIsAViolation, "torn-is-a-violation", 10, "blames a torn commit on its attempt", EFFECT),
+        of(TornIsLeft, "torn-is-left", 10, "does not mend a torn commit", LIVENESS),
+        of(
+            ViolationKeptQuiet,
+            "violation-kept-quiet",
+            10,
+            "does not commit that it found a violation",
+            EFFECT,
+        ),
+        of(
+            LoserKeepsItsOwn,
+            "loser-keeps-its-own",
+            11,
+            "goes on from its own bytes, not the committed",
+            EFFECT,
+        ),
+        of(VaryingIsAViolation, "varying-is-a-violation", 11, "voids runs whose results may vary", EFFECT),
+        of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
+        of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
+        of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
+        of(
+            RenewalWaitsForVolume,
+            "renewal-waits-for-volume",
+            15,
+            "looks at the volume before it renews",
+            WASTE,
+        ),
+        of(AnyVersion, "any-version", 18, "takes part in a run of another results version", EFFECT),
+        of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
+    ]
+};
+
+impl Breakage {
+    /// By its name in lists.
+    pub fn named(name: &str) -> Option<Self> {
+        BREAKAGES.iter().find(|entry| entry.name == name).map(|entry| entry.breakage)
+    }
+}

@@ -1,0 +1,55 @@
+//! Why an item was not completed.
+
+use crate::contract::{Exit, Stage};
+use crate::queue::QueueError;
+use crate::volume::VolumeError;
+
+/// Why an item was not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Told to stop, and the rest does not fit in the grace.
+    Stop,
+    /// The volume failed: try again, for as long as it takes.
+    Volume(VolumeError),
+    /// The queue failed where its answer was needed.
+    Queue(QueueError),
+    /// Something that was committed is not to be seen from here yet.
+    Absent(String),
+    /// A commit was damaged: it has to be made again first.
+    Torn(Stage, u32),
+    /// A dataset is missing or not the one of the manifest.
+    Input(String),
+    /// Neither a run nor datasets to begin one with are to be seen.
+    NoDatasets(String),
+    /// The workload panicked.
+    Defect(String),
+    /// The worker ends here: finished, or with no point in going on.
+    End(Exit, String),
+}
+
+impl From<VolumeError> for Trouble {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl From<QueueError> for Trouble {
+    fn from(error: QueueError) -> Self {
+        Self::Queue(error)
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stop => f.write_str("told to stop"),
+            Self::Volume(error) => error.fmt(f),
+            Self::Queue(error) => error.fmt(f),
+            Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
+            Self::Torn(stage, index) => write!(f, "{}/{index} is torn", stage.folder()),
+            Self::Input(detail) | Self::NoDatasets(detail) => f.write_str(detail),
+            Self::Defect(message) => write!(f, "the workload panicked: {message}"),
+            Self::End(_, reason) => f.write_str(reason),
+        }
+    }
+}
