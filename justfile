@@ -22,3 +22,11 @@ ci:
 # ../shared/data/handbook, or below the folder that FRAUD_DATA names
 handbook:
     cargo test --workspace --test handbook -- --nocapture
+
+# Simulated schedules on all cores: `just explore --seeds 1000000`
+explore *args:
+    cargo run --release -p sim -- explore {{args}}
+
+# Which property catches each rule that is forgotten on purpose, after how many schedules
+breakages:
+    cargo run --release -p sim -- breakages

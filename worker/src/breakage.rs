@@ -171,4 +171,9 @@ impl Breakage {
     pub fn named(name: &str) -> Option<Self> {
         BREAKAGES.iter().find(|entry| entry.name == name).map(|entry| entry.breakage)
     }
+
+    /// Its name in lists.
+    pub fn name(self) -> &'static str {
+        BREAKAGES.iter().find(|entry| entry.breakage == self).map_or("", |entry| entry.name)
+    }
 }

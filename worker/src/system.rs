@@ -33,7 +33,9 @@ pub trait System {
     }
 
     /// The process's number, for people who look at events.
-    fn pid(&self) -> u32;
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
 
     /// Runs `work` where it does not keep the lease from being renewed. A panic of `work` is
     /// answered with its message.
@@ -102,10 +104,6 @@ impl System for Machine {
 
     fn nonce(&self) -> u128 {
         random_nonce()
-    }
-
-    fn pid(&self) -> u32 {
-        std::process::id()
     }
 
     async fn compute<T: Send + 'static>(

@@ -7,14 +7,12 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use clap::Args;
+use worker::breakage::Breakage;
 use worker::contract::Exit;
 
 use super::Failure;
-use crate::world::campaign::{Campaign, campaign, kinds, summary};
-use crate::world::check::Broken;
+use crate::world::campaign::{Search, campaign, summary, verdict};
 use crate::world::fault::KINDS;
-use crate::world::schedule::Schedule;
-use crate::world::shrink::shrink;
 use crate::world::words::count;
 
 #[derive(Debug, Args)]
@@ -25,21 +23,51 @@ pub struct ExploreArgs {
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     from: u64,
-    /// Kinds of faults, separated by commas: all, none, or names that --kinds lists.
-    #[arg(long, value_name = "KINDS", default_value = "all", value_delimiter = ',')]
-    faults: Vec<String>,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// List the kinds of faults, and do nothing.
     #[arg(long)]
     kinds: bool,
+    #[command(flatten)]
+    search: SearchArgs,
+}
+
+/// Which schedules seeds stand for: the same for `explore` and `replay`.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// Kinds of faults, separated by commas: all, none, or names that `sim explore --kinds` lists.
+    #[arg(long, value_name = "KINDS", default_value = "all", value_delimiter = ',')]
+    faults: Vec<String>,
+    /// Workers [default: 1 to 5, by the seed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: Option<u32>,
+    /// Datasets to train on [default: 1 to 8, by the seed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=30))]
+    datasets: Option<u32>,
+    /// A rule that every worker forgets, by its name in `sim breakages`.
+    #[arg(long, value_name = "NAME")]
+    breakage: Option<String>,
+}
+
+impl SearchArgs {
+    /// # Errors
+    /// Where a breakage is named that there is not.
+    pub fn search(&self) -> Result<Search, Failure> {
+        let named = |name: &String| {
+            let unknown = || anyhow!("there is no breakage named {name}\nhint: `sim breakages` lists them");
+            Breakage::named(name).ok_or_else(|| Failure::new(Exit::Usage, unknown()))
+        };
+        let breakage = self.breakage.as_ref().map(named).transpose()?;
+        let (faults, workers, datasets) = (self.faults.clone(), self.workers, self.datasets);
+        Ok(Search { faults, workers, datasets, breakage })
+    }
 }
 
 /// Explores, to an exit code.
 ///
 /// # Errors
-/// Where a kind of fault is named that there is not.
+/// Where a kind of fault or a breakage is named that there is not.
 #[expect(clippy::disallowed_methods, reason = "the rate of schedules is told, nothing depends on it")]
 pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
     if args.kinds {
@@ -48,7 +76,7 @@ pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
         }
         return Ok(Exit::Finished.code());
     }
-    let kinds = kinds(&args.faults).map_err(|why| Failure::new(Exit::Usage, anyhow!(why)))?;
+    let search = args.search.search()?;
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let started = Instant::now();
     let done = AtomicU64::new(0);
@@ -60,45 +88,18 @@ pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
             let _ = write!(std::io::stderr(), "\r{done} of {} schedules, {rate:.0}/s ", args.seeds);
         }
     };
-    let found = campaign(args.from..args.from.saturating_add(args.seeds), &kinds, threads, &tick);
+    let usage = |why: String| Failure::new(Exit::Usage, anyhow!(why));
+    let seeds = args.from..args.from.saturating_add(args.seeds);
+    let found = campaign(seeds, &search, threads, &tick).map_err(usage)?;
     if on_terminal {
         eprintln!();
     }
-    print!("{}", summary(&found, &kinds));
+    print!("{}", summary(&found));
     let rate = found.schedules as f64 / started.elapsed().as_secs_f64();
     println!("\n{rate:.0} schedules a second on {}", count(threads as u64, "thread"));
-    Ok(conclude(&found, &kinds, &args.faults))
-}
-
-fn conclude(found: &Campaign, kinds: &[usize], names: &[String]) -> u8 {
-    match &found.failure {
-        None => Exit::Finished.code(),
-        Some((seed, broken)) => {
-            print!("{}", verdict(*seed, broken, kinds, names));
-            Exit::Check.code()
-        }
-    }
-}
-
-fn verdict(seed: u64, broken: &[Broken], kinds: &[usize], names: &[String]) -> String {
-    let schedule = Schedule::of_seed(seed, kinds);
-    let mut text = format!("\nseed {seed} breaks a promise:\n");
-    for broken in broken.iter().take(5) {
-        text.push_str(&format!("  {}: {}\n", broken.property, broken.detail));
-    }
-    let (small, outcome) = shrink(&schedule, broken[0].property);
-    text.push_str(&format!(
-        "\nshrunk from {} to {}:\n",
-        count(schedule.faults.len() as u64, "fault"),
-        small.faults.len()
-    ));
-    for fault in &small.faults {
-        text.push_str(&format!("  from call {}: {:?}\n", fault.at, fault.what));
-    }
-    for broken in outcome.broken.iter().take(5) {
-        text.push_str(&format!("  {}: {}\n", broken.property, broken.detail));
-    }
-    let faults = if names == ["all"] { String::new() } else { format!(" --faults {}", names.join(",")) };
-    text.push_str(&format!("\nreplay it: sim replay {seed} --shrink{faults}\n"));
-    text
+    let Some((seed, broken)) = &found.failure else {
+        return Ok(Exit::Finished.code());
+    };
+    print!("{}", verdict(*seed, broken, &search).map_err(usage)?);
+    Ok(Exit::Check.code())
 }

@@ -9,6 +9,7 @@ use worker::contract::Exit;
 
 use crate::backend::process::child;
 
+pub mod breakages;
 #[cfg(feature = "kind")]
 mod down;
 pub mod explore;
@@ -32,6 +33,8 @@ enum Command {
     Down(down::DownArgs),
     /// Explore simulated schedules: the worker's own loop under virtual time, NFS and Redis as they fail.
     Explore(explore::ExploreArgs),
+    /// Hunt workers that forget one rule of the protocol each: every one must be caught.
+    Breakages(breakages::BreakagesArgs),
     /// Tell the story of one simulated schedule.
     Replay(replay::ReplayArgs),
     /// Be the worker: `sim worker` takes what `worker` takes.
@@ -92,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "kind")]
         Command::Down(args) => down::main(args),
         Command::Explore(args) => explore::main(&args),
+        Command::Breakages(args) => breakages::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));

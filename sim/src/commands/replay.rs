@@ -7,7 +7,7 @@ use clap::Args;
 use worker::contract::Exit;
 
 use super::Failure;
-use crate::world::campaign::kinds;
+use super::explore::SearchArgs;
 use crate::world::run::run;
 use crate::world::schedule::Schedule;
 use crate::world::shrink::shrink;
@@ -18,9 +18,6 @@ pub struct ReplayArgs {
     /// The seed, as `sim explore` prints it.
     #[arg(required_unless_present = "schedule")]
     seed: Option<u64>,
-    /// The kinds of faults that `sim explore` was given.
-    #[arg(long, value_name = "KINDS", default_value = "all", value_delimiter = ',')]
-    faults: Vec<String>,
     /// A recorded schedule, in place of a seed.
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     schedule: Option<PathBuf>,
@@ -30,14 +27,16 @@ pub struct ReplayArgs {
     /// Print the schedule as JSON, to be recorded, in place of the story.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    search: SearchArgs,
 }
 
 /// Tells the story, to an exit code.
 ///
 /// # Errors
-/// Where the schedule cannot be read.
+/// Where there is no such schedule, or it cannot be read.
 pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
-    let schedule = schedule(args).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let schedule = schedule(args)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&schedule).context("failed to write the schedule")?);
         return Ok(Exit::Finished.code());
@@ -47,15 +46,17 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
 }
 
-fn schedule(args: &ReplayArgs) -> anyhow::Result<Schedule> {
+fn schedule(args: &ReplayArgs) -> Result<Schedule, Failure> {
+    let usage = |error| Failure::new(Exit::Usage, error);
     let schedule = match (&args.schedule, args.seed) {
         (Some(path), _) => {
-            let text = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} is no schedule", path.display()))?
+            let read = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()));
+            let parsed = serde_json::from_slice(&read.map_err(usage)?);
+            parsed.with_context(|| format!("{} is no schedule", path.display())).map_err(usage)?
         }
         (None, seed) => {
-            let kinds = kinds(&args.faults).map_err(|why| anyhow!(why))?;
-            Schedule::of_seed(seed.unwrap_or_default(), &kinds)
+            let search = args.search.search()?;
+            search.schedule(seed.unwrap_or_default()).map_err(|why| usage(anyhow!(why)))?
         }
     };
     if !args.shrink {

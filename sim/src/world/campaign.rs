@@ -4,11 +4,15 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use worker::breakage::Breakage;
+
 use super::check::Broken;
 use super::fault::{KINDS, kind_of};
 use super::run::{bound, run};
 use super::schedule::Schedule;
+use super::shrink::shrink;
 use super::watch::{SOMETIMES, Tally};
+use super::words::count;
 
 /// The numbers of the kinds named.
 ///
@@ -26,6 +30,59 @@ pub fn kinds(names: &[String]) -> Result<Vec<usize>, String> {
         }
     }
     Ok(kinds)
+}
+
+/// Which schedules to look at.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// Names of kinds of faults, or `all`, or `none`.
+    pub faults: Vec<String>,
+    /// In place of what the seed says.
+    pub workers: Option<u32>,
+    pub datasets: Option<u32>,
+    /// A rule that every worker forgets.
+    pub breakage: Option<Breakage>,
+}
+
+impl Search {
+    pub fn everything() -> Self {
+        Self { faults: vec!["all".to_owned()], ..Self::default() }
+    }
+
+    /// The schedule of a seed.
+    ///
+    /// # Errors
+    /// Where a kind of fault is named that there is not.
+    pub fn schedule(&self, seed: u64) -> Result<Schedule, String> {
+        Ok(self.schedule_of(seed, &kinds(&self.faults)?))
+    }
+
+    fn schedule_of(&self, seed: u64, kinds: &[usize]) -> Schedule {
+        let mut schedule = Schedule::of_seed(seed, kinds);
+        schedule.breakage = self.breakage;
+        let params = &mut schedule.params;
+        params.train = self.datasets.unwrap_or(params.train);
+        params.workers = self.workers.unwrap_or(params.workers);
+        // A newer worker alone would begin the run; beside others it is the exception.
+        params.newer = params.newer.filter(|_| params.workers > 1);
+        schedule
+    }
+
+    /// The arguments of the command that tells a seed's story.
+    pub fn replay(&self, seed: u64) -> String {
+        let mut command = format!("sim replay {seed} --shrink");
+        if self.faults != ["all"] {
+            command.push_str(&format!(" --faults {}", self.faults.join(",")));
+        }
+        let numbers = [("workers", self.workers), ("datasets", self.datasets)];
+        for (name, number) in numbers.iter().filter_map(|(name, number)| Some((name, (*number)?))) {
+            command.push_str(&format!(" --{name} {number}"));
+        }
+        if let Some(breakage) = self.breakage {
+            command.push_str(&format!(" --breakage {}", breakage.name()));
+        }
+        command
+    }
 }
 
 /// What a campaign came to.
@@ -56,7 +113,16 @@ impl Campaign {
 
 /// Runs the seeds on so many threads; stops soon after the first failure. `tick` hears how many
 /// are done.
-pub fn campaign(seeds: Range<u64>, kinds: &[usize], threads: usize, tick: &(dyn Fn(u64) + Sync)) -> Campaign {
+///
+/// # Errors
+/// Where a kind of fault is named that there is not.
+pub fn campaign(
+    seeds: Range<u64>,
+    search: &Search,
+    threads: usize,
+    tick: &(dyn Fn(u64) + Sync),
+) -> Result<Campaign, String> {
+    let kinds = &kinds(&search.faults)?;
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let total = Mutex::new(Campaign::default());
@@ -69,7 +135,7 @@ pub fn campaign(seeds: Range<u64>, kinds: &[usize], threads: usize, tick: &(dyn 
                     if seed >= seeds.end {
                         break;
                     }
-                    let schedule = Schedule::of_seed(seed, kinds);
+                    let schedule = search.schedule_of(seed, kinds);
                     let outcome = run(&schedule, false);
                     mine.schedules += 1;
                     mine.calls += outcome.calls;
@@ -88,11 +154,11 @@ pub fn campaign(seeds: Range<u64>, kinds: &[usize], threads: usize, tick: &(dyn 
             });
         }
     });
-    total.into_inner().unwrap_or_else(|e| e.into_inner())
+    Ok(total.into_inner().unwrap_or_else(|e| e.into_inner()))
 }
 
 /// Coverage: what fired and what was met, how often.
-pub fn summary(found: &Campaign, kinds: &[usize]) -> String {
+pub fn summary(found: &Campaign) -> String {
     let mut text = format!(
         "{} schedules, {} calls, {} claims; draining took at most {:.1} % of its bound\n\nfaults that interrupted held work or changed an answer:\n",
         found.schedules,
@@ -100,13 +166,33 @@ pub fn summary(found: &Campaign, kinds: &[usize]) -> String {
         found.tally.claims,
         found.drained_permille as f64 / 10.0
     );
-    for kind in kinds {
-        let (name, meaning) = KINDS[*kind];
-        text.push_str(&format!("  {:>9}  {name:<18} {meaning}\n", found.tally.fired[*kind]));
+    for ((name, meaning), fired) in KINDS.iter().zip(found.tally.fired) {
+        text.push_str(&format!("  {fired:>9}  {name:<18} {meaning}\n"));
     }
     text.push_str("\nmet on the way:\n");
     for ((_, meaning), times) in SOMETIMES.iter().zip(found.tally.sometimes) {
         text.push_str(&format!("  {times:>9}  {meaning}\n"));
     }
     text
+}
+
+/// What the first failure was, its fewest faults, and the command that tells its story.
+pub fn verdict(seed: u64, broken: &[Broken], search: &Search) -> Result<String, String> {
+    let schedule = search.schedule(seed)?;
+    let mut text = format!("\nseed {seed} breaks a promise:\n");
+    for broken in broken.iter().take(5) {
+        text.push_str(&format!("  {}: {}\n", broken.property, broken.detail));
+    }
+    let property = broken.first().map_or("effect", |broken| broken.property);
+    let (small, outcome) = shrink(&schedule, property);
+    let faults = count(schedule.faults.len() as u64, "fault");
+    text.push_str(&format!("\nshrunk from {faults} to {}:\n", small.faults.len()));
+    for fault in &small.faults {
+        text.push_str(&format!("  from call {}: {:?}\n", fault.at, fault.what));
+    }
+    for broken in outcome.broken.iter().take(5) {
+        text.push_str(&format!("  {}: {}\n", broken.property, broken.detail));
+    }
+    text.push_str(&format!("\nreplay it: {}\n", search.replay(seed)));
+    Ok(text)
 }

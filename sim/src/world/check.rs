@@ -144,8 +144,8 @@ fn events(world: &World) -> Vec<Broken> {
     silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
 }
 
-/// Work done again has a bound: none if nothing went wrong; else, for each thing that did, so many
-/// of each machine's results, and so many steps as lie between two savings of its progress.
+/// Work done again has a bound: none if nothing went wrong. A machine that goes costs what lies between
+/// two savings of its progress; anything else that goes wrong, a few of each machine's results.
 fn waste(world: &World, needed: u64) -> Vec<Broken> {
     let tally = world.watch.tally();
     let machines = world.machines.borrow().len() as u64;
@@ -156,16 +156,15 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
         broken.push(Broken::waste(detail));
     }
     let params = &world.params;
-    let steps = world.steps.load(std::sync::atomic::Ordering::Relaxed);
-    let progress = params.progress_ms * 1_000 / params.step_us.0 + 2;
-    let whole = u64::from(params.steps);
-    // A disk that is full for a while is tried again and again, with a growing delay.
-    let each = match () {
-        () if world.has_faults(What::is_of_volume) => 8 * whole,
-        () if world.has_faults(What::is_of_queue) => whole,
-        () => progress.min(whole),
+    let interval = params.progress_ms * 1_000 / params.step_us.0 + 2;
+    let again_max = if !world.has_faults(|what| !what.takes_a_machine()) {
+        // The machine may go while it saves.
+        tally.struck * 2 * interval
+    } else {
+        // A disk that is full for a while is tried again and again, with a growing delay.
+        tally.struck * machines * 8 * u64::from(params.steps)
     };
-    let again_max = tally.struck * machines * each;
+    let steps = world.steps.load(std::sync::atomic::Ordering::Relaxed);
     let again = steps.saturating_sub(needed);
     if again > again_max {
         broken.push(Broken::waste(format!("{again} steps were done again, {again_max} may be")));

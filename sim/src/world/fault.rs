@@ -234,6 +234,11 @@ impl What {
         !self.is_of_queue() && !machines.contains(&self.name())
     }
 
+    /// Whether it does no more than take a machine away.
+    pub fn takes_a_machine(&self) -> bool {
+        matches!(self, Self::Kill { .. } | Self::Notice { .. } | Self::Late { .. } | Self::ClockJump { .. })
+    }
+
     /// Whether it can keep a machine waiting.
     pub fn delays(&self) -> bool {
         self.is_of_queue() || self.is_of_volume() || matches!(self, Self::Pause { .. })

@@ -2,12 +2,13 @@
 //! virtual time, over a volume that behaves as NFS may and a queue that behaves as Redis may.
 //! Whatever goes wrong is a pure function of a seed.
 
-mod broken;
+pub mod breakages;
 pub mod campaign;
 pub mod check;
 pub mod clock;
 pub mod dice;
 pub mod fault;
+mod forgetful;
 pub mod ledger;
 pub mod machine;
 pub mod nfs;

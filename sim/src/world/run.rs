@@ -1,6 +1,7 @@
 //! Runs a schedule: polls machines and the world's own events in the order of virtual time, until
 //! every machine is done or time is up.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use worker::breakage::Breakage;
-use worker::contract::{Exit, HISTORY, RunPaths, TESTING};
+use worker::contract::{Exit, HISTORY, OUTPUT, RunPaths, TESTING};
 use worker::manifest::Spec;
 use worker::queue::QueueError;
 use worker::run::{Config, Ended, Source};
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub drained_in: Micros,
     pub calls: u64,
     pub steps: u64,
+    /// What the user finds: the files of `output/`, by name.
+    pub output: BTreeMap<String, Vec<u8>>,
 }
 
 type Future = Pin<Box<dyn std::future::Future<Output = Ended>>>;
@@ -139,6 +142,13 @@ impl World {
             Ok(Told::Paths(paths)) => paths,
             _ => Vec::new(),
         }
+    }
+
+    fn output(&self) -> BTreeMap<String, Vec<u8>> {
+        let server = self.server.borrow();
+        let names = server.names(OUTPUT).into_iter().filter(|name| !name.starts_with(".nfs"));
+        let bytes = |name: &str| server.bytes(&format!("{OUTPUT}/{name}")).unwrap_or_default().to_vec();
+        names.map(|name| (name.to_owned(), bytes(name))).collect()
     }
 
     /// What has been pushed by now, and when.
@@ -433,6 +443,7 @@ impl Runner {
             drained_in: took.saturating_sub(world.quiet_at()),
             calls: world.calls(),
             steps: world.steps.load(std::sync::atomic::Ordering::Relaxed),
+            output: world.output(),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Params {
             tests: dice.between(0, 2) as u32,
             history: dice.between(0, 2) as u32,
             rejects,
-            steps: dice.between(1, 12) as u32,
+            steps: if dice.chance(1, 10) { 60 } else { dice.between(1, 12) as u32 },
             results,
             newer,
             listed,
@@ -154,12 +154,17 @@ impl Schedule {
         let params = Params::of_seed(&mut dice);
         let calls = params.calls();
         let count = if kinds.is_empty() { 0 } else { dice.between(0, 3) * dice.between(0, 4) };
-        let mut faults: Vec<Fault> = (0..count)
+        let faults: Vec<Fault> = (0..count)
             .map(|_| {
                 let kind = *dice.pick(kinds);
                 Fault { at: dice.between(0, calls), what: What::of_kind(kind, &mut dice) }
             })
             .collect();
+        Self::new(seed, params, faults)
+    }
+
+    /// A schedule of these faults, without those that no worker could bear.
+    pub fn new(seed: u64, params: Params, mut faults: Vec<Fault>) -> Self {
         // Torn commits need results that can be made again.
         faults.retain(|fault| params.results == Results::Same || fault.what != What::Tear);
         let mut misreads = 0;

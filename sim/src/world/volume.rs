@@ -8,6 +8,7 @@ use worker::volume::{Kind, Meta, Result, Volume};
 use super::machine::{Inside, Machine};
 use super::nfs::{Call, Inode, Reply};
 use super::strike::{Site, Strike};
+use super::watch::Sometimes;
 use super::{Event, World};
 
 /// A file open for writing: what is written waits in the client's memory.
@@ -102,6 +103,12 @@ impl World {
         let mut answer = self.server.borrow_mut().apply(now, view, call);
         if let (Some(_), Ok(Reply::Bytes(bytes))) = (strike.misread, &mut answer) {
             bytes.reverse();
+        }
+        if let (Call::Create(path), Err(error)) = (call, &answer)
+            && error.kind == Kind::NotFound
+            && path.contains("/attempts/")
+        {
+            self.watch.met(Sometimes::SweptUnderWork);
         }
         if let (Call::Read(path), Ok(_)) = (call, &answer)
             && path.ends_with("/violation")

@@ -41,6 +41,7 @@ pub fn event(what: &Told) -> Option<String> {
         Told::Resumed { done, total, from, .. } => {
             format!("goes on at step {done} of {total}, which {} saved", short(from))
         }
+        Told::Saved { done, total, .. } if done > total => "saves its progress".to_owned(),
         Told::Saved { done, total, .. } => format!("saves its progress: step {done} of {total}"),
         Told::Intent { path, hash, .. } => format!("is about to link {} ({})", short(path), hash.short()),
         Told::Committed { path, hash, won, .. } => {

@@ -1,0 +1,26 @@
+//! `sim breakages`: the suite against workers that forget one rule each.
+
+use clap::Args;
+use worker::contract::Exit;
+
+use super::Failure;
+use crate::world::breakages::{hunt_all, table};
+
+#[derive(Debug, Args)]
+pub struct BreakagesArgs {
+    /// Schedules that each breakage may survive.
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    seeds: u64,
+}
+
+/// Hunts all breakages, to an exit code.
+///
+/// # Errors
+/// None so far.
+pub fn main(args: &BreakagesArgs) -> Result<u8, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let found = hunt_all(args.seeds, threads);
+    print!("{}", table(&found));
+    let all = found.iter().all(|(_, caught)| caught.is_some());
+    Ok(if all { Exit::Finished } else { Exit::Check }.code())
+}

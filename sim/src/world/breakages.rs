@@ -1,0 +1,64 @@
+//! The tests' own test: rules forgotten on purpose, and whether the property that must see it does.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use worker::breakage::{BREAKAGES, Entry};
+
+use super::check::Broken;
+use super::run::run;
+use super::schedule::Schedule;
+
+/// How a breakage was seen.
+#[derive(Debug, Clone)]
+pub struct Caught {
+    pub seed: u64,
+    /// Schedules run until then.
+    pub schedules: u64,
+    pub broken: Broken,
+}
+
+/// The first seed at which the property that must see a breakage sees it.
+pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
+    (0..seeds_max).find_map(|seed| {
+        let schedule = Schedule { breakage: Some(entry.breakage), ..Schedule::of_any_kind(seed) };
+        let broken = run(&schedule, false).broken;
+        let broken = broken.into_iter().find(|broken| broken.property == entry.caught_by)?;
+        Some(Caught { seed, schedules: seed + 1, broken })
+    })
+}
+
+/// Hunts every breakage, on so many threads; in the order of the list.
+pub fn hunt_all(seeds_max: u64, threads: usize) -> Vec<(Entry, Option<Caught>)> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(entry) = BREAKAGES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let caught = hunt(entry, seeds_max);
+                    found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*entry, caught));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    found.sort_by_key(|(entry, _)| (entry.rule, entry.name));
+    found
+}
+
+/// The list as a person reads it.
+pub fn table(found: &[(Entry, Option<Caught>)]) -> String {
+    let mut text = String::new();
+    for (entry, caught) in found {
+        let rule = if entry.rule == 0 { "loop".to_owned() } else { format!("rule {}", entry.rule) };
+        let how = match caught {
+            Some(caught) => format!("{} after {} schedules", entry.caught_by, caught.schedules),
+            None => format!("NOT CAUGHT by {}", entry.caught_by),
+        };
+        text.push_str(&format!("{:<26} {rule:<8} {how:<28} {}\n", entry.name, entry.what));
+    }
+    let caught = found.iter().filter(|(_, caught)| caught.is_some()).count();
+    text.push_str(&format!("{caught} of {} caught\n", found.len()));
+    text
+}

@@ -1,0 +1,188 @@
+//! The simulated world: `worker::run` itself, several of it, under virtual time, on a volume that
+//! behaves as NFS may and a queue that behaves as Redis may. What is asserted are effects: every
+//! commit, the chain of their hashes, and the bytes of model and report, compared with what the
+//! datasets give without any worker.
+//!
+//! A failure prints its seed and the command that tells its story.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+use sim::world::breakages::{hunt_all, table};
+use sim::world::campaign::{Search, campaign, summary, verdict};
+use sim::world::dice::Dice;
+use sim::world::fault::{Fault, KINDS, What};
+use sim::world::run::run;
+use sim::world::schedule::{Params, Results, Schedule, training};
+use sim::world::shrink::shrink;
+use sim::world::story::story;
+use sim::world::watch::SOMETIMES;
+use worker::breakage::Breakage;
+
+/// Past the capture of tests' output: how much was tried is part of the result.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn params() -> impl Strategy<Value = Params> {
+    let datasets = (1..=8u32, 0..=2u32, 0..=2u32, prop::collection::vec(0..8u32, 0..3), 1..=12u32);
+    let times = (
+        prop::sample::select(vec![150, 500, 1_000, 5_000u64]),
+        prop::sample::select(vec![50, 500, 5_000u64]),
+        prop::sample::select(vec![20, 100, 500u64]),
+        prop::sample::select(vec![5, 50, 200u64]),
+    );
+    (1..=5u32, datasets, any::<bool>(), any::<bool>(), times).prop_map(
+        |(workers, (train, tests, history, rejects, steps), listed, same, times)| Params {
+            workers,
+            train,
+            tests,
+            history,
+            rejects,
+            steps,
+            results: if same { Results::Same } else { Results::Vary },
+            newer: None,
+            listed,
+            pushes: Vec::new(),
+            lease_ms: times.0,
+            grace_ms: times.1,
+            idle_ms: times.2,
+            progress_ms: times.3,
+            volume_us: (200, 2_000),
+            queue_us: (50, 300),
+            step_us: (100, 1_000),
+        },
+    )
+}
+
+fn schedules() -> impl Strategy<Value = Schedule> {
+    let fault = (0..1_500u64, 0..KINDS.len(), any::<u64>());
+    (any::<u64>(), params(), prop::collection::vec(fault, 0..10)).prop_map(|(seed, params, faults)| {
+        let fault = |(at, kind, chance): (u64, usize, u64)| Fault {
+            at,
+            what: What::of_kind(kind, &mut Dice::new(chance)),
+        };
+        Schedule::new(seed, params, faults.into_iter().map(fault).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever datasets, workers, stages, schedules and faults there are: the queue drains, every
+    /// dataset is committed and folded once, and model and report are those of an undisturbed run.
+    #[test]
+    fn queue_drains_exactly_once_in_the_world(schedule in schedules()) {
+        let disturbed = run(&schedule, false);
+        prop_assert!(disturbed.broken.is_empty(), "{:#?}", disturbed.broken);
+        if schedule.params.results == Results::Same {
+            let undisturbed = run(&Schedule { faults: Vec::new(), ..schedule }, false);
+            prop_assert!(undisturbed.broken.is_empty(), "{:#?}", undisturbed.broken);
+            prop_assert_eq!(disturbed.output, undisturbed.output);
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_schedules_drain_and_every_kind_of_fault_has_fired() {
+    let search = Search::everything();
+    let found = campaign(0..10_000, &search, threads(), &|_| {}).unwrap();
+    tell(&summary(&found));
+    if let Some((seed, broken)) = &found.failure {
+        panic!("{}", verdict(*seed, broken, &search).unwrap());
+    }
+    for (fired, (kind, _)) in found.tally.fired.iter().zip(KINDS) {
+        assert!(*fired > 0, "no {kind} has fired");
+    }
+    for (met, (_, what)) in found.tally.sometimes.iter().zip(SOMETIMES) {
+        assert!(*met > 0, "never met: {what}");
+    }
+}
+
+/// Two workers and three datasets, killed, stopped or held up at each call that they make.
+#[test]
+fn every_call_is_a_place_to_crash() {
+    let mut quiet = Schedule::of_seed(0, &[]);
+    let mut params = quiet.params.clone();
+    params.pushes.clear();
+    quiet.params = Params {
+        workers: 2,
+        train: 2,
+        tests: 1,
+        history: 0,
+        rejects: Vec::new(),
+        steps: 3,
+        results: Results::Same,
+        newer: None,
+        listed: true,
+        lease_ms: 150,
+        grace_ms: 50,
+        idle_ms: 20,
+        progress_ms: 5,
+        volume_us: (200, 2_000),
+        queue_us: (50, 300),
+        step_us: (1_000, 30_000),
+        ..params
+    };
+    let undisturbed = run(&quiet, false);
+    assert!(undisturbed.broken.is_empty(), "{:#?}", undisturbed.broken);
+    assert!(undisturbed.output.contains_key("report.txt") && training(1).contains("2018-04-02"));
+    let back_ms = 40;
+    let kinds = [
+        What::Kill { after: false, back_ms },
+        What::Kill { after: true, back_ms },
+        What::Late { ms: 300, back_ms },
+        What::Notice { back_ms },
+        What::Pause { ms: 400 },
+    ];
+    let mut struck = 0;
+    for what in kinds {
+        for at in 0..undisturbed.calls {
+            let schedule = Schedule { faults: vec![Fault { at, what }], ..quiet.clone() };
+            let outcome = run(&schedule, false);
+            assert!(outcome.broken.is_empty(), "{what:?} from call {at}: {:#?}", outcome.broken);
+            assert_eq!(outcome.output, undisturbed.output, "{what:?} from call {at}");
+            struck += outcome.tally.struck;
+        }
+    }
+    tell(&format!(
+        "{} calls, each a place to crash in {} ways: {struck} struck",
+        undisturbed.calls,
+        kinds.len()
+    ));
+    assert!(struck >= 4 * undisturbed.calls);
+}
+
+#[test]
+fn every_breakage_is_caught_by_its_property() {
+    let found = hunt_all(SEEDS_PER_BREAKAGE, threads());
+    tell(&table(&found));
+    let missed: Vec<&str> =
+        found.iter().filter(|(_, caught)| caught.is_none()).map(|(entry, _)| entry.name).collect();
+    assert_eq!(missed, [""; 0]);
+}
+
+const SEEDS_PER_BREAKAGE: u64 = 20_000;
+
+/// What a person sees of a broken build: a seed, the fewest faults, and a story that ends badly.
+#[test]
+fn a_broken_build_prints_a_seed_that_replays() {
+    let search = Search { breakage: Breakage::named("torn-is-left"), ..Search::everything() };
+    let found = campaign(0..5_000, &search, threads(), &|_| {}).unwrap();
+    let (seed, broken) = found.failure.expect("it is caught");
+    let text = verdict(seed, &broken, &search).unwrap();
+    let command = format!("sim replay {seed} --shrink --breakage torn-is-left");
+    assert!(text.contains(&command), "{text}");
+    let (small, outcome) = shrink(&search.schedule(seed).unwrap(), broken[0].property);
+    assert!(!outcome.broken.is_empty() && small.faults.len() <= 3, "{text}");
+    let told = story(&small, &run(&small, true));
+    assert!(
+        told.contains("a committed result loses its tail") && told.contains("BROKEN (liveness)"),
+        "{told}"
+    );
+    assert_eq!(told, story(&small, &run(&small, true)), "a seed tells one story");
+}
