@@ -31,9 +31,9 @@ enum Command {
     /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
     #[cfg(feature = "kind")]
     Down(down::DownArgs),
-    /// Explore simulated schedules: the worker's own loop under virtual time, NFS and Redis as they fail.
+    /// Explore simulated schedules of faults, in virtual time.
     Explore(explore::ExploreArgs),
-    /// Hunt workers that forget one rule of the protocol each: every one must be caught.
+    /// Hunt workers that forget one rule each: every one must be caught.
     Breakages(breakages::BreakagesArgs),
     /// Tell the story of one simulated schedule.
     Replay(replay::ReplayArgs),
