@@ -259,7 +259,6 @@ fn unpack(archive: impl Read, wanted: &[ResultFile], into: &Path) -> std::io::Re
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used)]
     use std::path::Path;
 
     use super::{StagedFile, list, plain, send, unpack};

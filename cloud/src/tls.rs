@@ -7,3 +7,15 @@ pub fn install() {
     // Refused where one was chosen before: then there is a choice, which is all that is needed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests {
+    /// In the workspace two providers are compiled in: without the choice this panics.
+    #[tokio::test]
+    async fn a_client_of_a_cluster_can_be_made_once_the_choice_is_made() {
+        super::install();
+        super::install();
+        let config = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
+        kube::Client::try_from(config).unwrap();
+    }
+}

@@ -201,7 +201,6 @@ pub async fn pods_ended(client: &Client, namespace: &str, node: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used)]
     use futures::stream::{StreamExt, iter};
     use serde_json::json;
 

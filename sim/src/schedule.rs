@@ -180,7 +180,7 @@ pub struct Draw {
     /// Whether preparing a dataset takes long enough to be struck in its middle.
     pub long: bool,
     /// Whether machines are nodes of a cluster: pauses are cuts of the network too, and preemptions by
-    /// time strike the servers of the queue and of the volume like one worker more.
+    /// time strike the servers of the queue and of the volume as well.
     pub cluster: bool,
 }
 
@@ -298,7 +298,7 @@ fn by_time(draw: &Draw, mut gap_ms: impl FnMut(&mut Dice, u32, u32) -> u64) -> V
     all
 }
 
-/// The servers' own preemptions, one after the other.
+/// The servers' own preemptions, in turn, at half the pace of a machine's.
 fn services_by_time(
     draw: &Draw,
     gap_ms: &mut impl FnMut(&mut Dice, u32, u32) -> u64,
@@ -309,7 +309,7 @@ fn services_by_time(
     for (number, kind) in
         (0..TIMED_PER_WORKER).zip([Kind::VolumeRestart, Kind::QueueWipe].into_iter().cycle())
     {
-        ms = ms.saturating_add(gap_ms(&mut dice, draw.workers, number));
+        ms = ms.saturating_add(2 * gap_ms(&mut dice, draw.workers, number));
         all.push(dice.preemption(Trigger::At { ms, worker: 0 }, kind, draw.lease));
     }
 }

@@ -51,7 +51,7 @@ fn real_kubernetes() {
             the_api_server_takes_the_committed_manifests();
         }
     }
-    assert!(kinds.len() >= 3 && kinds.values().sum::<u64>() >= 2 * seeds, "{kinds:?}");
+    assert!(kinds.len() >= 3 && kinds.values().sum::<u64>() >= seeds, "{kinds:?}");
 
     drop(guard);
     assert_eq!(left(), BTreeSet::new());
@@ -104,7 +104,9 @@ fn undisturbed(out: &Path) -> BTreeSet<(String, Vec<u8>)> {
     results(out)
 }
 
+/// Odd seeds strike by time, the servers too; even ones by progress, on a fast machine as on a slow one.
 fn seed_on_kind(seed: u64, out: &Path) -> Value {
+    let rule = if seed % 2 == 1 { "poisson:10s" } else { "progress" };
     let seed = seed.to_string();
     let arguments = [
         "run",
@@ -118,7 +120,7 @@ fn seed_on_kind(seed: u64, out: &Path) -> Value {
         "--workers",
         "3",
         "--preempt",
-        "poisson:10s",
+        rule,
         "--work",
         "4s",
         "--seed",

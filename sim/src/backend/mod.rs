@@ -31,6 +31,8 @@ pub enum Beat {
     /// What was struck is back.
     Back(usize),
     Ended(usize),
+    /// What is known of a machine's own state: its number, and words for it.
+    Machine(u32, &'static str),
 }
 
 /// Who watches while a run goes on.

@@ -80,6 +80,7 @@ impl Terminal {
                 let words = incarnation.exit.map_or_else(String::new, in_words);
                 self.machine(incarnation.machine, &words);
             }
+            Beat::Machine(machine, words) => self.machine(machine, words),
             Beat::Struck(_) | Beat::Came(_) => {}
         }
     }

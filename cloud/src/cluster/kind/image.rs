@@ -69,19 +69,25 @@ pub(super) async fn have(image: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes every image that was built here, and gives how many.
+/// Removes every image that was built here and that no container uses, and gives how many.
+///
+/// # Errors
+/// Where Docker cannot, for another reason than that one is in use.
 pub async fn remove_images() -> Result<usize> {
     let filter = format!("label={LABEL}");
     let doing = "remove the images built here";
     let args = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
     let listed = docker(&args, doing).await?;
-    let tags: Vec<_> = listed.lines().filter(|tag| !tag.contains("<none>")).collect();
-    if !tags.is_empty() {
-        let mut args = vec!["rmi", "--force"];
-        args.extend(&tags);
-        docker(&args, doing).await?;
+    let mut removed = 0;
+    for tag in listed.lines().filter(|tag| !tag.contains("<none>")) {
+        match docker(&["rmi", tag], doing).await {
+            Ok(_) => removed += 1,
+            // Another cluster's.
+            Err(error) if error.why.contains("is using") || error.why.contains("is being used") => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok(tags.len())
+    Ok(removed)
 }
 
 /// Names an image after what goes into it, so that the same is neither built nor loaded twice.

@@ -22,7 +22,7 @@ use kube::{Api, Client, Config as ClientConfig};
 pub use config::config;
 pub use fileserver::build_fileserver;
 pub use image::{WorkerImage, remove_images, worker_image};
-pub use nodes::{Blow, Cut, Nodes, Step};
+pub use nodes::{Blow, Cut, NOTICE, Nodes, Step};
 
 use crate::error::{Error, Kind, Result};
 use program::{docker, run, run_in};
@@ -318,6 +318,7 @@ async fn new_enough(client: &Client) -> Result<()> {
 }
 
 /// Waits until the API server of a control plane that was just started answers.
+#[expect(clippy::disallowed_methods, reason = "an adapter: real machines take real time")]
 async fn answers(client: &Client, name: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let doing = format!("reach the API server of cluster {name}");
@@ -331,6 +332,14 @@ async fn answers(client: &Client, name: &str) -> Result<()> {
             _ => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
+}
+
+/// Finds the program `kind`.
+///
+/// # Errors
+/// Where there is none, with where to get it.
+pub async fn installed() -> Result<()> {
+    run("kind", &["version"], "ask for kind's version").await.map(|_| ())
 }
 
 /// The newest node image that this machine's Docker has; for machines that cannot pull one.

@@ -78,7 +78,6 @@ fn last_lines(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used)]
     use super::{explain, run};
 
     #[test]

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cloud::apply;
-use cloud::cluster::kind::{Blow, Cut, Nodes, Step};
+use cloud::cluster::kind::{Blow, Cut, NOTICE, Nodes, Step};
 use cloud::error::{Error, Result};
 use cloud::manifest::WORKLOAD;
-use cloud::watch::{self, JobState, PodState};
+use cloud::watch::{self, JobState, NodeState, PodState};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
@@ -130,6 +130,8 @@ impl Supervisor<'_> {
                     Ok(watch::Event::Pod(pod)) if pod.part == WORKLOAD => self.pod(&pod, schedule).await?,
                     Ok(watch::Event::PodGone(name)) => self.ended(&name, None).await?,
                     Ok(watch::Event::Job(job)) if job.uid == uid => self.job(&job).await?,
+                    Ok(watch::Event::Node(node)) => self.node(&node.name, words_of(&node)),
+                    Ok(watch::Event::NodeGone(name)) => self.node(&name, "the node is gone"),
                     Ok(_) => {}
                     // The stream makes its connection anew.
                     Err(error) => tracing::debug!(%error, "watch"),
@@ -188,6 +190,12 @@ impl Supervisor<'_> {
         u32::try_from(place).ok()
     }
 
+    fn node(&mut self, name: &str, words: &'static str) {
+        if let Some(machine) = self.machine(name) {
+            (self.watch)(&self.story, Beat::Machine(machine, words));
+        }
+    }
+
     fn begin(&mut self, pod: &str, machine: u32) {
         let life = self.story.incarnations.len();
         self.lives.insert(pod.to_owned(), life);
@@ -215,7 +223,9 @@ impl Supervisor<'_> {
             return Ok(());
         }
         let exit = exit.unwrap_or(UNSEEN);
-        (incarnation.ended_ms, incarnation.exit) = (Some(wall_ms()), Some(exit));
+        // Once a worker has finished the run, the Job itself stops the others: that is no end to be told.
+        let told = !self.over || exit == 0;
+        (incarnation.ended_ms, incarnation.exit) = (Some(wall_ms()), told.then_some(exit));
         (self.watch)(&self.story, Beat::Ended(life));
         if exit == 0 {
             return self.first_finished().await;
@@ -326,11 +336,10 @@ impl Supervisor<'_> {
             true => falling.strikes.iter().any(|of| self.story.strikes[*of].preemption.kind.is_service()),
             false => falling.machine == Some(machine),
         });
-        let lives = self.story.incarnations.iter().enumerate();
-        let here: Vec<Option<usize>> = lives
-            .filter(|(_, one)| one.machine == machine && one.ended_ms.is_none() && !service && !busy)
-            .map(|(life, _)| Some(life))
-            .collect();
+        let here: Vec<Option<usize>> = match service || busy {
+            true => Vec::new(),
+            false => alive_on(&self.story, machine).map(Some).collect(),
+        };
         let here = if here.is_empty() { vec![None] } else { here };
         let came = match preemption.kind {
             _ if busy => Came::Away,
@@ -390,17 +399,24 @@ impl Supervisor<'_> {
             }
         }
         if step == Step::Gone && falling.takes_all {
-            for strike in falling.strikes.clone() {
-                self.is_gone(strike);
-            }
+            self.is_gone(blow);
         }
     }
 
-    /// A machine is no more, and so is the worker on it, though its pod may read as running for long.
-    fn is_gone(&mut self, strike: usize) {
-        let Some(life) = self.story.strikes[strike].incarnation else { return };
-        let incarnation = &mut self.story.incarnations[life];
-        if incarnation.ended_ms.is_none() {
+    /// A machine is no more, and so is every worker on it, though their pods may read as running for long.
+    fn is_gone(&mut self, blow: usize) {
+        let Some(falling) = self.falling.get_mut(&blow) else { return };
+        let struck = self.story.strikes[falling.strikes[0]].clone();
+        let alive: Vec<usize> = alive_on(&self.story, struck.machine).collect();
+        for life in alive {
+            // Some may have come after the strike was decided.
+            let known = falling.strikes.iter().any(|of| self.story.strikes[*of].incarnation == Some(life));
+            if !known {
+                falling.strikes.push(self.story.strikes.len());
+                let late = Strike { incarnation: Some(life), came: Came::Pending, ..struck.clone() };
+                self.story.strikes.push(late);
+            }
+            let incarnation = &mut self.story.incarnations[life];
             (incarnation.ended_ms, incarnation.exit) = (Some(wall_ms()), Some(UNSEEN));
             (self.watch)(&self.story, Beat::Ended(life));
         }
@@ -422,6 +438,12 @@ impl Supervisor<'_> {
     }
 }
 
+/// The workers on a machine that have not ended, by what is known of them.
+fn alive_on(story: &Story, machine: u32) -> impl Iterator<Item = usize> {
+    let lives = story.incarnations.iter().enumerate();
+    lives.filter(move |(_, one)| one.machine == machine && one.ended_ms.is_none()).map(|(life, _)| life)
+}
+
 /// Judges every strike anew: after a run, by all that its workers wrote.
 pub(super) fn judge_all(story: &mut Story) {
     for strike in 0..story.strikes.len() {
@@ -435,6 +457,14 @@ fn judge_one(story: &mut Story, strike: usize) {
         let back_ms = struck.back_ms.unwrap_or(u64::MAX);
         let came = judge(&story.incarnations[life], struck.preemption.kind, struck.at_ms, back_ms);
         story.strikes[strike].came = came;
+    }
+}
+
+fn words_of(node: &NodeState) -> &'static str {
+    match node.ready {
+        _ if node.taints.iter().any(|taint| taint == NOTICE) => "the node has notice to go",
+        true => "the node is ready",
+        false => "the node is not ready",
     }
 }
 

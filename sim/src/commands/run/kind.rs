@@ -1,7 +1,9 @@
 //! `sim run --backend kind`: a cluster made, used and removed, whatever happens in between.
 
-use anyhow::anyhow;
-use cloud::cluster::kind::{Spec, down, local_node_image};
+use std::fs::{File, TryLockError};
+
+use anyhow::{Context, anyhow};
+use cloud::cluster::kind::{KindCluster, Spec, down, installed, local_node_image};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker::contract::Exit;
 
@@ -12,12 +14,19 @@ use crate::report::terminal::Terminal;
 /// Runs it, to an exit code. Of the cluster nothing is left, unless it is to be kept.
 pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
     let mut signals = Signals::new()?;
+    let _lock = lock(&prepared.args.place.cluster)?;
     let name = prepared.args.place.cluster.clone();
     let keep = prepared.args.place.keep;
+    // Nothing is made before it is known that it can be, and nothing that was not made is removed.
+    let place = tokio::select! {
+        biased;
+        () = signals.recv() => return Ok(INTERRUPTED),
+        place = place(&prepared) => place?,
+    };
     let answer = tokio::select! {
         biased;
         () = signals.recv() => None,
-        answer = in_cluster(&mut prepared) => Some(answer),
+        answer = in_cluster(&mut prepared, &place) => Some(answer),
     };
     let interrupted = answer.is_none();
     if keep && !interrupted {
@@ -47,13 +56,12 @@ pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
     }
 }
 
-async fn in_cluster(prepared: &mut Prepared) -> Result<u8, Failure> {
-    let place = place(prepared).await?;
+async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failure> {
     let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
     for line in prepared.headline(None) {
         terminal.say(&line);
     }
-    let mut stand = Stand::up(&place, &prepared.plan, &mut |line| terminal.say(line)).await?;
+    let mut stand = Stand::up(place, &prepared.plan, &mut |line| terminal.say(line)).await?;
     for phase in &stand.phases {
         terminal.say(&format!("  {:<12} {:.1} s", phase.name, phase.seconds));
     }
@@ -70,6 +78,9 @@ async fn in_cluster(prepared: &mut Prepared) -> Result<u8, Failure> {
 async fn place(prepared: &Prepared) -> Result<Place, Failure> {
     let args = &prepared.args.place;
     let binary = args.worker().map_err(|error| Failure::new(Exit::Usage, error))?;
+    // Refuses a cluster of that name that is somebody else's; and where there is no Docker.
+    KindCluster::open(&args.cluster).await?;
+    installed().await?;
     let node_image = match &args.node_image {
         Some(image) => Some(image.clone()),
         None => local_node_image().await?,
@@ -78,6 +89,20 @@ async fn place(prepared: &Prepared) -> Result<Place, Failure> {
         cluster: Spec { name: args.cluster.clone(), workers: prepared.plan.workers, node_image },
         binary,
     })
+}
+
+/// A cluster is one simulator's at a time: the volume in it is emptied for each run.
+fn lock(cluster: &str) -> Result<File, Failure> {
+    let path = std::env::temp_dir().join(format!("sim-{cluster}.lock"));
+    let file = File::create(&path).with_context(|| format!("failed to lock {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            Exit::Usage,
+            anyhow!("another simulator uses cluster {cluster}\nhint: wait for it, or give another --cluster"),
+        )),
+        Err(TryLockError::Error(error)) => Err(anyhow!("failed to lock {}: {error}", path.display()).into()),
+    }
 }
 
 /// The signals that end a run.
