@@ -33,12 +33,12 @@ fn train(chain: &mut Chain, fraud: &Fraud, days: Range<u32>) {
 fn week(chain: &Chain, fraud: &Fraud, end: u32) -> Metrics {
     let days = |from: u32| -> Vec<Part> { (from..from + 7).map(|day| chain.joined[&day].clone()).collect() };
     let [training, between, tests] = [end - 6, end + 1, end + 8].map(days);
-    fraud.handbook(&chain.checkpoints[&end], [&training, &between, &tests]).unwrap()
+    fraud.handbook(&chain.checkpoints[&end], [&training, &between, &tests]).expect("its own parts")
 }
 
 fn line(name: &str, metrics: &Metrics) -> String {
-    let [auc, ap, cards] =
-        [metrics.auc_roc, metrics.average_precision, metrics.card_precision_100].map(Option::unwrap);
+    let [auc, ap, cards] = [metrics.auc_roc, metrics.average_precision, metrics.card_precision_100]
+        .map(|measure| measure.expect("frauds and genuine rows"));
     let (rows, frauds) = (metrics.rows, metrics.frauds);
     format!("{name:<44} {rows:>7} {frauds:>5} {auc:>8.4} {ap:>8.4} {cards:>8.4}\n")
 }

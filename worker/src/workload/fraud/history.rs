@@ -58,6 +58,8 @@ pub(super) struct Customer {
     cents: i64,
     /// A day's number and what amounts were usual in the 30 days before it.
     usual: Option<(i64, Option<Usual>)>,
+    /// The first purchase of those 30 days.
+    usual_from: usize,
 }
 
 #[derive(Debug, Default)]
@@ -100,10 +102,14 @@ impl Customer {
             return usual;
         }
         let (after, before) = ((day - 30) * DAY_S, day * DAY_S);
-        let first = self.purchases.partition_point(|purchase| purchase.time < after);
-        let end = self.purchases.partition_point(|purchase| purchase.time < before);
+        // A cursor and a look from the end: a search would touch memory all over the list.
+        while self.purchases.get(self.usual_from).is_some_and(|purchase| purchase.time < after) {
+            self.usual_from += 1;
+        }
+        let today = self.purchases.iter().rev().take_while(|purchase| purchase.time >= before).count();
+        let past = self.purchases.get(self.usual_from..self.purchases.len() - today).unwrap_or_default();
         scratch.clear();
-        scratch.extend(self.purchases[first..end].iter().map(|purchase| purchase.cents));
+        scratch.extend(past.iter().map(|purchase| purchase.cents));
         let (middle, count) = (scratch.len() / 2, scratch.len() as u32);
         let usual =
             (count > 0).then(|| Usual { cents: (*scratch.select_nth_unstable(middle).1).max(1), count });
@@ -114,6 +120,7 @@ impl Customer {
     fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.time <= until);
         self.purchases.drain(..count);
+        self.usual_from = self.usual_from.saturating_sub(count);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
 }
