@@ -30,3 +30,14 @@ explore *args:
 # Which property catches each rule that is forgotten on purpose, after how many schedules
 breakages:
     cargo run --release -p sim -- breakages
+
+# Whole programs: tutorial pipeline start memory recovery goodput scale (any of them). Needs Python 3; for
+# tutorial and recovery redis-server, for pipeline benches/peer/requirements.txt, and the data in
+# ../shared/data, or in the folder that FRAUD_DATA names
+bench +what:
+    cargo build --release -p worker -p fixtures
+    python3 benches/run.py {{what}}
+
+# The peer alone: the same features in numpy, the same bins, scikit-learn's partial_fit
+bench-peer data="../shared/data/handbook":
+    python3 benches/peer/fraud.py {{data}}
