@@ -100,7 +100,7 @@ impl Params {
             tests: dice.between(0, 2) as u32,
             history: dice.between(0, 2) as u32,
             rejects,
-            steps: if dice.chance(1, 10) { 60 } else { dice.between(1, 12) as u32 },
+            steps: if dice.chance(1, 5) { 60 } else { dice.between(1, 12) as u32 },
             results,
             newer,
             listed,
@@ -153,6 +153,11 @@ impl Schedule {
         let mut dice = Dice::new(seed);
         let params = Params::of_seed(&mut dice);
         let calls = params.calls();
+        // Half of the seeds know but a few kinds, and go deeper there (swarm testing, Groce et al. 2012).
+        let few = !kinds.is_empty() && dice.chance(1, 2);
+        let few: Vec<usize> =
+            if few { (0..dice.between(1, 3)).map(|_| *dice.pick(kinds)).collect() } else { Vec::new() };
+        let kinds = if few.is_empty() { kinds } else { &few };
         let count = if kinds.is_empty() { 0 } else { dice.between(0, 3) * dice.between(0, 4) };
         let faults: Vec<Fault> = (0..count)
             .map(|_| {
