@@ -86,7 +86,7 @@ impl Format {
             _ => {}
         }
         match path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
-            Some("parquet") => Err(Reject::NotWhatItSays("Parquet")),
+            Some("parquet") => Err(Reject::NotWhatItSays("a Parquet file")),
             Some("pkl" | "pickle") => Ok(Self::Pickle),
             _ => Ok(Self::Csv),
         }

@@ -15,7 +15,7 @@ pub enum Reject {
     #[error("the file is neither Parquet nor a pickle, and as CSV it would have to be UTF-8 text")]
     Unknown,
     /// The name's ending says a format that the content is not.
-    #[error("the name says {0}, the content is something else")]
+    #[error("the name promises {0}, which the content is not")]
     NotWhatItSays(&'static str),
     #[error("the Parquet file is cut off: its closing footer is missing")]
     ParquetCut,

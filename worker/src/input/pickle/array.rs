@@ -1,7 +1,7 @@
 //! numpy arrays inside a pickle: shape, type and order, and the cells of one line.
 
 use super::global::Global;
-use super::graph::{Call, Graph, Value};
+use super::graph::{Graph, Value};
 use crate::input::reject::Reject;
 use crate::input::table::{Cell, Unit, Visit};
 
@@ -39,35 +39,39 @@ type Wrong = &'static str;
 impl Array {
     /// Looks at an array without looking at its data.
     pub(super) fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
-        let call = graph.call(value).ok_or("an array is something else")?;
-        let (shape, dtype, fortran, data) = match (call.callee, call.args) {
-            (Global::Reconstruct, _) => match call.state.and_then(|state| graph.tuple(state)) {
-                Some(&[_version, shape, dtype, fortran, data]) => (shape, dtype, fortran.truth(), data),
-                _ => return Err("an array has no content"),
-            },
-            (Global::FromBuffer, &[data, dtype, shape, order]) => {
-                let fortran = match graph.text(order) {
-                    Some("C") => Some(false),
-                    Some("F") => Some(true),
-                    _ => None,
-                };
-                (shape, dtype, fortran, data)
-            }
-            _ => return Err("an array is something else"),
-        };
+        let parts = Self::reconstructed(graph, value).or_else(|| Self::from_buffer(graph, value));
+        let (shape, dtype, fortran, data) = parts.ok_or("an array is something else")?;
         let (lines, length) = match graph.tuple(shape) {
             Some(&[length]) => (Some(1), length.size()),
             Some(&[lines, length]) => (lines.size(), length.size()),
             _ => return Err("an array has neither one nor two dimensions"),
         };
+        let (Some(lines), Some(length)) = (lines, length) else {
+            return Err("an array's shape is no shape");
+        };
         let dtype = Dtype::of(graph, dtype)?;
-        match (lines, length, fortran) {
-            (Some(lines), Some(length), Some(fortran)) => {
-                // Lists of objects are always written line by line.
-                let fortran = fortran && dtype.element != Element::Object;
-                Ok(Self { lines, length, dtype, fortran, data })
-            }
-            _ => Err("an array's shape is no shape"),
+        // Lists of objects are always written line by line.
+        let fortran = fortran && dtype.element != Element::Object;
+        Ok(Self { lines, length, dtype, fortran, data })
+    }
+
+    /// Shape, type, order and data of an array that is made empty and given its state.
+    fn reconstructed(graph: &Graph<'_>, value: Value) -> Option<(Value, Value, bool, Value)> {
+        match graph.tuple(graph.state(value, Global::Reconstruct)?)? {
+            &[_version, shape, dtype, fortran, data] => Some((shape, dtype, fortran.truth()?, data)),
+            _ => None,
+        }
+    }
+
+    /// The same of one that is made from its bytes, as protocol 5 does.
+    fn from_buffer(graph: &Graph<'_>, value: Value) -> Option<(Value, Value, bool, Value)> {
+        let &[data, dtype, shape, order] = graph.args(value, Global::FromBuffer)? else {
+            return None;
+        };
+        match graph.text(order)? {
+            "C" => Some((shape, dtype, false, data)),
+            "F" => Some((shape, dtype, true, data)),
+            _ => None,
         }
     }
 
@@ -140,7 +144,7 @@ fn cell<'g>(graph: &'g Graph<'_>, value: Value) -> Cell<'g> {
 
 /// A numpy scalar among Python objects.
 fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
-    let Some(Call { callee: Global::Scalar, args: &[dtype, data], .. }) = graph.call(value) else {
+    let &[dtype, data] = graph.args(value, Global::Scalar)? else {
         return None;
     };
     let dtype = Dtype::of(graph, dtype).ok().filter(|dtype| dtype.element != Element::Object)?;
@@ -151,11 +155,11 @@ fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
 impl Dtype {
     fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
         const OTHER: Wrong = "an array is neither of numbers nor of times";
-        let Some(Call { callee: Global::Dtype, args: [code, ..], state }) = graph.call(value) else {
+        let Some(&[code, ..]) = graph.args(value, Global::Dtype) else {
             return Err("an array's type is something else");
         };
-        let state = state.and_then(|state| graph.tuple(state));
-        let element = match graph.text(*code).ok_or(OTHER)? {
+        let state = graph.state(value, Global::Dtype).and_then(|state| graph.tuple(state));
+        let element = match graph.text(code).ok_or(OTHER)? {
             "b1" => Element::Bool,
             "i1" => Element::Int(1),
             "i2" => Element::Int(2),

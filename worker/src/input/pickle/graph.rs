@@ -46,14 +46,6 @@ pub(super) struct Graph<'a> {
     pub(super) nodes: Vec<Node>,
 }
 
-/// A call of a known name.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'g> {
-    pub(super) callee: Global,
-    pub(super) args: &'g [Value],
-    pub(super) state: Option<Value>,
-}
-
 impl<'a> Graph<'a> {
     fn node(&self, value: Value) -> Option<&Node> {
         match value {
@@ -76,22 +68,35 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// A call, seen through `partial`.
-    pub(super) fn call(&self, value: Value) -> Option<Call<'_>> {
-        let Node::Call { callee, args, state } = self.node(value)? else {
-            return None;
+    /// The arguments of a call, if that is what was called.
+    pub(super) fn args(&self, value: Value, called: Global) -> Option<&[Value]> {
+        match self.node(value)? {
+            Node::Call { callee, args, .. } if self.callee(*callee) == Some(called) => self.tuple(*args),
+            _ => None,
+        }
+    }
+
+    /// The state given to the result of a call, if that is what was called.
+    pub(super) fn state(&self, value: Value, called: Global) -> Option<Value> {
+        match self.node(value)? {
+            Node::Call { callee, state, .. } if self.callee(*callee) == Some(called) => *state,
+            _ => None,
+        }
+    }
+
+    /// What a call calls, seen through a `partial`.
+    fn callee(&self, value: Value) -> Option<Global> {
+        let partial = match value {
+            Value::Global(callee) => return Some(callee),
+            value => self.node(value)?,
         };
-        let callee = match *callee {
-            Value::Global(callee) => callee,
-            partial => match self.node(partial)? {
-                Node::Call { callee: Value::Global(Global::Partial), args, .. } => match self.tuple(*args)? {
-                    [Value::Global(callee), ..] => *callee,
-                    _ => return None,
-                },
-                _ => return None,
+        match partial {
+            Node::Call { callee: Value::Global(Global::Partial), args, .. } => match self.tuple(*args)? {
+                [Value::Global(callee), ..] => Some(*callee),
+                _ => None,
             },
-        };
-        Some(Call { callee, args: self.tuple(*args)?, state: *state })
+            _ => None,
+        }
     }
 
     /// The value of a key of a dict; of keys set twice the last.
@@ -123,15 +128,15 @@ impl<'a> Graph<'a> {
     /// Bytes, at most so many, in any of the ways in which they are written: as such, as a
     /// bytearray of such, and as text whose characters are the bytes.
     pub(super) fn bytes(&self, value: Value, at_most: usize) -> Option<Cow<'a, [u8]>> {
-        let value = match self.call(value) {
-            Some(Call { callee: Global::Bytearray, args: [inner, ..], .. }) => *inner,
+        let value = match self.args(value, Global::Bytearray) {
+            Some(&[inner, ..]) => inner,
             _ => value,
         };
-        let text = match (value, self.call(value)) {
+        let text = match (value, self.args(value, Global::Encode)) {
             (Value::Bytes(span), _) => {
                 return Some(Cow::Borrowed(self.span(span))).filter(|bytes| bytes.len() <= at_most);
             }
-            (_, Some(Call { callee: Global::Encode, args: [text, ..], .. })) => self.raw_text(*text)?,
+            (_, Some(&[text, ..])) => self.raw_text(text)?,
             _ => self.raw_text(value)?,
         };
         // Characters up to 255 take at most two bytes of UTF-8.

@@ -4,9 +4,9 @@
 //! any name, call it with any arguments. This reader is another machine for the same programs
 //! ([`machine`]). It knows the opcodes and the names ([`global`]) that a DataFrame of numbers is
 //! made of and refuses the others by name and offset. What is called is only written down, as
-//! part of an inert graph ([`graph`]); [`frame`] and [`array`] then look whether that graph is
-//! one of the forms in which pandas 0.25 to 3 and numpy 1 and 2 write a DataFrame, and take the
-//! columns out of it.
+//! part of an inert graph ([`graph`]); [`frame`], [`values`], [`array`] and [`arrow`] then look
+//! whether that graph is one of the forms in which pandas 0.25 to 3 and numpy 1 and 2 write a
+//! DataFrame, and take the columns out of it.
 //!
 //! Why no pickle can do harm: no name is resolved to anything that could run. Each opcode takes
 //! at least one byte and constant time and memory, lengths are compared with what is left of
@@ -15,11 +15,13 @@
 //! structures cost nothing, and looks at a column's data only when that column is read.
 
 mod array;
+mod arrow;
 mod frame;
 mod global;
 mod graph;
 mod machine;
 mod opcode;
+mod values;
 
 pub(super) use opcode::PROTO;
 
@@ -62,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Unpickled<'_>, Reject> {
         Ok((graph, root)) => Ok(Unpickled { graph, root }),
         // Protocols 0 and 1 have no mark of their own: what asks for a name is one of them.
         Err(refusal @ Refusal::Global { .. }) => Err(refusal.into()),
-        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("pickle")),
+        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("a pickle of protocol 2 to 5")),
         Err(refusal) => Err(refusal.into()),
     }
 }
