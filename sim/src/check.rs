@@ -178,7 +178,7 @@ impl Checker<'_> {
         let inside = format!("{}/", self.paths.root());
         let files = self.evidence.view.files.iter().filter(|(path, _)| path.starts_with(&inside));
         for (path, bytes) in files {
-            match Record::decode(bytes.clone()) {
+            match Record::decode_at(bytes.clone(), self.paths.place(path)) {
                 Ok(record) => {
                     self.records.insert(path.clone(), record);
                 }

@@ -203,7 +203,7 @@ fn another_version_is_refused() {
     let page = |results_version| {
         let spec = Spec { workload: "fraud".to_owned(), results_version, params: [].into() };
         let page = Page::First { spec, created: String::new(), last: false, datasets: Vec::new() };
-        Record::part(Hash::default(), page.encode()).encode()
+        Record::part(Hash::default(), page.encode()).encode("manifest/0")
     };
     let path = folder.path().join(RunPaths::new("1").chapter(0));
     fs::create_dir_all(path.parent().unwrap()).unwrap();

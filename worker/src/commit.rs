@@ -106,7 +106,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             Err(error) => return Err(error.into()),
         };
         self.tick();
-        match Record::decode(bytes) {
+        match Record::decode_at(bytes, self.paths.place(path)) {
             Ok(record) => Ok(Look::Intact(record)),
             Err(Damage::Torn(why)) => Ok(Look::Torn(why.to_owned())),
             Err(version @ Damage::Version(_)) => {
@@ -123,7 +123,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         record: Record,
         conflict: Conflict,
     ) -> Result<Record, Trouble> {
-        let bytes = record.encode();
+        let bytes = record.encode(self.paths.place(path));
         let mut last = None;
         for _ in 0..TRIES {
             let private = match self.write_private(attempt, &bytes).await {
@@ -246,7 +246,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             attempts[1],
             found.hash()
         );
-        let bytes = Record::part(Hash::default(), text.clone().into_bytes()).encode();
+        let record = Record::part(Hash::default(), text.clone().into_bytes());
+        let bytes = record.encode(self.paths.place(&self.paths.violation()));
         // For as long as it takes: a disk that is full for a while must not let others exit 0.
         while !self.breaks(Breakage::ViolationKeptQuiet) && !self.is_void(attempt, &bytes).await {
             self.system.sleep(self.about(self.config.idle)).await;

@@ -66,6 +66,12 @@ impl RunPaths {
         &self.root
     }
 
+    /// A path's name inside the run, which a record carries.
+    pub fn place<'p>(&self, path: &'p str) -> &'p str {
+        let inside = path.strip_prefix(&self.root).and_then(|rest| rest.strip_prefix('/'));
+        inside.unwrap_or(path)
+    }
+
     pub fn manifest(&self) -> String {
         format!("{}/manifest", self.root)
     }

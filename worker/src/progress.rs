@@ -23,17 +23,20 @@ pub(crate) struct Saved {
     pub state: Vec<u8>,
 }
 
+/// Progress is never public: no commit has this place.
+const PLACE: &str = "progress";
+
 impl Saved {
     fn encode(&self) -> Vec<u8> {
         let mut content = Vec::with_capacity(16 + self.state.len());
         content.extend(self.done.to_le_bytes());
         content.extend(self.total.to_le_bytes());
         content.extend(&self.state);
-        Record::part(self.parent, content).encode()
+        Record::part(self.parent, content).encode(PLACE)
     }
 
     fn decode(bytes: Vec<u8>) -> Option<Self> {
-        let record = Record::decode(bytes).ok()?;
+        let record = Record::decode_at(bytes, PLACE).ok()?;
         let Outcome::Part(content) = record.outcome else {
             return None;
         };

@@ -7,10 +7,11 @@
 //!      0     8  magic "BATCHREC"
 //!      8     4  version of the format, little-endian
 //!     12     4  kind, little-endian: 0 part, 1 rejected (content is the reason, UTF-8)
-//!     16    32  parent: hash over everything that the content was made from
-//!     48    32  hash of the content
-//!     80     8  length of the content, little-endian
-//!     88     …  content, to the end of the file
+//!     16    32  place: hash of the name that it is committed under, inside its run
+//!     48    32  parent: hash over everything that the content was made from
+//!     80    32  hash of kind, place, parent and content
+//!    112     8  length of the content, little-endian
+//!    120     …  content, to the end of the file
 //! ```
 
 use crate::contract::FORMAT_VERSION;
@@ -18,7 +19,7 @@ use crate::hash::Hash;
 use crate::workload::Outcome;
 
 const MAGIC: &[u8; 8] = b"BATCHREC";
-const HEADER_BYTES: usize = 88;
+const HEADER_BYTES: usize = 120;
 const KIND_PART: u32 = 0;
 const KIND_REJECTED: u32 = 1;
 
@@ -32,7 +33,7 @@ pub struct Record {
 /// Why bytes are no intact record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    /// Short, or its content does not match its hash: a write that a crash cut off.
+    /// Short, or it does not match its hash: a write that a crash cut off, or another's bytes.
     #[error("torn: {0}")]
     Torn(&'static str),
     /// Whole, but of another version of the format.
@@ -58,14 +59,17 @@ impl Record {
         Hash::of_fields([&kind.to_le_bytes()[..], content])
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    /// The bytes to commit under `place`, a name inside the run's folder (`prepared/3`).
+    pub fn encode(&self, place: &str) -> Vec<u8> {
         let (kind, content) = self.parts();
+        let place = Hash::of(place.as_bytes());
         let mut bytes = Vec::with_capacity(HEADER_BYTES + content.len());
         bytes.extend(MAGIC);
         bytes.extend(FORMAT_VERSION.to_le_bytes());
         bytes.extend(kind.to_le_bytes());
+        bytes.extend(place.0);
         bytes.extend(self.parent.0);
-        bytes.extend(Hash::of(content).0);
+        bytes.extend(checksum(kind, place, self.parent, content).0);
         bytes.extend((content.len() as u64).to_le_bytes());
         bytes.extend(content);
         bytes
@@ -73,7 +77,19 @@ impl Record {
 
     /// # Errors
     /// Where the bytes are no intact record of this version.
-    pub fn decode(mut bytes: Vec<u8>) -> Result<Self, Damage> {
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, Damage> {
+        Self::read(bytes, None)
+    }
+
+    /// Reads what lies under `place`, as [`Record::encode`] takes it.
+    ///
+    /// # Errors
+    /// Where the bytes are no intact record of this version and of this place.
+    pub fn decode_at(bytes: Vec<u8>, place: &str) -> Result<Self, Damage> {
+        Self::read(bytes, Some(Hash::of(place.as_bytes())))
+    }
+
+    fn read(mut bytes: Vec<u8>, expected: Option<Hash>) -> Result<Self, Damage> {
         let header = bytes.get(..HEADER_BYTES).ok_or(Damage::Torn("shorter than its header"))?;
         let word =
             |at: usize| header[at..at + 4].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
@@ -88,14 +104,17 @@ impl Record {
         if word(8) != FORMAT_VERSION {
             return Err(Damage::Version(word(8)));
         }
-        let (kind, parent, content_hash) = (word(12), hash(16), hash(48));
-        let length = u64::from(word(80)) | u64::from(word(84)) << 32;
+        let (kind, place, parent, sum) = (word(12), hash(16), hash(48), hash(80));
+        let length = u64::from(word(112)) | u64::from(word(116)) << 32;
         if length != (bytes.len() - HEADER_BYTES) as u64 {
             return Err(Damage::Torn("its length is not the one it states"));
         }
         let content = bytes.split_off(HEADER_BYTES);
-        if Hash::of(&content) != content_hash {
-            return Err(Damage::Torn("its content does not match its hash"));
+        if checksum(kind, place, parent, &content) != sum {
+            return Err(Damage::Torn("it does not match its hash"));
+        }
+        if expected.is_some_and(|expected| expected != place) {
+            return Err(Damage::Torn("it belongs under another name"));
         }
         let outcome = match kind {
             KIND_PART => Outcome::Part(content),
@@ -106,6 +125,10 @@ impl Record {
         };
         Ok(Self { parent, outcome })
     }
+}
+
+fn checksum(kind: u32, place: Hash, parent: Hash, content: &[u8]) -> Hash {
+    Hash::of_fields([&kind.to_le_bytes()[..], &place.0, &parent.0, content])
 }
 
 #[cfg(test)]
@@ -125,19 +148,22 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_reads_back(record in records()) {
-            prop_assert_eq!(Record::decode(record.encode()), Ok(record));
+            let bytes = record.encode("prepared/3");
+            prop_assert_eq!(Record::decode(bytes.clone()), Ok(record.clone()));
+            prop_assert_eq!(Record::decode_at(bytes.clone(), "prepared/3"), Ok(record));
+            prop_assert_eq!(
+                Record::decode_at(bytes, "prepared/4"), Err(Damage::Torn("it belongs under another name"))
+            );
         }
 
         #[test]
         fn a_truncated_or_flipped_record_is_damaged(record in records(), at in any::<prop::sample::Index>(), bit in 0..8u8) {
-            let whole = record.encode();
+            let whole = record.encode("report");
             let cut = at.index(whole.len());
             prop_assert!(Record::decode(whole[..cut].to_vec()).is_err());
             let mut flipped = whole;
             flipped[cut] ^= 1 << bit;
-            // Kind and parent are outside the content's hash: they are checked against what the
-            // reader expects, so here it is enough that the record differs.
-            prop_assert_ne!(Record::decode(flipped), Ok(record));
+            prop_assert!(Record::decode(flipped).is_err());
         }
 
         #[test]
