@@ -59,7 +59,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let nonce = self.system.nonce();
         let from = format!("{}/probe-{nonce:032x}", self.paths.attempts());
-        let to = format!("{}/probe-{nonce:032x}", self.paths.manifest());
+        // Beside the commits, not among them: a crash leaves it for good.
+        let to = format!("{}/probe-{nonce:032x}", self.paths.root());
         let file = self.volume.create(&from).await?;
         self.volume.close(file).await?;
         let linked = self.volume.link(&from, &to).await;
