@@ -1,5 +1,9 @@
 //! What the tests share: bodies that run on every arm of a port, the servers under them, and the
 //! programs as a person runs them.
 
+pub mod batch;
+pub mod chaos;
 pub mod command;
+pub mod protocol;
 pub mod queue;
+pub mod volume;

@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod model;
 pub mod server;
+pub mod wire;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -119,6 +120,13 @@ impl Arm for RedisArm {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// A queue in memory by this machine's own clock, for runs in real time.
+#[expect(clippy::disallowed_methods, reason = "an adapter: the runs are real ones")]
+pub fn memory_in_real_time() -> Memory {
+    let began = std::time::Instant::now();
+    Memory::new(move || began.elapsed().as_millis() as u64)
 }
 
 /// Runs an asynchronous test as a worker runs: one thread, one future.

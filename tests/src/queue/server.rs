@@ -89,7 +89,9 @@ impl Server {
     }
 
     fn container(arguments: &[&str]) -> Result<Self, String> {
-        let command = options(arguments);
+        // The host's side of a published port is no loopback of the container's.
+        let open = ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no"].map(str::to_owned);
+        let command = [&open[..], &options(arguments)].concat();
         let started = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
@@ -233,7 +235,8 @@ fn options(arguments: &[&str]) -> Vec<String> {
 /// Through a shell that ends the server when its own input does, which is when the tests die.
 fn spawn(arguments: &[String]) -> Result<Child, String> {
     let script = r#"command -v redis-server >/dev/null || exit 127
-        redis-server "$@" >/dev/null & read -r _; kill -KILL $!; wait"#;
+        exec 3<&0; redis-server "$@" >/dev/null & server=$!
+        (read -r _ <&3; kill -KILL $server) & wait $server; kill $! 2>/dev/null"#;
     let child = Command::new("sh")
         .args(["-c", script, "sh"])
         .args(arguments)

@@ -1,0 +1,214 @@
+//! A worker's line to the outside: counts what passes, and cuts a worker off at a given call.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+use worker::volume::dir::{DirFile, DirVolume};
+use worker::volume::{Meta, Result, Volume};
+
+/// Where in a run's I/O a worker crashes: at the `number`-th call, from 0, of all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crash {
+    pub number: u64,
+    /// Before the call takes effect, or after it and before its answer arrives.
+    pub before: bool,
+}
+
+impl std::fmt::Display for Crash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} I/O {}", if self.before { "before" } else { "after" }, self.number)
+    }
+}
+
+/// What all workers of a batch share: the count of their calls, and who crashes when.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    calls: Cell<u64>,
+    crashes: RefCell<Vec<Crash>>,
+    /// The calls that workers crashed at.
+    struck: RefCell<Vec<&'static str>>,
+}
+
+/// One worker's line to the outside. Once cut, nothing passes any more: its future is a machine
+/// that is gone, and is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    meter: Rc<Meter>,
+    is_cut: Rc<Cell<bool>>,
+    cut: Rc<Notify>,
+}
+
+impl Meter {
+    pub(super) fn new(crashes: &[Crash]) -> Self {
+        Self { crashes: RefCell::new(crashes.to_vec()), ..Self::default() }
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    pub(super) fn struck(&self) -> Vec<&'static str> {
+        self.struck.borrow().clone()
+    }
+}
+
+impl Line {
+    pub(super) fn new(meter: &Rc<Meter>) -> Self {
+        Self { meter: meter.clone(), is_cut: Rc::default(), cut: Rc::new(Notify::new()) }
+    }
+
+    /// Resolves once the worker is gone.
+    pub(super) async fn is_cut(&self) {
+        self.cut.notified().await;
+    }
+
+    async fn call<T>(&self, name: &'static str, io: impl Future<Output = T>) -> T {
+        self.stay_cut().await;
+        let number = self.meter.calls.replace(self.meter.calls.get() + 1);
+        self.strike(Crash { number, before: true }, name).await;
+        let answer = io.await;
+        self.stay_cut().await;
+        self.strike(Crash { number, before: false }, name).await;
+        answer
+    }
+
+    async fn stay_cut(&self) {
+        if self.is_cut.get() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn strike(&self, at: Crash, name: &'static str) {
+        if !self.meter.crashes.borrow().contains(&at) {
+            return;
+        }
+        self.meter.struck.borrow_mut().push(name);
+        self.is_cut.set(true);
+        self.cut.notify_one();
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The directory, by way of a line.
+#[derive(Debug)]
+pub(super) struct WiredVolume(pub(super) DirVolume, pub(super) Line);
+
+impl Volume for WiredVolume {
+    type File = DirFile;
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>> {
+        self.1.call("read", self.0.read(path)).await
+    }
+
+    async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        self.1.call("read", self.0.read_at(path, offset, length)).await
+    }
+
+    async fn meta(&self, path: &str) -> Result<Meta> {
+        self.1.call("stat", self.0.meta(path)).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        self.1.call("list", self.0.list(folder)).await
+    }
+
+    async fn create(&self, path: &str) -> Result<DirFile> {
+        self.1.call("create", self.0.create(path)).await
+    }
+
+    async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
+        self.1.call("write", self.0.write(file, bytes)).await
+    }
+
+    async fn sync(&self, file: &mut DirFile) -> Result<()> {
+        self.1.call("fsync", self.0.sync(file)).await
+    }
+
+    async fn close(&self, file: DirFile) -> Result<()> {
+        self.1.call("close", self.0.close(file)).await
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Result<()> {
+        self.1.call("link", self.0.link(from, to)).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.1.call("rename", self.0.rename(from, to)).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<()> {
+        self.1.call("remove", self.0.remove(path)).await
+    }
+
+    async fn make_folder(&self, path: &str) -> Result<()> {
+        self.1.call("mkdir", self.0.make_folder(path)).await
+    }
+
+    async fn remove_folder(&self, path: &str) -> Result<()> {
+        self.1.call("rmdir", self.0.remove_folder(path)).await
+    }
+
+    async fn sync_folder(&self, path: &str) -> Result<()> {
+        self.1.call("fsync folder", self.0.sync_folder(path)).await
+    }
+}
+
+/// A queue, by way of a line.
+#[derive(Debug)]
+pub(super) struct WiredQueue<Q>(pub(super) Q, pub(super) Line);
+
+impl<Q: Queue> Queue for WiredQueue<Q> {
+    async fn add(&self, items: &[Item]) -> std::result::Result<usize, QueueError> {
+        self.1.call("add", self.0.add(items)).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+    ) -> std::result::Result<Option<Claim>, QueueError> {
+        self.1.call("claim", self.0.claim(worker, nonce, lease)).await
+    }
+
+    async fn renew(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> std::result::Result<Hold, QueueError> {
+        self.1.call("renew", self.0.renew(claim, lease, progress)).await
+    }
+
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> std::result::Result<Hold, QueueError> {
+        self.1.call("ack", self.0.ack(claim, next)).await
+    }
+
+    async fn give_back(
+        &self,
+        claim: &Claim,
+        delay: Duration,
+        why: GiveBack,
+    ) -> std::result::Result<Hold, QueueError> {
+        self.1.call("give back", self.0.give_back(claim, delay, why)).await
+    }
+
+    async fn push(&self, paths: &[String]) -> std::result::Result<(), QueueError> {
+        self.1.call("push", self.0.push(paths)).await
+    }
+
+    async fn pushed(&self) -> std::result::Result<Vec<String>, QueueError> {
+        self.1.call("pushed", self.0.pushed()).await
+    }
+
+    async fn take_in(&self, paths: &[String]) -> std::result::Result<(), QueueError> {
+        self.1.call("take in", self.0.take_in(paths)).await
+    }
+
+    async fn counts(&self) -> std::result::Result<Counts, QueueError> {
+        self.1.call("counts", self.0.counts()).await
+    }
+}

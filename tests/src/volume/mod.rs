@@ -1,0 +1,32 @@
+//! The volume's arms under test: a directory. (The simulator's model of NFS is the other.)
+
+pub mod conformance;
+
+use worker::volume::Volume;
+use worker::volume::dir::DirVolume;
+
+/// One way to have a volume that several clients mount.
+pub trait Arm: Sized {
+    type Client: Volume;
+
+    /// A new, empty volume.
+    fn open() -> Self;
+
+    /// A further client of it.
+    fn client(&self) -> Self::Client;
+}
+
+#[derive(Debug)]
+pub struct DirArm(tempfile::TempDir);
+
+impl Arm for DirArm {
+    type Client = DirVolume;
+
+    fn open() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn client(&self) -> DirVolume {
+        DirVolume::new(self.0.path())
+    }
+}
