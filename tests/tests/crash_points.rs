@@ -1,0 +1,152 @@
+//! Every crash point on real files: a run of three datasets by two workers, of which the one that
+//! makes the k-th I/O is gone before or after it, for every k; on a directory, with SQLite and with
+//! Redis. Whatever k is, the files of the run are those of an undisturbed one.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sim::settle::settle;
+use sim::view::View;
+use tests::batch::{Batch, Crash, Play, RUN, different, undisturbed};
+use tests::queue::block_on;
+use tests::queue::server::Server;
+use worker::contract::Exit;
+use worker::queue::Queue;
+use worker::queue::redis::Redis;
+use worker::queue::sqlite::Sqlite;
+
+const TRAININGS: u32 = 2;
+const WORKERS: u32 = 2;
+const LEASE: Duration = Duration::from_millis(50);
+/// Runs beside each other: most of a run is waiting, for leases and for disks.
+const THREADS: u32 = 8;
+/// Runs that had fewer calls than their crash's number, before all is taken to be struck: how often
+/// idle workers look, and so how many calls there are, depends on the machine.
+const BEYOND: u64 = 24;
+/// `before:17` or `after:17` replays one crash instead of all.
+const CRASH_AT: &str = "CRASH_AT";
+
+/// Calls that every run makes: a crash must have struck each, before and after.
+const CALLS: [&str; 16] = [
+    "counts", "claim", "add", "ack", "pushed", "take in", "mkdir", "create", "write", "fsync", "close",
+    "link", "read", "list", "rename", "remove",
+];
+
+/// What each kind of call was struck by, before and after.
+type Struck = BTreeMap<&'static str, [u32; 2]>;
+
+#[test]
+fn every_crash_point_with_sqlite() {
+    everywhere("sqlite", &|folder: &Path| {
+        let path = folder.join("queue.sqlite");
+        move || Sqlite::open(&path, RUN).expect("a file of SQLite")
+    });
+}
+
+#[test]
+fn every_crash_point_with_redis() {
+    let Some(server) = Server::shared() else { return };
+    everywhere("redis", &|_: &Path| {
+        let url = server.fresh_database();
+        move || Redis::open_with(&url, None, "volume", RUN).expect("a good URL")
+    });
+}
+
+/// Runs the batch once for each crash point, until runs have fewer calls than that.
+fn everywhere<Q: Queue, C: Fn() -> Q>(arm: &str, queue: &(impl Fn(&Path) -> C + Sync)) {
+    let batch = Batch::small(TRAININGS);
+    let expected = undisturbed(&batch);
+    if let Ok(text) = std::env::var(CRASH_AT) {
+        let crash = parse(&text).expect("before:<number> or after:<number>");
+        println!("{crash}, at {:?}", crashed(arm, &batch, &expected, crash, queue));
+        return;
+    }
+    let (next, beyond) = (AtomicU64::new(0), AtomicU64::new(0));
+    let struck = Mutex::new(Struck::new());
+    std::thread::scope(|scope| {
+        let work = || {
+            let guard = Finally(&beyond);
+            while beyond.load(Ordering::SeqCst) < BEYOND {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                for before in [true, false] {
+                    let crash = Crash { number, before };
+                    let Some(call) = crashed(arm, &batch, &expected, crash, queue) else {
+                        beyond.fetch_add(1, Ordering::SeqCst);
+                        continue;
+                    };
+                    let mut struck = struck.lock().unwrap_or_else(PoisonError::into_inner);
+                    struck.entry(call).or_default()[usize::from(!before)] += 1;
+                }
+            }
+            drop(guard);
+        };
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+    });
+    let struck = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let runs: u32 = struck.values().flatten().sum();
+    // Past the capture of tests' output: how much was struck is part of the result.
+    let _ = writeln!(
+        std::io::stderr(),
+        "crash points with {arm}: {runs} runs, each with a crash before or after a call: {struck:?}"
+    );
+    for call in CALLS {
+        let [before, after] = struck.get(call).copied().unwrap_or_default();
+        assert!(before > 0 && after > 0, "{arm}: no crash before or none after {call}: {struck:?}");
+    }
+}
+
+/// Ends the other threads when its own does, by a panic too.
+struct Finally<'a>(&'a AtomicU64);
+
+impl Drop for Finally<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(BEYOND, Ordering::SeqCst);
+    }
+}
+
+/// One run with one crash; answers the call that it struck.
+fn crashed<Q: Queue, C: Fn() -> Q>(
+    arm: &str,
+    batch: &Batch,
+    expected: &View,
+    crash: Crash,
+    queue: &impl Fn(&Path) -> C,
+) -> Option<&'static str> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    batch.stage(folder.path());
+    let client = queue(folder.path());
+    let play =
+        Play { volume: folder.path(), workers: WORKERS, lease: LEASE, crashes: &[crash], comes_back: true };
+    let (ran, left) = block_on(async {
+        client().push(&batch.trainings()).await.expect("pushed");
+        let ran = play.run(&client).await;
+        let left = settle(&client(), folder.path(), RUN, LEASE).await.expect("counts");
+        (ran, left)
+    });
+    let when = if crash.before { "before" } else { "after" };
+    let replay = format!(
+        "{crash}, {:?}; replay: {CRASH_AT}={when}:{} cargo test --workspace --test crash_points {arm}",
+        ran.struck, crash.number
+    );
+    assert!(ran.ended.iter().all(|ended| ended.exit == Exit::Finished), "{replay}: {:?}", ran.ended);
+    let view = View::read(folder.path(), RUN).expect("the run's files can be read");
+    assert_eq!(different(expected, &view), [""; 0], "{replay}");
+    assert!(left.is_empty(), "{replay}: left in the queue: {left:?}");
+    ran.struck.first().copied()
+}
+
+fn parse(text: &str) -> Option<Crash> {
+    let (when, number) = text.split_once(':')?;
+    let before = match when {
+        "before" => true,
+        "after" => false,
+        _ => return None,
+    };
+    Some(Crash { number: number.parse().ok()?, before })
+}
