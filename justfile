@@ -10,6 +10,14 @@ run *args:
 test:
     cargo test --workspace
 
+# Schedules of preemptions and of a killed Redis on real processes (needs redis-server)
+chaos schedules="200":
+    CHAOS_SCHEDULES={{schedules}} cargo test --workspace --test chaos
+
+# The protocol's model within wider bounds (several GB of memory): every interleaving
+protocol:
+    cargo test --workspace --test protocol_model -- --ignored
+
 # What .ci/run checks before it tests
 lint:
     cargo fmt --all -- --check
