@@ -99,8 +99,16 @@ impl Chaos {
             0 => Rule::Progress,
             _ => Rule::Poisson(Span::ms(dice.range(150, 900))),
         };
-        let draw =
-            Draw { seed, workers, datasets: trainings + 1, lease, silent: 0.35, pause: 0.3, long: true };
+        let draw = Draw {
+            seed,
+            workers,
+            datasets: trainings + 1,
+            lease,
+            silent: 0.35,
+            pause: 0.3,
+            long: true,
+            cluster: false,
+        };
         let mut schedule = Schedule::draw(&rule, &draw);
         for _ in 0..if redis { dice.range(1, 4) } else { 0 } {
             let trigger = Trigger::At { ms: dice.range(50, 1_500), worker: 0 };
