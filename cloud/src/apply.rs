@@ -200,6 +200,11 @@ async fn put<K: Object>(api: &Api<K>, object: &K) -> Result<K> {
     api.patch(&name, &how, &Patch::Apply(object)).await.map_err(|error| failed(doing, &error))
 }
 
+/// An object of the deployment's; None of what is not there, or is somebody else's.
+pub async fn find<K: Object>(api: &Api<K>, config: &Config, name: &str) -> Result<Option<K>> {
+    Ok(get(api, name).await?.filter(|there| is_ours(config, there)))
+}
+
 async fn get<K: Object>(api: &Api<K>, name: &str) -> Result<Option<K>> {
     api.get_opt(name).await.map_err(|error| failed(format!("read {} {name}", K::kind(&())), &error))
 }
@@ -234,8 +239,12 @@ pub async fn password(client: &Client, config: &Config) -> Result<String> {
     })
 }
 
+fn is_ours<K: Object>(config: &Config, object: &K) -> bool {
+    object.labels().get(DEPLOYMENT_LABEL) == Some(&config.deployment)
+}
+
 fn own<K: Object>(config: &Config, object: &K) -> Result<()> {
-    if object.labels().get(DEPLOYMENT_LABEL) == Some(&config.deployment) {
+    if is_ours(config, object) {
         return Ok(());
     }
     let what = format!("{} {}", K::kind(&()), object.name_any());
@@ -244,6 +253,11 @@ fn own<K: Object>(config: &Config, object: &K) -> Result<()> {
         config.namespace, config.deployment
     );
     Err(Error::new(format!("change {what}"), why, Kind::NameTaken))
+}
+
+/// The NFS export that a volume points at, as `server:/path`.
+pub fn export(volume: &PersistentVolume) -> Option<String> {
+    source(volume).map(|(server, path)| format!("{server}:{path}"))
 }
 
 fn source(volume: &PersistentVolume) -> Option<(&str, &str)> {
@@ -296,8 +310,13 @@ fn waiting(pod: &Pod) -> Option<String> {
 }
 
 /// Turns what the API server says into what a person can act on.
-fn failed(doing: String, error: &kube::Error) -> Error {
-    let kube::Error::Api(status) = error else { return Error::other(doing, error) };
+pub fn failed(doing: String, error: &kube::Error) -> Error {
+    let status = match error {
+        kube::Error::Api(status) => status,
+        kube::Error::Service(inner) => return unsent(doing, inner.as_ref()),
+        kube::Error::HyperError(inner) => return Error::new(doing, inner.to_string(), Kind::Transient),
+        other => return Error::other(doing, other),
+    };
     let why = status.message.clone();
     match status.code {
         401 => Error::new(doing, why, Kind::Credentials),
@@ -308,6 +327,23 @@ fn failed(doing: String, error: &kube::Error) -> Error {
         429 | 500..=599 => Error::new(doing, why, Kind::Transient),
         _ => Error::other(doing, why),
     }
+}
+
+/// No answer: for want of a token, which says so itself, or of a connection.
+fn unsent(doing: String, error: &(dyn std::error::Error + 'static)) -> Error {
+    match error.downcast_ref::<Error>() {
+        Some(error) => Error::new(doing, error.to_string(), error.kind.clone()),
+        None => Error::new(doing, innermost(error), Kind::Transient),
+    }
+}
+
+/// What is around the innermost reason repeats "client error" and the like.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 /// Whether the Redis pod and the staging pod are ready, from what is there.

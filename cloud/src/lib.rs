@@ -1,13 +1,18 @@
 //! The deployer: GKE and Filestore up, the batch run, and back down.
+//!
+//! [`plan`] decides, purely; [`deploy`] and [`destroy`] carry out; [`gcp`] speaks to Google and
+//! [`cluster`] is the port to Kubernetes, whose objects are [`manifest`]'s.
 
 pub mod clock;
 pub mod cluster;
+pub mod cost;
 pub mod error;
+pub mod money;
+pub mod plan;
+pub mod state;
 
 #[cfg(feature = "cluster")]
 pub mod apply;
-#[cfg(feature = "cluster")]
-pub mod commands;
 #[cfg(feature = "cluster")]
 pub mod exec;
 #[cfg(feature = "cluster")]
@@ -22,3 +27,14 @@ pub mod tls;
 pub mod wait;
 #[cfg(feature = "cluster")]
 pub mod watch;
+
+#[cfg(feature = "gcp")]
+pub mod commands;
+#[cfg(feature = "gcp")]
+pub mod deploy;
+#[cfg(feature = "gcp")]
+pub mod destroy;
+#[cfg(feature = "gcp")]
+pub mod gcp;
+#[cfg(feature = "gcp")]
+pub mod image;

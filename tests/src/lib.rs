@@ -6,4 +6,5 @@ pub mod chaos;
 pub mod command;
 pub mod protocol;
 pub mod queue;
+pub mod standin;
 pub mod volume;

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 
+#[cfg(feature = "gcp")]
+pub mod gke;
 #[cfg(feature = "cluster")]
 pub mod kind;
+#[cfg(feature = "gcp")]
+pub mod live;
 
 /// How to reach a cluster's API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +79,8 @@ pub struct Batch {
     /// The deployment's name; every object carries it as a label.
     pub deployment: String,
     pub nfs: Nfs,
-    /// The worker's image.
-    pub image: String,
+    /// The worker's image; None where nothing is to be run yet.
+    pub image: Option<String>,
     /// The Job's parallelism.
     pub workers: u32,
     pub nodes: Nodes,

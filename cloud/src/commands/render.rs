@@ -73,6 +73,10 @@ impl Render {
     }
 }
 
+pub(super) fn run(arguments: &Render) -> Result<()> {
+    arguments.run()?.iter().try_for_each(|path| super::print(&path.display().to_string()))
+}
+
 fn write(path: &std::path::Path, text: &str) -> Result<()> {
     let doing = || format!("write {}", path.display());
     if let Some(folder) = path.parent() {

@@ -39,6 +39,10 @@ pub const PASSWORD_KEY: &str = "password";
 /// The label, and the taint, of Spot machines on GKE.
 pub const SPOT: &str = "cloud.google.com/gke-spot";
 
+/// The annotation on the claim that says which datasets were staged last, by their digest; on the Job,
+/// which it runs on.
+pub const DATASETS: &str = "batch/datasets";
+
 /// Says which part an object is.
 pub const PART_LABEL: &str = "app.kubernetes.io/name";
 /// Says whose it is: nothing without the deployment's is ever touched.
@@ -75,6 +79,8 @@ pub struct Config {
     pub lease_ms: u64,
     /// Further arguments of the worker.
     pub worker_args: Vec<String>,
+    /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on.
+    pub digest: Option<String>,
 }
 
 impl Config {
@@ -94,6 +100,7 @@ impl Config {
             list: None,
             lease_ms: 5_000,
             worker_args: Vec::new(),
+            digest: None,
         }
     }
 
@@ -138,7 +145,8 @@ impl From<&Batch> for Config {
         Self {
             deployment: batch.deployment.clone(),
             nfs: batch.nfs.clone(),
-            image: batch.image.clone(),
+            // The staging pod needs no worker, only a shell and tar.
+            image: batch.image.clone().unwrap_or(Self::gke().redis_image),
             workers: batch.workers,
             spot: batch.nodes == Nodes::GkeSpot,
             worker_args: batch.worker_args.clone(),

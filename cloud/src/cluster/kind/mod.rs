@@ -9,7 +9,7 @@ mod config;
 mod fileserver;
 mod image;
 mod nodes;
-mod program;
+pub(crate) mod program;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

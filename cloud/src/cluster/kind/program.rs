@@ -8,12 +8,12 @@ use tokio::process::Command;
 use crate::error::{Error, Result};
 
 /// Runs a program and gives what it printed.
-pub(super) async fn run(program: &str, args: &[&str], doing: &str) -> Result<String> {
+pub(crate) async fn run(program: &str, args: &[&str], doing: &str) -> Result<String> {
     run_in(program, args, None, &[], doing).await
 }
 
 /// The same for `docker`.
-pub(super) async fn docker(args: &[&str], doing: &str) -> Result<String> {
+pub(crate) async fn docker(args: &[&str], doing: &str) -> Result<String> {
     run("docker", args, doing).await
 }
 
@@ -21,7 +21,7 @@ pub(super) async fn docker(args: &[&str], doing: &str) -> Result<String> {
 ///
 /// The program is in a process group of its own: Ctrl-C is for us to hear, who then know what to undo.
 /// It is killed with the future that waits for it.
-pub(super) async fn run_in(
+pub(crate) async fn run_in(
     program: &str,
     args: &[&str],
     folder: Option<&Path>,

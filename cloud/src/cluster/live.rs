@@ -1,0 +1,398 @@
+//! The arm of [`Cluster`] that is real: a cluster behind its API server.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use google_cloud_auth::credentials::Credentials;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{ListParams, LogParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use worker::contract::RunPaths;
+
+use super::{
+    Access, Batch, Cluster, Connect, Follow, JobSeen, JobState, Objects, PodSize, PodUse, ResultFile,
+    StagedFile, WORKER, gke,
+};
+use crate::error::{Error, Kind, Result};
+use crate::exec::Inside;
+use crate::manifest::{
+    CLAIM, Config, DATASETS, DEPLOYMENT_LABEL, FILESERVER, MOUNT, PART_LABEL, SPOT, WORKER_CONTAINER,
+    WORKLOAD,
+};
+use crate::{apply, stage, watch};
+
+/// Stands between two files of events; no line of JSON is this.
+const FILE_END: &str = "==";
+
+/// How long the log of an ended Job is waited for; that of a pod on a lost machine never ends.
+const LAST_LINES: Duration = Duration::from_secs(10);
+
+/// A watch makes its connection anew by itself; after so many errors in a row, it won't.
+const WATCH_ERRORS_MAX: usize = 10;
+
+/// Opens clusters: GKE's with these credentials, others with what kubeconfig says.
+#[derive(Clone, Debug)]
+pub struct LiveConnect {
+    pub credentials: Option<Credentials>,
+}
+
+/// A cluster behind its API server, in the namespace of its context.
+#[derive(Clone)]
+pub struct LiveCluster {
+    client: Client,
+}
+
+impl std::fmt::Debug for LiveCluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LiveCluster").finish_non_exhaustive()
+    }
+}
+
+impl Connect for LiveConnect {
+    type Cluster = LiveCluster;
+
+    async fn connect(&self, access: &Access) -> Result<LiveCluster> {
+        let client = match (access, &self.credentials) {
+            (Access::Gke { server, ca }, Some(credentials)) => {
+                gke::client(server, ca, credentials.clone()).await?
+            }
+            (Access::Gke { server, .. }, None) => {
+                let doing = format!("reach the cluster at {server}");
+                return Err(Error::new(doing, "there are no credentials for it", Kind::Credentials));
+            }
+            (Access::Kubeconfig { path, context }, _) => {
+                by_kubeconfig(path.as_deref(), context.clone()).await?
+            }
+        };
+        Ok(LiveCluster { client })
+    }
+}
+
+async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<Client> {
+    let doing = match path {
+        Some(path) => format!("use the cluster of {}", path.display()),
+        None => "use the cluster of kubeconfig".to_owned(),
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::with_hint(&doing, error, "`kubectl config get-contexts` shows what there is")
+    };
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let config = match path {
+        Some(path) => {
+            let read = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
+            kube::Config::from_custom_kubeconfig(read, &options).await
+        }
+        None => kube::Config::from_kubeconfig(&options).await,
+    };
+    Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+}
+
+impl LiveCluster {
+    fn config(&self, deployment: &str) -> Config {
+        let namespace = self.client.default_namespace().to_owned();
+        Config { deployment: deployment.to_owned(), namespace, ..Config::gke() }
+    }
+
+    fn batch_config(&self, batch: &Batch) -> Config {
+        let namespace = self.client.default_namespace().to_owned();
+        let digest = batch.digest();
+        Config { namespace, list: Some(list_path(&digest)), digest: Some(digest), ..Config::from(batch) }
+    }
+
+    fn namespaced<K>(&self) -> Api<K>
+    where
+        K: apply::Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// The staging pod.
+    fn inside(&self) -> Inside {
+        Inside::new(self.namespaced(), FILESERVER)
+    }
+
+    async fn job(&self, deployment: &str) -> Result<Option<Job>> {
+        apply::find(&self.namespaced(), &self.config(deployment), WORKLOAD).await
+    }
+
+    /// The pods of the Job, oldest first.
+    async fn worker_pods(&self, deployment: &str) -> Result<Vec<Pod>> {
+        let selector = format!("{DEPLOYMENT_LABEL}={deployment},{PART_LABEL}={WORKLOAD}");
+        let pods: Api<Pod> = self.namespaced();
+        let listed = pods.list(&ListParams::default().labels(&selector)).await;
+        let mut pods = listed.map_err(|error| apply::failed("list the workers' pods".into(), &error))?.items;
+        pods.sort_by_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+        Ok(pods)
+    }
+
+    /// The log's lines of a pod, each with the pod's name before it.
+    async fn lines(&self, pod: String, follow: bool) -> stream::BoxStream<'static, Result<String>> {
+        let pods: Api<Pod> = self.namespaced();
+        let params =
+            LogParams { follow, container: Some(WORKER_CONTAINER.to_owned()), ..LogParams::default() };
+        let doing = format!("read the log of pod {pod}");
+        match pods.log_stream(&pod, &params).await {
+            Ok(log) => {
+                let named = move |line: String| format!("{pod}  {}", readable(&line));
+                log.lines()
+                    .map_ok(named)
+                    .map_err(move |error| Error::new(&doing, error.to_string(), Kind::Transient))
+                    .boxed()
+            }
+            Err(error) => stream::iter([Err(apply::failed(doing, &error))]).boxed(),
+        }
+    }
+
+    /// The workers' lines as they come, from every pod that comes, until the Job is over.
+    async fn follow(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut events = watch::watch(&self.client, &self.config(deployment));
+        let mut logs = stream::SelectAll::new();
+        let (mut begun, mut errors) = (BTreeSet::new(), 0);
+        loop {
+            tokio::select! {
+                biased;
+                Some(line) = logs.next() => tell_line(line, tell),
+                event = events.next() => match event {
+                    Some(Ok(watch::Event::Pod(pod))) => {
+                        errors = 0;
+                        if pod.part == WORKLOAD && pod.phase != "Pending" && begun.insert(pod.name.clone()) {
+                            logs.push(self.lines(pod.name, true).await);
+                        }
+                    }
+                    Some(Ok(watch::Event::Job(job))) if job.finished.is_some() => break,
+                    Some(Ok(watch::Event::JobGone)) => break,
+                    Some(Ok(_)) => errors = 0,
+                    Some(Err(error)) if errors >= WATCH_ERRORS_MAX => return Err(error),
+                    Some(Err(_)) => errors += 1,
+                    None => break,
+                },
+            }
+        }
+        // Of pods that came and went between two events, or before the first.
+        for pod in self.worker_pods(deployment).await? {
+            if begun.insert(pod.name_any()) {
+                logs.push(self.lines(pod.name_any(), false).await);
+            }
+        }
+        let rest = async {
+            while let Some(line) = logs.next().await {
+                tell_line(line, tell);
+            }
+        };
+        // Beyond the limit nothing is missed but the last words of machines that are gone.
+        let _ = tokio::time::timeout(LAST_LINES, rest).await;
+        Ok(())
+    }
+}
+
+/// The worker's line of JSON as a person reads it: the message, the level if it is a warning or worse, and
+/// whatever else it carries. Any other line as it is.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    let mut take = |name: &str| fields.remove(name).and_then(|value| value.as_str().map(str::to_owned));
+    let (Some(message), level, _) = (take("message"), take("level"), take("timestamp")) else {
+        return line.to_owned();
+    };
+    let mut text = level.filter(|level| level != "INFO").map(|level| format!("{level} ")).unwrap_or_default();
+    text.push_str(&message);
+    for (name, value) in &fields {
+        text.push_str(&format!("  {name}={value}"));
+    }
+    text
+}
+
+/// A log that breaks off is that of a machine that went: others go on.
+fn tell_line(line: Result<String>, tell: &mut dyn FnMut(&str)) {
+    match line {
+        Ok(line) => tell(&line),
+        Err(error) => tracing::debug!(%error, "a log broke off"),
+    }
+}
+
+/// Where the list of a run's datasets lies on the volume. Its name is its content's.
+fn list_path(digest: &str) -> String {
+    format!("datasets/list-{}.txt", digest.get(..16).unwrap_or(digest))
+}
+
+impl Cluster for LiveCluster {
+    async fn observe(&self, deployment: &str) -> Result<Objects> {
+        let config = self.config(deployment);
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = apply::find(&volumes, &config, &config.volume_name()).await?;
+        let claim: Option<PersistentVolumeClaim> = apply::find(&self.namespaced(), &config, CLAIM).await?;
+        let (redis, staging) = apply::pods_ready(&self.client, &config).await?;
+        Ok(Objects {
+            volume: volume.as_ref().and_then(apply::export),
+            redis_ready: redis && staging,
+            staged: claim.and_then(|claim| claim.annotations().get(DATASETS).cloned()),
+            job: self.job(deployment).await?.map(|job| job_seen(&job)),
+        })
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<()> {
+        apply::up(&self.client, &self.batch_config(batch)).await
+    }
+
+    async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut last = String::new();
+        let mut progress = |progress: stage::Progress<'_>| {
+            if progress.path != last {
+                progress.path.clone_into(&mut last);
+                tell(progress.path);
+            }
+        };
+        stage::put(&self.inside(), from, &batch.files, &mut progress).await?;
+        let claims: Api<PersistentVolumeClaim> = self.namespaced();
+        let note = json!({"metadata": {"annotations": {DATASETS: batch.digest()}}});
+        let noted = claims.patch(CLAIM, &PatchParams::default(), &Patch::Merge(note)).await;
+        noted.map(|_| ()).map_err(|error| apply::failed("note what was staged".into(), &error))
+    }
+
+    async fn start(&self, batch: &Batch) -> Result<()> {
+        let path = list_path(&batch.digest());
+        // Aside, then renamed: a worker reads all of it or none.
+        let script = format!("cd {MOUNT} && cat > {path}.new && mv -f {path}.new {path}");
+        self.inside().sh(&script, list(&batch.files).as_bytes(), "write the list of datasets").await?;
+        apply::start(&self.client, &self.batch_config(batch)).await.map(|_| ())
+    }
+
+    async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        if follow == Follow::UntilDone {
+            return self.follow(deployment, tell).await;
+        }
+        for pod in self.worker_pods(deployment).await? {
+            let mut lines = self.lines(pod.name_any(), false).await;
+            while let Some(line) = lines.next().await {
+                tell_line(line, tell);
+            }
+        }
+        Ok(())
+    }
+
+    async fn results(&self, _deployment: &str) -> Result<Vec<ResultFile>> {
+        stage::results(&self.inside(), worker::contract::OUTPUT).await
+    }
+
+    async fn fetch(&self, _deployment: &str, files: &[ResultFile], into: &Path) -> Result<()> {
+        stage::get(&self.inside(), files, into).await
+    }
+
+    async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>> {
+        let Some(job) = self.job(deployment).await? else { return Ok(Vec::new()) };
+        let events = RunPaths::new(&job.uid().unwrap_or_default()).events();
+        // A torn last line is left out; the one before it says nearly the same.
+        let script = format!(
+            "cd {MOUNT}/{events} 2>/dev/null || exit 0; for file in *.jsonl; do head -n 1 \"$file\"; tail -n 2 \"$file\"; echo; echo {FILE_END}; done"
+        );
+        let printed = self.inside().sh(&script, &[], "read the run's events").await?;
+        Ok(usage(&String::from_utf8_lossy(&printed), worker_size(&job), is_spot(&job)))
+    }
+
+    async fn delete(&self, deployment: &str) -> Result<()> {
+        apply::delete(&self.client, &self.config(deployment)).await
+    }
+}
+
+/// The datasets of a run, one path a line: all but the test days, which a run finds by itself.
+fn list(files: &[StagedFile]) -> String {
+    let testing = format!("{}/", worker::contract::TESTING);
+    let listed = files.iter().filter(|file| !file.path.starts_with(&testing));
+    listed.map(|file| format!("{}\n", file.path)).collect()
+}
+
+fn job_seen(job: &Job) -> JobSeen {
+    let state = match apply::finished(job) {
+        None => JobState::Running,
+        Some((true, _)) => JobState::Succeeded,
+        Some((false, why)) => JobState::Failed(why),
+    };
+    JobSeen { state, digest: job.annotations().get(DATASETS).cloned().unwrap_or_default() }
+}
+
+/// One file of events after another, each with [`FILE_END`] behind it: from an incarnation's first event
+/// to its last. What a machine that vanished did after its last event nobody knows; Google bills it, too.
+fn usage(events: &str, size: PodSize, spot: bool) -> Vec<PodUse> {
+    let of_incarnation = |file: &str| {
+        let (events, _) = worker::events::parse(file.as_bytes());
+        let (first, last) = (events.first()?, events.last()?);
+        let seconds = last.at_ms.saturating_sub(first.at_ms).div_ceil(1000);
+        Some(PodUse { pod: first.worker.clone(), seconds, size, spot })
+    };
+    events.split(&format!("\n{FILE_END}\n")).filter_map(of_incarnation).collect()
+}
+
+/// What the Job's workers request.
+fn worker_size(job: &Job) -> PodSize {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let requests = pod.and_then(|pod| pod.containers.first()?.resources.as_ref()?.requests.as_ref());
+    let number = |name: &str, unit: &str| requests?.get(name)?.0.strip_suffix(unit)?.parse().ok();
+    PodSize {
+        milli_cpu: number("cpu", "m").unwrap_or(WORKER.milli_cpu),
+        mib: number("memory", "Mi").unwrap_or(WORKER.mib),
+    }
+}
+
+fn is_spot(job: &Job) -> bool {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.and_then(|pod| pod.node_selector.as_ref()).is_some_and(|selector| selector.contains_key(SPOT))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use worker::events::{Event, What};
+
+    use super::*;
+
+    fn line(worker: &str, seq: u64, at_ms: u64) -> String {
+        let event = Event { v: 1, at_ms, worker: worker.into(), seq, what: What::Stopping };
+        serde_json::to_string(&event).unwrap()
+    }
+
+    #[test]
+    fn pod_seconds_are_from_the_first_event_to_the_last_whole_one() {
+        let printed = format!(
+            "{}\n{}\n{{\"torn\n==\n{}\n\n{}\n\n==\n",
+            line("workload-0", 0, 1_000),
+            line("workload-0", 7, 91_500),
+            line("workload-1", 0, 5_000),
+            line("workload-1", 0, 5_000),
+        );
+        let used = usage(&printed, WORKER, true);
+        let seconds: Vec<_> = used.iter().map(|used| (used.pod.as_str(), used.seconds)).collect();
+        assert_eq!(seconds, [("workload-0", 91), ("workload-1", 0)]);
+        assert_eq!(usage("", WORKER, true), []);
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_told_for_people() {
+        let lines = [
+            r#"{"timestamp":"2026-11-24T07:20:18Z","level":"INFO","message":"Processing dataset: a","token":2}"#,
+            r#"{"timestamp":"2026-11-24T07:20:18Z","level":"ERROR","message":"no space left"}"#,
+            r#"{"level":"INFO"}"#,
+            "Killed",
+        ];
+        let read = lines.map(readable);
+        assert_eq!(read, ["Processing dataset: a  token=2", "ERROR no space left", lines[2], "Killed"]);
+    }
+
+    #[test]
+    fn the_list_leaves_the_test_days_out() {
+        let file = |path: &str| StagedFile { path: path.into(), bytes: 1, sha256: "00".into() };
+        let files = ["datasets/history/a", "datasets/testing/b", "datasets/training/c"].map(file).to_vec();
+        assert_eq!(list(&files), "datasets/history/a\ndatasets/training/c\n");
+    }
+
+    #[test]
+    fn what_workers_request_is_read_from_the_job() {
+        let config = Config { worker: PodSize { milli_cpu: 250, mib: 300 }, spot: false, ..Config::gke() };
+        let job = crate::manifest::job::job(&config);
+        assert_eq!((worker_size(&job), is_spot(&job)), (config.worker, false));
+        assert!(is_spot(&crate::manifest::job::job(&Config::gke())));
+    }
+}

@@ -1,0 +1,98 @@
+//! What every command that runs a batch does once the Job is there.
+
+use std::path::Path;
+
+use super::print;
+use crate::cluster::{Cluster, Follow, JobState, PodUse, ResultFile};
+use crate::cost::Prices;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Desired, Mode};
+use crate::state::Memory;
+
+/// Shows the workers' log until the Job ends.
+pub(super) async fn follow(cluster: &impl Cluster, deployment: &str) -> Result<()> {
+    let mut failed = Ok(());
+    let mut tell = |line: &str| {
+        if failed.is_ok() {
+            failed = print(line);
+        }
+    };
+    cluster.logs(deployment, Follow::UntilDone, &mut tell).await?;
+    failed?;
+    match cluster.observe(deployment).await?.job.map(|job| job.state) {
+        Some(JobState::Succeeded) => Ok(()),
+        Some(JobState::Failed(why)) => {
+            let hint = "`cloud logs` shows what the workers said; `cloud deploy` again starts a new Job";
+            Err(Error::with_hint("run the batch", why, hint))
+        }
+        Some(JobState::Running) | None => {
+            Err(Error::new("follow the Job to its end", "its log ended before it did", Kind::Transient))
+        }
+    }
+}
+
+/// Fetches what was not fetched yet, and notes it.
+pub(super) async fn fetch(
+    cluster: &impl Cluster,
+    deployment: &str,
+    memory: &mut Memory,
+    out: &Path,
+) -> Result<Vec<ResultFile>> {
+    let results = cluster.results(deployment).await?;
+    let missing =
+        |file: &&ResultFile| !memory.is_fetched(&file.path, &file.sha256) || !out.join(&file.path).exists();
+    let missing: Vec<_> = results.iter().filter(missing).cloned().collect();
+    cluster.fetch(deployment, &missing, out).await?;
+    memory.note_fetched(missing.iter().map(|file| (file.path.clone(), file.sha256.clone())))?;
+    eprintln!("fetched {} of {} results to {}", missing.len(), results.len(), out.display());
+    Ok(results)
+}
+
+/// Tells what the run cost, and what it would have cost without Spot.
+pub(super) async fn tell_cost(cluster: &impl Cluster, desired: &Desired, prices: &Prices) -> Result<()> {
+    let used = cluster.usage(&desired.deployment).await?;
+    eprintln!("{}", run_text(&used, desired, prices));
+    Ok(())
+}
+
+fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
+    let seconds: u64 = used.iter().map(|used| used.seconds).sum();
+    let took = format!("the run took {seconds} s of {} worker pods", used.len());
+    match (&desired.mode, prices.run_cost(&desired.region, used)) {
+        (Mode::Standard { .. }, _) => {
+            format!("{took}; on a Standard cluster its machines are billed, not its pods")
+        }
+        (Mode::Autopilot, Some(cost)) => {
+            let spot = if used.iter().all(|used| used.spot) { " on Spot" } else { "" };
+            format!("{took}: {}{spot}, {} on demand (prices of {})", cost.paid, cost.on_demand, prices.as_of)
+        }
+        (Mode::Autopilot, None) => format!("{took}; no prices are known for {}", desired.region),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::cluster::WORKER;
+
+    #[test]
+    fn a_run_is_told_with_what_it_would_have_cost_on_demand() {
+        let used = |number: u64| PodUse {
+            pod: format!("workload-{number}"),
+            seconds: 1800 * number,
+            size: WORKER,
+            spot: true,
+        };
+        let used = [used(1), used(2), used(3)];
+        let prices = Prices::built_in().unwrap();
+        let autopilot = Desired::tutorial("p");
+        let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+        let cases = [
+            autopilot.clone(),
+            Desired { mode: standard, ..autopilot.clone() },
+            Desired { region: "europe-west1".into(), ..autopilot },
+        ];
+        insta::assert_snapshot!(cases.map(|desired| run_text(&used, &desired, &prices)).join("\n"));
+    }
+}

@@ -1,0 +1,40 @@
+//! `cloud cost`
+
+use clap::Args;
+
+use super::show::{cost_json, cost_text};
+use super::status::as_deployed;
+use super::{Shape, Site, batch, print};
+use crate::cluster::Connect;
+use crate::error::Result;
+use crate::plan::is_ours;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What is asked about if nothing is deployed yet.
+    #[command(flatten)]
+    shape: Shape,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
+    let (observed, cluster) = site.everything(connect).await?;
+    let found_cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
+    let found_filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
+    let desired = match found_cluster {
+        Some(_) => as_deployed(site, found_cluster, found_filestore),
+        None => arguments.shape.desired(site.google.project(), &site.name, None),
+    };
+    let estimate = site.prices.estimate(&desired);
+    match arguments.json {
+        true => print(&format!("{:#}", cost_json(&estimate)))?,
+        false => print(&cost_text(&estimate))?,
+    }
+    let ran = observed.objects.as_ref().is_some_and(|objects| objects.job.is_some());
+    match cluster.filter(|_| ran) {
+        Some(cluster) => batch::tell_cost(&cluster, &desired, &site.prices).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! The datasets to stage, from a folder on this machine.
+
+use std::path::Path;
+
+use crate::deploy::Datasets;
+use crate::error::{Error, Result};
+use crate::stage;
+
+/// The folder's name, here and on the volume.
+const DATASETS: &str = "datasets";
+/// The folders in it that the worker knows.
+const ROLES: [&str; 3] = [worker::contract::HISTORY, worker::contract::TESTING, worker::contract::TRAINING];
+
+/// Reads and hashes every file of training/, testing/ and history/ in `folder`, which is named
+/// `datasets` as on the volume, or holds such a folder.
+pub(super) fn read(folder: &Path) -> Result<Datasets> {
+    let doing = format!("find datasets in {}", folder.display());
+    let hint = "the folder is named `datasets` and holds training/ and testing/, as in the tutorial";
+    let refuse = |why: &str| Error::with_hint(&doing, why, hint);
+    let full = std::fs::canonicalize(folder).map_err(|error| Error::with_hint(&doing, error, hint))?;
+    let full = if full.join(DATASETS).is_dir() { full.join(DATASETS) } else { full };
+    let from = full.parent().filter(|_| full.ends_with(DATASETS));
+    let from = from.ok_or_else(|| refuse("neither it nor a folder in it is named `datasets`"))?;
+    let mut files = stage::list(&full)?;
+    for file in &mut files {
+        file.path = format!("{DATASETS}/{}", file.path);
+    }
+    let in_role = |path: &str| {
+        ROLES.iter().any(|role| path.strip_prefix(role).is_some_and(|rest| rest.starts_with('/')))
+    };
+    files.retain(|file| in_role(&file.path));
+    if !files.iter().any(|file| file.path.starts_with(worker::contract::TRAINING)) {
+        return Err(refuse("there is no file in training/"));
+    }
+    Ok(Datasets { from: from.to_owned(), files })
+}

@@ -1,0 +1,42 @@
+//! `cloud destroy`
+
+use clap::Args;
+
+use super::{Site, Teller, agrees, loss_text, print};
+use crate::cluster::Connect;
+use crate::destroy::{Destroyer, Loss, Witness};
+use crate::error::Result;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Agree beforehand, also to losing results that were not fetched.
+    #[arg(long)]
+    yes: bool,
+}
+
+struct Terminal {
+    yes: bool,
+    teller: Teller,
+}
+
+impl Witness for Terminal {
+    fn approves(&mut self, loss: &Loss) -> bool {
+        eprintln!("{}\n", loss_text(loss));
+        agrees("Delete it all?", self.yes)
+    }
+
+    fn tell(&mut self, line: &str) {
+        self.teller.tell(line);
+    }
+}
+
+pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
+    let destroyer = Destroyer { google: &site.google, connect, deployment: &site.name };
+    let mut terminal = Terminal { yes: arguments.yes, teller: Teller::default() };
+    let proof = destroyer.destroy(&mut site.memory, &mut terminal).await?;
+    for foreign in &proof.foreign {
+        let (noun, name, location) = (foreign.resource.noun(), &foreign.name, &foreign.location);
+        print(&format!("not touched, for it is not this deployment's: {noun} {name} in {location}"))?;
+    }
+    print("nothing is left: clusters, Filestore, disks and image repositories were listed in all locations")
+}

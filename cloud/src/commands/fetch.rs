@@ -1,0 +1,24 @@
+//! `cloud fetch`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Site, batch, print};
+use crate::cluster::Connect;
+use crate::error::Result;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where the results go.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+}
+
+pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
+    let cluster = site.cluster(connect).await?;
+    for file in batch::fetch(&cluster, &site.name, &mut site.memory, &arguments.out).await? {
+        print(&arguments.out.join(&file.path).display().to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `cloud run`: the batch alone, in a cluster that the user already has.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Teller, batch, datasets};
+use crate::cluster::{Access, Batch, Cluster as _, Connect, JobState, Nfs, Nodes, Objects};
+use crate::error::{Error, Result};
+use crate::state::Memory;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Kubeconfig of the cluster. [default: the usual places]
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// Its context. [default: the current one]
+    #[arg(long)]
+    context: Option<String>,
+    /// The NFS export for the volume, SERVER:/PATH.
+    #[arg(long, value_parser = nfs)]
+    nfs: Nfs,
+    /// The worker's image, which the cluster's nodes must be able to pull or already have.
+    #[arg(long)]
+    image: String,
+    /// A folder with training/ and testing/.
+    #[arg(long)]
+    datasets: PathBuf,
+    /// Workers at once.
+    #[arg(long, default_value_t = 1)]
+    workers: u32,
+    /// Run on GKE Spot machines.
+    #[arg(long)]
+    spot: bool,
+    /// Where the results go.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Leave the objects in the cluster.
+    #[arg(long)]
+    keep: bool,
+    /// Further arguments for the worker.
+    #[arg(last = true)]
+    worker_args: Vec<String>,
+}
+
+fn nfs(text: &str) -> Result<Nfs, String> {
+    let parts = text.split_once(':').filter(|(server, path)| !server.is_empty() && path.starts_with('/'));
+    let (server, path) = parts.ok_or("give SERVER:/PATH, as in 10.0.0.2:/NFSVol")?;
+    Ok(Nfs { server: server.to_owned(), path: path.to_owned(), capacity_gib: 1024 })
+}
+
+/// Stands for a project where what was fetched is noted; no project has such a name.
+pub(super) const NO_PROJECT: &str = "no_project";
+
+pub(super) async fn run<C: Connect>(
+    arguments: Arguments,
+    name: &str,
+    mut memory: Memory,
+    connect: &C,
+) -> Result<()> {
+    let datasets = datasets::read(&arguments.datasets)?;
+    let access = Access::Kubeconfig { path: arguments.kubeconfig, context: arguments.context };
+    let cluster = connect.connect(&access).await?;
+    let batch = Batch {
+        deployment: name.to_owned(),
+        nfs: arguments.nfs,
+        image: Some(arguments.image),
+        workers: arguments.workers,
+        nodes: if arguments.spot { Nodes::GkeSpot } else { Nodes::Any },
+        files: datasets.files,
+        worker_args: arguments.worker_args,
+    };
+    let mut teller = Teller::default();
+    let found = cluster.observe(name).await?;
+    refuse_another_run(&found, &batch)?;
+    teller.tell("making the volume and Redis");
+    cluster.apply(&batch).await?;
+    cluster.stage(&batch, &datasets.from, &mut |path| teller.tell(&format!("staged {path}"))).await?;
+    teller.tell(&format!("starting the Job with {} workers", batch.workers));
+    cluster.start(&batch).await?;
+    batch::follow(&cluster, name).await?;
+    batch::fetch(&cluster, name, &mut memory, &arguments.out).await?;
+    if !arguments.keep {
+        teller.tell("deleting what was made in the cluster; the export keeps its files");
+        cluster.delete(name).await?;
+    }
+    Ok(())
+}
+
+/// A Job that runs on other datasets is somebody's work.
+fn refuse_another_run(found: &Objects, batch: &Batch) -> Result<()> {
+    let Some(job) = &found.job else { return Ok(()) };
+    if job.state != JobState::Running || job.digest == batch.digest() {
+        return Ok(());
+    }
+    let hint = "wait for it, or choose another name with --name";
+    Err(Error::with_hint("start the Job", "one is running on other datasets", hint))
+}

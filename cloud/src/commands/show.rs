@@ -1,0 +1,119 @@
+//! How plans and losses are shown.
+
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+
+use crate::cost::Estimate;
+use crate::destroy::Loss;
+use crate::money::Range;
+use crate::plan::{Action, Plan, Resource, Step};
+
+/// What is done, and the detail.
+fn words(action: &Action) -> (&'static str, String) {
+    match action {
+        Action::Keep(why) => ("keep", why.clone().unwrap_or_default()),
+        Action::Make(None) => ("make", String::new()),
+        Action::Make(Some(why)) => ("make", format!("again: {why}")),
+        Action::Change(how) => ("change", how.clone()),
+        Action::Replace(why) => ("replace", why.clone()),
+        Action::Wait(why) => ("wait", why.clone()),
+        Action::Refuse(error) => ("refuse", error.why.clone()),
+    }
+}
+
+/// The plan as a person reads it.
+pub fn plan_text(plan: &Plan) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for item in &plan.items {
+        let (verb, detail) = words(&item.action);
+        table.add_row([verb, item.resource.noun(), &item.name, &detail]);
+    }
+    let refusal = plan.refusal().map(|error| {
+        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        format!("\n\nrefused: {}{hint}", error.why)
+    });
+    let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    format!("{}\n\n{}{}", rows.join("\n"), cost_text(&plan.cost), refusal.unwrap_or_default())
+}
+
+/// The estimate as a person reads it.
+pub(super) fn cost_text(cost: &Estimate) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for line in &cost.lines {
+        let hour = line.hour.map_or("no price known".to_owned(), |hour| format!("{hour} an hour"));
+        let when = if line.with == Resource::Job { "while running" } else { "" };
+        table.add_row([line.what.as_str(), &hour, when]);
+    }
+    let unpriced = match cost.unpriced().is_empty() {
+        true => String::new(),
+        false => " or more".to_owned(),
+    };
+    let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    format!(
+        "{}\n\nwhile it is up: {} an hour, {} a month{unpriced}; while workers run: {} an hour{unpriced}\n\
+         (prices of {}, US dollars before tax; GKE's free tier gives {} a month back for one cluster)",
+        rows.join("\n"),
+        cost.idle_hour,
+        cost.idle_month,
+        cost.busy_hour,
+        cost.as_of,
+        cost.credit_a_month
+    )
+}
+
+/// The plan for programs.
+pub fn plan_json(plan: &Plan) -> Value {
+    let item = |item: &crate::plan::Item| {
+        let (verb, detail) = words(&item.action);
+        json!({"resource": item.resource, "name": item.name, "action": verb, "detail": detail})
+    };
+    json!({
+        "done": plan.next() == Step::Done,
+        "items": plan.items.iter().map(item).collect::<Vec<_>>(),
+        "cost": cost_json(&plan.cost),
+        "refused": plan.refusal().map(|error| json!({"why": error.why, "hint": error.hint()})),
+    })
+}
+
+/// An amount for programs, in dollars.
+pub(super) fn range_json(range: Range) -> Value {
+    json!({"low": range.low.exact(), "high": range.high.exact()})
+}
+
+/// The estimate for programs.
+pub(super) fn cost_json(cost: &Estimate) -> Value {
+    let line = |line: &crate::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with});
+    json!({
+        "as_of": cost.as_of,
+        "lines": cost.lines.iter().map(line).collect::<Vec<_>>(),
+        "idle_hour": range_json(cost.idle_hour),
+        "idle_month": range_json(cost.idle_month),
+        "busy_hour": range_json(cost.busy_hour),
+        "unpriced": cost.unpriced(),
+    })
+}
+
+/// What `destroy` would delete, and what would be lost with it.
+pub fn loss_text(loss: &Loss) -> String {
+    let mut lines = vec!["this will be deleted:".to_owned()];
+    for doomed in loss.teardown.left() {
+        lines.push(format!("  {} {} in {}", doomed.resource.noun(), doomed.name, doomed.location));
+    }
+    for foreign in &loss.teardown.foreign {
+        let (noun, name, location) = (foreign.resource.noun(), &foreign.name, &foreign.location);
+        lines.push(format!(
+            "  not touched, for it lacks this deployment's labels: {noun} {name} in {location}"
+        ));
+    }
+    match &loss.unfetched {
+        Ok(files) if files.is_empty() => lines.push("no results are lost: none are left unfetched".into()),
+        Ok(files) => {
+            lines.push("these results were not fetched and will be lost (`cloud fetch` gets them):".into());
+            lines.extend(files.iter().map(|file| format!("  {} ({} bytes)", file.path, file.bytes)));
+        }
+        Err(why) => lines.push(format!("results may be lost; they could not be looked at: failed to {why}")),
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,218 @@
+//! Down: delete what carries the deployment's labels, then list everything again, everywhere, and say
+//! so only if nothing is left and everything could be asked.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{Cluster, Connect, ResultFile};
+use crate::deploy::{Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
+use crate::error::{Error, Kind, Result};
+use crate::gcp::{Google, Patience, Query, Scope};
+use crate::plan::{ClusterSeen, Doomed, Observed, Resource, State, Teardown, Verb, is_ours, teardown};
+use crate::state::{Kept, Memory};
+
+/// More steps than any teardown takes.
+const STEPS_MAX: usize = 2000;
+
+/// What will be lost, for consent.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    pub teardown: Teardown,
+    /// None: it could not be looked at, and why is told.
+    pub unfetched: std::result::Result<Vec<ResultFile>, String>,
+}
+
+/// The person in front of it.
+pub trait Witness {
+    /// Shows what would be deleted and lost, and asks.
+    fn approves(&mut self, loss: &Loss) -> bool;
+    /// Tells what is being done.
+    fn tell(&mut self, line: &str);
+}
+
+/// What `destroy` works with.
+#[derive(Debug)]
+pub struct Destroyer<'a, C: Connect> {
+    pub google: &'a Google,
+    pub connect: &'a C,
+    pub deployment: &'a str,
+}
+
+/// Everything was asked, and nothing is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Things that bear a name of the deployment's without its labels; they were not touched.
+    pub foreign: Vec<Doomed>,
+}
+
+impl<C: Connect> Destroyer<'_, C> {
+    /// Takes everything down. Calling it again goes on from what is left.
+    ///
+    /// # Errors
+    /// What is still there, or could not be asked, by name.
+    pub async fn destroy(&self, memory: &mut Memory, witness: &mut impl Witness) -> Result<Proof> {
+        let mut patience = Patience::default();
+        let mut waited_for = BTreeSet::new();
+        let (mut approved, mut objects_gone) = (false, false);
+        let mut waiting = Waiting::default();
+        for _ in 0..STEPS_MAX {
+            let observed = self.look(memory).await?;
+            memory.learn(&observed.operations)?;
+            let down = teardown(self.deployment, &observed);
+            // How the making of what is about to go ended does not matter.
+            fail_if_ended_badly(&observed, &waited_for, &[Verb::Delete])
+                .map_err(|error| left(&down, &error))?;
+            if down.is_clean() {
+                memory.clear()?;
+                return Ok(Proof { foreign: down.foreign });
+            }
+            if !approved {
+                self.approve(&down, &observed, memory, witness).await?;
+                approved = true;
+            }
+            if down.left().is_empty() {
+                patience.wait(self.google.clock(), unasked(&down)).await?;
+                continue;
+            }
+            waiting
+                .check(down.delete.is_empty(), self.google, "cloud destroy")
+                .map_err(|error| left(&down, &error))?;
+            if !objects_gone {
+                self.delete_objects(&observed, witness).await;
+                objects_gone = true;
+            }
+            let stepped = match down.delete.is_empty() {
+                true => wait_for_operations(self.google, memory, &mut waited_for).await,
+                false => self.delete(&down.delete, memory, &mut waited_for, witness).await,
+            };
+            match stepped {
+                Ok(()) => patience.restore(),
+                Err(error) if error.is_transient() => {
+                    patience.wait(self.google.clock(), error).await.map_err(|error| left(&down, &error))?;
+                }
+                Err(error) => return Err(left(&down, &error)),
+            }
+        }
+        Err(Error::other("destroy", format!("still something to do after {STEPS_MAX} steps")))
+    }
+
+    async fn look(&self, memory: &Memory) -> Result<Observed> {
+        let query = Query {
+            deployment: self.deployment,
+            region: None,
+            scope: Scope::Everything,
+            kept: memory.operations(),
+            made: memory.made(),
+        };
+        self.google.observe(&query).await
+    }
+
+    async fn approve(
+        &self,
+        down: &Teardown,
+        observed: &Observed,
+        memory: &Memory,
+        witness: &mut impl Witness,
+    ) -> Result<()> {
+        let unfetched = self.unfetched(observed, memory).await.map_err(|error| error.to_string());
+        let loss = Loss { teardown: down.clone(), unfetched };
+        if witness.approves(&loss) {
+            return Ok(());
+        }
+        Err(Error::new("destroy", "it was not agreed to", Kind::Declined))
+    }
+
+    /// Results on the volume whose content was never fetched to this machine.
+    async fn unfetched(&self, observed: &Observed, memory: &Memory) -> Result<Vec<ResultFile>> {
+        let Some(seen) = self.reachable(observed) else {
+            if observed.filestores.iter().any(|seen| is_ours(&seen.labels, self.deployment)) {
+                return Err(Error::other(
+                    "look for results",
+                    "there is no cluster to look at the volume through",
+                ));
+            }
+            return Ok(Vec::new());
+        };
+        let cluster = self.connect.connect(&access(seen)).await?;
+        let results = calmly(self.google, async || match cluster.observe(self.deployment).await?.volume {
+            Some(_) => cluster.results(self.deployment).await,
+            None => Ok(Vec::new()),
+        });
+        let unfetched = |file: &ResultFile| !memory.is_fetched(&file.path, &file.sha256);
+        Ok(results.await?.into_iter().filter(unfetched).collect())
+    }
+
+    fn reachable<'a>(&self, observed: &'a Observed) -> Option<&'a ClusterSeen> {
+        let ours = |seen: &&ClusterSeen| is_ours(&seen.labels, self.deployment);
+        let ready = |seen: &&ClusterSeen| matches!(seen.state, State::Ready | State::Busy);
+        observed.clusters.iter().filter(ours).find(ready)
+    }
+
+    /// Best effort, so that the export is unmounted in good order: the cluster takes its objects with it.
+    async fn delete_objects(&self, observed: &Observed, witness: &mut impl Witness) {
+        let Some(seen) = self.reachable(observed) else { return };
+        witness.tell("deleting what is in the cluster");
+        let deleted = async {
+            let cluster = self.connect.connect(&access(seen)).await?;
+            calmly(self.google, async || cluster.delete(self.deployment).await).await
+        };
+        if let Err(error) = deleted.await {
+            witness.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
+        }
+    }
+
+    /// Asks for everything to be deleted, side by side, keeping each operation's name.
+    async fn delete(
+        &self,
+        doomed: &[Doomed],
+        memory: &mut Memory,
+        waited_for: &mut BTreeSet<String>,
+        witness: &mut impl Witness,
+    ) -> Result<()> {
+        let mut first_failure = Ok(());
+        for Doomed { resource, name, location } in doomed {
+            witness.tell(&format!("deleting {} {name} in {location}", resource.noun()));
+            let sent = match resource {
+                Resource::Cluster => self.google.delete_cluster(name, location).await,
+                Resource::Filestore => self.google.delete_filestore(name, location).await,
+                Resource::Repository => self.google.delete_repository(name, location).await,
+                _ => self.google.delete_disk(name, location).await.map(|()| None),
+            };
+            match sent {
+                Ok(Some(name)) => {
+                    waited_for.insert(name.clone());
+                    memory.keep(Kept { resource: *resource, verb: Verb::Delete, name })?;
+                }
+                Ok(None) => {}
+                // The others are asked for all the same: each costs by the hour.
+                Err(error) => first_failure = first_failure.and(Err(error)),
+            }
+        }
+        first_failure
+    }
+}
+
+/// Names what is left, with the reason.
+fn left(down: &Teardown, error: &Error) -> Error {
+    let names =
+        |doomed: &&Doomed| format!("{} {} in {}", doomed.resource.noun(), doomed.name, doomed.location);
+    let left = down.left().iter().map(names).collect::<Vec<_>>().join("; ");
+    let why = format!("{error}; this may still be there and be billed: {left}");
+    // Who may act on the reason is helped more by its own hint.
+    let kind = match &error.kind {
+        Kind::Credentials | Kind::Permission { .. } | Kind::ApiDisabled { .. } => error.kind.clone(),
+        _ => Kind::Left,
+    };
+    Error::new("destroy everything", why, kind)
+}
+
+fn unasked(down: &Teardown) -> Error {
+    let names = down
+        .unasked
+        .iter()
+        .map(|unasked| format!("{} in {} ({})", unasked.resource.noun(), unasked.place, unasked.why));
+    let why = format!(
+        "nothing more was found, but this could not be asked: {}",
+        names.collect::<Vec<_>>().join("; ")
+    );
+    Error::new("prove that nothing is left", why, Kind::Left)
+}

@@ -1,0 +1,106 @@
+//! Google Cloud, through Google's own crates where they are (GKE, Filestore, Service Usage) and plain
+//! REST where theirs is large and the need is small (three calls of Artifact Registry, five of Compute
+//! Engine, whose generated crate alone is larger than the rest of the tree).
+//!
+//! Rules kept here: a read is tried again with growing waits; **a write is sent once**. Whoever wrote
+//! and got no answer looks at what is there and plans again, for no answer says nothing about whether it
+//! was carried out. Google's crates are told not to retry at all, so there is one place that decides.
+
+mod artifacts;
+mod call;
+mod compute;
+mod container;
+mod error;
+mod filestore;
+mod observe;
+mod requests;
+mod rest;
+mod services;
+mod settings;
+
+pub use call::{PATIENCE, Patience};
+pub use compute::MachineSeen;
+pub(crate) use error::from_operation;
+pub use observe::{Query, Scope};
+pub use requests::{cluster_request, filestore_request};
+pub(crate) use settings::authorization;
+pub use settings::{Settings, credentials};
+
+use std::sync::Arc;
+
+use google_cloud_api_serviceusage_v1::client::ServiceUsage;
+use google_cloud_auth::credentials::Credentials;
+use google_cloud_container_v1::client::ClusterManager;
+use google_cloud_filestore_v1::client::CloudFilestoreManager;
+use google_cloud_gax::retry_policy::NeverRetry;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use rest::Rest;
+
+/// Clients for one project.
+#[derive(Clone, Debug)]
+pub struct Google {
+    project: String,
+    clock: Arc<dyn Clock>,
+    container: ClusterManager,
+    filestore: CloudFilestoreManager,
+    services: ServiceUsage,
+    compute: Rest,
+    artifacts: Rest,
+}
+
+impl Google {
+    /// Makes the clients; sends nothing.
+    ///
+    /// # Errors
+    /// If a client can't be made, for instance because the system's certificates can't be read.
+    pub async fn new(
+        project: &str,
+        settings: &Settings,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let failed =
+            |error: google_cloud_gax::client_builder::Error| Error::other("make Google's clients", error);
+        let container = ClusterManager::builder()
+            .with_endpoint(settings.container.clone())
+            .with_credentials(credentials.clone())
+            .with_retry_policy(NeverRetry);
+        let filestore = CloudFilestoreManager::builder()
+            .with_endpoint(settings.filestore.clone())
+            .with_credentials(credentials.clone())
+            .with_retry_policy(NeverRetry);
+        let services = ServiceUsage::builder()
+            .with_endpoint(settings.services.clone())
+            .with_credentials(credentials.clone())
+            .with_retry_policy(NeverRetry);
+        Ok(Self {
+            project: project.to_owned(),
+            clock,
+            container: container.build().await.map_err(failed)?,
+            filestore: filestore.build().await.map_err(failed)?,
+            services: services.build().await.map_err(failed)?,
+            compute: Rest::new(&settings.compute, "compute.googleapis.com", credentials.clone())?,
+            artifacts: Rest::new(&settings.artifacts, "artifactregistry.googleapis.com", credentials)?,
+        })
+    }
+
+    /// The same clients and connections for another project.
+    pub fn for_project(&self, project: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { project: project.to_owned(), clock, ..self.clone() }
+    }
+
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// `projects/P/locations/L`.
+    fn place(&self, location: &str) -> String {
+        format!("projects/{}/locations/{location}", self.project)
+    }
+}

@@ -1,0 +1,7 @@
+//! `cloud`: wiring only.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cloud::commands::main(std::env::args_os())
+}

@@ -1,0 +1,292 @@
+//! What a person reads when it can't be done: each refusal with its hint.
+
+use cloud::error::Error;
+use cloud::plan::{Mode, Tier};
+use serde_json::{Value, json};
+use tests::standin::{Outcome, Project, Rule};
+
+use crate::harness::{Ended, Site, World, runtime};
+
+/// Google's error body.
+fn error(code: u16, status: &str, message: &str, details: Value) -> String {
+    json!({"error": {"code": code, "message": message, "status": status, "details": details}}).to_string()
+}
+
+fn info(reason: &str, metadata: Value) -> Value {
+    json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com", "metadata": metadata}])
+}
+
+fn rule(method: &'static str, path: &'static str, times: usize, status: u16, body: String) -> Rule {
+    Rule { method, path, times, status, body }
+}
+
+const FOR_EVER: usize = usize::MAX;
+
+/// As the command prints it.
+fn shown(error: &Error) -> String {
+    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("error: failed to {error}{hint}")
+}
+
+/// Deploys to a project after `prepare`, and gives what it says.
+fn refused(prepare: impl FnOnce(&mut Project), ask: impl FnOnce(&mut Site)) -> String {
+    runtime().block_on(async {
+        let world = World::start().await;
+        let mut project = Project::new("my-project");
+        prepare(&mut project);
+        let mut site = world.project(project);
+        ask(&mut site);
+        match site.deploy().await {
+            Ended::With(Err(error)) => shown(&error),
+            ended => format!("{:?}", matches!(ended, Ended::Interrupted)),
+        }
+    })
+}
+
+fn refused_by(rule: Rule) -> String {
+    refused(|project| project.rules.push(rule), |_| {})
+}
+
+#[test]
+fn api_disabled() {
+    let body = error(
+        403,
+        "PERMISSION_DENIED",
+        "Service Usage API has not been used in project 123 before or it is disabled.",
+        info("SERVICE_DISABLED", json!({"service": "serviceusage.googleapis.com"})),
+    );
+    insta::assert_snapshot!(refused_by(rule("GET", "batchGet", FOR_EVER, 403, body)));
+}
+
+#[test]
+fn permission_missing() {
+    let message = "Required \"container.clusters.create\" permission(s) for \"projects/my-project\".";
+    let body = error(403, "PERMISSION_DENIED", message, json!([]));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 403, body)));
+}
+
+#[test]
+fn billing_off() {
+    let body = error(
+        400,
+        "FAILED_PRECONDITION",
+        "Billing account for project '123' is not found. Billing must be enabled for activation of service(s) \
+         'container.googleapis.com' to proceed.",
+        info("UREQ_PROJECT_BILLING_NOT_FOUND", json!({})),
+    );
+    insta::assert_snapshot!(refused_by(rule("POST", "batchEnable", FOR_EVER, 400, body)));
+}
+
+#[test]
+fn quota_read_before_anything_is_made() {
+    let little = |project: &mut Project| project.quotas[0] = ("CPUS".into(), 8.0, 6.0);
+    insta::assert_snapshot!(refused(little, |site| site.desired.workers = 10));
+}
+
+#[test]
+fn quota_told_by_the_request() {
+    let message = "Insufficient regional quota to satisfy request: resource \"SSD_TOTAL_GB\": request requires \
+                   '300.0' and is short '50.0'.";
+    let body = error(403, "PERMISSION_DENIED", message, json!([]));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 403, body)));
+}
+
+#[test]
+fn region_unknown() {
+    let elsewhere = |site: &mut Site| {
+        site.desired.region = "us-central9".into();
+        site.desired.zone = Some("us-central9-b".into());
+    };
+    insta::assert_snapshot!(refused(|_| {}, elsewhere));
+}
+
+#[test]
+fn zone_unknown() {
+    insta::assert_snapshot!(refused(|_| {}, |site| site.desired.zone = Some("us-central1-z".into())));
+}
+
+#[test]
+fn zone_outside_of_the_region() {
+    insta::assert_snapshot!(refused(|_| {}, |site| site.desired.zone = Some("us-east1-b".into())));
+}
+
+#[test]
+fn tier_and_zone_mismatch() {
+    insta::assert_snapshot!(refused(|_| {}, |site| site.desired.tier = Tier::Enterprise));
+}
+
+#[test]
+fn capacity_too_small() {
+    insta::assert_snapshot!(refused(|_| {}, |site| site.desired.capacity_gib = 100));
+}
+
+#[test]
+fn name_taken_by_a_cluster_without_our_labels() {
+    let taken = |project: &mut Project| {
+        project.apis.insert("container.googleapis.com".into());
+        project.clusters.insert(
+            ("us-central1".into(), "batch-aiml".into()),
+            json!({"name": "batch-aiml", "location": "us-central1", "status": "RUNNING", "autopilot": {"enabled": true}}),
+        );
+    };
+    insta::assert_snapshot!(refused(taken, |_| {}));
+}
+
+/// An instance of ours as the stand-in has it.
+fn instance(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Project) {
+    let mut made = json!({
+        "name": "projects/my-project/locations/us-central1-b/instances/batch-aiml-filestore",
+        "state": "READY",
+        "tier": "BASIC_HDD",
+        "fileShares": [{"name": "NFSVol", "capacityGb": "1024"}],
+        "networks": [{"network": "default", "ipAddresses": ["10.0.0.2"]}],
+        "labels": {"managed-by": "batch-cloud", "batch-deployment": "batch-aiml"},
+    });
+    change(&mut made);
+    move |project: &mut Project| {
+        project.apis.insert("file.googleapis.com".into());
+        project.filestores.insert(("us-central1-b".into(), "batch-aiml-filestore".into()), made);
+    }
+}
+
+#[test]
+fn what_is_there_differs() {
+    let ssd = instance(|made| made["tier"] = json!("BASIC_SSD"));
+    insta::assert_snapshot!(refused(ssd, |_| {}));
+}
+
+#[test]
+fn a_broken_instance_that_may_hold_results() {
+    let broken = instance(|made| made["state"] = json!("ERROR"));
+    insta::assert_snapshot!(refused(broken, |_| {}));
+}
+
+#[test]
+fn already_deployed_elsewhere() {
+    let elsewhere = |project: &mut Project| {
+        project.apis.insert("container.googleapis.com".into());
+        project.clusters.insert(
+            ("europe-west1".into(), "batch-aiml".into()),
+            json!({
+                "name": "batch-aiml", "location": "europe-west1", "status": "RUNNING",
+                "resourceLabels": {"managed-by": "batch-cloud", "batch-deployment": "batch-aiml"},
+            }),
+        );
+    };
+    insta::assert_snapshot!(refused(elsewhere, |_| {}));
+}
+
+#[test]
+fn a_location_that_does_not_answer() {
+    let silent = |project: &mut Project| {
+        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        project.silent = vec!["us-central1-b".into()];
+    };
+    insta::assert_snapshot!(refused(silent, |_| {}));
+}
+
+#[test]
+fn token_expired_in_the_middle() {
+    let body = error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.", json!([]));
+    insta::assert_snapshot!(refused_by(rule("GET", "/operations/", FOR_EVER, 401, body)));
+}
+
+#[test]
+fn too_many_requests_for_longer_than_patience_lasts() {
+    let body = error(429, "RESOURCE_EXHAUSTED", "Too many requests.", json!([]));
+    insta::assert_snapshot!(refused_by(rule("POST", "/instances", FOR_EVER, 429, body)));
+}
+
+#[test]
+fn too_many_requests_for_a_while_is_waited_out() {
+    let body = error(429, "RESOURCE_EXHAUSTED", "Too many requests.", json!([]));
+    runtime().block_on(async {
+        let world = World::start().await;
+        let mut project = Project::new("my-project");
+        project.rules.push(rule("POST", "/clusters", 3, 429, body));
+        let site = world.project(project);
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+    });
+}
+
+#[test]
+fn server_errors_for_longer_than_patience_lasts() {
+    let body = "<html><title>502 Bad Gateway</title></html>".to_owned();
+    insta::assert_snapshot!(refused_by(rule("GET", "/clusters", FOR_EVER, 502, body)));
+}
+
+#[test]
+fn the_operation_ends_in_an_error() {
+    let failing = |project: &mut Project| {
+        project.outcomes.push_back(Outcome::Done);
+        project.outcomes.push_back(Outcome::Failed("Not all instances running in IGM after 35m.".into()));
+    };
+    insta::assert_snapshot!(refused(failing, |_| {}));
+}
+
+#[test]
+fn the_operation_ends_for_want_of_machines() {
+    let failing = |project: &mut Project| {
+        let why =
+            "[GCE_STOCKOUT]: Instance creation failed: The zone does not have enough resources available.";
+        project.outcomes.push_back(Outcome::Done);
+        project.outcomes.push_back(Outcome::Failed(why.into()));
+    };
+    insta::assert_snapshot!(refused(failing, |site| {
+        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 2 };
+    }));
+}
+
+#[test]
+fn a_cluster_stuck_in_provisioning() {
+    insta::assert_snapshot!(refused(
+        |project| {
+            project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+            project.looks = usize::MAX;
+        },
+        |_| {}
+    ));
+}
+
+/// Deploys well, then destroys with something in the way.
+fn left(prepare: impl FnOnce(&mut Project)) -> String {
+    runtime().block_on(async {
+        let world = World::start().await;
+        let site = world.project(Project::new("my-project"));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.with(prepare);
+        match site.destroy().await {
+            Ended::With(Err(error)) => shown(&error),
+            ended => format!("{ended:?}"),
+        }
+    })
+}
+
+#[test]
+fn what_destroy_could_not_delete_is_named() {
+    let body =
+        error(403, "PERMISSION_DENIED", "Required \"file.instances.delete\" permission(s).", json!([]));
+    insta::assert_snapshot!(left(|project| project.rules.push(rule(
+        "DELETE",
+        "/instances",
+        FOR_EVER,
+        403,
+        body
+    ))));
+}
+
+#[test]
+fn what_destroy_could_not_ask_is_named() {
+    insta::assert_snapshot!(left(|project| project.silent = vec!["europe-west4-a".into()]));
+}
+
+#[test]
+fn a_disk_that_is_still_attached_is_named() {
+    insta::assert_snapshot!(left(|project| {
+        let disk = json!({
+            "name": "by-hand", "zone": "us-central1-b", "users": ["a-machine"],
+            "labels": {"managed-by": "batch-cloud", "batch-deployment": "batch-aiml"},
+        });
+        project.disks.insert(("us-central1-b".into(), "by-hand".into()), disk);
+    }));
+}

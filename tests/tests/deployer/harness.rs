@@ -1,0 +1,166 @@
+//! A project in the stand-in, and deploying to it as the command does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cloud::cluster::{StagedFile, datasets_digest};
+use cloud::cost::Prices;
+use cloud::deploy::{Datasets, Deployer, Person};
+use cloud::destroy::{Destroyer, Loss, Proof, Witness};
+use cloud::error::Result;
+use cloud::gcp::{Google, credentials};
+use cloud::plan::{Desired, Plan, Work};
+use cloud::state::Memory;
+use tests::standin::{FakeCluster, FakeConnect, Project, Standin};
+
+/// The server and clients for it, made once: a client reads the system's certificates.
+pub(crate) struct World {
+    pub(crate) standin: Standin,
+    google: Google,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let standin = Standin::start().await.unwrap();
+        let token = |name: &str| (name == "CLOUDSDK_AUTH_ACCESS_TOKEN").then(|| "token".to_owned());
+        let credentials = credentials(token).unwrap();
+        let clock = Arc::new(cloud::clock::SystemClock);
+        let google = Google::new("none", standin.settings(), credentials, clock).await.unwrap();
+        Self { standin, google }
+    }
+
+    /// Adds the project and returns what deploys to it.
+    pub(crate) fn project(&self, project: Project) -> Site {
+        let id = project.id.clone();
+        let google = self.google.for_project(&id, project.clock.clone());
+        self.standin.add(project);
+        let connect = FakeConnect { standin: self.standin.clone(), project: id.clone() };
+        let folder = tempfile::tempdir().unwrap();
+        Site {
+            standin: self.standin.clone(),
+            desired: Desired::tutorial(&id),
+            id,
+            google,
+            connect,
+            folder,
+            datasets: None,
+        }
+    }
+}
+
+/// One project and a place for its state.
+pub(crate) struct Site {
+    pub(crate) standin: Standin,
+    pub(crate) id: String,
+    pub(crate) google: Google,
+    connect: FakeConnect,
+    folder: tempfile::TempDir,
+    pub(crate) desired: Desired,
+    datasets: Option<Datasets>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Ended<T> {
+    Interrupted,
+    With(Result<T>),
+}
+
+impl Site {
+    /// Asks for the tutorial's five datasets to be run, too.
+    pub(crate) fn with_work(mut self) -> Self {
+        let file =
+            |path: &str, byte: &str| StagedFile { path: path.into(), bytes: 1, sha256: byte.repeat(32) };
+        let files = vec![
+            file("datasets/training/2018-04-01.pkl", "01"),
+            file("datasets/training/2018-04-02.pkl", "02"),
+            file("datasets/testing/2018-04-09.pkl", "09"),
+        ];
+        let work = Work { image: "worker:1".into(), digest: datasets_digest(&files), files: 3, bytes: 3 };
+        self.desired.work = Some(work);
+        self.datasets = Some(Datasets { from: PathBuf::from("."), files });
+        self
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        Memory::open(self.folder.path(), &self.id, &self.desired.deployment)
+    }
+
+    /// As on another machine.
+    pub(crate) fn lose_memory(&self) {
+        let _ = std::fs::remove_dir_all(self.folder.path().join(&self.id));
+    }
+
+    pub(crate) fn remembers_anything(&self) -> bool {
+        self.folder.path().join(&self.id).join(format!("{}.json", self.desired.deployment)).exists()
+    }
+
+    fn deployer<'a>(&'a self, prices: &'a Prices) -> Deployer<'a, FakeConnect> {
+        Deployer {
+            google: &self.google,
+            connect: &self.connect,
+            prices,
+            desired: &self.desired,
+            datasets: self.datasets.as_ref(),
+            worker_args: &[],
+            max_cost: None,
+        }
+    }
+
+    pub(crate) async fn plan(&self) -> Ended<Plan> {
+        let prices = Prices::built_in().unwrap();
+        let memory = self.memory();
+        self.until_interrupted(self.deployer(&prices).plan(&memory)).await
+    }
+
+    /// Deploys, agreeing to everything, until it ends or the schedule presses Ctrl-C.
+    pub(crate) async fn deploy(&self) -> Ended<FakeCluster> {
+        let prices = Prices::built_in().unwrap();
+        let (deployer, mut memory) = (self.deployer(&prices), self.memory());
+        self.until_interrupted(deployer.deploy(&mut memory, &mut Agrees)).await
+    }
+
+    pub(crate) async fn destroy(&self) -> Ended<Proof> {
+        let destroyer =
+            Destroyer { google: &self.google, connect: &self.connect, deployment: &self.desired.deployment };
+        let mut memory = self.memory();
+        self.until_interrupted(destroyer.destroy(&mut memory, &mut Agrees)).await
+    }
+
+    async fn until_interrupted<T>(&self, command: impl Future<Output = Result<T>>) -> Ended<T> {
+        let interrupted = self.standin.with(&self.id, |project| project.interrupted.clone());
+        tokio::select! {
+            biased;
+            () = interrupted.notified() => Ended::Interrupted,
+            ended = command => Ended::With(ended),
+        }
+    }
+
+    pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Project) -> T) -> T {
+        self.standin.with(&self.id, what)
+    }
+}
+
+/// Agrees and is told nothing.
+pub(crate) struct Agrees;
+
+impl Person for Agrees {
+    fn approves(&mut self, _plan: &Plan) -> bool {
+        true
+    }
+
+    fn tell(&mut self, _line: &str) {}
+}
+
+impl Witness for Agrees {
+    fn approves(&mut self, _loss: &Loss) -> bool {
+        true
+    }
+
+    fn tell(&mut self, _line: &str) {}
+}
+
+/// One thread, as the command has.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}

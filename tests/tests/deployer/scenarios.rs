@@ -1,0 +1,213 @@
+//! Single stories that the property covers, told so that they can be read.
+
+use std::sync::Arc;
+
+use cloud::gcp::{Google, Query, Scope, credentials};
+use cloud::plan::{Action, Plan, Resource, Step};
+use serde_json::json;
+use tests::standin::{Fault, Outcome, Project, Standin};
+
+use crate::harness::{Ended, Site, World, runtime};
+
+fn in_a_world(story: impl AsyncFn(World)) {
+    runtime().block_on(async { story(World::start().await).await });
+}
+
+async fn planned(site: &Site) -> Plan {
+    match site.plan().await {
+        Ended::With(plan) => plan.unwrap(),
+        Ended::Interrupted => panic!("nobody pressed Ctrl-C"),
+    }
+}
+
+fn action(plan: &Plan, resource: Resource) -> &Action {
+    &plan.items.iter().find(|item| item.resource == resource).unwrap().action
+}
+
+/// The requests that make something.
+fn made(site: &Site, what: &str) -> usize {
+    let is =
+        |method: &str, target: &str| method == "POST" && target.split('?').next().unwrap().ends_with(what);
+    site.with(|project| project.recorded.iter().filter(|seen| is(&seen.method, &seen.target)).count())
+}
+
+#[test]
+fn a_second_deploy_changes_nothing() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p")).with_work();
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        let writes = site.with(|project| project.writes().len());
+        assert_eq!(planned(&site).await.next(), Step::Done);
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert_eq!(site.with(|project| project.writes().len()), writes);
+    });
+}
+
+#[test]
+fn ctrl_c_after_the_request_is_resumed_from_the_kept_name_or_without_it() {
+    in_a_world(async |world| {
+        for (number, loses) in [false, true].into_iter().enumerate() {
+            let mut project = Project::new(&format!("p{number}"));
+            project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+            // Requests 0 to 3 read; 4 makes the cluster, 9 the instance.
+            project.schedule.insert(4, Fault::Interrupt { done: true });
+            let site = world.project(project);
+            assert!(matches!(site.deploy().await, Ended::Interrupted));
+            assert_eq!(made(&site, "/clusters"), 1);
+            if loses {
+                site.lose_memory();
+            }
+            assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+            assert_eq!(made(&site, "/clusters"), 1);
+        }
+    });
+}
+
+#[test]
+fn a_lost_answer_is_not_sent_again() {
+    in_a_world(async |world| {
+        let mut project = Project::new("p");
+        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        project.schedule.insert(4, Fault::Cut { done: true });
+        let site = world.project(project);
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert_eq!(made(&site, "/clusters"), 1);
+    });
+}
+
+#[test]
+fn a_cluster_whose_making_failed_is_made_anew_by_the_next_deploy() {
+    in_a_world(async |world| {
+        let mut project = Project::new("p");
+        project.outcomes.extend([Outcome::Done, Outcome::Failed("out of luck".into())]);
+        let site = world.project(project);
+        assert!(matches!(site.deploy().await, Ended::With(Err(_))));
+        assert_eq!(*action(&planned(&site).await, Resource::Cluster), Action::Replace("out of luck".into()));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert_eq!(made(&site, "/clusters"), 2);
+    });
+}
+
+#[test]
+fn a_deploy_repairs_what_was_half_destroyed() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p")).with_work();
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.with(|project| {
+            project.filestores.clear();
+            project.staged.clear();
+        });
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert_eq!((made(&site, "/clusters"), made(&site, "/instances")), (1, 2));
+        let volume = site.with(|project| project.objects.volume.clone());
+        assert!(volume.is_some_and(|volume| volume.ends_with(":/NFSVol")));
+    });
+}
+
+#[test]
+fn filestore_grows_in_place_and_never_shrinks() {
+    in_a_world(async |world| {
+        let mut site = world.project(Project::new("p"));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.desired.capacity_gib = 2048;
+        assert_eq!(
+            *action(&planned(&site).await, Resource::Filestore),
+            Action::Change("1024 to 2048 GiB".into())
+        );
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.desired.capacity_gib = 1024;
+        let kept = Action::Keep(Some("has 2048 GiB; it can only grow".into()));
+        assert_eq!(*action(&planned(&site).await, Resource::Filestore), kept);
+    });
+}
+
+#[test]
+fn two_deployments_live_side_by_side() {
+    in_a_world(async |world| {
+        let mut site = world.project(Project::new("p"));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.desired.deployment = "second".into();
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert!(matches!(site.destroy().await, Ended::With(Ok(_))));
+        site.with(|project| {
+            assert_eq!(project.labelled("second"), Vec::<String>::new());
+            let rest = ["cluster batch-aiml", "Filestore batch-aiml-filestore", "disk gke-batch-aiml-node"];
+            let left = project.labelled("batch-aiml");
+            assert!(
+                left.iter().zip(rest).all(|(left, rest)| left.starts_with(rest)) && left.len() == 3,
+                "{left:?}"
+            );
+        });
+    });
+}
+
+#[test]
+fn destroy_takes_the_images_and_what_a_cluster_left_behind() {
+    in_a_world(async |world| {
+        let mut project = Project::new("p");
+        project.apis.insert("artifactregistry.googleapis.com".into());
+        project.leaves_disk = true;
+        let site = world.project(project);
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.google.create_repository("batch-aiml", "us-central1").await.unwrap();
+        assert!(matches!(site.destroy().await, Ended::With(Ok(_))));
+        assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn destroy_of_nothing_is_a_success() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p"));
+        assert!(matches!(site.destroy().await, Ended::With(Ok(_))));
+        assert_eq!(site.with(|project| project.writes().len()), 0);
+    });
+}
+
+#[test]
+fn an_api_disabled_after_the_deploy_is_not_taken_for_nothing_left() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p"));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.with(|project| project.apis.remove("file.googleapis.com"));
+        let Ended::With(Err(error)) = site.destroy().await else { panic!("it can't be proved") };
+        assert!(error.to_string().contains("file.googleapis.com is not enabled"), "{error}");
+    });
+}
+
+#[test]
+fn enums_come_back_by_name_to_gcloud_and_by_number_to_googles_crates() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p"));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        let tier = site.with(|project| project.filestores.values().next().unwrap()["tier"].clone());
+        assert_eq!(tier, json!("BASIC_HDD"), "sent as a number, kept by name");
+    });
+}
+
+/// Application Default Credentials as `gcloud auth application-default login` writes them, with the
+/// stand-in as the token endpoint.
+#[test]
+fn application_default_credentials_get_a_token_and_use_it() {
+    runtime().block_on(async {
+        let standin = Standin::start().await.unwrap();
+        standin.add(Project::new("p"));
+        let file = json!({
+            "type": "authorized_user", "client_id": "id", "client_secret": "secret",
+            "refresh_token": "refresh", "token_uri": standin.token_uri,
+        });
+        let user = google_cloud_auth::credentials::user_account::Builder::new(file).build().unwrap();
+        let clock = Arc::new(cloud::clock::SystemClock);
+        let google = Google::new("p", standin.settings(), user, clock).await.unwrap();
+        let query = Query {
+            deployment: "batch-aiml",
+            region: None,
+            scope: Scope::Everything,
+            kept: &[],
+            made: false,
+        };
+        let observed = google.observe(&query).await.unwrap();
+        assert_eq!(observed.apis.len(), 3);
+        assert!(credentials(|_| Some("a token\n".into())).is_err(), "what is no token is refused");
+    });
+}
