@@ -88,7 +88,7 @@ fn damage_is_made_good_or_named_and_never_folded() {
         let (damaged, ended) = block_on(async {
             let queue = memory_in_real_time();
             queue.push(&batch.trainings()).await.expect("pushed");
-            let crashes = [Crash { number, before: false }];
+            let crashes = [Crash { number, before: false, of: None }];
             Play { crashes: &crashes, ..Play::quiet(volume) }.run(|| queue.clone()).await;
             let names = public_names(volume, RUN);
             let mut damaged = vec![];

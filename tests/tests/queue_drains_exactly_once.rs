@@ -45,7 +45,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let crash = (0..900u64, any::<bool>()).prop_map(|(number, before)| Crash { number, before });
+    let crash = (0..900u64, any::<bool>()).prop_map(|(number, before)| Crash { number, before, of: None });
     (batches(), 1..4u32, prop::collection::vec(crash, 0..6)).prop_flat_map(|(batch, workers, crashes)| {
         let paths = batch.trainings();
         let again = prop::sample::subsequence(paths.clone(), 0..=paths.len());

@@ -1,6 +1,7 @@
 //! A worker's line to the outside: counts what passes, and cuts a worker off at a given call.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,17 +10,20 @@ use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
 use worker::volume::dir::{DirFile, DirVolume};
 use worker::volume::{Meta, Result, Volume};
 
-/// Where in a run's I/O a worker crashes: at the `number`-th call, from 0, of all workers together.
+/// Where in a run's I/O a worker crashes: at the `number`-th call, from 0, of all workers together;
+/// counted among the calls of one name where `of` gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crash {
     pub number: u64,
     /// Before the call takes effect, or after it and before its answer arrives.
     pub before: bool,
+    pub of: Option<&'static str>,
 }
 
 impl std::fmt::Display for Crash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} I/O {}", if self.before { "before" } else { "after" }, self.number)
+        let when = if self.before { "before" } else { "after" };
+        write!(f, "{when} {} {}", self.of.unwrap_or("I/O"), self.number)
     }
 }
 
@@ -27,6 +31,7 @@ impl std::fmt::Display for Crash {
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     calls: Cell<u64>,
+    by_name: RefCell<BTreeMap<&'static str, u64>>,
     crashes: RefCell<Vec<Crash>>,
     /// The calls that workers crashed at.
     struck: RefCell<Vec<&'static str>>,
@@ -50,6 +55,14 @@ impl Meter {
         self.calls.get()
     }
 
+    /// How many calls of a name came before this one.
+    fn count(&self, name: &'static str) -> u64 {
+        let mut by_name = self.by_name.borrow_mut();
+        let count = by_name.entry(name).or_default();
+        *count += 1;
+        *count - 1
+    }
+
     pub(super) fn struck(&self) -> Vec<&'static str> {
         self.struck.borrow().clone()
     }
@@ -68,10 +81,14 @@ impl Line {
     async fn call<T>(&self, name: &'static str, io: impl Future<Output = T>) -> T {
         self.stay_cut().await;
         let number = self.meter.calls.replace(self.meter.calls.get() + 1);
-        self.strike(Crash { number, before: true }, name).await;
+        let of_its_name = self.meter.count(name);
+        let at = |before| {
+            [(number, None), (of_its_name, Some(name))].map(|(number, of)| Crash { number, before, of })
+        };
+        self.strike(&at(true), name).await;
         let answer = io.await;
         self.stay_cut().await;
-        self.strike(Crash { number, before: false }, name).await;
+        self.strike(&at(false), name).await;
         answer
     }
 
@@ -81,8 +98,8 @@ impl Line {
         }
     }
 
-    async fn strike(&self, at: Crash, name: &'static str) {
-        if !self.meter.crashes.borrow().contains(&at) {
+    async fn strike(&self, at: &[Crash], name: &'static str) {
+        if !self.meter.crashes.borrow().iter().any(|crash| at.contains(crash)) {
             return;
         }
         self.meter.struck.borrow_mut().push(name);
