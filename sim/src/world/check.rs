@@ -99,7 +99,7 @@ fn pushes(world: &World) -> Vec<Broken> {
     let late = |at: Micros| world.watch.sealed().is_some_and(|sealed| at >= sealed);
     let lost = world.pushed_so_far().into_iter().filter(|(at, path)| {
         let accepted = normalise(path).is_ok_and(|path| manifest.by_path(&path).is_some());
-        !accepted && !refused.contains(path) && !(left.contains(path) && late(*at))
+        !(accepted || refused.contains(path) || left.contains(path) && late(*at))
     });
     lost.map(|(_, path)| Broken::effect(format!("the push of {path} is lost"))).collect()
 }

@@ -255,8 +255,8 @@ impl Supervisor<'_> {
             // A pod's own end may be told after its Job's.
             return self.first_finished().await;
         }
-        let codes = self.story.incarnations.iter().filter_map(|incarnation| incarnation.exit);
-        let hopeless = codes.filter(|code| *code > 0 && *code != i32::from(Exit::Preempted.code())).last();
+        let mut codes = self.story.incarnations.iter().rev().filter_map(|incarnation| incarnation.exit);
+        let hopeless = codes.find(|code| *code > 0 && *code != i32::from(Exit::Preempted.code()));
         let exit = hopeless.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Failed.code());
         let reason = format!("the Job failed: {why}{}", self.last_words());
         self.ended_as = Some(Ended::Failed { exit, reason });
