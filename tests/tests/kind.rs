@@ -185,13 +185,15 @@ fn left() -> BTreeSet<String> {
     let name = format!("name={CLUSTER}");
     let mut left = ask(&["ps", "--all", "--filter", &name, "--format", "{{.Names}}"]);
     left.extend(ask(&["network", "ls", "--filter", &name, "--format", "{{.Name}}"]));
-    left.extend(ask(&[
-        "images",
-        "--filter",
-        "label=batch.image=built",
-        "--format",
-        "{{.Repository}}:{{.Tag}}",
-    ]));
+    let images =
+        ask(&["images", "--filter", "label=batch.image=built", "--format", "{{.Repository}}:{{.Tag}}"]);
+    for image in images {
+        // One that another cluster's container runs is not ours to remove.
+        let users = format!("ancestor={image}");
+        if ask(&["ps", "--all", "--quiet", "--filter", &users]).is_empty() {
+            left.push(image);
+        }
+    }
     left.into_iter().collect()
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
 use super::queue::QueueChoice;
@@ -53,6 +53,7 @@ impl Backend {
 }
 
 #[derive(Debug, Clone, Args)]
+#[cfg_attr(not(feature = "kind"), expect(dead_code, reason = "a build without kind refuses them"))]
 pub struct PlaceArgs {
     /// Where the workers run.
     #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
@@ -90,7 +91,9 @@ impl PlaceArgs {
     ///
     /// # Errors
     /// Where there is none.
+    #[cfg(feature = "kind")]
     pub fn worker(&self) -> anyhow::Result<PathBuf> {
+        use anyhow::Context;
         if let Some(file) = &self.worker {
             return Ok(file.clone());
         }
