@@ -1,6 +1,8 @@
 //! The readers on bytes that nobody wrote on purpose, and on tables that they must read back: what
 //! they answer is a table whose columns are equally long, or a reason.
 
+#![expect(clippy::unwrap_used)]
+
 mod input_support;
 
 use input_support::asm::pickle;

@@ -1,6 +1,8 @@
 //! The readers against files that others wrote: pandas and pyarrow of many versions, the
 //! tutorial, the handbook, and attackers.
 
+#![expect(clippy::unwrap_used)]
+
 mod input_support;
 
 use input_support::{samples, shared_data};

@@ -344,7 +344,6 @@ fn is_spot(job: &Job) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use worker::events::{Event, What};
 
     use super::*;

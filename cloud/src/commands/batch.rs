@@ -72,7 +72,6 @@ fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::cluster::WORKER;
 

@@ -115,7 +115,6 @@ fn change(path: &Path, change: impl FnOnce(&mut Value)) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::plan::{Labels, State};
 

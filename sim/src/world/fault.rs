@@ -267,8 +267,8 @@ mod tests {
 
     #[test]
     fn a_fault_of_a_kind_is_of_that_kind() {
-        for kind in 0..KINDS.len() {
-            assert_eq!(What::of_kind(kind, &mut Dice::new(1)).kind(), kind, "{}", KINDS[kind].0);
+        for (kind, (name, _)) in KINDS.iter().enumerate() {
+            assert_eq!(What::of_kind(kind, &mut Dice::new(1)).kind(), kind, "{name}");
         }
     }
 }

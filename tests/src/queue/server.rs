@@ -35,7 +35,7 @@ pub struct Server {
 #[derive(Debug)]
 enum Host {
     /// The runtime lives as long as the container, which is removed through it.
-    Container(Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>),
+    Container(Box<Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>>),
     Process {
         child: Child,
         arguments: Vec<String>,
@@ -102,7 +102,7 @@ impl Server {
                 Ok::<_, testcontainers::TestcontainersError>((container, port))
             });
             let (container, port) = started.map_err(|error| format!("Docker: {error}"))?;
-            Ok::<_, String>((Host::Container(Some((runtime, container))), port))
+            Ok::<_, String>((Host::Container(Box::new(Some((runtime, container)))), port))
         });
         let (host, port) = started.join().map_err(|_| "Docker's client panicked".to_owned())??;
         Self { host, port, databases: AtomicU32::new(0) }.ready()

@@ -85,13 +85,11 @@ impl Project {
                 self.clusters.remove(key);
                 self.forget_objects();
                 let disk = (format!("{}-b", key.0), format!("gke-{}-node", key.1));
-                match self.leaves_disk {
-                    true => self.disks.entry(disk).and_modify(|disk| disk["users"] = json!([])),
-                    false => {
-                        self.disks.remove(&disk);
-                        return;
-                    }
-                };
+                if self.leaves_disk {
+                    self.disks.entry(disk).and_modify(|disk| disk["users"] = json!([]));
+                } else {
+                    self.disks.remove(&disk);
+                }
             }
             (Act::Delete, Outcome::Failed(_)) => {
                 // One whose making failed never had an endpoint, and is what it was.
