@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use cloud::apply;
-use cloud::cluster::kind::KindCluster;
+use cloud::cluster::kind::{KindCluster, Nodes};
 use cloud::manifest::Config;
 use serde_json::Value;
 use tests::command::{run, transcript};
@@ -149,7 +149,10 @@ fn the_api_server_takes_the_committed_manifests() {
     runtime.block_on(async {
         let cluster = KindCluster::open(CLUSTER).await.unwrap().unwrap();
         // What is there already would be compared with, and most of it cannot be changed.
-        apply::delete(&cluster.client().await.unwrap(), &Config::kind(CLUSTER)).await.unwrap();
+        // A node that was away when the run ended still is, and holds the pods that it had.
+        let client = cluster.client().await.unwrap();
+        Nodes::new(cluster, client.clone()).restore().await.unwrap();
+        apply::delete(&client, &Config::kind(CLUSTER)).await.unwrap();
     });
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
     for target in ["kind", "gke"] {
