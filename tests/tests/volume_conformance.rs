@@ -2,6 +2,7 @@
 
 use tests::queue::block_on;
 use tests::volume::conformance as bodies;
+use tests::volume::nfs::NfsArm;
 use tests::volume::{Arm, DirArm};
 
 macro_rules! on {
@@ -22,6 +23,7 @@ macro_rules! on {
 macro_rules! on_every_arm {
     ($($body:ident),* $(,)?) => {
         on!(directory, DirArm, [$($body),*]);
+        on!(model_of_nfs, NfsArm, [$($body),*]);
     };
 }
 

@@ -214,7 +214,8 @@ pub async fn errors_name_what_was_tried(arm: &impl Arm) {
     assert_eq!((read.operation, read.path.as_str()), ("read", "nowhere/file"));
     assert!(read.to_string().starts_with("read nowhere/file: "), "{read}");
     let link = volume.link("file", "nowhere/to").await.expect_err("absent");
-    assert_eq!((link.operation, link.path.as_str()), ("link", "file to nowhere/to"));
+    assert_eq!(link.operation, "link");
+    assert!(link.path.ends_with("nowhere/to"), "{link}");
     let create = volume.create("file").await.expect_err("taken");
     assert_eq!((create.operation, create.path.as_str()), ("create", "file"));
 }

@@ -1,6 +1,7 @@
-//! The volume's arms under test: a directory. (The simulator's model of NFS is the other.)
+//! The volume's arms under test: a directory, and the simulator's model of NFS.
 
 pub mod conformance;
+pub mod nfs;
 
 use worker::volume::Volume;
 use worker::volume::dir::DirVolume;
