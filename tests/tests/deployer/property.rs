@@ -198,7 +198,7 @@ fn schedules(cases: u32) {
 
 /// Two tests, so that two cores work at once.
 #[test]
-#[ignore = "hangs on some schedule: a request that is never answered waits for ever"]
+#[ignore = "hangs on some schedule; the cause is not known"]
 fn five_hundred_schedules_end_up_and_then_clean() {
     schedules(500);
 }
