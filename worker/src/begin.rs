@@ -1,5 +1,7 @@
 //! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
 
+use std::sync::Arc;
+
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{self, Exit};
@@ -106,10 +108,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 if ours != manifest.spec && !self.breaks(Breakage::AnyVersion) {
                     return Err(Trouble::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
-                Opened { manifest, workload }
+                Opened { manifest: Arc::new(manifest), workload }
             }
             Some(mut opened) => {
-                opened.manifest.turn(page).map_err(|error| damaged(path, &error))?;
+                Arc::make_mut(&mut opened.manifest).turn(page).map_err(|error| damaged(path, &error))?;
                 opened
             }
         };

@@ -16,7 +16,7 @@ use crate::queue::Queue;
 use crate::run::Worker;
 use crate::system::System;
 use crate::trouble::Trouble;
-use crate::volume::{Kind, Volume, VolumeError};
+use crate::volume::Volume;
 
 /// What one claim of a chapter has hashed, by itself or by those before it.
 #[derive(Debug)]
@@ -43,9 +43,12 @@ impl Hashing {
     }
 
     /// The blocks of a file that are hashed already; none if its size has changed since.
-    fn take(&mut self, path: &str, bytes: u64) -> Blocks {
-        let found = self.files.remove(path).filter(|file| file.bytes == bytes);
-        found.unwrap_or(Blocks { bytes, hashes: Vec::new() })
+    fn file(&mut self, path: &str, bytes: u64) -> &mut Blocks {
+        let file = self.files.entry(path.to_owned()).or_default();
+        if file.bytes != bytes {
+            *file = Blocks { bytes, hashes: Vec::new() };
+        }
+        file
     }
 }
 
@@ -76,25 +79,18 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         path: String,
         index: u32,
     ) -> Result<Dataset, Trouble> {
-        let missing = |error: VolumeError| match error.kind {
-            Kind::NotFound => Trouble::Input(format!(
-                "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
-                error.path
-            )),
-            _ => error.into(),
-        };
-        let bytes = self.volume.meta(&path).await.map_err(missing)?.bytes;
-        let mut file = hashing.take(&path, bytes);
-        for number in file.hashes.len() as u64..bytes.div_ceil(BLOCK_BYTES).max(1) {
-            let block =
-                self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await.map_err(missing)?;
-            file.hashes.push(self.compute(move || Hash::of(&block)).await?);
+        let bytes = self.volume.meta(&path).await.map_err(Trouble::with_dataset)?.bytes;
+        let done = hashing.file(&path, bytes).hashes.len() as u64;
+        for number in done..bytes.div_ceil(BLOCK_BYTES).max(1) {
+            let block = self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await;
+            let block = block.map_err(Trouble::with_dataset)?;
+            let hash = self.compute(move || Hash::of(&block)).await?;
+            hashing.file(&path, bytes).hashes.push(hash);
             self.tick();
-            hashing.files.insert(path.clone(), file.clone());
             self.save_hashing(attempt, hashing).await?;
         }
-        hashing.files.insert(path.clone(), file.clone());
-        Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks: file.hashes })
+        let blocks = hashing.file(&path, bytes).hashes.clone();
+        Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks })
     }
 
     /// Saves what is hashed where that is due, and stops where the worker is told to.
@@ -124,8 +120,8 @@ mod tests {
             files: BTreeMap::from([("a".to_owned(), blocks.clone())]),
             saved_at: Duration::ZERO,
         };
-        assert_eq!(hashing().take("a", 10), blocks);
-        assert_eq!(hashing().take("a", 11), Blocks { bytes: 11, hashes: Vec::new() });
-        assert_eq!(hashing().take("b", 10), Blocks { bytes: 10, hashes: Vec::new() });
+        assert_eq!(*hashing().file("a", 10), blocks);
+        assert_eq!(*hashing().file("a", 11), Blocks { bytes: 11, hashes: Vec::new() });
+        assert_eq!(*hashing().file("b", 10), Blocks { bytes: 10, hashes: Vec::new() });
     }
 }

@@ -65,10 +65,11 @@ pub struct Ended {
     pub reason: String,
 }
 
-/// The manifest and the workload that it names.
+/// The manifest and the workload that it names. Every item takes a copy, so that a copy of a long
+/// manifest must cost nothing.
 #[derive(Clone)]
 pub(crate) struct Opened {
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     pub workload: Arc<dyn Workload>,
 }
 

@@ -163,13 +163,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let mut content = Vec::new();
         for (number, expected) in dataset.blocks.iter().enumerate() {
             let offset = number as u64 * BLOCK_BYTES;
-            let block = match self.volume.read_at(&dataset.path, offset, BLOCK_BYTES).await {
-                Ok(block) => block,
-                Err(error) if error.kind == Kind::NotFound => {
-                    return Err(Trouble::Input(format!("{} is missing", dataset.path)));
-                }
-                Err(error) => return Err(error.into()),
-            };
+            let block = self.volume.read_at(&dataset.path, offset, BLOCK_BYTES).await;
+            let block = block.map_err(Trouble::with_dataset)?;
             self.tick();
             let (found, block) = self.compute(move || (Hash::of(&block), block)).await?;
             if found != *expected && !self.breaks(Breakage::UncheckedInput) {

@@ -2,7 +2,7 @@
 
 use crate::contract::{Exit, Stage};
 use crate::queue::QueueError;
-use crate::volume::VolumeError;
+use crate::volume::{Kind, VolumeError};
 
 /// Why an item was not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,19 @@ pub enum Trouble {
     Defect(String),
     /// The worker ends here: finished, or with no point in going on.
     End(Exit, String),
+}
+
+impl Trouble {
+    /// What a failure to read a dataset means.
+    pub fn with_dataset(error: VolumeError) -> Self {
+        match error.kind {
+            Kind::NotFound => Self::Input(format!(
+                "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
+                error.path
+            )),
+            _ => Self::Volume(error),
+        }
+    }
 }
 
 impl From<VolumeError> for Trouble {

@@ -53,7 +53,6 @@ impl Backend {
 }
 
 #[derive(Debug, Clone, Args)]
-#[cfg_attr(not(feature = "kind"), expect(dead_code, reason = "a build without kind refuses them"))]
 pub struct PlaceArgs {
     /// Where the workers run.
     #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
