@@ -5,7 +5,10 @@
 use std::path::Path;
 
 use cloud::commands::render::Render;
+use cloud::manifest::job::job;
 use cloud::manifest::render::{Target, files};
+use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicyRule};
+use worker::contract::Exit;
 
 fn render(target: Target, check: bool, out: &Path) -> cloud::error::Result<Vec<std::path::PathBuf>> {
     Render { target, out: out.to_owned(), check, nfs: None, image: None, workers: None }.run()
@@ -66,5 +69,92 @@ fn kind_and_gke_differ_in_size_and_address_alone() {
     for (kind, _) in &different {
         let names = ["parallelism:", "cpu:", "memory:", "server:"];
         assert!(names.iter().any(|name| kind.trim_start().starts_with(name)), "{different:?}");
+    }
+}
+
+/// Exit code of a container that was killed.
+const KILLED: i32 = 128 + 9;
+
+/// What Kubernetes does about a pod that ended so: the first rule that fits
+/// (https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy).
+fn action(spec: &JobSpec, code: i32, disrupted: bool) -> &str {
+    let fits = |rule: &&PodFailurePolicyRule| {
+        let codes = rule.on_exit_codes.as_ref().is_some_and(|codes| codes.values.contains(&code));
+        let conditions = rule.on_pod_conditions.iter().flatten();
+        codes || disrupted && conditions.into_iter().any(|condition| condition.type_ == "DisruptionTarget")
+    };
+    let rules = spec.pod_failure_policy.iter().flat_map(|policy| &policy.rules);
+    rules.into_iter().find(fits).map_or("Count", |rule| &rule.action)
+}
+
+/// Which promises of rule 17 a Job breaks: a preemption never uses up what a run may fail, however
+/// it shows, and what no machine can mend ends the run at once.
+fn breaks(spec: &JobSpec) -> Vec<&'static str> {
+    let preempted = i32::from(Exit::Preempted.code());
+    let costs_a_machine = |code, disrupted| action(spec, code, disrupted) == "FailIndex";
+    let ends = |exit: Exit| {
+        [false, true].iter().all(|disrupted| action(spec, i32::from(exit.code()), *disrupted) == "FailJob")
+    };
+    let pod = spec.template.spec.as_ref().unwrap();
+    let promises = [
+        ("a notice that was heard costs a machine", costs_a_machine(preempted, false)),
+        ("a disruption costs a machine", costs_a_machine(KILLED, true) && costs_a_machine(1, true)),
+        ("a node back from the dead costs a machine", costs_a_machine(255, false)),
+        ("a violation ends the run", ends(Exit::Violation)),
+        ("bad input ends the run", ends(Exit::Input) && ends(Exit::NoDatasets)),
+        ("a queue or a volume that is away does not", !ends(Exit::Queue) && !ends(Exit::Volume)),
+        ("failures are counted by us", spec.backoff_limit_per_index == Some(i32::MAX)),
+        ("no failed index fails the run", spec.max_failed_indexes.is_none() && spec.backoff_limit.is_none()),
+        ("machines do not run out", spec.completions == Some(100_000)),
+        ("one exit 0 is the end", spec.success_policy.is_some()),
+        ("a preempted pod is not started again in place", pod.restart_policy.as_deref() == Some("Never")),
+        ("the grace is Spot's", pod.termination_grace_period_seconds == Some(15)),
+    ];
+    promises.into_iter().filter(|(_, kept)| !kept).map(|(promise, _)| promise).collect()
+}
+
+type Forget = fn(&mut JobSpec);
+
+/// Rule 17 forgotten on purpose, and the promise that must see it.
+const FORGOTTEN: [(&str, Forget); 12] = [
+    ("a notice that was heard costs a machine", |spec| drop(rules(spec).pop())),
+    ("a disruption costs a machine", |spec| drop(rules(spec).remove(1))),
+    ("a node back from the dead costs a machine", |spec| codes(spec, 2).retain(|code| *code != 255)),
+    ("a violation ends the run", |spec| rules(spec).rotate_left(1)),
+    ("bad input ends the run", |spec| codes(spec, 0).retain(|code| *code != i32::from(Exit::Input.code()))),
+    ("a queue or a volume that is away does not", |spec| {
+        codes(spec, 0).extend([Exit::Queue, Exit::Volume].map(|exit| i32::from(exit.code())));
+    }),
+    ("failures are counted by us", |spec| spec.backoff_limit_per_index = Some(6)),
+    ("no failed index fails the run", |spec| spec.max_failed_indexes = Some(100)),
+    ("machines do not run out", |spec| spec.completions = spec.parallelism),
+    ("one exit 0 is the end", |spec| spec.success_policy = None),
+    ("a preempted pod is not started again in place", |spec| {
+        spec.template.spec.as_mut().unwrap().restart_policy = Some("OnFailure".to_owned());
+    }),
+    ("the grace is Spot's", |spec| {
+        spec.template.spec.as_mut().unwrap().termination_grace_period_seconds = Some(30);
+    }),
+];
+
+fn rules(spec: &mut JobSpec) -> &mut Vec<PodFailurePolicyRule> {
+    &mut spec.pod_failure_policy.as_mut().unwrap().rules
+}
+
+fn codes(spec: &mut JobSpec, rule: usize) -> &mut Vec<i32> {
+    &mut rules(spec)[rule].on_exit_codes.as_mut().unwrap().values
+}
+
+#[test]
+fn a_preemption_never_uses_up_what_a_run_may_fail() {
+    for target in [Target::Kind, Target::Gke] {
+        let spec = |job: Job| job.spec.unwrap();
+        let rendered = spec(job(&target.config()));
+        assert_eq!(breaks(&rendered), [""; 0]);
+        for (promise, forget) in FORGOTTEN {
+            let mut spec = rendered.clone();
+            forget(&mut spec);
+            assert!(breaks(&spec).contains(&promise), "not seen: {promise}");
+        }
     }
 }

@@ -8,7 +8,7 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use sim::world::breakages::{hunt_all, table};
+use sim::world::breakages::{hunt_all, replays, table};
 use sim::world::campaign::{Search, campaign, summary, verdict};
 use sim::world::dice::Dice;
 use sim::world::fault::{Fault, KINDS, What};
@@ -155,6 +155,13 @@ fn every_call_is_a_place_to_crash() {
         kinds.len()
     ));
     assert!(struck >= 4 * undisturbed.calls);
+}
+
+#[test]
+fn one_seed_is_one_world() {
+    for seed in 0..200 {
+        assert_eq!(replays(&Schedule::of_any_kind(seed)), None, "seed {seed}");
+    }
 }
 
 #[test]

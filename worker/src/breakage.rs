@@ -21,6 +21,7 @@ pub enum Breakage {
     OfferOnce,
     ForgetToFold,
     FoldOutOfOrder,
+    FoldOnBehind,
     TakeInBeforeChapter,
     CountAPathTwice,
     StagesShareAPlace,
@@ -38,6 +39,8 @@ pub enum Breakage {
     NeverRenew,
     RenewWithoutProgress,
     RenewalWaitsForVolume,
+    TrustAnyDeadline,
+    OwnRandomness,
     DeafToNotice,
     ClaimAfterNotice,
     KeepLeaseWhenPreempted,
@@ -57,12 +60,12 @@ pub struct Entry {
     pub rule: u8,
     /// What is done wrong.
     pub what: &'static str,
-    /// The property that must see it: `effect`, `liveness` or `waste`.
+    /// The property that must see it: `effect`, `liveness`, `waste` or `replay`.
     pub caught_by: &'static str,
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 38] = {
+pub const BREAKAGES: [Entry; 41] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -76,6 +79,7 @@ pub const BREAKAGES: [Entry; 38] = {
     const EFFECT: &str = "effect";
     const LIVENESS: &str = "liveness";
     const WASTE: &str = "waste";
+    const REPLAY: &str = "replay";
     [
         of(
             AcknowledgeBeforeCommit,
@@ -92,6 +96,7 @@ pub const BREAKAGES: [Entry; 38] = {
             "folds whatever is joined, without what comes before",
             EFFECT,
         ),
+        of(FoldOnBehind, "fold-on-behind", 0, "folds on behind another that is ahead", WASTE),
         of(NeverRenew, "never-renew", 0, "lets its leases run out while it works", WASTE),
         of(RenewWithoutProgress, "renew-without-progress", 0, "renews while nothing moves", LIVENESS),
         of(DeafToNotice, "deaf-to-notice", 0, "does not hear SIGTERM", LIVENESS),
@@ -161,7 +166,15 @@ pub const BREAKAGES: [Entry; 38] = {
             "looks at the volume before it renews",
             WASTE,
         ),
+        of(
+            TrustAnyDeadline,
+            "trust-any-deadline",
+            16,
+            "waits for leases of a clock that was set back",
+            LIVENESS,
+        ),
         of(AnyVersion, "any-version", 18, "takes part in a run of another results version", EFFECT),
+        of(OwnRandomness, "own-randomness", 19, "takes random numbers that are not the port's", REPLAY),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]
 };

@@ -36,6 +36,8 @@ pub struct Attempt {
     next: Cell<u32>,
     /// Whether the next attempt can go on from what is here.
     kept: Cell<bool>,
+    /// Whether another's commit was found where this attempt made one.
+    overtaken: Cell<bool>,
     /// Folders of earlier attempts at the same item.
     earlier: RefCell<Vec<String>>,
 }
@@ -48,6 +50,7 @@ impl Attempt {
             made: Cell::new(false),
             next: Cell::new(0),
             kept: Cell::new(false),
+            overtaken: Cell::new(false),
             earlier: RefCell::default(),
         }
     }
@@ -59,6 +62,11 @@ impl Attempt {
 
     pub(crate) fn is_kept(&self) -> bool {
         self.kept.get()
+    }
+
+    /// Whether somebody else is at the same work.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.overtaken.get()
     }
 
     /// Comes after another attempt at the same item, whose folder goes with this one's.
@@ -214,12 +222,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if let Some((folder, _)) = path.rsplit_once('/') {
             self.volume.sync_folder(folder).await?;
         }
+        let won = won && found == ours;
+        attempt.overtaken.set(attempt.overtaken.get() || !won);
         self.note(What::Committed {
             item: attempt.item,
             path: path.to_owned(),
             hash: found.hash(),
             attempt: attempt.folder.clone(),
-            won: won && found == ours,
+            won,
         });
         self.flush().await;
         Ok(if self.breaks(Breakage::LoserKeepsItsOwn) { ours } else { found })

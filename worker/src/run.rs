@@ -114,6 +114,8 @@ const OFFER_ITEMS: usize = 64;
 const LISTING_SHARE: u32 = 20;
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
+/// A queue that is away when a worker starts is waited for so long: it may be misnamed.
+const PATIENCE_AT_START: Duration = Duration::from_secs(60);
 /// The queue's failures are waited out with a back-off between these.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 
@@ -187,7 +189,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         self.opened.borrow().clone()
     }
 
+    /// The volume first: what is told afterwards has a place there.
     async fn start(&self) -> Result<(), Ended> {
+        self.open_volume().await?;
         let counts = loop {
             match self.queue.counts().await {
                 Ok(counts) => break counts,
@@ -196,8 +200,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 }
                 Err(QueueError::Away(_)) if self.system.stopping_for().is_some() => return Err(stopped()),
                 Err(QueueError::Away(error)) => {
-                    if self.system.elapsed() > Duration::from_secs(60) {
-                        return Err(Ended { exit: Exit::Queue, reason: error });
+                    if self.system.elapsed() > PATIENCE_AT_START {
+                        return Err(Ended { exit: Exit::Queue, reason: unreachable(&error) });
                     }
                     self.system.sleep(self.about(Duration::from_millis(200))).await;
                 }
@@ -208,7 +212,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             run: self.config.run.clone(),
             queue_empty: counts.is_empty(),
         });
-        self.open_volume().await
+        Ok(())
     }
 
     /// A duration of between half and all of `span`, so that workers do not move in step.
@@ -583,6 +587,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
         did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
     }
+}
+
+fn unreachable(error: &str) -> String {
+    let seconds = PATIENCE_AT_START.as_secs();
+    format!("the queue did not answer for {seconds} s: {error}\nhint: start it, or name another with --queue")
 }
 
 fn stopped() -> Ended {

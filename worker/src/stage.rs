@@ -226,6 +226,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 joined => joined?,
             };
             model = self.fold_one(&opened, attempt, index, model, joined).await?;
+            // Whoever is ahead goes on; a fold that came to its end here is offered again.
+            if attempt.is_overtaken() && !self.breaks(Breakage::FoldOnBehind) {
+                return Ok(());
+            }
             if self.system.stopping_for().is_some() {
                 return Err(Trouble::Stop);
             }

@@ -18,11 +18,26 @@ pub struct Caught {
     pub broken: Broken,
 }
 
+/// The property of a seed that tells one story.
+const REPLAY: &str = "replay";
+
+/// Runs a schedule twice: one seed is one world, down to the number of calls (rule 19).
+pub fn replays(schedule: &Schedule) -> Option<Broken> {
+    let [first, second] = [(); 2].map(|()| run(schedule, false));
+    let same = (first.calls, first.took, &first.tally, &first.output)
+        == (second.calls, second.took, &second.tally, &second.output);
+    let detail = || format!("one seed makes {} calls, and then {}", first.calls, second.calls);
+    (!same).then(|| Broken::new(REPLAY, detail()))
+}
+
 /// The first seed at which the property that must see a breakage sees it.
 pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
     (0..seeds_max).find_map(|seed| {
         let schedule = Schedule { breakage: Some(entry.breakage), ..Schedule::of_any_kind(seed) };
-        let broken = run(&schedule, false).broken;
+        let broken = match entry.caught_by {
+            REPLAY => replays(&schedule).into_iter().collect(),
+            _ => run(&schedule, false).broken,
+        };
         let broken = broken.into_iter().find(|broken| broken.property == entry.caught_by)?;
         Some(Caught { seed, schedules: seed + 1, broken })
     })

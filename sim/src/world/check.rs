@@ -25,7 +25,7 @@ use super::{RUN, World};
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// `effect`, `liveness` or `waste`.
+    /// `effect`, `liveness`, `waste` or `replay`.
     pub property: &'static str,
     pub detail: String,
 }

@@ -107,6 +107,10 @@ pub enum What {
         ms: u64,
     },
     QueueWiped,
+    /// The queue's clock is set back.
+    QueueClockBack {
+        minutes: u64,
+    },
     /// MISCONF: what changes anything is refused for a while.
     QueueMisconf {
         ms: u64,
@@ -118,7 +122,7 @@ pub enum What {
 }
 
 /// One of each kind, for names and for coverage.
-pub const KINDS: [(&str, &str); 26] = [
+pub const KINDS: [(&str, &str); 27] = [
     ("kill", "a machine gone with no word"),
     ("notice", "a machine told to stop"),
     ("pause", "a machine that stood still"),
@@ -143,6 +147,7 @@ pub const KINDS: [(&str, &str); 26] = [
     ("queue-last-second", "a queue that lost its last second"),
     ("queue-rollback", "a queue that went back"),
     ("queue-wiped", "a queue that lost everything"),
+    ("queue-clock-back", "a queue whose clock was set back"),
     ("queue-misconf", "a queue that refused to write"),
     ("queue-read-only", "a failover of the queue"),
 ];
@@ -180,6 +185,7 @@ impl What {
             Self::QueueLastSecond => "queue-last-second",
             Self::QueueRollback { .. } => "queue-rollback",
             Self::QueueWiped => "queue-wiped",
+            Self::QueueClockBack { .. } => "queue-clock-back",
             Self::QueueMisconf { .. } => "queue-misconf",
             Self::QueueReadOnly { .. } => "queue-read-only",
         }
@@ -218,6 +224,7 @@ impl What {
             "queue-last-second" => Self::QueueLastSecond,
             "queue-rollback" => Self::QueueRollback { ms: long },
             "queue-wiped" => Self::QueueWiped,
+            "queue-clock-back" => Self::QueueClockBack { minutes: dice.between(1, 3_000) },
             "queue-misconf" => Self::QueueMisconf { ms: short },
             _ => Self::QueueReadOnly { ms: short },
         }

@@ -44,6 +44,9 @@ use watch::Watch;
 /// The name of the run in every world.
 pub const RUN: &str = "r";
 
+/// What the queue's clock shows when a world begins: long after 0, since it may be set back.
+const QUEUE_START_MS: u64 = 1 << 40;
+
 /// A span of time in which something is out of order, and whether anybody has noticed.
 #[derive(Debug, Default)]
 pub struct Window {
@@ -94,6 +97,7 @@ pub struct World {
     dice: RefCell<Dice>,
     pub server: RefCell<Server>,
     pub redis: Memory,
+    queue_set_back_ms: Rc<Cell<u64>>,
     /// Copies of the queue, by time, where a fault is going to need one.
     copies: RefCell<Vec<(Micros, worker::queue::memory::State)>>,
     keeps_copies: bool,
@@ -128,6 +132,10 @@ impl World {
     pub fn new(schedule: &Schedule, tells: bool) -> Rc<Self> {
         let clock = Rc::new(Clock::default());
         let time = clock.clone();
+        let set_back = Rc::new(Cell::new(0));
+        let queue_set_back_ms = set_back.clone();
+        let redis = Memory::new(move || (QUEUE_START_MS + time.now() / 1000).saturating_sub(set_back.get()))
+            .trusting_deadlines(schedule.breakage == Some(Breakage::TrustAnyDeadline));
         let keeps_copies = schedule.faults.iter().any(|fault| {
             use What::{QueueLastSecond, QueueReadOnly, QueueRollback};
             matches!(fault.what, QueueLastSecond | QueueRollback { .. } | QueueReadOnly { .. })
@@ -137,7 +145,8 @@ impl World {
             params: schedule.params.clone(),
             dice: RefCell::new(Dice::new(!schedule.seed)),
             server: RefCell::new(Server::new()),
-            redis: Memory::new(move || time.now() / 1000),
+            redis,
+            queue_set_back_ms,
             copies: RefCell::default(),
             keeps_copies,
             ledger: RefCell::default(),
@@ -156,7 +165,11 @@ impl World {
             events: RefCell::default(),
             quiet_at: Cell::new(0),
             steps: Arc::default(),
-            watch: Watch::new(tells, schedule.params.results == Results::Vary),
+            watch: Watch::new(
+                tells,
+                schedule.params.results == Results::Vary,
+                !schedule.faults.iter().any(|fault| fault.what.is_of_volume()),
+            ),
         })
     }
 
@@ -182,6 +195,9 @@ impl World {
     }
 
     pub fn nonce(&self) -> u128 {
+        if self.breaks(Breakage::OwnRandomness) {
+            return worker::system::random_nonce();
+        }
         self.dice.borrow_mut().nonce()
     }
 

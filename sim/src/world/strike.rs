@@ -64,6 +64,7 @@ fn suits(what: &What, site: Site<'_>, preparing: bool) -> bool {
             | QueueLastSecond
             | QueueRollback { .. }
             | QueueWiped
+            | QueueClockBack { .. }
             | QueueMisconf { .. }
             | QueueReadOnly { .. },
             Site::Queue(_),
@@ -227,6 +228,11 @@ impl World {
                 let empty = worker::queue::memory::State::default();
                 fired(self.redis.snapshot() != empty);
                 self.redis.restore(empty);
+                self.ledger.borrow_mut().forget();
+            }
+            What::QueueClockBack { minutes } => {
+                fired(holding);
+                self.queue_set_back_ms.set(self.queue_set_back_ms.get() + minutes * 60_000);
                 self.ledger.borrow_mut().forget();
             }
             What::QueueMisconf { ms: span } => {

@@ -130,14 +130,22 @@ pub struct Watch {
     /// When the report's claimant began that sealed the run.
     reporting: RefCell<BTreeMap<Client, Micros>>,
     sealed: Cell<Option<Micros>>,
+    /// The same of the last one that was about to seal it: it may be gone before it tells more.
+    about_to_seal: Cell<Option<Micros>>,
+    /// Steps of each preparation that some attempt has saved.
+    saved: RefCell<BTreeMap<Item, u64>>,
+    /// What was saved of a machine's item when it claimed it, until it goes on from there.
+    to_resume: RefCell<BTreeMap<Client, (Item, u64)>>,
     varies: bool,
+    /// The volume does nothing odd: what is saved can be seen.
+    reliable: bool,
     queue_lost: Cell<bool>,
     rebuilt: Cell<bool>,
 }
 
 impl Watch {
-    pub fn new(tells: bool, varies: bool) -> Self {
-        Self { story: tells.then(RefCell::default), varies, ..Self::default() }
+    pub fn new(tells: bool, varies: bool, reliable: bool) -> Self {
+        Self { story: tells.then(RefCell::default), varies, reliable, ..Self::default() }
     }
 
     pub fn tally(&self) -> Tally {
@@ -212,7 +220,7 @@ impl Watch {
 
     /// Since when whoever sealed the run, if it was not born sealed, was at it.
     pub fn sealed(&self) -> Option<Micros> {
-        self.sealed.get()
+        self.sealed.get().or(self.about_to_seal.get())
     }
 
     /// The queue handed an item out, after the lease of another had run out or not.
@@ -266,13 +274,25 @@ impl Watch {
                 self.zombies.borrow_mut().retain(|(zombie, _)| *zombie != machine.id);
                 self.let_go(machine, &event.what);
             }
-            Told::Intent { item, .. } => self.linking(machine, *item, true),
+            Told::Intent { item, path, .. } => {
+                self.linking(machine, *item, true);
+                if *item == Item::Report && path.contains("/manifest/") {
+                    self.about_to_seal.set(self.reporting.borrow().get(&machine.id).copied());
+                }
+            }
             Told::Committed { item, path, won, .. } => {
                 self.linking(machine, *item, false);
+                // From now on what is saved of it may be swept.
+                self.saved.borrow_mut().remove(item);
+                self.to_resume.borrow_mut().retain(|_, (of, _)| of != item);
                 self.committed(machine, path, *won);
             }
             Told::Repaired { .. } => self.met(Sometimes::TornRepaired),
-            Told::Resumed { .. } => self.met(Sometimes::ProgressResumed),
+            Told::Resumed { .. } => {
+                self.to_resume.borrow_mut().remove(&machine.id);
+                self.met(Sometimes::ProgressResumed);
+            }
+            Told::Saved { item: item @ Item::Prepare(_), done, .. } => self.saved(machine, *item, *done),
             Told::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
             Told::Requeued { .. } => self.requeued(),
             Told::Refused { path, .. } => {
@@ -290,6 +310,13 @@ impl Watch {
 
     fn claimed(&self, machine: &Machine, item: Item, taken_over: bool) {
         self.tally.borrow_mut().claims += 1;
+        let saved = self.saved.borrow().get(&item).copied();
+        let mut to_resume = self.to_resume.borrow_mut();
+        match saved {
+            Some(step) => to_resume.insert(machine.id, (item, step)),
+            None => to_resume.remove(&machine.id),
+        };
+        drop(to_resume);
         if taken_over {
             self.met(Sometimes::TakenOver);
         }
@@ -303,6 +330,19 @@ impl Watch {
                 self.met(Sometimes::TakenOverInCommit);
             }
         }
+    }
+
+    /// Work that was saved is not done again (rule 14).
+    fn saved(&self, machine: &Machine, item: Item, done: u64) {
+        if let Some((_, before)) = self.to_resume.borrow_mut().remove(&machine.id)
+            && self.reliable
+        {
+            let detail = format!("{} begins {item} anew, of which step {before} is saved", machine.name);
+            self.broke(Some(Broken::waste(detail)));
+        }
+        let mut saved = self.saved.borrow_mut();
+        let most = saved.entry(item).or_default();
+        *most = done.max(*most);
     }
 
     fn linking(&self, machine: &Machine, item: Item, linking: bool) {

@@ -136,6 +136,9 @@ pub fn fault(what: &What, number: u64, site: Site<'_>) -> String {
         What::QueueLastSecond => "the queue restarts without its last second".to_owned(),
         What::QueueRollback { ms } => format!("the queue goes back to its state of {} ago", span(*ms)),
         What::QueueWiped => "the queue loses everything".to_owned(),
+        What::QueueClockBack { minutes } => {
+            format!("the queue's clock is set back by {}", span(minutes * 60_000))
+        }
         What::QueueMisconf { ms } => format!("the queue refuses to write for {} (MISCONF)", span(*ms)),
         What::QueueReadOnly { ms } => {
             format!("the queue fails over, 100 ms behind, and is read-only for {}", span(*ms))

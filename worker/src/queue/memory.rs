@@ -13,8 +13,9 @@ use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError, millis};
 #[derive(Clone)]
 pub struct Memory {
     state: Rc<RefCell<State>>,
-    /// Milliseconds by a clock that never goes back.
+    /// Milliseconds by a clock that may be set back, as a server's is.
     now_ms: Rc<dyn Fn() -> u64>,
+    trusts_deadlines: bool,
 }
 
 impl fmt::Debug for Memory {
@@ -25,7 +26,12 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub fn new(now_ms: impl Fn() -> u64 + 'static) -> Self {
-        Self { state: Rc::default(), now_ms: Rc::new(now_ms) }
+        Self { state: Rc::default(), now_ms: Rc::new(now_ms), trusts_deadlines: false }
+    }
+
+    /// A queue that has forgotten that a deadline may be void (rule 16).
+    pub fn trusting_deadlines(self, trusts_deadlines: bool) -> Self {
+        Self { trusts_deadlines, ..self }
     }
 
     /// All that the queue holds.
@@ -65,6 +71,8 @@ struct Entry {
     owner: Option<Owner>,
     /// End of the lease or delay, where the rank is in `deadlines`.
     deadline: Option<u64>,
+    /// How far ahead that was when it was set.
+    length: u64,
     failures: u32,
 }
 
@@ -82,7 +90,7 @@ impl State {
             let rank = item.rank();
             self.entries.entry(rank).or_insert_with(|| {
                 self.pending.insert(rank);
-                Entry { item, owner: None, deadline: None, failures: 0 }
+                Entry { item, owner: None, deadline: None, length: 0, failures: 0 }
             });
         }
         self.entries.len() - before
@@ -101,6 +109,18 @@ impl State {
         }
     }
 
+    /// A deadline farther ahead than it was ever set is void: the clock was set back (rule 16).
+    fn void(&mut self, now: u64) {
+        let lengths = self.deadlines.iter().map(|&(deadline, rank)| {
+            let length = self.entries.get(&rank).map_or(0, |entry| entry.length);
+            (rank, deadline > now + length)
+        });
+        let void: Vec<u64> = lengths.filter(|(_, void)| *void).map(|(rank, _)| rank).collect();
+        for rank in void {
+            self.reschedule(rank, None);
+        }
+    }
+
     fn claim(&mut self, now: u64, worker: &str, nonce: u128, lease: u64) -> Option<Claim> {
         self.expire(now);
         let rank = self.pending.pop_first()?;
@@ -109,7 +129,7 @@ impl State {
         let token = self.token;
         let owner = Owner { token, nonce, worker: worker.to_owned() };
         let taken_over_from = entry.owner.replace(owner).map(|owner| owner.worker);
-        entry.deadline = Some(now + lease);
+        (entry.deadline, entry.length) = (Some(now + lease), lease);
         self.deadlines.insert((now + lease, rank));
         Some(Claim { item: entry.item, token, nonce, taken_over_from, failures: entry.failures })
     }
@@ -120,11 +140,13 @@ impl State {
         owner.is_some_and(|owner| (owner.token, owner.nonce) == (claim.token, claim.nonce))
     }
 
-    /// Takes a rank out of both orders, and puts it back where `deadline` says.
-    fn reschedule(&mut self, rank: u64, deadline: Option<u64>) {
+    /// Takes a rank out of both orders, and puts it back where `deadline`, now and how far ahead, says.
+    fn reschedule(&mut self, rank: u64, deadline: Option<(u64, u64)>) {
         let Some(entry) = self.entries.get_mut(&rank) else {
             return;
         };
+        entry.length = deadline.map_or(0, |(_, length)| length);
+        let deadline = deadline.map(|(now, length)| now + length);
         match entry.deadline {
             Some(old) => self.deadlines.remove(&(old, rank)),
             None => self.pending.remove(&rank),
@@ -140,7 +162,7 @@ impl State {
         if !self.is_held(claim) {
             return Hold::Lost;
         }
-        self.reschedule(claim.item.rank(), Some(now + lease));
+        self.reschedule(claim.item.rank(), Some((now, lease)));
         Hold::Held
     }
 
@@ -165,7 +187,7 @@ impl State {
             entry.owner = None;
             entry.failures += u32::from(why == GiveBack::Failed);
         }
-        self.reschedule(rank, (delay > 0).then_some(now + delay));
+        self.reschedule(rank, (delay > 0).then_some((now, delay)));
         Hold::Held
     }
 
@@ -185,7 +207,11 @@ impl Queue for Memory {
     }
 
     async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        Ok(self.state.borrow_mut().claim((self.now_ms)(), worker, nonce, millis(lease)))
+        let (mut state, now) = (self.state.borrow_mut(), (self.now_ms)());
+        if !self.trusts_deadlines {
+            state.void(now);
+        }
+        Ok(state.claim(now, worker, nonce, millis(lease)))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
@@ -251,7 +277,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_entry_is_in_one_order_whatever_is_done(
-            steps in prop::collection::vec((0..6u8, 0..5u32, 0..4u64), 0..60),
+            steps in prop::collection::vec((0..7u8, 0..5u32, 0..4u64), 0..60),
         ) {
             let (mut state, mut claims, mut now) = (State::default(), Vec::new(), 0);
             for (step, index, ms) in steps {
@@ -260,6 +286,10 @@ mod tests {
                     (0, _) => { state.add(&[Item::Prepare(index)]); }
                     (1, _) => claims.extend(state.claim(now, "w", 0, ms)),
                     (2, _) => now += ms,
+                    (6, _) => {
+                        now = now.saturating_sub(ms);
+                        state.void(now);
+                    }
                     (3, Some(claim)) => { state.renew(now, &claim, ms); }
                     (4, Some(claim)) => { state.ack(&claim, &[Item::Join(index)]); }
                     (5, Some(claim)) => { state.give_back(now, &claim, ms, GiveBack::Failed); }
@@ -268,6 +298,17 @@ mod tests {
                 check(&state);
             }
         }
+    }
+
+    #[test]
+    fn a_deadline_farther_ahead_than_it_was_set_is_void() {
+        let mut state = State::default();
+        state.add(&[Item::Begin]);
+        state.claim(1_000, "first", 1, 50);
+        state.void(999);
+        assert_eq!(state.claim(999, "second", 2, 50).unwrap().taken_over_from.as_deref(), Some("first"));
+        state.void(999);
+        assert_eq!(state.claim(999, "third", 3, 50), None);
     }
 
     #[test]
