@@ -136,6 +136,8 @@ pub struct Watch {
     saved: RefCell<BTreeMap<Item, u64>>,
     /// What was saved of a machine's item when it claimed it, until it goes on from there.
     to_resume: RefCell<BTreeMap<Client, (Item, u64)>>,
+    /// Attempts that folded what another had folded before.
+    behind: RefCell<BTreeSet<String>>,
     varies: bool,
     /// The volume does nothing odd: what is saved can be seen.
     reliable: bool,
@@ -280,8 +282,11 @@ impl Watch {
                     self.about_to_seal.set(self.reporting.borrow().get(&machine.id).copied());
                 }
             }
-            Told::Committed { item, path, won, .. } => {
+            Told::Committed { item, path, won, attempt, .. } => {
                 self.linking(machine, *item, false);
+                if *item == Item::Fold && !won {
+                    self.folded_behind(machine, attempt);
+                }
                 // From now on what is saved of it may be swept.
                 self.saved.borrow_mut().remove(item);
                 self.to_resume.borrow_mut().retain(|_, (of, _)| of != item);
@@ -343,6 +348,15 @@ impl Watch {
         let mut saved = self.saved.borrow_mut();
         let most = saved.entry(item).or_default();
         *most = done.max(*most);
+    }
+
+    /// Who finds one dataset folded by another learns that it is behind.
+    fn folded_behind(&self, machine: &Machine, attempt: &str) {
+        let again = !self.behind.borrow_mut().insert(attempt.to_owned());
+        // Whoever mends torn commits meets others that do.
+        if again && self.torn.borrow().is_empty() {
+            self.broke(Some(Broken::waste(format!("{} folds on behind another", machine.name))));
+        }
     }
 
     fn linking(&self, machine: &Machine, item: Item, linking: bool) {
