@@ -63,7 +63,11 @@ fn say(session: &str, what: &What) {
         What::Committed { item, path, hash, won, .. } => {
             debug!(%item, path, hash = hash.short(), won, "committed");
         }
-        What::GaveBack { item, why, reason, .. } => warn!(%item, ?why, "gave back: {reason}"),
+        What::GaveBack { item, why, reason, .. } => {
+            // The hint is for the end, should it come to that.
+            let reason = reason.lines().next().unwrap_or_default();
+            warn!(%item, ?why, "gave back: {reason}");
+        }
         What::Refused { path, reason } => warn!(path, "refused: {reason}"),
         What::LeaseLost { item, token } => {
             warn!(%item, token, "the lease is lost; its commit will tell who was first")

@@ -33,20 +33,25 @@ pub(crate) struct ScoreArgs {
 }
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
-    let checkpoint = read(&args.checkpoint)?;
-    let mut scorer = Scorer::new(&checkpoint).map_err(|why| input_failure(&args.checkpoint, why))?;
-    let transactions = input::read_unlabelled(&name_of(&args.dataset), &read(&args.dataset)?)
-        .map_err(|why| input_failure(&args.dataset, why))?;
+    let unreadable = |path: &Path, why: &dyn std::fmt::Display| input_failure(path, why, DATASET_HINT);
+    let checkpoint = read(&args.checkpoint, CHECKPOINT_HINT)?;
+    let mut scorer =
+        Scorer::new(&checkpoint).map_err(|why| input_failure(&args.checkpoint, why, CHECKPOINT_HINT))?;
+    let content = read(&args.dataset, DATASET_HINT)?;
+    let transactions = input::read_unlabelled(&name_of(&args.dataset), &content)
+        .map_err(|why| unreadable(&args.dataset, &why))?;
     // A dataset that was read has a row.
     let first = transactions.time[0];
     for (path, day) in history(&args.history, first, &args.dataset)? {
-        scorer.remember(&name_of(&path), day).map_err(|why| input_failure(&path, why))?;
+        scorer.remember(&name_of(&path), day).map_err(|why| unreadable(&path, &why))?;
     }
     let scores = scorer
         .score(&name_of(&args.dataset), transactions.clone())
-        .map_err(|why| input_failure(&args.dataset, why))?;
+        .map_err(|why| unreadable(&args.dataset, &why))?;
     write(&args.out, &transactions, &scores).map_err(|why| {
-        Failure::new(Exit::Volume, format!("failed to write {}: {why}", args.out.display()))
+        let out = args.out.display();
+        let hint = "make its folder, or free space, or name another file with --out";
+        Failure::new(Exit::Volume, format!("failed to write {out}: {why}\nhint: {hint}"))
     })?;
     println!("scored {} transactions: {}", scores.len(), args.out.display());
     Ok(Exit::Finished)
@@ -56,12 +61,15 @@ fn name_of(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|why| input_failure(path, why))
+const CHECKPOINT_HINT: &str = "give a checkpoint that a run wrote: --checkpoint output/model_cpt_<date>.ftrl";
+const DATASET_HINT: &str = "give a day of transactions as Parquet, CSV or the tutorial's pickle";
+
+fn read(path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|why| input_failure(path, why, hint))
 }
 
-fn input_failure(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Input, format!("failed to read {}: {why}", path.display()))
+fn input_failure(path: &Path, why: impl std::fmt::Display, hint: &str) -> Failure {
+    Failure::new(Exit::Input, format!("failed to read {}: {why}\nhint: {hint}", path.display()))
 }
 
 /// The datasets within reach of one that begins at `first`, oldest first. `scored`, which may lie among
@@ -73,14 +81,15 @@ fn history(given: &[PathBuf], first: i64, scored: &Path) -> Result<Vec<(PathBuf,
             paths.push(path.clone());
             continue;
         }
-        for entry in fs::read_dir(path).map_err(|why| input_failure(path, why))? {
-            paths.push(entry.map_err(|why| input_failure(path, why))?.path());
+        for entry in fs::read_dir(path).map_err(|why| input_failure(path, why, DATASET_HINT))? {
+            paths.push(entry.map_err(|why| input_failure(path, why, DATASET_HINT))?.path());
         }
     }
     let mut days = Vec::new();
     let same = |path: &Path| path == scored || path.canonicalize().ok() == scored.canonicalize().ok();
     for path in paths.into_iter().filter(|path| path.is_file() && !same(path)) {
-        let day = input::read(&name_of(&path), &read(&path)?).map_err(|why| input_failure(&path, why))?;
+        let day = input::read(&name_of(&path), &read(&path, DATASET_HINT)?)
+            .map_err(|why| input_failure(&path, why, DATASET_HINT))?;
         if day.time[0] < first && day.time.last().is_some_and(|last| *last > Scorer::reach(first)) {
             days.push((path, day));
         }
