@@ -14,6 +14,10 @@ test:
 chaos schedules="200":
     CHAOS_SCHEDULES={{schedules}} cargo test --workspace --test chaos
 
+# Schedules of faults of Google's APIs, with Ctrl-C at any request (about a minute on two cores)
+deployer schedules="1000":
+    DEPLOYER_SCHEDULES={{schedules}} cargo test --workspace --test deployer -- schedule
+
 # The protocol's model within wider bounds (several GB of memory): every interleaving
 protocol:
     cargo test --workspace --test protocol_model -- --ignored

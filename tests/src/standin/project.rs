@@ -13,6 +13,9 @@ use super::faults::{Fault, Rule, Schedule};
 /// How often one must look until an operation is over.
 const LOOKS: usize = 2;
 
+/// More requests than anything sane makes of one project.
+const REQUESTS_MAX: usize = 20_000;
+
 /// Which API a request went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Api {
@@ -119,6 +122,8 @@ pub struct Project {
     pub handout: Option<Handout>,
     pub clock: Arc<VirtualClock>,
     pub interrupted: Arc<Notify>,
+    /// Told when there are more requests than [`REQUESTS_MAX`].
+    pub overrun: Arc<Notify>,
     /// What lies in the cluster, while there is one.
     pub objects: Objects,
     pub staged: BTreeMap<String, String>,
@@ -155,6 +160,7 @@ impl Project {
             handout: None,
             clock: Arc::new(VirtualClock::default()),
             interrupted: Arc::new(Notify::new()),
+            overrun: Arc::new(Notify::new()),
             objects: Objects::default(),
             staged: BTreeMap::new(),
             results: Vec::new(),
@@ -171,6 +177,9 @@ impl Project {
     pub fn fault(&mut self) -> Option<Fault> {
         let number = self.requests;
         self.requests += 1;
+        if self.requests > REQUESTS_MAX {
+            self.overrun.notify_one();
+        }
         let fault = self.schedule.remove(&number);
         if fault == Some(Fault::FailedOperation) {
             self.outcomes.push_back(Outcome::Failed("the operation was made to fail".into()));
@@ -181,7 +190,11 @@ impl Project {
     /// Begins an operation and names it.
     pub fn begin(&mut self, api: Api, act: Act, location: &str, name: &str) -> String {
         let number = self.operations.len() + 1;
-        let id = format!("operation-{number}");
+        // Service Usage's are asked for outside of any project's path, so they are unique among all.
+        let id = match api {
+            Api::Services => format!("operation-{number}.{}", self.id),
+            _ => format!("operation-{number}"),
+        };
         let outcome = self.outcomes.pop_front().unwrap_or(Outcome::Done);
         let target = (location.to_owned(), name.to_owned());
         let operation = Operation { api, act, target, looks_left: self.looks, outcome, number };

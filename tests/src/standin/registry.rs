@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
 
 use super::project::Project;
 
@@ -57,7 +58,15 @@ impl Project {
             }
             (&Method::PUT, ["manifests", tag]) => {
                 self.images.push(format!("{}/{repository}/{name}:{tag}", self.id));
-                answer(201, &[("location", &format!("{base}/manifests/{tag}"))])
+                // Docker compares it with the hash of what it sent.
+                let digest = format!("sha256:{}", hex::encode(Sha256::digest(asked.body)));
+                answer(
+                    201,
+                    &[
+                        ("location", &format!("{base}/manifests/{digest}")),
+                        ("docker-content-digest", &digest),
+                    ],
+                )
             }
             _ => answer(404, &[]),
         }

@@ -208,7 +208,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Service Usage's operations name no project: the one that began it is found.
+    /// Service Usage's operations are in no project's path: the one that began it is found.
     fn project(&self, projects: &BTreeMap<String, Project>) -> Option<String> {
         let mut parts = self.path.split('/').skip_while(|part| *part != "projects").skip(1);
         if let Some(id) = parts.next() {

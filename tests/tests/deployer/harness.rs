@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloud::cluster::{StagedFile, datasets_digest};
 use cloud::cost::Prices;
@@ -64,7 +65,13 @@ pub(crate) struct Site {
 pub(crate) enum Ended<T> {
     Interrupted,
     With(Result<T>),
+    /// It never would have.
+    Stuck(&'static str),
 }
+
+/// With nothing asked of the stand-in for so long, somebody waits for what never comes. All waits of the
+/// deployer's are virtual here, so between two requests there are milliseconds; nothing is measured by this.
+const SILENCE: Duration = Duration::from_secs(60);
 
 impl Site {
     /// Asks for the tutorial's five datasets to be run, too.
@@ -133,6 +140,23 @@ impl Site {
             biased;
             () = interrupted.notified() => Ended::Interrupted,
             ended = command => Ended::With(ended),
+            why = self.stuck() => Ended::Stuck(why),
+        }
+    }
+
+    /// Ends when the command under way won't.
+    async fn stuck(&self) -> &'static str {
+        let overrun = self.with(|project| project.overrun.clone());
+        let silence = async {
+            let mut asked = None;
+            while asked != Some(self.with(|project| project.requests)) {
+                asked = Some(self.with(|project| project.requests));
+                tokio::time::sleep(SILENCE).await;
+            }
+        };
+        tokio::select! {
+            () = overrun.notified() => "it asks and asks, and nothing comes of it",
+            () = silence => "nobody asks for anything any more: somebody waits for what never comes",
         }
     }
 

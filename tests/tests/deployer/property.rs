@@ -1,17 +1,28 @@
 //! Under any schedule of faults, with Ctrl-C at any request: repeated `deploy` ends up, repeated
 //! `destroy` ends clean, nothing is made twice, nothing that is not ours is touched, and nothing is left
 //! behind unnamed.
+//!
+//! DEPLOYER_SCHEDULES of them (100 where nothing is said), from seed DEPLOYER_FROM on, or the one of
+//! DEPLOYER_SEED.
 
-use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use cloud::cluster::JobState;
 use cloud::error::{Error, Kind};
 use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
+use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use serde_json::json;
 use tests::standin::{Fault, Project, Schedule};
 
 use crate::harness::{Ended, Site, World, runtime};
+
+/// Where nothing is said.
+const SCHEDULES: u64 = 100;
+/// Schedules beside each other.
+const THREADS: usize = 2;
 
 /// Each attempt takes at least one fault of the schedule out of the way.
 const ATTEMPTS_MAX: usize = 80;
@@ -105,6 +116,7 @@ async fn bring_up(site: &Site, case: &Case) -> Result<(), TestCaseError> {
             Ended::With(Ok(_)) => return assert_up(site, case),
             Ended::With(Err(error)) => last = Some(error),
             Ended::Interrupted => {}
+            Ended::Stuck(why) => return Err(TestCaseError::fail(format!("deploy: {why}"))),
         }
         assert_nothing_twice(site)?;
     }
@@ -160,6 +172,7 @@ async fn take_down(site: &Site, case: &Case) -> Result<(), TestCaseError> {
                 last = Some(error);
             }
             Ended::Interrupted => {}
+            Ended::Stuck(why) => return Err(TestCaseError::fail(format!("destroy: {why}"))),
         }
         if regret == Some(number + 1) {
             // A deploy on a half-destroyed set.
@@ -170,8 +183,9 @@ async fn take_down(site: &Site, case: &Case) -> Result<(), TestCaseError> {
     Err(TestCaseError::fail(format!("not down after {ATTEMPTS_MAX} attempts, last: {last:?}")))
 }
 
-async fn check(world: &World, id: &str, case: &Case) -> Result<(), TestCaseError> {
-    let site = world.project(project(id, case));
+async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
+    const ID: &str = "my-project";
+    let site = world.project(project(ID, case));
     let site = if case.work { site.with_work() } else { site };
     site.plan().await;
     site.with(|project| {
@@ -185,26 +199,86 @@ async fn check(world: &World, id: &str, case: &Case) -> Result<(), TestCaseError
     assert_foreign_untouched(&site)
 }
 
-fn schedules(cases: u32) {
+/// The schedule of a seed, and the smallest one that fails like it if it does.
+fn seed(world: &World, runtime: &tokio::runtime::Runtime, seed: u64) -> Result<(), String> {
+    let config = ProptestConfig {
+        cases: 1,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        // Of one that hangs, each smaller one that hangs takes as long as it takes to be sure of it.
+        max_shrink_time: 180_000,
+        ..ProptestConfig::default()
+    };
+    let checked = TestRunner::new(config).run(&case(), |case| runtime.block_on(check(world, &case)));
+    checked.map_err(|error| {
+        format!(
+            "seed {seed}: {error}\nreplay: DEPLOYER_SEED={seed} cargo test --workspace --test deployer -- schedule"
+        )
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: it is no number")))
+}
+
+#[test]
+fn whatever_the_schedule_deploy_ends_up_and_destroy_ends_clean() {
+    let (from, schedules) =
+        match (number("DEPLOYER_SEED"), number("DEPLOYER_SCHEDULES"), number("DEPLOYER_FROM")) {
+            (Some(seed), _, _) => (seed, 1),
+            (None, schedules, from) => (from.unwrap_or(0), schedules.unwrap_or(SCHEDULES)),
+        };
+    let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        let work = || {
+            let runtime = runtime();
+            let world = runtime.block_on(World::start());
+            loop {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                if number >= from + schedules {
+                    return;
+                }
+                if let Err(why) = seed(&world, &runtime, number) {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+                }
+            }
+        };
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Past the capture of tests' output: how many there were is part of the result.
+    let _ = writeln!(
+        std::io::stderr(),
+        "deployer: {schedules} schedules of faults from seed {from}, {} failed",
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+/// Smallest schedules that once failed.
+#[test]
+fn schedules_that_once_failed() {
+    use Fault::{Conflict, FailedOperation, Unauthorized};
+    let schedules = [
+        BTreeMap::from([(5, FailedOperation), (6, Unauthorized), (16, FailedOperation), (17, Unauthorized)]),
+        BTreeMap::from([
+            (0, Conflict),
+            (9, Unauthorized),
+            (15, FailedOperation),
+            (16, FailedOperation),
+            (17, Conflict),
+            (40, Unauthorized),
+        ]),
+    ];
     let runtime = runtime();
     let world = runtime.block_on(World::start());
-    let number = Cell::new(0);
-    let config = ProptestConfig { cases, max_shrink_iters: 300, ..ProptestConfig::default() };
-    proptest!(config, |(case in case())| {
-        number.set(number.get() + 1);
-        runtime.block_on(check(&world, &format!("project-{}", number.get()), &case))?;
-    });
-}
-
-/// Two tests, so that two cores work at once.
-#[test]
-#[ignore = "hangs on some schedule; the cause is not known"]
-fn five_hundred_schedules_end_up_and_then_clean() {
-    schedules(500);
-}
-
-#[test]
-#[ignore = "as above"]
-fn another_five_hundred_schedules_end_up_and_then_clean() {
-    schedules(500);
+    for schedule in schedules {
+        let forgets = vec![false; ATTEMPTS_MAX];
+        let case = Case { schedule, forgets, leaves_disk: false, work: false, looks: 1, regret: None };
+        runtime.block_on(check(&world, &case)).unwrap();
+    }
 }

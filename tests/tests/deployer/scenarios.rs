@@ -16,7 +16,7 @@ fn in_a_world(story: impl AsyncFn(World)) {
 async fn planned(site: &Site) -> Plan {
     match site.plan().await {
         Ended::With(plan) => plan.unwrap(),
-        Ended::Interrupted => panic!("nobody pressed Ctrl-C"),
+        ended => panic!("{ended:?}, and nobody pressed Ctrl-C"),
     }
 }
 
@@ -172,6 +172,21 @@ fn an_api_disabled_after_the_deploy_is_not_taken_for_nothing_left() {
         site.with(|project| project.apis.remove("file.googleapis.com"));
         let Ended::With(Err(error)) = site.destroy().await else { panic!("it can't be proved") };
         assert!(error.to_string().contains("file.googleapis.com is not enabled"), "{error}");
+    });
+}
+
+/// Both have a first operation; that of Service Usage is asked for outside of any project's path.
+#[test]
+fn one_projects_faults_strike_no_other() {
+    in_a_world(async |world| {
+        let (one, other) = (world.project(Project::new("one")), world.project(Project::new("other")));
+        assert!(matches!(one.deploy().await, Ended::With(Ok(_))));
+        one.with(|project| {
+            let all = project.requests..project.requests + 100;
+            project.schedule = all.map(|request| (request, Fault::Slow { done: false })).collect();
+        });
+        assert!(matches!(other.deploy().await, Ended::With(Ok(_))));
+        assert_eq!(one.with(|project| project.schedule.len()), 100);
     });
 }
 
