@@ -298,11 +298,9 @@ impl Cluster for LiveCluster {
     }
 }
 
-/// The datasets of a run, one path a line: all but the test days, which a run finds by itself.
+/// The datasets of a run, one path a line. The test days, too: a run that is given a list looks for no more.
 fn list(files: &[StagedFile]) -> String {
-    let testing = format!("{}/", worker::contract::TESTING);
-    let listed = files.iter().filter(|file| !file.path.starts_with(&testing));
-    listed.map(|file| format!("{}\n", file.path)).collect()
+    files.iter().map(|file| format!("{}\n", file.path)).collect()
 }
 
 fn job_seen(job: &Job) -> JobSeen {
@@ -381,10 +379,10 @@ mod tests {
     }
 
     #[test]
-    fn the_list_leaves_the_test_days_out() {
+    fn the_list_holds_the_test_days() {
         let file = |path: &str| StagedFile { path: path.into(), bytes: 1, sha256: "00".into() };
         let files = ["datasets/history/a", "datasets/testing/b", "datasets/training/c"].map(file).to_vec();
-        assert_eq!(list(&files), "datasets/history/a\ndatasets/training/c\n");
+        assert_eq!(list(&files), "datasets/history/a\ndatasets/testing/b\ndatasets/training/c\n");
     }
 
     #[test]
