@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod chaos;
 pub mod command;
+pub mod docker;
 pub mod protocol;
 pub mod queue;
 pub mod standin;

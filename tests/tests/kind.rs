@@ -15,6 +15,7 @@ use cloud::cluster::kind::{KindCluster, Nodes};
 use cloud::manifest::Config;
 use serde_json::Value;
 use tests::command::{run, transcript};
+use tests::docker::{left, missing};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 /// No cluster of a person's.
@@ -56,9 +57,9 @@ fn real_kubernetes() {
     assert!(kinds.len() >= kinds_min && kinds.values().sum::<u64>() >= strikes_min, "{kinds:?}");
 
     drop(guard);
-    assert_eq!(left(), BTreeSet::new());
+    assert_eq!(left(CLUSTER), BTreeSet::new());
     interrupted_while_the_cluster_is_made();
-    assert_eq!(left(), BTreeSet::new());
+    assert_eq!(left(CLUSTER), BTreeSet::new());
 }
 
 /// Straight to the terminal: the harness hides what a test prints that passes.
@@ -74,19 +75,6 @@ fn seeds() -> Result<u64, String> {
         Some(missing) => Err(missing),
         None => Ok(seeds),
     }
-}
-
-fn missing() -> Option<String> {
-    for (program, arguments) in [("docker", ["info"]), ("kind", ["version"])] {
-        match Command::new(program).args(arguments).output() {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                return Some(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()));
-            }
-            Err(error) => return Some(format!("{program}: {error}")),
-        }
-    }
-    None
 }
 
 /// Removes the cluster however the test ends.
@@ -178,28 +166,6 @@ fn dry_run(path: &PathBuf) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(&fs::read(path).unwrap()).unwrap();
     child.wait_with_output().unwrap()
-}
-
-/// Containers, networks and images that carry the cluster's name or our label.
-fn left() -> BTreeSet<String> {
-    let ask = |arguments: &[&str]| {
-        let output = run("docker", arguments);
-        assert!(output.status.success(), "{}", transcript(&output));
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let name = format!("name={CLUSTER}");
-    let mut left = ask(&["ps", "--all", "--filter", &name, "--format", "{{.Names}}"]);
-    left.extend(ask(&["network", "ls", "--filter", &name, "--format", "{{.Name}}"]));
-    let images =
-        ask(&["images", "--filter", "label=batch.image=built", "--format", "{{.Repository}}:{{.Tag}}"]);
-    for image in images {
-        // One that another cluster's container runs is not ours to remove.
-        let users = format!("ancestor={image}");
-        if ask(&["ps", "--all", "--quiet", "--filter", &users]).is_empty() {
-            left.push(image);
-        }
-    }
-    left.into_iter().collect()
 }
 
 /// Ctrl-C while kind is at work: no cluster made by half, no context in a kubeconfig.
