@@ -1,5 +1,7 @@
 //! A `kube` client for a GKE cluster that needs neither gcloud nor its plugin.
 
+use std::time::Duration;
+
 use google_cloud_auth::credentials::Credentials;
 use http::Request;
 use http::header::AUTHORIZATION;
@@ -10,9 +12,14 @@ use serde_json::json;
 use tower::BoxError;
 use tower::buffer::BufferLayer;
 use tower::filter::AsyncFilterLayer;
+use tower::timeout::TimeoutLayer;
 
 use crate::error::{Error, Result};
 use crate::gcp::authorization;
+
+/// Longer than an API server takes to begin an answer; that may then go on for long, as logs and watches do.
+/// kube by itself waits for ever, also for a machine that is gone.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Requests that may wait for a token at once.
 const WAITING_MAX: usize = 64;
@@ -20,6 +27,10 @@ const WAITING_MAX: usize = 64;
 /// Makes a client that puts a fresh token on each request: a fixed one would die within the hour,
 /// sooner than a batch may. `ca` is the certificate authority as Google gives it, base64 of PEM.
 pub async fn client(server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
+    client_within(LIMIT, server, ca, credentials).await
+}
+
+async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
     let doing = format!("reach the cluster at {server}");
     let failed = |error: &dyn std::fmt::Display| Error::other(&doing, error);
     let kubeconfig = json!({
@@ -41,5 +52,25 @@ pub async fn client(server: &str, ca: &str, credentials: Credentials) -> Result<
     });
     let builder = builder.map_err(|error| failed(&error))?;
     // The filter needs a service that can be cloned, which the buffer makes of it.
-    Ok(builder.with_layer(&BufferLayer::new(WAITING_MAX)).with_layer(&with_token).build())
+    let builder = builder.with_layer(&BufferLayer::new(WAITING_MAX)).with_layer(&with_token);
+    Ok(builder.with_layer(&TimeoutLayer::new(limit)).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever listens here takes the connection and says nothing. Without a limit, this test never ends.
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        crate::tls::install();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", silent.local_addr().unwrap());
+        let credentials = crate::gcp::credentials(|_| Some("token".to_owned())).unwrap();
+        let client = client_within(Duration::from_millis(10), &server, "", credentials).await.unwrap();
+        let error = client.apiserver_version().await.unwrap_err();
+        assert!(
+            matches!(&error, kube::Error::Service(error) if error.is::<tower::timeout::error::Elapsed>())
+        );
+    }
 }

@@ -9,9 +9,11 @@ use google_cloud_auth::credentials::Credentials;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, LogParams, Patch, PatchParams};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
+use tower::timeout::TimeoutLayer;
 use worker::contract::RunPaths;
 
 use super::{
@@ -89,7 +91,9 @@ async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<C
         }
         None => kube::Config::from_kubeconfig(&options).await,
     };
-    Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+    let builder = ClientBuilder::try_from(config.map_err(|error| failed(&error))?);
+    let limit = TimeoutLayer::new(gke::LIMIT);
+    Ok(builder.map_err(|error| failed(&error))?.with_layer(&limit).build())
 }
 
 impl LiveCluster {

@@ -1,6 +1,8 @@
 //! Where Google's APIs are and who we are, read from the variables that gcloud's users, and every
 //! stand-in of these APIs, know.
 
+use std::time::Duration;
+
 use google_cloud_auth::credentials::{
     Builder, CacheableResource, Credentials, CredentialsProvider, EntityTag,
 };
@@ -8,6 +10,9 @@ use google_cloud_auth::errors::CredentialsError;
 use http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use crate::error::{Error, Kind, Result};
+
+/// Longer than a token takes to be had.
+const TOKEN_LIMIT: Duration = Duration::from_secs(60);
 
 /// One endpoint an API; the default is Google's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +88,11 @@ impl CredentialsProvider for Bearer {
 /// The `authorization` header's value, fresh.
 pub(crate) async fn authorization(credentials: &Credentials) -> Result<HeaderValue> {
     let failed = |why: String| Error::new("get a token", why, Kind::Credentials);
-    let headers = credentials.headers(Extensions::new()).await.map_err(|error| failed(error.to_string()))?;
+    let Ok(headers) = tokio::time::timeout(TOKEN_LIMIT, credentials.headers(Extensions::new())).await else {
+        let why = format!("no answer within {} s", TOKEN_LIMIT.as_secs());
+        return Err(Error::new("get a token", why, Kind::Transient));
+    };
+    let headers = headers.map_err(|error| failed(error.to_string()))?;
     let CacheableResource::New { data, .. } = headers else {
         return Err(failed("the credentials gave none".into()));
     };
