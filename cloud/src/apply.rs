@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, innermost};
 use crate::manifest::{
     CLAIM, Config, DEPLOYMENT_LABEL, FILESERVER, PASSWORD_KEY, REDIS, REDIS_LEADER, WORKLOAD, job, redis,
     staging, volume,
@@ -335,15 +335,6 @@ fn unsent(doing: String, error: &(dyn std::error::Error + 'static)) -> Error {
         Some(error) => Error::new(doing, error.to_string(), error.kind.clone()),
         None => Error::new(doing, innermost(error), Kind::Transient),
     }
-}
-
-/// What is around the innermost reason repeats "client error" and the like.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 /// Whether the Redis pod and the staging pod are ready, from what is there.

@@ -24,10 +24,10 @@ pub(crate) const STUCK_AFTER_S: u64 = 40 * 60;
 /// More steps than any deployment takes; one that takes more turns in circles.
 const STEPS_MAX: usize = 2000;
 
-/// The person in front of it.
-pub trait Person {
-    /// Shows the plan and asks.
-    fn approves(&mut self, plan: &Plan) -> bool;
+/// The person in front of it, who is asked about a plan or a loss.
+pub trait Person<Q> {
+    /// Shows it and asks.
+    fn approves(&mut self, question: &Q) -> bool;
     /// Tells what is being done.
     fn tell(&mut self, line: &str);
 }
@@ -67,7 +67,7 @@ impl<C: Connect> Deployer<'_, C> {
     /// # Errors
     /// What can't be had, what was declined, and what went wrong for longer than patience lasts. Calling
     /// it again goes on from what is there.
-    pub async fn deploy(&self, memory: &mut Memory, person: &mut impl Person) -> Result<C::Cluster> {
+    pub async fn deploy(&self, memory: &mut Memory, person: &mut impl Person<Plan>) -> Result<C::Cluster> {
         self.desired.check()?;
         let mut patience = Patience::default();
         let mut approved: Option<Vec<Resource>> = None;
@@ -79,7 +79,9 @@ impl<C: Connect> Deployer<'_, C> {
             fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;
             self.approve(&plan, &mut approved, person)?;
             let step = plan.next();
-            waiting.check(step == Step::Wait, self.google, "cloud deploy")?;
+            let names = || plan.waits_for().map(|(what, _)| what).collect::<Vec<_>>().join(" and ");
+            let waits = (step == Step::Wait).then(names);
+            waiting.check(waits, self.google, "cloud deploy")?;
             let done = match (&step, cluster) {
                 (Step::Stop(error), _) => return Err(error.clone()),
                 (Step::Done, Some(cluster)) => return Ok(cluster),
@@ -91,11 +93,10 @@ impl<C: Connect> Deployer<'_, C> {
             };
             match done {
                 Ok(()) => patience.restore(),
-                // Somebody has made it meanwhile, or the list lagged: look, compare, adopt or refuse.
-                Err(error) if matches!(error.kind, Kind::Exists | Kind::ApiDisabled { .. }) => {
+                // Where what was read is behind: look, compare, adopt or refuse.
+                Err(error) if error.is_transient() || error.is_behind() => {
                     patience.wait(self.google.clock(), error).await?;
                 }
-                Err(error) if error.is_transient() => patience.wait(self.google.clock(), error).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -134,7 +135,7 @@ impl<C: Connect> Deployer<'_, C> {
         &self,
         plan: &Plan,
         approved: &mut Option<Vec<Resource>>,
-        person: &mut impl Person,
+        person: &mut impl Person<Plan>,
     ) -> Result<()> {
         let replaced = plan.replaced();
         let covered = |approved: &Vec<Resource>| replaced.iter().all(|resource| approved.contains(resource));
@@ -145,7 +146,12 @@ impl<C: Connect> Deployer<'_, C> {
             plan.cost.check(most)?;
         }
         if !person.approves(plan) {
-            return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
+            let Some(_) = approved else {
+                return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
+            };
+            let hint = "what was made until now stays and is billed: `cloud status` shows it, `cloud destroy` \
+                        removes it, `cloud deploy` asks again";
+            return Err(Error::with_hint("deploy", "deleting what is broken was not agreed to", hint));
         }
         *approved = Some(replaced);
         Ok(())
@@ -158,7 +164,7 @@ impl<C: Connect> Deployer<'_, C> {
         observed: &Observed,
         memory: &mut Memory,
         waited_for: &mut BTreeSet<String>,
-        person: &mut impl Person,
+        person: &mut impl Person<Plan>,
     ) -> Result<()> {
         let desired = self.desired;
         let (resource, verb, name) = match step {
@@ -206,12 +212,10 @@ impl<C: Connect> Deployer<'_, C> {
         plan: &Plan,
         memory: &Memory,
         waited_for: &mut BTreeSet<String>,
-        person: &mut impl Person,
+        person: &mut impl Person<Plan>,
     ) -> Result<()> {
-        for item in &plan.items {
-            if let crate::plan::Action::Wait(why) = &item.action {
-                person.tell(&format!("waiting for {} {}: {why}", item.resource.noun(), item.name));
-            }
+        for (what, why) in plan.waits_for() {
+            person.tell(&format!("waiting for {what}: {why}"));
         }
         wait_for_operations(self.google, memory, waited_for).await
     }
@@ -222,7 +226,7 @@ impl<C: Connect> Deployer<'_, C> {
         step: &Step,
         observed: &Observed,
         cluster: &C::Cluster,
-        person: &mut impl Person,
+        person: &mut impl Person<Plan>,
     ) -> Result<()> {
         let Some(nfs) = target_filestore(self.desired, observed).and_then(export) else {
             let why = "Filestore gave no address";
@@ -272,7 +276,8 @@ pub(crate) fn fail_if_ended_badly(
             Verb::Delete => "delete",
         };
         let why = operation.error.as_deref()?;
-        Some(from_operation(&format!("{verb} {}", operation.resource.noun()), why))
+        let place = operation.place().map(|place| format!(" in {place}")).unwrap_or_default();
+        Some(from_operation(&format!("{verb} {}{place}", operation.resource.noun()), why))
     });
     failed.map_or(Ok(()), Err)
 }
@@ -284,17 +289,17 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// `waits` is what is waited for, if anything is.
+    ///
     /// # Errors
     /// After [`STUCK_AFTER_S`] of waiting without a break.
-    pub(crate) fn check(&mut self, waits: bool, google: &Google, command: &str) -> Result<()> {
+    pub(crate) fn check(&mut self, waits: Option<String>, google: &Google, command: &str) -> Result<()> {
         let now_s = google.clock().now_s();
-        self.since_s = self.since_s.filter(|_| waits).or(waits.then_some(now_s));
+        self.since_s = waits.as_ref().map(|_| self.since_s.unwrap_or(now_s));
         let waited_s = self.since_s.map_or(0, |since_s| now_s.saturating_sub(since_s));
-        if waited_s <= STUCK_AFTER_S {
-            return Ok(());
-        }
-        let why = format!("it is still at it after {} minutes", waited_s / 60);
-        Err(Error::new("wait for Google Cloud", why, Kind::Stuck { command: command.to_owned() }))
+        let Some(what) = waits.filter(|_| waited_s > STUCK_AFTER_S) else { return Ok(()) };
+        let why = format!("not done after {} minutes", waited_s / 60);
+        Err(Error::new(format!("wait for {what}"), why, Kind::Stuck { command: command.to_owned() }))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, Connect, ResultFile};
-use crate::deploy::{Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
+use crate::deploy::{Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{Google, Patience, Query, Scope};
 use crate::plan::{ClusterSeen, Doomed, Observed, Resource, State, Teardown, Verb, is_ours, teardown};
@@ -19,14 +19,6 @@ pub struct Loss {
     pub teardown: Teardown,
     /// None: it could not be looked at, and why is told.
     pub unfetched: std::result::Result<Vec<ResultFile>, String>,
-}
-
-/// The person in front of it.
-pub trait Witness {
-    /// Shows what would be deleted and lost, and asks.
-    fn approves(&mut self, loss: &Loss) -> bool;
-    /// Tells what is being done.
-    fn tell(&mut self, line: &str);
 }
 
 /// What `destroy` works with.
@@ -49,7 +41,7 @@ impl<C: Connect> Destroyer<'_, C> {
     ///
     /// # Errors
     /// What is still there, or could not be asked, by name.
-    pub async fn destroy(&self, memory: &mut Memory, witness: &mut impl Witness) -> Result<Proof> {
+    pub async fn destroy(&self, memory: &mut Memory, person: &mut impl Person<Loss>) -> Result<Proof> {
         let mut patience = Patience::default();
         let mut waited_for = BTreeSet::new();
         let (mut approved, mut objects_gone) = (false, false);
@@ -66,23 +58,22 @@ impl<C: Connect> Destroyer<'_, C> {
                 return Ok(Proof { foreign: down.foreign });
             }
             if !approved {
-                self.approve(&down, &observed, memory, witness).await?;
+                self.approve(&down, &observed, memory, person).await?;
                 approved = true;
             }
             if down.left().is_empty() {
                 patience.wait(self.google.clock(), unasked(&down)).await?;
                 continue;
             }
-            waiting
-                .check(down.delete.is_empty(), self.google, "cloud destroy")
-                .map_err(|error| left(&down, &error))?;
+            let waits = down.delete.is_empty().then(|| waits_for(&down).to_owned());
+            waiting.check(waits, self.google, "cloud destroy").map_err(|error| left(&down, &error))?;
             if !objects_gone {
-                self.delete_objects(&observed, witness).await;
+                self.delete_objects(&observed, person).await;
                 objects_gone = true;
             }
             let stepped = match down.delete.is_empty() {
                 true => wait_for_operations(self.google, memory, &mut waited_for).await,
-                false => self.delete(&down.delete, memory, &mut waited_for, witness).await,
+                false => self.delete(&down.delete, memory, &mut waited_for, person).await,
             };
             match stepped {
                 Ok(()) => patience.restore(),
@@ -111,11 +102,11 @@ impl<C: Connect> Destroyer<'_, C> {
         down: &Teardown,
         observed: &Observed,
         memory: &Memory,
-        witness: &mut impl Witness,
+        person: &mut impl Person<Loss>,
     ) -> Result<()> {
         let unfetched = self.unfetched(observed, memory).await.map_err(|error| error.to_string());
         let loss = Loss { teardown: down.clone(), unfetched };
-        if witness.approves(&loss) {
+        if person.approves(&loss) {
             return Ok(());
         }
         Err(Error::new("destroy", "it was not agreed to", Kind::Declined))
@@ -148,15 +139,15 @@ impl<C: Connect> Destroyer<'_, C> {
     }
 
     /// Best effort, so that the export is unmounted in good order: the cluster takes its objects with it.
-    async fn delete_objects(&self, observed: &Observed, witness: &mut impl Witness) {
+    async fn delete_objects(&self, observed: &Observed, person: &mut impl Person<Loss>) {
         let Some(seen) = self.reachable(observed) else { return };
-        witness.tell("deleting what is in the cluster");
+        person.tell("deleting what is in the cluster");
         let deleted = async {
             let cluster = self.connect.connect(&access(seen)).await?;
             calmly(self.google, async || cluster.delete(self.deployment).await).await
         };
         if let Err(error) = deleted.await {
-            witness.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
+            person.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
         }
     }
 
@@ -166,11 +157,11 @@ impl<C: Connect> Destroyer<'_, C> {
         doomed: &[Doomed],
         memory: &mut Memory,
         waited_for: &mut BTreeSet<String>,
-        witness: &mut impl Witness,
+        person: &mut impl Person<Loss>,
     ) -> Result<()> {
         let mut first_failure = Ok(());
         for Doomed { resource, name, location } in doomed {
-            witness.tell(&format!("deleting {} {name} in {location}", resource.noun()));
+            person.tell(&format!("deleting {} {name} in {location}", resource.noun()));
             let sent = match resource {
                 Resource::Cluster => self.google.delete_cluster(name, location).await,
                 Resource::Filestore => self.google.delete_filestore(name, location).await,
@@ -188,6 +179,14 @@ impl<C: Connect> Destroyer<'_, C> {
             }
         }
         first_failure
+    }
+}
+
+/// A disk that nothing else holds back waits for somebody who uses it.
+fn waits_for(down: &Teardown) -> &'static str {
+    match down.wait.iter().all(|doomed| doomed.resource == Resource::Disk) {
+        true => "disks to be detached from the machines that use them",
+        false => "Google Cloud",
     }
 }
 

@@ -65,6 +65,16 @@ pub struct Error {
 /// A result with this module's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The innermost reason; what is around it repeats "error sending request", "client error" and the like.
+#[cfg(feature = "cluster")]
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
 impl Error {
     pub fn new(doing: impl Into<String>, why: impl Into<String>, kind: Kind) -> Self {
         Self { doing: doing.into(), why: why.into(), kind }
@@ -85,12 +95,18 @@ impl Error {
         matches!(self.kind, Kind::Transient | Kind::Busy)
     }
 
+    /// Whether what was read is behind: somebody has made it meanwhile, or an API's being enabled is not known
+    /// everywhere yet. Who looks again may go on.
+    pub fn is_behind(&self) -> bool {
+        matches!(self.kind, Kind::Exists | Kind::ApiDisabled { .. })
+    }
+
     /// What the reader should do next.
     pub fn hint(&self) -> Option<String> {
         let hint = match &self.kind {
             Kind::Transient => {
-                "Google Cloud or the network is in trouble; run the same command again in a while, it goes on \
-                 from what is there"
+                "Google Cloud, the cluster or the network is in trouble; run the same command again in a while, it \
+                 goes on from what is there"
             }
             Kind::Credentials => {
                 "log in with `gcloud auth application-default login` (or give a fresh token in \
@@ -107,8 +123,8 @@ impl Error {
                  take another --region, or fewer --workers"
             }
             Kind::Location => {
-                "`gcloud compute zones list` shows regions and their zones; the zone must lie in the region, as \
-                 us-central1-b does in us-central1"
+                "https://cloud.google.com/compute/docs/regions-zones shows regions and their zones; the zone must \
+                 lie in the region, as us-central1-b does in us-central1"
             }
             Kind::TierPlace => {
                 "BASIC_HDD, BASIC_SSD and ZONAL live in a zone (--zone us-central1-b), REGIONAL and ENTERPRISE in \
@@ -139,7 +155,7 @@ impl Error {
             }
             Kind::Stuck { command } => return Some(stuck_hint(command)),
             Kind::Busy => "another operation is at work on it; run the same command again when it is done",
-            Kind::NotFound => "`cloud plan` shows what is there",
+            Kind::NotFound => "`cloud status` shows what is there, `cloud deploy` makes what is missing",
             Kind::Exists => "`cloud plan` shows what is there and how it differs",
             Kind::MaxCost => "raise --max-cost, or ask for less: fewer --workers, a smaller --capacity",
             Kind::Left => {
@@ -158,6 +174,13 @@ impl Error {
 }
 
 fn api_disabled_hint(service: &str) -> String {
+    if service == "serviceusage.googleapis.com" {
+        // By which all others are enabled.
+        return format!(
+            "enable it once by hand, at https://console.cloud.google.com/apis/library/{service}; it takes effect \
+             within some minutes"
+        );
+    }
     format!(
         "`cloud deploy` enables it, or do so yourself: `gcloud services enable {service}`; it takes effect within \
          some minutes"
@@ -186,6 +209,7 @@ fn role_for(service: &str) -> &'static str {
         "container.googleapis.com" => "roles/container.admin",
         "file.googleapis.com" => "roles/file.editor",
         "serviceusage.googleapis.com" => "roles/serviceusage.serviceUsageAdmin",
+        "iam.googleapis.com" => "roles/iam.serviceAccountUser",
         "artifactregistry.googleapis.com" => "roles/artifactregistry.admin",
         "compute.googleapis.com" => "roles/compute.instanceAdmin.v1",
         _ => "roles/editor",

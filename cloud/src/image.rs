@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::deploy::{Waiting, fail_if_ended_badly, wait_for_operations};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::gcp::{Google, Patience, Query, Scope};
 use crate::plan::{Resource, Verb};
 use crate::state::{Kept, Memory};
@@ -38,7 +38,8 @@ pub async fn make_repository(
         let busy = [Resource::Apis, Resource::Repository]
             .iter()
             .any(|resource| observed.running(*resource).is_some());
-        waiting.check(busy, google, "cloud image")?;
+        let waits = busy.then(|| format!("image repository {deployment} in {region}"));
+        waiting.check(waits, google, "cloud image")?;
         let begun = if busy {
             wait_for_operations(google, memory, &mut waited_for).await.map(|()| None)
         } else if !observed.artifacts_enabled {
@@ -58,9 +59,7 @@ pub async fn make_repository(
                 patience.restore();
             }
             Ok(None) => patience.restore(),
-            Err(error)
-                if error.is_transient() || matches!(error.kind, Kind::ApiDisabled { .. } | Kind::Exists) =>
-            {
+            Err(error) if error.is_transient() || error.is_behind() => {
                 patience.wait(google.clock(), error).await?;
             }
             Err(error) => return Err(error),

@@ -9,16 +9,21 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Desired, Mode};
 use crate::state::Memory;
 
-/// Shows the workers' log until the Job ends.
-pub(super) async fn follow(cluster: &impl Cluster, deployment: &str) -> Result<()> {
+/// Shows the workers' log.
+pub(super) async fn logs(cluster: &impl Cluster, deployment: &str, follow: Follow) -> Result<()> {
     let mut failed = Ok(());
     let mut tell = |line: &str| {
         if failed.is_ok() {
             failed = print(line);
         }
     };
-    cluster.logs(deployment, Follow::UntilDone, &mut tell).await?;
-    failed?;
+    cluster.logs(deployment, follow, &mut tell).await?;
+    failed
+}
+
+/// Shows the workers' log until the Job ends, which must be well.
+pub(super) async fn follow(cluster: &impl Cluster, deployment: &str) -> Result<()> {
+    logs(cluster, deployment, Follow::UntilDone).await?;
     match cluster.observe(deployment).await?.job.map(|job| job.state) {
         Some(JobState::Succeeded) => Ok(()),
         Some(JobState::Failed(why)) => {

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Shape, Site, Teller, agrees, batch, datasets, plan_text};
+use super::{Asked, Question, Shape, Site, Terminal, batch, plan_text};
 use crate::cluster::Connect;
-use crate::deploy::{Deployer, Person};
 use crate::error::Result;
 use crate::plan::Plan;
 
@@ -28,35 +27,19 @@ pub(super) struct Arguments {
     worker_args: Vec<String>,
 }
 
-struct Terminal {
-    yes: bool,
-    teller: Teller,
-}
+impl Question for Plan {
+    const ASKS: &str = "Go ahead?";
 
-impl Person for Terminal {
-    fn approves(&mut self, plan: &Plan) -> bool {
-        eprintln!("{}\n", plan_text(plan));
-        agrees("Go ahead?", self.yes)
-    }
-
-    fn tell(&mut self, line: &str) {
-        self.teller.tell(line);
+    fn text(&self) -> String {
+        plan_text(self)
     }
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
-    let datasets = arguments.shape.datasets.as_deref().map(datasets::read).transpose()?;
-    let desired = arguments.shape.desired(site.google.project(), &site.name, datasets.as_ref());
-    let deployer = Deployer {
-        google: &site.google,
-        connect,
-        prices: &site.prices,
-        desired: &desired,
-        datasets: datasets.as_ref(),
-        worker_args: &arguments.worker_args,
-        max_cost: arguments.shape.max_cost,
-    };
-    let mut terminal = Terminal { yes: arguments.yes, teller: Teller::default() };
+    let asked = Asked::of(&arguments.shape, &site)?;
+    let desired = &asked.desired;
+    let deployer = asked.deployer(&site.google, &site.prices, connect, &arguments.worker_args);
+    let mut terminal = Terminal::new(arguments.yes);
     let cluster = deployer.deploy(&mut site.memory, &mut terminal).await?;
     if desired.work.is_none() {
         eprintln!("ready; `cloud deploy --datasets DIR --image IMAGE` runs a batch in it");
@@ -65,8 +48,8 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
     } else {
         batch::follow(&cluster, &site.name).await?;
         batch::fetch(&cluster, &site.name, &mut site.memory, &arguments.out).await?;
-        batch::tell_cost(&cluster, &desired, &site.prices).await?;
+        batch::tell_cost(&cluster, desired, &site.prices).await?;
     }
-    eprintln!("it bills {} an hour until `cloud destroy`", site.prices.estimate(&desired).idle_hour);
+    eprintln!("it bills {} an hour until `cloud destroy`", site.prices.estimate(desired).idle_hour);
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::{Site, Teller, agrees, loss_text, print};
+use super::{Question, Site, Terminal, loss_text, print};
 use crate::cluster::Connect;
-use crate::destroy::{Destroyer, Loss, Witness};
+use crate::destroy::{Destroyer, Loss};
 use crate::error::Result;
 
 #[derive(Debug, Args)]
@@ -14,25 +14,17 @@ pub(super) struct Arguments {
     yes: bool,
 }
 
-struct Terminal {
-    yes: bool,
-    teller: Teller,
-}
+impl Question for Loss {
+    const ASKS: &str = "Delete it all?";
 
-impl Witness for Terminal {
-    fn approves(&mut self, loss: &Loss) -> bool {
-        eprintln!("{}\n", loss_text(loss));
-        agrees("Delete it all?", self.yes)
-    }
-
-    fn tell(&mut self, line: &str) {
-        self.teller.tell(line);
+    fn text(&self) -> String {
+        loss_text(self)
     }
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
     let destroyer = Destroyer { google: &site.google, connect, deployment: &site.name };
-    let mut terminal = Terminal { yes: arguments.yes, teller: Teller::default() };
+    let mut terminal = Terminal::new(arguments.yes);
     let proof = destroyer.destroy(&mut site.memory, &mut terminal).await?;
     for foreign in &proof.foreign {
         let (noun, name, location) = (foreign.resource.noun(), &foreign.name, &foreign.location);

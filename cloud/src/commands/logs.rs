@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::{Site, print};
-use crate::cluster::{Cluster as _, Connect, Follow};
+use super::{Site, batch};
+use crate::cluster::{Connect, Follow};
 use crate::error::Result;
 
 #[derive(Debug, Args)]
@@ -16,12 +16,5 @@ pub(super) struct Arguments {
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
     let cluster = site.cluster(connect).await?;
     let follow = if arguments.follow { Follow::UntilDone } else { Follow::Now };
-    let mut failed = Ok(());
-    let mut tell = |line: &str| {
-        if failed.is_ok() {
-            failed = print(line);
-        }
-    };
-    cluster.logs(&site.name, follow, &mut tell).await?;
-    failed
+    batch::logs(&cluster, &site.name, follow).await
 }

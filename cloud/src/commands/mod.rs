@@ -30,7 +30,7 @@ use crate::clock::SystemClock;
 use crate::cluster::live::LiveConnect;
 use crate::cluster::{Connect, Objects};
 use crate::cost::Prices;
-use crate::deploy::{Datasets, access, calmly};
+use crate::deploy::{Datasets, Deployer, Person, access, calmly};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{self, Google, Query, Scope, Settings};
 use crate::money::Money;
@@ -168,6 +168,33 @@ impl Shape {
             workers: self.workers,
             work,
         }
+    }
+}
+
+/// What is asked for, with the datasets read.
+struct Asked {
+    desired: Desired,
+    datasets: Option<Datasets>,
+    max_cost: Option<Money>,
+}
+
+impl Asked {
+    fn of(shape: &Shape, site: &Site) -> Result<Self> {
+        let datasets = shape.datasets.as_deref().map(datasets::read).transpose()?;
+        let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref());
+        Ok(Self { desired, datasets, max_cost: shape.max_cost })
+    }
+
+    fn deployer<'a, C: Connect>(
+        &'a self,
+        google: &'a Google,
+        prices: &'a Prices,
+        connect: &'a C,
+        worker_args: &'a [String],
+    ) -> Deployer<'a, C> {
+        let Self { desired, datasets, max_cost } = self;
+        let (datasets, max_cost) = (datasets.as_ref(), *max_cost);
+        Deployer { google, connect, prices, desired, datasets, worker_args, max_cost }
     }
 }
 
@@ -334,6 +361,36 @@ impl Teller {
             eprintln!("{line}");
             line.clone_into(&mut self.last);
         }
+    }
+}
+
+/// What is shown before its question is asked.
+trait Question {
+    const ASKS: &str;
+    fn text(&self) -> String;
+}
+
+/// The person at the terminal.
+struct Terminal {
+    /// Agrees beforehand.
+    yes: bool,
+    teller: Teller,
+}
+
+impl Terminal {
+    fn new(yes: bool) -> Self {
+        Self { yes, teller: Teller::default() }
+    }
+}
+
+impl<Q: Question> Person<Q> for Terminal {
+    fn approves(&mut self, question: &Q) -> bool {
+        eprintln!("{}\n", question.text());
+        agrees(Q::ASKS, self.yes)
+    }
+
+    fn tell(&mut self, line: &str) {
+        self.teller.tell(line);
     }
 }
 

@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::{Shape, Site, datasets, plan_json, plan_text, print};
+use super::{Asked, Shape, Site, plan_json, plan_text, print};
 use crate::cluster::Connect;
-use crate::deploy::Deployer;
 use crate::error::Result;
 
 #[derive(Debug, Args)]
@@ -17,17 +16,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
-    let datasets = arguments.shape.datasets.as_deref().map(datasets::read).transpose()?;
-    let desired = arguments.shape.desired(site.google.project(), &site.name, datasets.as_ref());
-    let deployer = Deployer {
-        google: &site.google,
-        connect,
-        prices: &site.prices,
-        desired: &desired,
-        datasets: datasets.as_ref(),
-        worker_args: &[],
-        max_cost: None,
-    };
+    let asked = Asked::of(&arguments.shape, site)?;
+    let deployer = asked.deployer(&site.google, &site.prices, connect, &[]);
     let plan = deployer.plan(&site.memory).await?;
     match arguments.json {
         true => print(&format!("{:#}", plan_json(&plan)))?,
@@ -36,5 +26,5 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
     if let Some(error) = plan.refusal() {
         return Err(error.clone());
     }
-    arguments.shape.max_cost.map_or(Ok(()), |most| plan.cost.check(most))
+    asked.max_cost.map_or(Ok(()), |most| plan.cost.check(most))
 }

@@ -68,7 +68,7 @@ impl Google {
     }
 
     pub(super) async fn repository_operation(&self, name: &str, verb: Verb) -> Result<Option<OperationSeen>> {
-        let doing = format!("look at operation {}", last_part(name));
+        let doing = format!("look at the image repository's operation {}", last_part(name));
         let path = format!("/v1/{name}");
         let send = || self.artifacts.send(&doing, Method::GET, &path, &[], None);
         let answer = match self.read(async || self.within_limit(&doing, send()).await).await {

@@ -41,7 +41,7 @@ impl Google {
     }
 
     pub(super) async fn cluster_operation(&self, name: &str) -> Result<Option<OperationSeen>> {
-        let doing = format!("look at operation {}", last_part(name));
+        let doing = format!("look at the cluster's operation {}", last_part(name));
         let get = || self.send(&doing, SERVICE, self.container.get_operation().set_name(name).send());
         match self.read(async || get().await).await {
             Ok(operation) => Ok(operation_seen(&operation, name.to_owned())),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use google_cloud_auth::errors::CredentialsError;
 use google_cloud_gax::error::rpc::{Status, StatusDetails};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, innermost};
 
 /// What of a refusal decides its kind.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,10 @@ impl Answer {
         if says("stockout") || says("does not have enough resources") {
             return Kind::StockOut;
         }
+        // Machines run as a service account, which whoever makes them must be allowed to use.
+        if says("iam.serviceaccounts.actas") || says("does not have access to service account") {
+            return Kind::Permission { service: "iam.googleapis.com".into() };
+        }
         match (self.code.as_str(), self.http) {
             ("UNAUTHENTICATED", _) | (_, Some(401)) => Kind::Credentials,
             ("ALREADY_EXISTS", _) => Kind::Exists,
@@ -106,7 +110,7 @@ pub(super) fn from_google(doing: &str, service: &str, error: &google_cloud_gax::
             std::error::Error::source(error).and_then(|source| source.downcast_ref::<CredentialsError>());
         let transient = source.is_some_and(CredentialsError::is_transient);
         let kind = if transient { Kind::Transient } else { Kind::Credentials };
-        return Error::new(doing, root(error), kind);
+        return Error::new(doing, innermost(error), kind);
     }
     if let Some(http) = error.http_status_code().filter(|http| *http >= 400) {
         // Not Google's JSON: a proxy or a load balancer in between.
@@ -119,7 +123,7 @@ pub(super) fn from_google(doing: &str, service: &str, error: &google_cloud_gax::
     }
     let cut = error.is_io() || error.is_timeout() || error.is_connect() || error.is_transport();
     let kind = if cut { Kind::Transient } else { Kind::Other { hint: None } };
-    Error::new(doing, root(error), kind)
+    Error::new(doing, innermost(error), kind)
 }
 
 /// Translates an operation's error; the API accepted the request and could not carry it out.
@@ -130,13 +134,4 @@ pub(crate) fn from_operation(doing: &str, why: &str) -> Error {
         _ => Kind::Failed,
     };
     Error::new(doing, why.trim_end_matches('.'), kind)
-}
-
-/// The innermost reason; what is around it repeats "error sending request" and the like.
-pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

@@ -67,7 +67,7 @@ impl Google {
     }
 
     pub(super) async fn filestore_operation(&self, name: &str, verb: Verb) -> Result<Option<OperationSeen>> {
-        let doing = format!("look at operation {}", last_part(name));
+        let doing = format!("look at the Filestore's operation {}", last_part(name));
         let get = || self.send(&doing, SERVICE, self.filestore.get_operation().set_name(name).send());
         match self.read(async || get().await).await {
             Ok(operation) => Ok(Some(operation_seen(&operation, Resource::Filestore, verb))),

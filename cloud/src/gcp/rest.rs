@@ -6,9 +6,9 @@ use http::header::AUTHORIZATION;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::error::{Answer, root};
+use super::error::Answer;
 use super::settings::authorization;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, innermost};
 
 /// An API's address and the credentials for it.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Rest {
 impl Rest {
     pub(super) fn new(endpoint: &str, service: &'static str, credentials: Credentials) -> Result<Self> {
         let client = reqwest::Client::builder().build();
-        let client = client.map_err(|error| Error::other("make an HTTP client", root(&error)))?;
+        let client = client.map_err(|error| Error::other("make an HTTP client", innermost(&error)))?;
         Ok(Self { client, endpoint: endpoint.to_owned(), service, credentials })
     }
 
@@ -41,7 +41,7 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let cut = |error: reqwest::Error| Error::new(doing, root(&error), Kind::Transient);
+        let cut = |error: reqwest::Error| Error::new(doing, innermost(&error), Kind::Transient);
         let response = request.send().await.map_err(cut)?;
         let http = response.status();
         let bytes = response.bytes().await.map_err(cut)?;

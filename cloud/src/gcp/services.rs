@@ -39,7 +39,7 @@ impl Google {
     }
 
     pub(super) async fn apis_operation(&self, name: &str) -> Result<Option<OperationSeen>> {
-        let doing = format!("look at operation {}", last_part(name));
+        let doing = format!("see whether APIs are enabled by now, by operation {}", last_part(name));
         let get = || self.send(&doing, SERVICE, self.services.get_operation().set_name(name).send());
         match self.read(async || get().await).await {
             Ok(operation) => Ok(Some(operation_seen(&operation, Resource::Apis, Verb::Update))),

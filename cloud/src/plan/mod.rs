@@ -115,6 +115,14 @@ impl Plan {
         })
     }
 
+    /// What Google is at work on, and why that is waited for.
+    pub fn waits_for(&self) -> impl Iterator<Item = (String, &str)> {
+        self.items.iter().filter_map(|item| match &item.action {
+            Action::Wait(why) => Some((format!("{} {}", item.resource.noun(), item.name), why.as_str())),
+            _ => None,
+        })
+    }
+
     /// What would be deleted on the way, which wants consent of its own.
     pub fn replaced(&self) -> Vec<Resource> {
         let replaced = self.items.iter().filter(|item| matches!(item.action, Action::Replace(_)));
@@ -190,27 +198,85 @@ fn refuse(resource: Resource, why: String, kind: Kind) -> Action {
     Action::Refuse(Error::new(format!("plan the {}", resource.noun()), why, kind))
 }
 
+/// What clusters and instances have in common.
+trait Placed: PartialEq {
+    const RESOURCE: Resource;
+    const NOUN: &str;
+    fn name(&self) -> &str;
+    fn location(&self) -> &str;
+    fn labels(&self) -> &Labels;
+}
+
+impl Placed for ClusterSeen {
+    const RESOURCE: Resource = Resource::Cluster;
+    const NOUN: &str = "cluster";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+impl Placed for FilestoreSeen {
+    const RESOURCE: Resource = Resource::Filestore;
+    const NOUN: &str = "Filestore instance";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+/// The deployment's own where it is asked for, of `all` that were seen; else what follows from its not being
+/// there.
+fn own<'a, T: Placed>(
+    all: &'a [T],
+    target: Option<&'a T>,
+    location: &str,
+    desired: &Desired,
+    observed: &Observed,
+) -> std::result::Result<&'a T, Action> {
+    let ours = |seen: &T| is_ours(seen.labels(), &desired.deployment);
+    if let Some(other) = all.iter().find(|seen| ours(seen) && target != Some(seen)) {
+        let why = format!("this deployment's {} {} is in {}", T::NOUN, other.name(), other.location());
+        return Err(refuse(T::RESOURCE, why, Kind::Elsewhere));
+    }
+    match target {
+        Some(seen) if ours(seen) => Ok(seen),
+        Some(seen) => {
+            let (noun, name, location) = (T::NOUN, seen.name(), seen.location());
+            let why = format!("a {noun} {name} that is not this deployment's is in {location}");
+            Err(refuse(T::RESOURCE, why, Kind::NameTaken))
+        }
+        None => Err(match observed.running(T::RESOURCE) {
+            Some(operation) => Action::Wait(format!("operation {} is running", operation.name)),
+            None => silence(T::RESOURCE, location, observed).unwrap_or_else(|| making(T::RESOURCE, observed)),
+        }),
+    }
+}
+
 fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
     let resource = Resource::Cluster;
-    let found = target_cluster(desired, observed);
-    let ours = |seen: &ClusterSeen| is_ours(&seen.labels, &desired.deployment);
-    let elsewhere = |seen: &&ClusterSeen| ours(seen) && found != Some(seen);
-    if let Some(other) = observed.clusters.iter().find(elsewhere) {
-        let why = format!("this deployment's cluster {} is in {}", other.name, other.location);
-        return refuse(resource, why, Kind::Elsewhere);
-    }
-    let Some(seen) = found else {
-        if let Some(operation) = observed.running(resource) {
-            return Action::Wait(format!("operation {} is running", operation.name));
-        }
-        let refusal = silence(resource, desired.cluster_location(), observed);
-        let refusal = refusal.or_else(|| region_refusal(desired, observed));
-        return refusal.unwrap_or_else(|| making(resource, observed));
+    let target = target_cluster(desired, observed);
+    let seen = match own(&observed.clusters, target, desired.cluster_location(), desired, observed) {
+        Ok(seen) => seen,
+        Err(make @ Action::Make(_)) => return region_refusal(desired, observed).unwrap_or(make),
+        Err(action) => return action,
     };
-    if !ours(seen) {
-        let why = format!("a cluster {} that is not this deployment's is in {}", seen.name, seen.location);
-        return refuse(resource, why, Kind::NameTaken);
-    }
     match &seen.state {
         State::Going => Action::Wait("an earlier one is being deleted".into()),
         // How it ended is told by the operation, which is read before its effect.
@@ -237,7 +303,8 @@ fn making(resource: Resource, observed: &Observed) -> Action {
 /// Nothing is made where it is unknown what is there.
 fn silence(resource: Resource, location: &str, observed: &Observed) -> Option<Action> {
     let unasked = observed.silence(resource, location)?;
-    Some(refuse(resource, format!("{} gave no answer: {}", unasked.place, unasked.why), Kind::Transient))
+    let why = format!("what is in {} can't be known: {}", unasked.place, unasked.why);
+    Some(refuse(resource, why, Kind::Transient))
 }
 
 fn networks(found: &str, desired: &Desired) -> String {
@@ -246,24 +313,11 @@ fn networks(found: &str, desired: &Desired) -> String {
 
 fn filestore_action(desired: &Desired, observed: &Observed) -> Action {
     let resource = Resource::Filestore;
-    let found = target_filestore(desired, observed);
-    let ours = |seen: &FilestoreSeen| is_ours(&seen.labels, &desired.deployment);
-    let elsewhere = |seen: &&FilestoreSeen| ours(seen) && found != Some(seen);
-    if let Some(other) = observed.filestores.iter().find(elsewhere) {
-        let why = format!("this deployment's instance {} is in {}", other.name, other.location);
-        return refuse(resource, why, Kind::Elsewhere);
-    }
-    let Some(seen) = found else {
-        if let Some(operation) = observed.running(resource) {
-            return Action::Wait(format!("operation {} is running", operation.name));
-        }
-        let refusal = silence(resource, desired.filestore_location(), observed);
-        return refusal.unwrap_or_else(|| making(resource, observed));
+    let target = target_filestore(desired, observed);
+    let seen = match own(&observed.filestores, target, desired.filestore_location(), desired, observed) {
+        Ok(seen) => seen,
+        Err(action) => return action,
     };
-    if !ours(seen) {
-        let why = format!("an instance {} that is not this deployment's is in {}", seen.name, seen.location);
-        return refuse(resource, why, Kind::NameTaken);
-    }
     match &seen.state {
         State::Going => Action::Wait("an earlier one is being deleted".into()),
         State::Broken(_) if observed.running(resource).is_some() => Action::Wait("being made".into()),
@@ -286,6 +340,9 @@ fn filestore_action(desired: &Desired, observed: &Observed) -> Action {
 
 fn broken_words(state: &State) -> String {
     match state {
+        State::Broken(why) if why.is_empty() => {
+            "the instance is in error, and Google says no more".to_owned()
+        }
         State::Broken(why) => format!("the instance is in error: {why}"),
         State::Odd(state) => format!("the instance is in the state {state}"),
         _ => String::new(),

@@ -147,6 +147,14 @@ pub struct OperationSeen {
     pub error: Option<String>,
 }
 
+impl OperationSeen {
+    /// The region or zone that it works in; enabling APIs has none.
+    pub fn place(&self) -> Option<&str> {
+        let mut parts = self.name.split('/').skip_while(|part| *part != "locations");
+        parts.nth(1)
+    }
+}
+
 /// A quota of the region's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaSeen {

@@ -1,7 +1,8 @@
 //! What a person reads when it can't be done: each refusal with its hint.
 
+use cloud::deploy::Person;
 use cloud::error::Error;
-use cloud::plan::{Mode, Tier};
+use cloud::plan::{Mode, Plan, Tier};
 use serde_json::{Value, json};
 use tests::standin::{Outcome, Project, Rule};
 
@@ -191,6 +192,15 @@ fn token_expired_in_the_middle() {
     insta::assert_snapshot!(refused_by(rule("GET", "/operations/", FOR_EVER, 401, body)));
 }
 
+/// Making machines takes the right to act as what they run as.
+#[test]
+fn permission_missing_on_the_machines_service_account() {
+    let message = "The user does not have access to service account \"default\". Ask a project owner to grant you \
+                   the iam.serviceAccountUser role on the service account.";
+    let body = error(400, "INVALID_ARGUMENT", message, json!([]));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 400, body)));
+}
+
 #[test]
 fn too_many_requests_for_longer_than_patience_lasts() {
     let body = error(429, "RESOURCE_EXHAUSTED", "Too many requests.", json!([]));
@@ -246,6 +256,38 @@ fn a_cluster_stuck_in_provisioning() {
         },
         |_| {}
     ));
+}
+
+/// Agrees to the plan; then the cluster breaks, and to its being replaced nobody agrees.
+struct Wavers<'a> {
+    site: &'a Site,
+    asked: usize,
+}
+
+impl Person<Plan> for Wavers<'_> {
+    fn approves(&mut self, _plan: &Plan) -> bool {
+        self.asked += 1;
+        self.asked == 1
+    }
+
+    fn tell(&mut self, line: &str) {
+        if line == "making the volume and Redis" {
+            self.site.with(|project| {
+                project.clusters.values_mut().for_each(|cluster| cluster["status"] = json!("ERROR"));
+            });
+        }
+    }
+}
+
+#[test]
+fn replacing_what_broke_is_not_agreed_to() {
+    runtime().block_on(async {
+        let world = World::start().await;
+        let site = world.project(Project::new("my-project"));
+        let ended = site.deploy_asking(&mut Wavers { site: &site, asked: 0 }).await;
+        let Ended::With(Err(error)) = ended else { panic!("{ended:?}") };
+        insta::assert_snapshot!(shown(&error));
+    });
 }
 
 /// Deploys well, then destroys with something in the way.

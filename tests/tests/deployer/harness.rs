@@ -7,7 +7,7 @@ use std::time::Duration;
 use cloud::cluster::{StagedFile, datasets_digest};
 use cloud::cost::Prices;
 use cloud::deploy::{Datasets, Deployer, Person};
-use cloud::destroy::{Destroyer, Loss, Proof, Witness};
+use cloud::destroy::{Destroyer, Proof};
 use cloud::error::Result;
 use cloud::gcp::{Google, credentials};
 use cloud::plan::{Desired, Plan, Work};
@@ -122,9 +122,13 @@ impl Site {
 
     /// Deploys, agreeing to everything, until it ends or the schedule presses Ctrl-C.
     pub(crate) async fn deploy(&self) -> Ended<FakeCluster> {
+        self.deploy_asking(&mut Agrees).await
+    }
+
+    pub(crate) async fn deploy_asking(&self, person: &mut impl Person<Plan>) -> Ended<FakeCluster> {
         let prices = Prices::built_in().unwrap();
         let (deployer, mut memory) = (self.deployer(&prices), self.memory());
-        self.until_interrupted(deployer.deploy(&mut memory, &mut Agrees)).await
+        self.until_interrupted(deployer.deploy(&mut memory, person)).await
     }
 
     pub(crate) async fn destroy(&self) -> Ended<Proof> {
@@ -168,16 +172,8 @@ impl Site {
 /// Agrees and is told nothing.
 pub(crate) struct Agrees;
 
-impl Person for Agrees {
-    fn approves(&mut self, _plan: &Plan) -> bool {
-        true
-    }
-
-    fn tell(&mut self, _line: &str) {}
-}
-
-impl Witness for Agrees {
-    fn approves(&mut self, _loss: &Loss) -> bool {
+impl<Q> Person<Q> for Agrees {
+    fn approves(&mut self, _question: &Q) -> bool {
         true
     }
 
