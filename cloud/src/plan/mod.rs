@@ -202,25 +202,16 @@ fn refuse(resource: Resource, why: String, kind: Kind) -> Action {
 trait Placed: PartialEq {
     const RESOURCE: Resource;
     const NOUN: &str;
-    fn name(&self) -> &str;
-    fn location(&self) -> &str;
-    fn labels(&self) -> &Labels;
+    /// Name, location, labels.
+    fn placed(&self) -> (&str, &str, &Labels);
 }
 
 impl Placed for ClusterSeen {
     const RESOURCE: Resource = Resource::Cluster;
     const NOUN: &str = "cluster";
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn location(&self) -> &str {
-        &self.location
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.labels
+    fn placed(&self) -> (&str, &str, &Labels) {
+        (&self.name, &self.location, &self.labels)
     }
 }
 
@@ -228,16 +219,8 @@ impl Placed for FilestoreSeen {
     const RESOURCE: Resource = Resource::Filestore;
     const NOUN: &str = "Filestore instance";
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn location(&self) -> &str {
-        &self.location
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.labels
+    fn placed(&self) -> (&str, &str, &Labels) {
+        (&self.name, &self.location, &self.labels)
     }
 }
 
@@ -250,16 +233,17 @@ fn own<'a, T: Placed>(
     desired: &Desired,
     observed: &Observed,
 ) -> std::result::Result<&'a T, Action> {
-    let ours = |seen: &T| is_ours(seen.labels(), &desired.deployment);
+    let ours = |seen: &T| is_ours(seen.placed().2, &desired.deployment);
     if let Some(other) = all.iter().find(|seen| ours(seen) && target != Some(seen)) {
-        let why = format!("this deployment's {} {} is in {}", T::NOUN, other.name(), other.location());
+        let (name, location, _) = other.placed();
+        let why = format!("this deployment's {} {name} is in {location}", T::NOUN);
         return Err(refuse(T::RESOURCE, why, Kind::Elsewhere));
     }
     match target {
         Some(seen) if ours(seen) => Ok(seen),
         Some(seen) => {
-            let (noun, name, location) = (T::NOUN, seen.name(), seen.location());
-            let why = format!("a {noun} {name} that is not this deployment's is in {location}");
+            let (name, location, _) = seen.placed();
+            let why = format!("a {} {name} that is not this deployment's is in {location}", T::NOUN);
             Err(refuse(T::RESOURCE, why, Kind::NameTaken))
         }
         None => Err(match observed.running(T::RESOURCE) {

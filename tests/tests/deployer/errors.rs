@@ -4,7 +4,7 @@ use cloud::deploy::Person;
 use cloud::error::Error;
 use cloud::plan::{Mode, Plan, Tier};
 use serde_json::{Value, json};
-use tests::standin::{Outcome, Project, Rule};
+use tests::standin::{Fault, Outcome, Project, Rule};
 
 use crate::harness::{Ended, Site, World, runtime};
 
@@ -223,6 +223,14 @@ fn too_many_requests_for_a_while_is_waited_out() {
 fn server_errors_for_longer_than_patience_lasts() {
     let body = "<html><title>502 Bad Gateway</title></html>".to_owned();
     insta::assert_snapshot!(refused_by(rule("GET", "/clusters", FOR_EVER, 502, body)));
+}
+
+#[test]
+fn no_answer_for_longer_than_patience_lasts() {
+    let slow = |project: &mut Project| {
+        project.schedule = (0..100).map(|request| (request, Fault::Slow { done: false })).collect();
+    };
+    insta::assert_snapshot!(refused(slow, |_| {}));
 }
 
 #[test]
