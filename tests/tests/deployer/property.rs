@@ -5,7 +5,7 @@
 //! DEPLOYER_SCHEDULES of them (100 where nothing is said), from seed DEPLOYER_FROM on, or the one of
 //! DEPLOYER_SEED.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use cloud::cluster::JobState;
 use cloud::error::{Error, Kind};
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
+use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 use tests::standin::{Fault, Project, Schedule};
 
@@ -30,8 +30,8 @@ const ATTEMPTS_MAX: usize = 80;
 #[derive(Clone, Debug)]
 struct Case {
     schedule: Schedule,
-    /// Whether the state file is lost before the attempt of that number.
-    forgets: Vec<bool>,
+    /// The attempts before which the state file is lost.
+    forgets: BTreeSet<usize>,
     leaves_disk: bool,
     work: bool,
     /// How many looks an operation takes.
@@ -42,7 +42,7 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let schedule = proptest::collection::btree_map(0..160_usize, Fault::any(), 0..40);
-    let forgets = proptest::collection::vec(prop::bool::weighted(0.2), ATTEMPTS_MAX);
+    let forgets = proptest::collection::btree_set(0..ATTEMPTS_MAX, 0..ATTEMPTS_MAX / 2);
     let regret = proptest::option::weighted(0.3, 1..4_usize);
     (schedule, forgets, any::<bool>(), any::<bool>(), 1..4_usize, regret).prop_map(
         |(schedule, forgets, leaves_disk, work, looks, regret)| Case {
@@ -108,8 +108,8 @@ fn assert_nothing_twice(site: &Site) -> Result<(), TestCaseError> {
 
 async fn bring_up(site: &Site, case: &Case) -> Result<(), TestCaseError> {
     let mut last = None;
-    for forgets in &case.forgets {
-        if *forgets {
+    for number in 0..ATTEMPTS_MAX {
+        if case.forgets.contains(&number) {
             site.lose_memory();
         }
         match site.deploy().await {
@@ -156,8 +156,8 @@ fn assert_named(site: &Site, error: &Error) -> Result<(), TestCaseError> {
 async fn take_down(site: &Site, case: &Case) -> Result<(), TestCaseError> {
     let mut regret = case.regret;
     let mut last = None;
-    for (number, forgets) in case.forgets.iter().enumerate() {
-        if *forgets {
+    for number in 0..ATTEMPTS_MAX {
+        if case.forgets.contains(&number) {
             site.lose_memory();
         }
         match site.destroy().await {
@@ -212,8 +212,12 @@ fn seed(world: &World, runtime: &tokio::runtime::Runtime, seed: u64) -> Result<(
     };
     let checked = TestRunner::new(config).run(&case(), |case| runtime.block_on(check(world, &case)));
     checked.map_err(|error| {
+        let story = match error {
+            TestError::Fail(why, case) => format!("{why}\nsmallest: {case:?}"),
+            TestError::Abort(why) => why.to_string(),
+        };
         format!(
-            "seed {seed}: {error}\nreplay: DEPLOYER_SEED={seed} cargo test --workspace --test deployer -- schedule"
+            "seed {seed}: {story}\nreplay: DEPLOYER_SEED={seed} cargo test --workspace --test deployer -- schedule"
         )
     })
 }
@@ -277,7 +281,7 @@ fn schedules_that_once_failed() {
     let runtime = runtime();
     let world = runtime.block_on(World::start());
     for schedule in schedules {
-        let forgets = vec![false; ATTEMPTS_MAX];
+        let forgets = BTreeSet::new();
         let case = Case { schedule, forgets, leaves_disk: false, work: false, looks: 1, regret: None };
         runtime.block_on(check(&world, &case)).unwrap();
     }
