@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use cloud::cluster::kind::{KindCluster, Spec, down, installed, local_node_image};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker::contract::Exit;
@@ -94,7 +94,10 @@ async fn place(prepared: &Prepared) -> Result<Place, Failure> {
 /// A cluster is one simulator's at a time: the volume in it is emptied for each run.
 fn lock(cluster: &str) -> Result<File, Failure> {
     let path = std::env::temp_dir().join(format!("sim-{cluster}.lock"));
-    let file = File::create(&path).with_context(|| format!("failed to lock {}", path.display()))?;
+    let file = File::create(&path).map_err(|error| {
+        let hint = "another user has used a cluster of this name here: give another --cluster";
+        anyhow!("failed to lock {}: {error}\nhint: {hint}", path.display())
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::new(
