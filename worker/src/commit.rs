@@ -295,14 +295,20 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Removes what an attempt, and those before it, left behind. Best effort: leftovers harm
     /// nobody, and an attempt that still runs finds the commit instead (rule 13).
     pub(crate) async fn sweep(&self, attempt: &Attempt) {
+        self.sweep_own(attempt).await;
+        for folder in attempt.earlier.take() {
+            self.sweep_folder(&folder).await;
+        }
+    }
+
+    /// Removes what an attempt that ends without a commit left behind, and nothing that the next may
+    /// go on from.
+    pub(crate) async fn sweep_own(&self, attempt: &Attempt) {
         if attempt.made.get() {
             for name in attempt.names() {
                 let _ = self.volume.remove(&name).await;
             }
             let _ = self.volume.remove_folder(&attempt.folder).await;
-        }
-        for folder in attempt.earlier.take() {
-            self.sweep_folder(&folder).await;
         }
     }
 

@@ -494,7 +494,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
         self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
         if !attempt.is_kept() {
-            self.sweep(attempt).await;
+            self.sweep_own(attempt).await;
         }
         let tried_enough = claim.failures + 1 >= self.config.retries;
         match trouble {
