@@ -6,8 +6,9 @@ use fraud_support::{Chain, days::day};
 use proptest::prelude::*;
 use worker::hash::Hash;
 use worker::manifest::Role;
-use worker::workload::fraud::features::{FeatureSet, bins};
-use worker::workload::fraud::ftrl::{Ftrl, Rates};
+use worker::workload::fraud::chains::Chains;
+use worker::workload::fraud::features::{FeatureSet, NAMES, bins};
+use worker::workload::fraud::ftrl::Rates;
 use worker::workload::fraud::{Fraud, Learner, Params};
 use worker::workload::{Outcome, Step, Workload};
 
@@ -53,22 +54,34 @@ fn the_report_reads_well() {
     insta::assert_snapshot!(chain.report(&Fraud::new(Params::default()))["report.txt"]);
 }
 
+/// The floats of a checkpoint's chains: of each its weights, z and n, the last chain's first.
+fn floats(checkpoint: &[u8], set: FeatureSet) -> Vec<f64> {
+    let mut rest = checkpoint;
+    let mut found = Vec::new();
+    for chain in Chains::new(Rates::default(), set).chains().iter().rev() {
+        let at = rest.len() - 3 * 8 * chain.columns();
+        found.extend(rest[at..].as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)));
+        let feature = |feature: &usize| 4 + NAMES[*feature].len() + 1 + 4 + 8 * (bins(*feature) - 1);
+        let head = 4 + chain.features().iter().map(feature).sum::<usize>() + 4;
+        assert_eq!(rest[at - 4..at], (chain.columns() as u32).to_le_bytes());
+        rest = &rest[..at - head];
+    }
+    found
+}
+
 #[test]
 fn the_model_learns_what_linfa_learns() {
-    let ours = run(Params::default(), 40);
-    let linfa = run(Params { learner: Learner::Linfa, ..Params::default() }, 40);
-    for (index, checkpoint) in &ours.checkpoints {
-        let other = &linfa.checkpoints[index].bytes;
-        // From the end of a checkpoint: n, z and the weights, of one length.
-        let columns = Ftrl::new(Rates::default(), FeatureSet::default()).columns();
-        for at in 1..=3 * columns {
-            let float =
-                |bytes: &[u8]| f64::from_le_bytes(bytes[bytes.len() - 8 * at..][..8].try_into().unwrap());
-            let (a, b) = (float(&checkpoint.bytes), float(other));
-            assert!(
-                (a - b).abs() <= 1e-9 * a.abs().max(1.0),
-                "dataset {index}, float {at} from the end: {a} {b}"
-            );
+    for set in FeatureSet::ALL {
+        let params = Params { features: set, ..Params::default() };
+        let ours = run(params, 40);
+        let linfa = run(Params { learner: Learner::Linfa, ..params }, 40);
+        for (index, checkpoint) in &ours.checkpoints {
+            let (a, b) = (floats(&checkpoint.bytes, set), floats(&linfa.checkpoints[index].bytes, set));
+            assert!(a.iter().any(|float| *float != 0.0), "{set:?}, dataset {index}");
+            for (at, (a, b)) in a.iter().zip(&b).enumerate() {
+                let is_near = (a - b).abs() <= 1e-9 * a.abs().max(1.0);
+                assert!(is_near, "{set:?}, dataset {index}, float {at}: {a} {b}");
+            }
         }
     }
 }
@@ -136,13 +149,14 @@ proptest! {
     #[test]
     fn learning_in_pieces_is_learning_at_once(seed in any::<u64>(), cut in 0usize..6) {
         let (rows, set) = (5 * 64 + 17, FeatureSet::default());
-        let count = set.features().len();
+        let count = set.width();
+        let features: Vec<usize> = set.features().collect();
         let random = |at: usize| Hash::of(&(seed ^ at as u64).to_le_bytes()).0[0] as usize;
-        let code = |at: usize| (random(at) % bins(set.features()[at % count])) as u8;
+        let code = |at: usize| (random(at) % bins(features[at % count])) as u8;
         let codes: Vec<u8> = (0..rows * count).map(code).collect();
         let fraud: Vec<bool> = (0..rows).map(|row| random(row + 1_000_000) < 30).collect();
         let cut = (cut * 64).min(rows);
-        let (mut once, mut pieces) = (Ftrl::new(Rates::default(), set), Ftrl::new(Rates::default(), set));
+        let (mut once, mut pieces) = (Chains::new(Rates::default(), set), Chains::new(Rates::default(), set));
         once.learn(&codes, &fraud);
         pieces.learn(&codes[..cut * count], &fraud[..cut]);
         pieces.learn(&codes[cut * count..], &fraud[cut..]);

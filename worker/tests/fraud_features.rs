@@ -7,7 +7,7 @@ use fraud_support::days::days;
 use fraud_support::{Chain, finish};
 use proptest::prelude::*;
 use worker::manifest::Role;
-use worker::workload::fraud::features::{FeatureSet, Now, values};
+use worker::workload::fraud::features::{FeatureSet, NAMES, Now, values};
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
 use worker::workload::fraud::{Fraud, Params};
@@ -79,8 +79,160 @@ fn handbook(rows: &Rows, row: usize) -> Vec<f64> {
     values
 }
 
+/// The 25 of one row that learn from data, by looking at every row before it.
+struct Naive<'a> {
+    rows: &'a Rows,
+    row: usize,
+    now: i64,
+}
+
+impl Naive<'_> {
+    /// Rows before this one, of its customer or of its terminal, after one time and until another.
+    fn before(&self, of: impl Fn(&Rows) -> &Vec<i64>, after: i64, until: i64) -> Vec<usize> {
+        let (ids, own) = (of(self.rows), of(self.rows)[self.row]);
+        let is_within = |at: &usize| self.rows.time[*at] > after && self.rows.time[*at] <= until;
+        (0..self.row).filter(|at| ids[*at] == own).filter(is_within).collect()
+    }
+
+    /// The upper median of a customer's amounts in the 30 days before the day of `time`.
+    fn usual(&self, customer: i64, time: i64) -> Option<i64> {
+        let day = time.div_euclid(DAY_S);
+        let days = (day - 30) * DAY_S..day * DAY_S;
+        let own = |at: &usize| self.rows.customer[*at] == customer && days.contains(&self.rows.time[*at]);
+        let mut cents: Vec<i64> =
+            (0..self.rows.len()).filter(own).map(|at| self.rows.cents[at].max(1)).collect();
+        cents.sort_unstable();
+        cents.get(cents.len() / 2).copied()
+    }
+
+    /// Whether a row's amount was more than three times what was usual at some time.
+    fn is_big(&self, at: usize, time: i64) -> bool {
+        self.usual(self.rows.customer[at], time).is_some_and(|usual| self.rows.cents[at] > 3 * usual)
+    }
+
+    fn age(&self, at: usize) -> f64 {
+        (self.now - self.rows.time[at]) as f64 / DAY_S as f64
+    }
+
+    fn big(&self, calendar_days: i64) -> Vec<usize> {
+        let after = (self.now.div_euclid(DAY_S) - calendar_days + 1) * DAY_S - 1;
+        let mut rows = self.before(|rows| &rows.customer, after, self.now);
+        rows.retain(|at| self.is_big(*at, self.rows.time[*at]));
+        rows
+    }
+
+    fn frauds(&self, of: impl Fn(&Rows) -> &Vec<i64>, days: i64) -> Vec<usize> {
+        let mut rows = self.before(of, self.now - days * DAY_S, self.now - 7 * DAY_S);
+        rows.retain(|at| self.rows.fraud[*at]);
+        rows
+    }
+
+    fn z(&self) -> f64 {
+        let others = self.before(|rows| &rows.customer, self.now - 30 * DAY_S, self.now);
+        let count = others.len() as f64;
+        let mean = others.iter().map(|at| self.rows.cents[*at]).sum::<i64>() as f64 / count;
+        let squares = others.iter().map(|at| self.rows.cents[*at].pow(2)).sum::<i64>() as f64;
+        let variance = (squares / count - mean * mean).max(0.0);
+        let own = self.rows.cents[self.row] as f64;
+        if others.len() < 2 { -9.0 } else { (own - mean) / (variance.sqrt() + 100.0) }
+    }
+
+    fn mean_3d_over_30d(&self) -> f64 {
+        let [days_3, days_30] = [3, 30].map(|days| {
+            let others = self.before(|rows| &rows.customer, self.now - days * DAY_S, self.now);
+            let cents: Vec<i64> =
+                others.into_iter().chain([self.row]).map(|at| self.rows.cents[at]).collect();
+            cents.iter().sum::<i64>() as f64 / cents.len() as f64
+        });
+        days_3 / days_30
+    }
+
+    /// Length and age of the run of frauds that ends the terminal's known visits of 30 days, genuine ones
+    /// since the last fraud, age of the last genuine one.
+    fn run(&self) -> [f64; 4] {
+        let visits = self.before(|rows| &rows.terminal, self.now - 37 * DAY_S, self.now - 7 * DAY_S);
+        let is_fraud = |at: &usize| self.rows.fraud[*at];
+        let after_genuine = visits.iter().rposition(|at| !is_fraud(at)).map_or(0, |at| at + 1);
+        let run = &visits[after_genuine..];
+        let last_fraud = visits.iter().rposition(is_fraud);
+        let last_genuine = visits.iter().rfind(|at| !is_fraud(at));
+        [
+            run.len() as f64,
+            run.first().map_or(-1.0, |at| self.age(*at)),
+            last_fraud.map_or(-1.0, |at| (visits.len() - 1 - at) as f64),
+            last_genuine.map_or(-1.0, |at| self.age(*at)),
+        ]
+    }
+
+    fn values(&self) -> Vec<f64> {
+        let usual = self.usual(self.rows.customer[self.row], self.now);
+        let over_usual = usual.map_or(-1.0, |usual| self.rows.cents[self.row] as f64 / usual as f64);
+        let [big_3d, big_7d, big_14d] = [3, 7, 14].map(|days| self.big(days));
+        let count = |rows: &[usize]| if usual.is_some() { rows.len() as f64 } else { -1.0 };
+        let mut values = vec![over_usual, self.z(), count(&big_3d), count(&big_7d), count(&big_14d)];
+        values.push(big_14d.first().map_or(-1.0, |at| self.age(*at)));
+        values.extend([usual.map_or(0.0, |usual| usual as f64 / 100.0), self.mean_3d_over_30d()]);
+        let mut small = self.frauds(|rows| &rows.terminal, 35);
+        values.extend([self.frauds(|rows| &rows.terminal, 28).len() as f64, small.len() as f64]);
+        small.retain(|at| !self.is_big(*at, self.now));
+        values.push(small.len() as f64);
+        values.extend(self.run());
+        values.extend([14, 21, 35].map(|days| self.frauds(|rows| &rows.customer, days).len() as f64));
+        let mut big = self.frauds(|rows| &rows.customer, 21);
+        big.retain(|at| self.is_big(*at, self.now));
+        values.extend([big.last(), big.first()].map(|at| at.map_or(-1.0, |at| self.age(*at))));
+        let edges = [0.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0];
+        let level = edges.iter().filter(|edge| **edge <= over_usual).count();
+        let small_age = small.first().map_or(0, |at| ((self.age(*at) / 4.0) as usize).clamp(1, 8) - 1);
+        let (big_3d, big_7d, big_14d) = (big_3d.len(), big_7d.len(), big_14d.len());
+        let crossed = [
+            level * 5 + big_7d.min(4),
+            level * 7 + big_14d.min(6),
+            level * 4 + small.len().min(3),
+            small.len().min(6) * 8 + small_age,
+            big_3d.min(4) * 7 + big_14d.min(6),
+        ];
+        values.extend(crossed.map(|cell| cell as f64));
+        values
+    }
+}
+
+fn naive(rows: &Rows, row: usize) -> Vec<f64> {
+    Naive { rows, row, now: rows.time[row] }.values()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_rich_features_are_those_of_a_look_at_every_row(days in days(60)) {
+        let rows = concat(&days);
+        for (row, values) in features(&rows, FeatureSet::Rich).iter().enumerate() {
+            let naive: Vec<f64> = handbook(&rows, row).into_iter().chain(naive(&rows, row)).collect();
+            for ((feature, value), naive) in FeatureSet::Rich.features().zip(values).zip(&naive) {
+                prop_assert_eq!(value, naive, "row {}, {}", row, NAMES[feature]);
+            }
+            prop_assert_eq!(values.len(), naive.len());
+        }
+    }
+
+    /// A feature has the same value in every set that it is in.
+    #[test]
+    fn a_blend_is_of_what_it_is_blended_from(days in days(40)) {
+        let rows = concat(&days);
+        let named = |set: FeatureSet| {
+            let names = set.features().collect::<Vec<_>>();
+            let of_row = move |values: Vec<f64>| names.iter().copied().zip(values).collect::<Vec<_>>();
+            features(&rows, set).into_iter().map(of_row).collect::<Vec<_>>()
+        };
+        let (rich, suspicion) = (named(FeatureSet::Rich), named(FeatureSet::Suspicion));
+        for (row, blend) in named(FeatureSet::Blend).iter().enumerate() {
+            prop_assert_eq!(blend.len(), FeatureSet::Blend.width());
+            for value in blend {
+                prop_assert!(rich[row].contains(value) || suspicion[row].contains(value), "row {}: {:?}", row, value);
+            }
+        }
+    }
 
     #[test]
     fn the_handbooks_features_are_those_of_a_look_at_every_row(days in days(60)) {
@@ -131,12 +283,15 @@ proptest! {
     ) {
         let count = days.len();
         let chain = Chain::new(days.into_iter().map(|rows| (rows, Role::Train)).collect());
-        let kept = Fraud::new(Params::default());
-        for index in order {
-            let index = index.index(count) as u32;
-            let fresh = chain.join_one(&Fraud::new(Params::default()), index);
-            prop_assert!(matches!(fresh, Outcome::Part(_)));
-            prop_assert_eq!(chain.join_one(&kept, index), fresh, "dataset {}", index);
+        for features in FeatureSet::ALL {
+            let params = Params { features, ..Params::default() };
+            let kept = Fraud::new(params);
+            for index in &order {
+                let index = index.index(count) as u32;
+                let fresh = chain.join_one(&Fraud::new(params), index);
+                prop_assert!(matches!(fresh, Outcome::Part(_)));
+                prop_assert_eq!(chain.join_one(&kept, index), fresh, "{:?}, dataset {}", features, index);
+            }
         }
     }
 

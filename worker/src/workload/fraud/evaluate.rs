@@ -6,7 +6,7 @@ use jiff::ToSpan;
 use jiff::civil::date;
 use serde::{Deserialize, Serialize};
 
-use super::ftrl::Ftrl;
+use super::chains::Chains;
 use super::joined::{Joined, Labels};
 use super::metrics::{Metrics, measure};
 use super::model::Model;
@@ -26,20 +26,20 @@ pub struct Evaluation {
 }
 
 /// A part's labels with a model's log-odds of fraud.
-pub(super) fn scored<'a>(model: &Ftrl, joined: &'a Joined) -> (&'a Labels, Vec<f64>) {
+pub(super) fn scored<'a>(model: &Chains, joined: &'a Joined) -> (&'a Labels, Vec<f64>) {
     (&joined.labels, joined.rows().map(|row| model.score(row)).collect())
 }
 
 impl Evaluation {
     /// Measures on a training dataset and on the test datasets.
     pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
-        let on_tests: Vec<_> = tests.iter().map(|joined| scored(&model.ftrl, joined)).collect();
+        let on_tests: Vec<_> = tests.iter().map(|joined| scored(&model.chains, joined)).collect();
         let by_day =
             |scored: &(&Labels, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
         Self {
             learned_rows: model.rows,
             learned_frauds: model.frauds,
-            training: measure(&[scored(&model.ftrl, training)]),
+            training: measure(&[scored(&model.chains, training)]),
             testing: (!tests.is_empty()).then(|| measure(&on_tests)),
             testing_days: if tests.len() > 1 { on_tests.iter().map(by_day).collect() } else { Vec::new() },
         }

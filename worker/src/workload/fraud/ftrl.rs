@@ -6,14 +6,14 @@
 //! costs (a sum over bins instead of a dense product) and in being the same on every CPU: `exp` is
 //! libm's, and every sum has one order.
 
-use super::features::{self, FeatureSet};
+use super::features;
 
 /// Rows to a step.
 pub const BATCH: usize = 64;
 
-/// Room for all bins of a set's features and the intercept: a power of two, so that a masked index is
+/// Room for all bins of a chain's features and the intercept: a power of two, so that a masked index is
 /// in bounds.
-const WIDTH: usize = 512;
+const WIDTH: usize = 1024;
 const MASK: usize = WIDTH - 1;
 
 /// What decides the learner's result beside its rows.
@@ -29,7 +29,7 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { alpha: 0.3, beta: 0.0, l1: 0.5, l2: 0.5 }
+        Self { alpha: 0.15, beta: 0.0, l1: 0.5, l2: 0.5 }
     }
 }
 
@@ -41,12 +41,12 @@ struct Slope {
     levels: Vec<f64>,
 }
 
-/// State of the learner. A row is a cell for each feature, and cells have scores. A column is what has
+/// State of a chain of the learner. A row is a cell for each feature, and cells have scores. A column is what has
 /// a weight: each bin of most features, a feature with levels as a whole, and at last the intercept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ftrl {
     rates: Rates,
-    set: FeatureSet,
+    features: &'static [usize],
     /// Where each feature's bins begin among the cells.
     offsets: Vec<u16>,
     /// Cells whose score is their column's weight; those of slopes come after them.
@@ -63,10 +63,10 @@ pub struct Ftrl {
 const INTERCEPT: usize = WIDTH - 1;
 
 impl Ftrl {
-    pub fn new(rates: Rates, set: FeatureSet) -> Self {
+    pub fn new(rates: Rates, features: &'static [usize]) -> Self {
         let (mut offsets, mut slopes, mut cells) = (Vec::new(), Vec::new(), 0);
         let mut plain = 0;
-        for feature in set.features() {
+        for feature in features {
             offsets.push(cells as u16);
             let bins = features::bins(*feature);
             if features::is_level(*feature) {
@@ -83,7 +83,7 @@ impl Ftrl {
         let scores = Box::new([0.0; WIDTH]);
         Self {
             rates,
-            set,
+            features,
             offsets,
             plain,
             slopes,
@@ -95,8 +95,8 @@ impl Ftrl {
     }
 
     /// From stored `z` and `n`, of [`Self::columns`] each.
-    pub fn with_state(rates: Rates, set: FeatureSet, z: &[f64], n: &[f64]) -> Self {
-        let mut ftrl = Self::new(rates, set);
+    pub fn with_state(rates: Rates, features: &'static [usize], z: &[f64], n: &[f64]) -> Self {
+        let mut ftrl = Self::new(rates, features);
         ftrl.z.copy_from_slice(z);
         ftrl.n.copy_from_slice(n);
         for ((weight, z), n) in ftrl.weights.iter_mut().zip(z).zip(n) {
@@ -110,13 +110,9 @@ impl Ftrl {
         self.weights.len()
     }
 
-    pub fn set(&self) -> FeatureSet {
-        self.set
-    }
-
-    /// Bytes to a row.
-    pub fn features(&self) -> usize {
-        self.offsets.len()
+    /// The places of its features among all.
+    pub fn features(&self) -> &'static [usize] {
+        self.features
     }
 
     pub fn rates(&self) -> Rates {
@@ -135,7 +131,7 @@ impl Ftrl {
         &self.weights
     }
 
-    /// The columns of a row with its values there, without the intercept's: 1, or the bin's level.
+    /// The columns of a row (its bins of this chain's features) with its values there, without the intercept's: 1, or the bin's level.
     pub fn columns_of<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = (usize, f64)> + 'a {
         self.offsets.iter().zip(row).map(|(offset, bin)| {
             let (cell, bin) = (*offset as usize, *bin as usize);
@@ -162,11 +158,14 @@ impl Ftrl {
         (sums[0] + sums[1]) + (sums[2] + sums[3])
     }
 
-    /// One step for each [`BATCH`] of rows, the last one shorter.
-    pub fn learn(&mut self, bins: &[u8], fraud: &[bool]) {
+    /// One step for each [`BATCH`] of rows, the last one shorter. A row is `width` bytes, of which this
+    /// chain's begin at `at`.
+    pub fn learn(&mut self, bins: &[u8], width: usize, at: usize, fraud: &[bool]) {
         let mut gradient = Box::new([0.0; WIDTH]);
-        for (bins, fraud) in bins.chunks(BATCH * self.features()).zip(fraud.chunks(BATCH)) {
-            for (row, fraud) in bins.chunks_exact(self.features()).zip(fraud) {
+        let own = at..at + self.features.len();
+        for (bins, fraud) in bins.chunks(BATCH * width).zip(fraud.chunks(BATCH)) {
+            for (row, fraud) in bins.chunks_exact(width).zip(fraud) {
+                let row = &row[own.clone()];
                 let error = probability(self.score(row)) - f64::from(*fraud);
                 for (offset, bin) in self.offsets.iter().zip(row) {
                     gradient[(*offset as usize + *bin as usize) & MASK] += error;
@@ -193,6 +192,10 @@ impl Ftrl {
     }
 
     fn move_column(&mut self, column: usize, g: f64) {
+        // Most bins are in no row of a step, which then leaves them as they are.
+        if g == 0.0 {
+            return;
+        }
         let rates = self.rates;
         let (z, n, weight) = (&mut self.z[column], &mut self.n[column], &mut self.weights[column]);
         let before = n.sqrt();

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use super::chains::Chains;
 use super::evaluate::scored;
-use super::ftrl::Ftrl;
 use super::joined::{Joined, Labels};
 use super::metrics::{Metrics, measure};
 
 /// Measures on `tests`, day by day, as the handbook does: rows of a card are left out if it has a fraud
 /// in the `training` days or, on the k-th test day, in the first k - 1 of the days `between`.
 pub(super) fn measure_unknown_cards(
-    model: &Ftrl,
+    model: &Chains,
     training: &[&Joined],
     between: &[&Joined],
     tests: &[&Joined],

@@ -22,7 +22,17 @@ pub const REACH_S: i64 = 44 * DAY_S;
 pub const DELAY_S: i64 = 7 * DAY_S;
 
 /// Ends of the customers' windows, back from now.
-pub(super) const CUSTOMER_WINDOWS_S: [i64; 3] = [DAY_S, 7 * DAY_S, 30 * DAY_S];
+pub(super) const CUSTOMER_WINDOWS_S: [i64; 4] = [DAY_S, 7 * DAY_S, 30 * DAY_S, 3 * DAY_S];
+
+/// Calendar days, today among them, in which a customer's big purchases are counted. Not more: whether
+/// one was big depends on the 30 days before its own day.
+pub(super) const BIG_DAYS: [i64; 3] = [3, 7, 14];
+
+/// An amount of more than so many times the customer's usual is big.
+pub(super) const BIG: i64 = 3;
+
+/// Amounts count up to this (about 10,000.00) in squares, so that their sums fit an i64.
+const SQUARED_CENTS_MAX: i64 = 1 << 20;
 
 /// Ends of the terminals' windows, back from now: where labels become known, and 1, 7 and 30 days
 /// before that.
@@ -38,11 +48,44 @@ pub(super) struct Purchase {
     pub(super) fraud: bool,
     /// Likelihood of the amount, from the purchases of the 30 days before its day.
     pub(super) ratio: f64,
-    /// Sum of the customer's amounts before it.
+    /// Sums of the customer's amounts before it, and of their squares.
     cents_before: i64,
+    squares_before: i64,
 }
 
-/// A fraud at a terminal, known or not.
+/// Count and sums of a window of purchases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sums {
+    pub(super) count: i64,
+    pub(super) cents: i64,
+    squares: i64,
+}
+
+impl Sums {
+    /// The sums without one purchase that is among them.
+    pub(super) fn without(self, cents: i64) -> Self {
+        Self { count: self.count - 1, cents: self.cents - cents, squares: self.squares - squared(cents) }
+    }
+
+    pub(super) fn mean(self) -> f64 {
+        self.cents as f64 / self.count as f64
+    }
+
+    /// How many standard deviations an amount lies above the mean; `None` below two purchases.
+    /// One whole unit of money is added to the deviation, so that equal amounts do not divide by zero.
+    pub(super) fn z(self, cents: i64) -> Option<f64> {
+        let mean = self.mean();
+        let variance = (self.squares as f64 / self.count as f64 - mean * mean).max(0.0);
+        (self.count >= 2).then(|| (cents as f64 - mean) / (variance.sqrt() + 100.0))
+    }
+}
+
+fn squared(cents: i64) -> i64 {
+    let cents = cents.min(SQUARED_CENTS_MAX);
+    cents * cents
+}
+
+/// A fraud at a terminal or of a customer, known or not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fraud {
     pub(super) time: i64,
@@ -54,8 +97,13 @@ pub(super) struct Fraud {
 #[derive(Debug, Default)]
 pub(super) struct Customer {
     pub(super) purchases: Vec<Purchase>,
+    pub(super) frauds: Vec<Fraud>,
+    /// Times of those purchases that were big when they were made.
+    pub(super) big: Vec<i64>,
     cursors: [usize; CUSTOMER_WINDOWS_S.len()],
+    big_cursors: [usize; BIG_DAYS.len()],
     cents: i64,
+    squares: i64,
     /// A day's number and what amounts were usual in the 30 days before it.
     usual: Option<(i64, Option<Usual>)>,
     /// The first purchase of those 30 days.
@@ -76,20 +124,32 @@ pub(super) struct Visit {
 }
 
 impl Customer {
-    /// Number of purchases of the `window`-th window up to `now` and the sum of their cents, both ends
-    /// as pandas' rolling windows have them: after now - window, up to and with what was pushed last.
-    pub(super) fn window(&mut self, window: usize, now: i64) -> (i64, i64) {
+    /// Sums of the `window`-th window up to `now`, both ends as pandas' rolling windows have them: after
+    /// now - window, up to and with what was pushed last.
+    pub(super) fn window(&mut self, window: usize, now: i64) -> Sums {
         let after = now - CUSTOMER_WINDOWS_S[window];
         let cursor = &mut self.cursors[window];
         while self.purchases.get(*cursor).is_some_and(|purchase| purchase.time <= after) {
             *cursor += 1;
         }
         match self.purchases.get(*cursor) {
-            None => (0, 0),
-            Some(first) => {
-                ((self.purchases.len() - *cursor) as i64, self.cents.wrapping_sub(first.cents_before))
-            }
+            None => Sums::default(),
+            Some(first) => Sums {
+                count: (self.purchases.len() - *cursor) as i64,
+                cents: self.cents.wrapping_sub(first.cents_before),
+                squares: self.squares.wrapping_sub(first.squares_before),
+            },
         }
+    }
+
+    /// Times of the big purchases of the last [`BIG_DAYS`], the `window`-th of them.
+    pub(super) fn big(&mut self, window: usize, now: i64) -> &[i64] {
+        let from = (now.div_euclid(DAY_S) - BIG_DAYS[window] + 1) * DAY_S;
+        let cursor = &mut self.big_cursors[window];
+        while self.big.get(*cursor).is_some_and(|time| *time < from) {
+            *cursor += 1;
+        }
+        &self.big[*cursor..]
     }
 
     /// What amounts were usual in the 30 days before the day of `now`; of an even number of them the
@@ -122,6 +182,10 @@ impl Customer {
         self.purchases.drain(..count);
         self.usual_from = self.usual_from.saturating_sub(count);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
+        self.frauds.retain(|fraud| fraud.time > until);
+        let count = self.big.partition_point(|time| *time <= until);
+        self.big.drain(..count);
+        self.big_cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
 }
 
@@ -134,6 +198,11 @@ impl Terminal {
             *cursor += 1;
         }
         *cursor
+    }
+
+    /// The known frauds since `reach_s` seconds before now.
+    pub(super) fn frauds(&self, reach_s: i64, now: i64) -> &[Fraud] {
+        known(&self.frauds, reach_s, now)
     }
 
     fn forget(&mut self, until: i64) {
@@ -171,6 +240,18 @@ impl Slots {
         }
         *slot
     }
+}
+
+/// Those of some frauds, oldest first, that are known now and not older than `reach_s` seconds.
+pub(super) fn known(frauds: &[Fraud], reach_s: i64, now: i64) -> &[Fraud] {
+    let is_early = |time: i64| move |fraud: &Fraud| fraud.time <= time;
+    let known = &frauds[..frauds.partition_point(is_early(now - DELAY_S))];
+    &known[known.partition_point(is_early(now - reach_s))..]
+}
+
+/// Whether an amount is more than [`BIG`] times the usual; nothing is where no usual is known.
+pub(super) fn is_big(cents: i64, usual: Option<Usual>) -> bool {
+    usual.is_some_and(|usual| cents > usual.cents.saturating_mul(BIG))
 }
 
 /// All customers and terminals, as of the rows pushed.
@@ -215,17 +296,24 @@ impl History {
         self.spend(customer as usize, time, cents, fraud);
         self.terminals[terminal].visits.push(Visit { time, fraud });
         if fraud {
-            self.terminals[terminal].frauds.push(Fraud { time, cents, customer });
+            let fraud = Fraud { time, cents, customer };
+            self.terminals[terminal].frauds.push(fraud);
+            self.customers[customer as usize].frauds.push(fraud);
         }
         (customer as usize, terminal)
     }
 
     fn spend(&mut self, customer: usize, time: i64, cents: i64, fraud: bool) {
         let customer = &mut self.customers[customer];
-        let ratio = self.likelihood.ratio(cents, customer.usual(time, &mut self.scratch));
-        let cents_before = customer.cents;
-        customer.purchases.push(Purchase { time, cents, fraud, ratio, cents_before });
+        let usual = customer.usual(time, &mut self.scratch);
+        let ratio = self.likelihood.ratio(cents, usual);
+        if is_big(cents, usual) {
+            customer.big.push(time);
+        }
+        let (cents_before, squares_before) = (customer.cents, customer.squares);
+        customer.purchases.push(Purchase { time, cents, fraud, ratio, cents_before, squares_before });
         customer.cents = cents_before.wrapping_add(cents);
+        customer.squares = squares_before.wrapping_add(squared(cents));
     }
 
     /// Chances that the last purchase of a customer, pushed last, is a fraud because the terminal is
@@ -241,6 +329,11 @@ impl History {
         let customer = &self.customers[customer];
         let ratio = customer.purchases.last().map_or(1.0, |purchase| purchase.ratio);
         (by_terminal, suspicion::of_card(customer, now, ratio))
+    }
+
+    /// What amounts of a customer were usual in the 30 days before the day of `now`.
+    pub(super) fn usual(&mut self, customer: usize, now: i64) -> Option<Usual> {
+        self.customers[customer].usual(now, &mut self.scratch)
     }
 
     /// Adds a dataset whose features are not asked for.

@@ -69,7 +69,7 @@ impl Joined {
 
     /// Each row's bins.
     pub(super) fn rows(&self) -> impl Iterator<Item = &[u8]> {
-        self.bins().chunks_exact(self.set.features().len())
+        self.bins().chunks_exact(self.set.width())
     }
 
     /// # Errors
@@ -84,9 +84,9 @@ impl Joined {
         let rows = input.len()?;
         let (time, customer) = (input.packed(rows)?, input.packed(rows)?);
         let (fraud, scenario) = input.flags(rows)?;
-        let bins = input.take(rows.saturating_mul(set.features().len()))?;
+        let bins = input.take(rows.saturating_mul(set.width()))?;
         input.end()?;
-        let most: Vec<usize> = set.features().iter().map(|feature| features::bins(*feature)).collect();
+        let most: Vec<usize> = set.features().map(features::bins).collect();
         let is_over = |row: &[u8]| row.iter().zip(&most).any(|(bin, most)| *bin as usize >= *most);
         if bins.chunks_exact(most.len()).any(is_over) {
             return Err("a bin in it is out of bounds".to_owned());

@@ -9,6 +9,7 @@
 //! The label and its scenario are never features; a label counts from seven days after its transaction.
 
 mod bytes;
+pub mod chains;
 pub mod edges;
 mod evaluate;
 pub mod features;
@@ -21,6 +22,7 @@ mod linfa;
 pub mod metrics;
 mod model;
 mod report;
+mod rich;
 pub mod rows;
 pub mod score;
 mod suspicion;
@@ -36,9 +38,10 @@ use crate::input;
 use crate::manifest::Dataset;
 
 use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
+use chains::Chains;
 use evaluate::Evaluation;
 use features::FeatureSet;
-use ftrl::{Ftrl, Rates};
+use ftrl::Rates;
 use joined::Joined;
 use metrics::Metrics;
 use model::Model;
@@ -94,9 +97,10 @@ impl Params {
                 _ => Err(wrong("a number that is not negative")),
             };
             match (name.as_str(), text.as_str()) {
-                ("features", "suspicion") => params.features = FeatureSet::Suspicion,
-                ("features", "handbook") => params.features = FeatureSet::Handbook,
-                ("features", _) => return Err(wrong("suspicion or handbook")),
+                ("features", name) => {
+                    let known = FeatureSet::ALL.into_iter().find(|set| set.name() == name);
+                    params.features = known.ok_or_else(|| wrong("blend, rich, suspicion or handbook"))?;
+                }
                 ("learner", "ftrl") => params.learner = Learner::Ftrl,
                 ("learner", "linfa") => params.learner = Learner::Linfa,
                 ("learner", _) => return Err(wrong("ftrl or linfa")),
@@ -160,15 +164,15 @@ impl Fraud {
                 rows: 0,
                 frauds: 0,
                 learner: learner.name().to_owned(),
-                ftrl: Ftrl::new(self.params.rates, self.params.features),
+                chains: Chains::new(self.params.rates, self.params.features),
             },
         };
         model.lineage = lineage;
         let previous = previous.map_or(Hash::default(), |part| part.hash);
         let key = Hash::of_fields([&previous.0[..], &joined.hash.0[..], &lineage.0[..]]);
         let joined = self.joined(joined)?;
-        if joined.set != model.ftrl.set() {
-            let (has, needs) = (joined.set.name(), model.ftrl.set().name());
+        if joined.set != model.chains.set() {
+            let (has, needs) = (joined.set.name(), model.chains.set().name());
             return Err(format!("a joined part has the features `{has}`, the model needs `{needs}`"));
         }
         Ok(tasks::Fold::new(key, learner, model, joined))
@@ -189,7 +193,7 @@ impl Fraud {
         let parts = [read(training)?, read(between)?, read(tests)?];
         let [training, between, tests] =
             parts.each_ref().map(|parts| parts.iter().map(Arc::as_ref).collect::<Vec<_>>());
-        Ok(handbook::measure_unknown_cards(&model.ftrl, &training, &between, &tests))
+        Ok(handbook::measure_unknown_cards(&model.chains, &training, &between, &tests))
     }
 
     fn evaluation(&self, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Result<Vec<u8>, String> {
@@ -231,7 +235,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        2
+        3
     }
 
     fn params(&self) -> BTreeMap<String, String> {

@@ -11,6 +11,7 @@ use crate::workload::{Part, ReportInput, stem_of};
 use super::edges::EDGES;
 use super::evaluate::Evaluation;
 use super::features::{self, NAMES};
+use super::ftrl::Ftrl;
 use super::metrics::Metrics;
 use super::model::Model;
 
@@ -89,7 +90,7 @@ impl<'a> Report<'a> {
             lineage: model.as_ref().map(|model| model.lineage.to_string()),
             trained: input.evals.iter().map(trained).collect::<Result<_, _>>()?,
             rejected: input.rejected.iter().filter_map(rejected).collect(),
-            intercept: model.as_ref().and_then(|model| model.ftrl.weights().last().copied()),
+            intercept: model.as_ref().map(intercept),
             features: model.as_ref().map_or_else(Vec::new, weighted),
         })
     }
@@ -270,12 +271,33 @@ impl Weighted {
     }
 }
 
+/// What every row's log-odds begin with: the mean of the chains'.
+fn intercept(model: &Model) -> f64 {
+    let chains = model.chains.chains();
+    let all = chains.iter().filter_map(|chain| chain.weights().last());
+    all.sum::<f64>() / chains.len() as f64
+}
+
+/// Each feature with what it adds to a row's log-odds. One that is in several chains adds in each.
 fn weighted(model: &Model) -> Vec<Weighted> {
-    let mut rest = model.ftrl.weights();
+    let chains = model.chains.chains();
+    let mut found: Vec<Weighted> = Vec::new();
+    for weighted in chains.iter().flat_map(|chain| weighted_of(chain, chains.len() as f64)) {
+        match found.iter_mut().find(|other| other.feature == weighted.feature) {
+            Some(other) => other.weights.iter_mut().zip(&weighted.weights).for_each(|(sum, w)| *sum += w),
+            None => found.push(weighted),
+        }
+    }
+    found
+}
+
+/// A chain's features; what they add is shared by so many chains.
+fn weighted_of(chain: &Ftrl, chains: f64) -> Vec<Weighted> {
+    let mut rest = chain.weights();
     let mut next = |count| {
         let (own, others) = rest.split_at(count);
         rest = others;
-        own.to_vec()
+        own.iter().map(|weight| weight / chains).collect::<Vec<f64>>()
     };
     let weighted = |feature: &usize| {
         let (feature, name, edges) = (*feature, NAMES[*feature], EDGES[*feature]);
@@ -287,7 +309,7 @@ fn weighted(model: &Model) -> Vec<Weighted> {
         let weights = (0..bins).map(|bin| weight * features::level(feature, bin)).collect();
         Weighted { feature: name, weight: Some(weight), edges, weights }
     };
-    model.ftrl.set().features().iter().map(weighted).collect()
+    chain.features().iter().map(weighted).collect()
 }
 
 fn measures(out: &mut String, name: &str, metrics: &Metrics, before: Option<&Metrics>) {

@@ -2,8 +2,9 @@
 
 use crate::input::Transactions;
 
+use super::chains::Chains;
 use super::features::{self, Now};
-use super::ftrl::{Ftrl, probability};
+use super::ftrl::probability;
 use super::history::{History, REACH_S};
 use super::model::Model;
 use super::rows::Rows;
@@ -11,7 +12,7 @@ use super::rows::Rows;
 /// Scores a checkpoint's model: transactions that were made before are read first.
 #[derive(Debug)]
 pub struct Scorer {
-    model: Ftrl,
+    model: Chains,
     history: History,
     /// Time of the last row that was read.
     last: i64,
@@ -32,7 +33,7 @@ impl Scorer {
     /// # Errors
     /// What is wrong with the checkpoint's bytes.
     pub fn new(checkpoint: &[u8]) -> Result<Self, String> {
-        let model = Model::decode(checkpoint)?.ftrl;
+        let model = Model::decode(checkpoint)?.chains;
         Ok(Self { model, history: History::default(), last: i64::MIN, values: Vec::new(), bins: Vec::new() })
     }
 
@@ -78,8 +79,8 @@ impl Scorer {
         self.values.clear();
         features::values(&mut self.history, now, set, &mut self.values);
         self.bins.clear();
-        let values = set.features().iter().zip(&self.values);
-        self.bins.extend(values.map(|(feature, value)| features::bin(*feature, *value)));
+        let values = set.features().zip(&self.values);
+        self.bins.extend(values.map(|(feature, value)| features::bin(feature, *value)));
         let log_odds = self.model.score(&self.bins);
         Score { log_odds, probability: probability(log_odds) }
     }

@@ -81,7 +81,7 @@ impl Join {
             .filter_map(|past| Some((past.clone(), part_of(past)?)))
             .collect();
         self.window.clear();
-        let bins = Vec::with_capacity(rows.len() * self.set.features().len());
+        let bins = Vec::with_capacity(rows.len() * self.set.width());
         Ok(Ok(Working { timeline, past, missing, rows, values: Vec::new(), bins }))
     }
 
@@ -115,8 +115,8 @@ impl Working {
         let now = Now { customer, terminal, time: self.rows.time[row], cents: self.rows.cents[row] };
         self.values.clear();
         features::values(history, now, set, &mut self.values);
-        let values = set.features().iter().zip(&self.values);
-        self.bins.extend(values.map(|(feature, value)| features::bin(*feature, *value)));
+        let values = set.features().zip(&self.values);
+        self.bins.extend(values.map(|(feature, value)| features::bin(feature, *value)));
     }
 }
 
@@ -173,12 +173,12 @@ impl Task for Fold {
     fn step(&mut self) -> Step {
         let end = self.joined.len().min(self.row + FOLD_STEP_ROWS);
         let fraud = &self.joined.labels.fraud[self.row..end];
-        let features = self.joined.set.features().len();
+        let features = self.joined.set.width();
         let bins = &self.joined.bins()[self.row * features..end * features];
         match self.learner {
-            Learner::Ftrl => self.model.ftrl.learn(bins, fraud),
-            Learner::Linfa => match linfa::learn(&self.model.ftrl, bins, fraud) {
-                Ok(ftrl) => self.model.ftrl = ftrl,
+            Learner::Ftrl => self.model.chains.learn(bins, fraud),
+            Learner::Linfa => match linfa::learn(&self.model.chains, bins, fraud) {
+                Ok(chains) => self.model.chains = chains,
                 Err(error) => return Step::Failed(format!("learn with linfa: {error}")),
             },
         }

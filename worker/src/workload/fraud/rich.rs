@@ -1,0 +1,122 @@
+//! Features that learn from data how its frauds come about: an amount out of the customer's usual, a
+//! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
+
+use super::features::Now;
+use super::history::{BIG_DAYS, Customer, DAY_S, DELAY_S, History, Terminal, is_big, known};
+use super::likelihood::Usual;
+
+/// How many they are.
+pub(super) const COUNT: usize = 25;
+
+/// Where nothing is known that a value could be taken from; below every value that is.
+const NONE: f64 = -1.0;
+const NONE_Z: f64 = -9.0;
+
+/// How far back known frauds at a terminal are counted, and those of a card that were big.
+const TERMINAL_REACH_S: [i64; 2] = [DELAY_S + 21 * DAY_S, DELAY_S + 28 * DAY_S];
+const CARD_BIG_REACH_S: i64 = 21 * DAY_S;
+
+/// Levels of the amount over the usual, for crossing with counts; below the first where none is known.
+const LEVELS: [f64; 8] = [0.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0];
+
+/// The values for the row that was pushed last.
+pub(super) fn values(history: &mut History, now: Now) -> [f64; COUNT] {
+    let usual = history.usual(now.customer, now.time);
+    let over_usual = usual.map_or(NONE, |usual| now.cents as f64 / usual.cents as f64);
+    let (big, big_first_age) = big(&mut history.customers[now.customer], now, usual);
+    let [z, mean_3d_over_30d] = spending(&mut history.customers[now.customer], now);
+    let (small, small_first_age) = small_frauds(history, now);
+    let terminal = &mut history.terminals[now.terminal];
+    let [frauds_21d, frauds_28d] =
+        TERMINAL_REACH_S.map(|reach| terminal.frauds(reach, now.time).len() as f64);
+    let [run, run_age, genuine_since, genuine_age] = run(terminal, now);
+    let [card_7d, card_14d, card_28d, card_last_age, card_first_age] =
+        card(&history.customers[now.customer], now, usual);
+    let [big_3d, big_7d, big_14d] = big.map(|big| if usual.is_some() { big as f64 } else { NONE });
+    let usual_amount = usual.map_or(0.0, |usual| usual.cents as f64 / 100.0);
+
+    let level = LEVELS.iter().map(|edge| usize::from(*edge <= over_usual)).sum::<usize>();
+    let fours = (small_first_age / 4.0 - 1.0).clamp(0.0, 7.0) as usize;
+    let crossed = [
+        level * 5 + big[1].min(4),
+        level * 7 + big[2].min(6),
+        level * 4 + small.min(3),
+        small.min(6) * 8 + fours,
+        big[0].min(4) * 7 + big[2].min(6),
+    ];
+    let [by_big_7d, by_big_14d, by_small, small_by_age, big_by_big] = crossed.map(|cell| cell as f64);
+    #[rustfmt::skip]
+    let values = [
+        over_usual, z, big_3d, big_7d, big_14d, big_first_age, usual_amount, mean_3d_over_30d,
+        frauds_21d, frauds_28d, small as f64, run, run_age, genuine_since, genuine_age,
+        card_7d, card_14d, card_28d, card_last_age, card_first_age,
+        by_big_7d, by_big_14d, by_small, small_by_age, big_by_big,
+    ];
+    values
+}
+
+/// Numbers of the customer's big purchases of the last days, the present one apart, and the age of the
+/// first of them.
+fn big(customer: &mut Customer, now: Now, usual: Option<Usual>) -> ([usize; BIG_DAYS.len()], f64) {
+    let own = usize::from(is_big(now.cents, usual));
+    let counts = [0, 1, 2].map(|window| customer.big(window, now.time).len() - own);
+    let longest = customer.big(2, now.time);
+    let first = longest.first().filter(|_| longest.len() > own);
+    (counts, first.map_or(NONE, |time| days(now.time - time)))
+}
+
+/// The amount beside the customer's others, and the mean of the last days beside that of the last month.
+fn spending(customer: &mut Customer, now: Now) -> [f64; 2] {
+    let (days_3, days_30) = (customer.window(3, now.time), customer.window(2, now.time));
+    let mean = days_30.mean();
+    let z = days_30.without(now.cents).z(now.cents).unwrap_or(NONE_Z);
+    [z, if mean > 0.0 { days_3.mean() / mean } else { 0.0 }]
+}
+
+/// How many known frauds at the terminal were not big for their customers, and the age of the first.
+fn small_frauds(history: &mut History, now: Now) -> (usize, f64) {
+    let (mut small, mut first_age) = (0, 0.0);
+    for at in 0..history.terminals[now.terminal].frauds(TERMINAL_REACH_S[1], now.time).len() {
+        let fraud = history.terminals[now.terminal].frauds(TERMINAL_REACH_S[1], now.time)[at];
+        if !is_big(fraud.cents, history.usual(fraud.customer as usize, now.time)) {
+            small += 1;
+            first_age = f64::max(first_age, days(now.time - fraud.time));
+        }
+    }
+    (small, first_age)
+}
+
+/// Of the terminal's known visits of 30 days: length and age of the frauds that end them, the number
+/// of genuine ones since the last fraud, and the age of the last genuine one.
+fn run(terminal: &mut Terminal, now: Now) -> [f64; 4] {
+    let (known, oldest) = (terminal.before(0, now.time), terminal.before(3, now.time));
+    let has_fraud = !terminal.frauds(DELAY_S + 30 * DAY_S, now.time).is_empty();
+    let visits = &terminal.visits[oldest..known];
+    let run = visits.iter().rev().take_while(|visit| visit.fraud).count();
+    let first = visits.get(visits.len() - run).filter(|_| run > 0);
+    let genuine = has_fraud.then(|| visits.iter().rev().take_while(|visit| !visit.fraud).count());
+    let last_genuine = visits[..visits.len() - run].last();
+    [
+        run as f64,
+        first.map_or(NONE, |visit| days(now.time - visit.time)),
+        genuine.map_or(NONE, |count| count as f64),
+        last_genuine.map_or(NONE, |visit| days(now.time - visit.time)),
+    ]
+}
+
+/// The card's known frauds of 7, 14 and 28 days; the ages of the last and the first that was big.
+fn card(customer: &Customer, now: Now, usual: Option<Usual>) -> [f64; 5] {
+    let frauds = &customer.frauds;
+    let [days_7, days_14, days_28] =
+        [7, 14, 28].map(|days| known(frauds, DELAY_S + days * DAY_S, now.time).len() as f64);
+    let mut big = known(frauds, CARD_BIG_REACH_S, now.time)
+        .iter()
+        .filter(|fraud| is_big(fraud.cents, usual))
+        .map(|fraud| days(now.time - fraud.time));
+    let first = big.next();
+    [days_7, days_14, days_28, big.next_back().or(first).unwrap_or(NONE), first.unwrap_or(NONE)]
+}
+
+fn days(seconds: i64) -> f64 {
+    seconds as f64 / DAY_S as f64
+}
