@@ -2,7 +2,7 @@
 sparse partial_fit, day by day. From Parquet to an evaluated model; prints one line of JSON with a time
 per stage and their sum. Imports are not counted.
 
-    python fraud.py DATA [--features suspicion|handbook] [--codes-out FILE.npy]
+    python fraud.py DATA [--features blend|suspicion|handbook] [--values-out FILE.npy]
 
 DATA is the folder of the handbook's daily Parquet files.
 """
@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+import rich
 import suspicion
 
 DAY = 86_400
@@ -25,8 +26,9 @@ TRAINING = ("2018-04-01", "2018-07-31")
 TESTING = ("2018-08-08", "2018-08-14")
 QUANTILES = np.array([1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98]) / 100
 
+AMOUNT_EDGES = np.arange(20.0, 221, 20)
 SUSPICION_EDGES = [
-    np.arange(20.0, 221, 20),
+    AMOUNT_EDGES,
     np.concatenate([[-6.5, -6, -5.5], np.arange(-5.0, 9)]),
     np.arange(-5.0, 9),
 ]
@@ -87,11 +89,47 @@ def encode(columns, edges):
     return codes, csr_matrix((np.stack(data, 1).ravel(), codes.ravel(), pointers), shape=(rows, offset))
 
 
+def chains(features, when, customer, terminal, cents, fraud, stage):
+    """The columns and the edges of their bins, of each chain."""
+    day = when // DAY
+    date = lambda text: np.datetime64(text).astype("datetime64[D]").astype(np.int64)
+    some = (day >= date("2018-05-01")) & (day <= date("2018-05-07"))
+    rows = when, customer, terminal, cents, fraud
+    if features == "handbook":
+        columns = handbook(*rows)
+        stage("features")
+        return [(columns, quantiles(columns, some))]
+    usual_of = suspicion.usual_by_day(day, customer, cents)
+    found = []
+    if features == "blend":
+        found.append(rich.features(*rows, day, usual_of))
+    found.append(suspicion.features(*rows, day, usual_of))
+    stage("features")
+    level = np.clip(np.round(found[-1][3], 1), -12, 12)
+    edges = [([*found[-1][:3], level], [*SUSPICION_EDGES, None])]
+    if features == "blend":
+        named = zip(rich.NAMES, found[0], strict=True)
+        of_week = [rich.edges(name, values[some], QUANTILES) for name, values in named]
+        # Of the handbook's own: those of the program's first version.
+        risk = [0.0, 0.1111, 0.1818, 0.6429, 1.0]
+        edges.insert(0, (found[0], [AMOUNT_EDGES, np.array(risk), *of_week[2:]]))
+    return edges
+
+
+def fit(bins, fraud, day, days):
+    """A learner that has learned day by day."""
+    model = SGDClassifier(loss="log_loss", alpha=1e-6, learning_rate="adaptive", eta0=0.05, random_state=0)
+    for today in days:
+        rows = slice(*np.searchsorted(day, [today, today + 1]))
+        model.partial_fit(bins[rows], fraud[rows], classes=[0, 1])
+    return model
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("data")
-    arguments.add_argument("--features", choices=["suspicion", "handbook"], default="suspicion")
-    arguments.add_argument("--codes-out")
+    arguments.add_argument("--features", choices=["blend", "suspicion", "handbook"], default="blend")
+    arguments.add_argument("--values-out")
     arguments = arguments.parse_args()
     stages, began = {}, time.perf_counter()
 
@@ -101,37 +139,29 @@ def main():
         stages[name] = now - began
         began = now
 
-    when, customer, terminal, cents, fraud = read(arguments.data)
+    rows = read(arguments.data)
+    when, fraud = rows[0], rows[4]
     stage("read")
-    find = suspicion.features if arguments.features == "suspicion" else handbook
-    columns = find(when, customer, terminal, cents, fraud)
-    stage("features")
+    of_chains = chains(arguments.features, *rows, stage)
     day = when // DAY
-    date = lambda text: np.datetime64(text).astype("datetime64[D]").astype(np.int64)
-    if arguments.features == "suspicion":
-        level = np.clip(np.round(columns[3], 1), -12, 12)
-        columns, edges = [*columns[:3], level], [*SUSPICION_EDGES, None]
-    else:
-        edges = quantiles(columns, (day >= date("2018-05-01")) & (day <= date("2018-05-07")))
-    codes, bins = encode(columns, edges)
+    encoded = [encode(columns, edges)[1] for columns, edges in of_chains]
     stage("bins")
-    model = SGDClassifier(loss="log_loss", alpha=1e-6, learning_rate="adaptive", eta0=0.05, random_state=0)
-    for today in range(date(TRAINING[0]), date(TRAINING[1]) + 1):
-        rows = slice(*np.searchsorted(day, [today, today + 1]))
-        model.partial_fit(bins[rows], fraud[rows], classes=[0, 1])
+    date = lambda text: np.datetime64(text).astype("datetime64[D]").astype(np.int64)
+    models = [fit(bins, fraud, day, range(date(TRAINING[0]), date(TRAINING[1]) + 1)) for bins in encoded]
     stage("fit")
     test = slice(*np.searchsorted(day, [date(TESTING[0]), date(TESTING[1]) + 1]))
-    scores = model.decision_function(bins[test])
+    scores = np.mean([model.decision_function(bins[test]) for model, bins in zip(models, encoded)], axis=0)
     measures = {
         "auc_roc": float(roc_auc_score(fraud[test], scores)),
         "average_precision": float(average_precision_score(fraud[test], scores)),
     }
     stage("evaluate")
-    if arguments.codes_out:
-        np.save(arguments.codes_out, codes)
+    if arguments.values_out:
+        columns = [values for columns, _ in of_chains for values in columns]
+        np.save(arguments.values_out, np.stack([np.asarray(values, float) for values in columns], 1))
     seconds = {name: round(value, 3) for name, value in stages.items()}
-    rows = int(np.searchsorted(day, date(TRAINING[1]) + 1))
-    print(json.dumps({"rows": rows, **measures, "seconds": seconds, "total_s": round(sum(stages.values()), 3)}))
+    count = int(np.searchsorted(day, date(TRAINING[1]) + 1))
+    print(json.dumps({"rows": count, **measures, "seconds": seconds, "total_s": round(sum(stages.values()), 3)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The workload's default features in vectorised numpy: the log-odds that a terminal is compromised, that
+"""The filters of the workload in vectorised numpy: the log-odds that a terminal is compromised, that
 a card is misused, and of either. `worker/src/workload/fraud/suspicion.rs` says what they mean; sums are
 taken in another order, so that last bits may differ."""
 
@@ -135,11 +135,15 @@ def terminal_chances(when, day, customer, terminal, cents, fraud, usual_of, tabl
     return yes, no
 
 
-def features(when, customer, terminal, cents, fraud):
-    """Amount and the three log-odds."""
-    day, table = when // DAY, ratios()
+def usual_by_day(day, customer, cents):
+    """What was usual, to be asked for by days and customers."""
     median, count = usual(day, customer, cents)
-    usual_of = lambda day_of, customer: (median[day_of - day[0], customer], count[day_of - day[0], customer])
+    return lambda day_of, customer: (median[day_of - day[0], customer], count[day_of - day[0], customer])
+
+
+def features(when, customer, terminal, cents, fraud, day, usual_of):
+    """Amount and the three log-odds."""
+    table = ratios()
     ratio = ratio_of(table, cents, *usual_of(day, customer))
     by_terminal = terminal_chances(when, day, customer, terminal, cents, fraud, usual_of, table)
     odds = card_odds(when, day, customer, fraud, ratio)

@@ -134,7 +134,7 @@ impl Naive<'_> {
         let squares = others.iter().map(|at| self.rows.cents[*at].pow(2)).sum::<i64>() as f64;
         let variance = (squares / count - mean * mean).max(0.0);
         let own = self.rows.cents[self.row] as f64;
-        if others.len() < 2 { -9.0 } else { (own - mean) / (variance.sqrt() + 100.0) }
+        if others.len() < 2 { -9.0 } else { f64::max((own - mean) / (variance.sqrt() + 100.0), -8.0) }
     }
 
     fn mean_3d_over_30d(&self) -> f64 {

@@ -11,6 +11,7 @@ pub(super) const COUNT: usize = 25;
 /// Where nothing is known that a value could be taken from; below every value that is.
 const NONE: f64 = -1.0;
 const NONE_Z: f64 = -9.0;
+const LOWEST_Z: f64 = -8.0;
 
 /// How far back known frauds at a terminal are counted, and those of a card that were big.
 const TERMINAL_REACH_S: [i64; 2] = [DELAY_S + 21 * DAY_S, DELAY_S + 28 * DAY_S];
@@ -69,7 +70,7 @@ fn big(customer: &mut Customer, now: Now, usual: Option<Usual>) -> ([usize; BIG_
 fn spending(customer: &mut Customer, now: Now) -> [f64; 2] {
     let (days_3, days_30) = (customer.window(3, now.time), customer.window(2, now.time));
     let mean = days_30.mean();
-    let z = days_30.without(now.cents).z(now.cents).unwrap_or(NONE_Z);
+    let z = days_30.without(now.cents).z(now.cents).map_or(NONE_Z, |z| z.max(LOWEST_Z));
     [z, if mean > 0.0 { days_3.mean() / mean } else { 0.0 }]
 }
 
