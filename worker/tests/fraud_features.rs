@@ -283,7 +283,8 @@ proptest! {
     ) {
         let count = days.len();
         let chain = Chain::new(days.into_iter().map(|rows| (rows, Role::Train)).collect());
-        for features in FeatureSet::ALL {
+        // Between them these two have every feature.
+        for features in [FeatureSet::Rich, FeatureSet::Blend] {
             let params = Params { features, ..Params::default() };
             let kept = Fraud::new(params);
             for index in &order {
