@@ -11,8 +11,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use worker::hash::Hash;
 use worker::input::{Transactions, read};
 use worker::manifest::{Dataset, Role};
+use worker::workload::fraud::chains::Chains;
 use worker::workload::fraud::features::{FeatureSet, Now, bins, values};
-use worker::workload::fraud::ftrl::{Ftrl, Rates};
+use worker::workload::fraud::ftrl::Rates;
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
 use worker::workload::fraud::{Fraud, Params};
@@ -54,13 +55,14 @@ fn fold(bench: &mut Criterion) {
     group.throughput(Throughput::Elements(DAY_ROWS));
     for set in FeatureSet::ALL {
         let mut random = Random(7);
-        let count = set.features().len();
-        let codes: Vec<u8> = (0..DAY_ROWS as usize * count)
-            .map(|at| random.below(bins(set.features()[at % count]) as u64) as u8)
+        let features: Vec<usize> = set.features().collect();
+        let feature = |at: usize| features[at % features.len()];
+        let codes: Vec<u8> = (0..DAY_ROWS as usize * features.len())
+            .map(|at| random.below(bins(feature(at)) as u64) as u8)
             .collect();
         let fraud: Vec<bool> = (0..DAY_ROWS).map(|_| random.below(100) == 0).collect();
-        let mut ftrl = Ftrl::new(Rates::default(), set);
-        group.bench_function(set.name(), |bench| bench.iter(|| ftrl.learn(black_box(&codes), &fraud)));
+        let mut model = Chains::new(Rates::default(), set);
+        group.bench_function(set.name(), |bench| bench.iter(|| model.learn(black_box(&codes), &fraud)));
     }
 }
 
