@@ -53,3 +53,11 @@ bench +what:
 # The peer alone: the same features in numpy, the same bins, scikit-learn's partial_fit
 bench-peer data="../shared/data/handbook":
     python3 benches/peer/fraud.py {{data}}
+
+# Rows a second of readers, join and fold
+bench-fraud:
+    cargo bench -p worker --bench fraud
+
+# The Redis queue beside the same two scripts through redis-benchmark (needs redis-server, Python 3)
+bench-queue jobs="40000":
+    python3 benches/redis_queue.py "$(cargo bench -p worker --bench queue --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')" {{jobs}}

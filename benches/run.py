@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROUNDS_A_MS = 4_000  # rounds of extra work that take about a millisecond (`--work-rounds`)
+ROUNDS_A_MS = 12_000  # rounds of extra work that take about a millisecond on an idle core (`--work-rounds`)
 
 
 class Bench:
