@@ -9,12 +9,15 @@ use crate::events::What;
 use crate::manifest::{Page, Role};
 use crate::queue::{Item, Queue};
 use crate::record::Record;
-use crate::run::{Files, Opened, Worker};
+use crate::run::{Opened, Worker};
 use crate::stage::damaged;
 use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::{Outcome, ReportInput, Workload};
+
+/// What a report's commit holds: its files by name.
+type Files = BTreeMap<String, String>;
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Seals the run, unless more was pushed; commits the report; projects both to `output/`.

@@ -2,7 +2,7 @@
 //! nothing to claim, look at the volume again. One future, no spawn (rule 19).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,6 +192,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     /// The volume first: what is told afterwards has a place there.
     async fn start(&self) -> Result<(), Ended> {
         self.open_volume().await?;
+        let since = self.system.elapsed();
         let counts = loop {
             match self.queue.counts().await {
                 Ok(counts) => break counts,
@@ -200,7 +201,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 }
                 Err(QueueError::Away(_)) if self.system.stopping_for().is_some() => return Err(stopped()),
                 Err(QueueError::Away(error)) => {
-                    if self.system.elapsed() > PATIENCE_AT_START {
+                    if self.system.elapsed().saturating_sub(since) > PATIENCE_AT_START {
                         return Err(Ended { exit: Exit::Queue, reason: unreachable(&error) });
                     }
                     self.system.sleep(self.about(Duration::from_millis(200))).await;
@@ -597,6 +598,3 @@ fn unreachable(error: &str) -> String {
 fn stopped() -> Ended {
     Ended { exit: Exit::Preempted, reason: "told to stop; what was held has been given back".to_owned() }
 }
-
-/// What a report's commit holds: its files by name.
-pub(crate) type Files = BTreeMap<String, String>;
