@@ -129,6 +129,8 @@ pub enum Trigger {
     Claim(u32),
     /// This share of a dataset's preparation is done; strikes whoever does it.
     Percent { dataset: u32, percent: u8 },
+    /// The report is committed: the batch is over but for telling the queue. Strikes whoever made it.
+    Report,
 }
 
 impl Trigger {
@@ -139,6 +141,7 @@ impl Trigger {
             (Self::Percent { dataset, percent }, What::Progress { item: Item::Prepare(of), done, total }) => {
                 dataset == *of && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent))
             }
+            (Self::Report, What::Committed { item: Item::Report, .. }) => true,
             _ => false,
         }
     }
@@ -353,6 +356,8 @@ struct Line {
     dataset: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     percent: Option<u8>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    report: bool,
     kind: Kind,
     away: Span,
     #[serde(default)]
@@ -364,6 +369,8 @@ impl TryFrom<Line> for Preemption {
 
     fn try_from(line: Line) -> Result<Self, String> {
         let trigger = match (line.at, line.worker, line.claim, line.dataset, line.percent) {
+            (None, None, None, None, None) if line.report => Trigger::Report,
+            _ if line.report => return Err("`report` stands beside no other trigger".to_owned()),
             (Some(at), Some(worker), None, None, None) => Trigger::At { ms: at.ms, worker },
             (Some(at), None, None, None, None) if line.kind.is_service() => {
                 Trigger::At { ms: at.ms, worker: 0 }
@@ -374,7 +381,7 @@ impl TryFrom<Line> for Preemption {
             }
             _ => {
                 return Err("a preemption has `at` and `worker` (from 0), or `claim` (from 1), \
-                     or `dataset` and `percent` (below 100)"
+                     or `dataset` and `percent` (below 100), or `report = true`"
                     .to_owned());
             }
         };
@@ -390,6 +397,7 @@ impl From<Preemption> for Line {
             claim: None,
             dataset: None,
             percent: None,
+            report: false,
             kind: preemption.kind,
             away: preemption.away,
             renamed: preemption.renamed,
@@ -400,6 +408,7 @@ impl From<Preemption> for Line {
             Trigger::Percent { dataset, percent } => {
                 (line.dataset, line.percent) = (Some(dataset), Some(percent));
             }
+            Trigger::Report => line.report = true,
         }
         line
     }

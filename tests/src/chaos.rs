@@ -116,6 +116,11 @@ impl Chaos {
             let away = Span::ms(dice.range(50, 400));
             schedule.preemptions.push(Preemption { trigger, kind, away, renamed: false });
         }
+        if redis && dice.range(0, 2) == 0 {
+            // Away when the workers have ended and the queue is looked at.
+            let (trigger, kind) = (Trigger::Report, Kind::QueueRestart);
+            schedule.preemptions.push(Preemption { trigger, kind, away: Span::ms(300), renamed: false });
+        }
         Self { seed, workers, trainings, redis, lease, schedule }
     }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use sim::schedule::{Kind, Preemption, Schedule, Trigger};
+use sim::units::Span;
 use tests::command::{run, transcript, write_days};
 use tests::queue::server::Server;
 
@@ -81,6 +83,27 @@ fn a_recorded_schedule_is_run_again() {
     let rule = format!("schedule:{}", recorded.display());
     summary(&["--preempt", &rule, "--verify=false", "--out", two.to_str().unwrap()]);
     assert_eq!(fs::read(recorded).unwrap(), fs::read(two.join("sim/1/schedule.toml")).unwrap());
+}
+
+/// A queue that is away when the last worker ends is waited for before it is looked at.
+#[test]
+fn a_queue_that_is_away_at_the_end_is_waited_for() {
+    if Server::shared().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (days, out, file) =
+        (folder.path().join("days"), folder.path().join("out"), folder.path().join("schedule.toml"));
+    write_days(&days);
+    let (trigger, kind) = (Trigger::Report, Kind::QueueRestart);
+    let strike = Preemption { trigger, kind, away: Span::ms(700), renamed: false };
+    let schedule = Schedule { seed: 0, rule: "schedule".to_owned(), preemptions: vec![strike] };
+    fs::write(&file, schedule.to_toml()).unwrap();
+    let rule = format!("schedule:{}", file.display());
+    let place = ["--datasets", days.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let summary = summary(&[&["--queue", "redis", "--preempt", &rule][..], &place].concat());
+    assert_eq!(summary["preemptions"]["queue"], 1);
+    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
 }
 
 /// Ctrl-C in the middle: exit code 130, nobody left, and the next run on top of it is right.

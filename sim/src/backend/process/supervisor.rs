@@ -178,6 +178,9 @@ impl Supervisor<'_> {
                         break self.stuck();
                     }
                     self.do_due().await?;
+                    if self.is_complete() {
+                        break Ended::Complete;
+                    }
                 }
             }
         };
@@ -386,10 +389,11 @@ impl Supervisor<'_> {
         self.after(preemption.away, Due::Return(number));
     }
 
-    /// Whether the batch is over and nobody lives any more.
+    /// Whether the batch is over, nobody lives any more, and the queue is there to be looked at.
     fn is_complete(&self) -> bool {
         let gone = |machine: &Machine| matches!(machine.state, State::Away | State::Done);
-        self.over && self.machines.iter().all(gone)
+        let queue_is_away = self.due.values().any(|due| matches!(due, Due::QueueBack(_)));
+        self.over && self.machines.iter().all(gone) && !queue_is_away
     }
 
     fn failed(&self, life: usize, code: i32) -> Ended {
