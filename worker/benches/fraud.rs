@@ -74,7 +74,7 @@ fn join(bench: &mut Criterion) {
         // 45 days of history, then a day of features.
         let begin = || {
             let mut history = History::default();
-            days[..45].iter().for_each(|rows| history.push_all(rows));
+            days[..45].iter().for_each(|rows| history.push_all(rows, 45 * DAY_S));
             history
         };
         let features = |mut history: History| {

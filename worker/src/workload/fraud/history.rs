@@ -7,6 +7,7 @@
 //! depends on the rows of that time alone and not on how long this process has been running.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::likelihood::{Likelihood, Usual};
@@ -28,6 +29,10 @@ pub(super) const CUSTOMER_WINDOWS_S: [i64; 4] = [DAY_S, 7 * DAY_S, 30 * DAY_S, 3
 /// one was big depends on the 30 days before its own day.
 pub(super) const BIG_DAYS: [i64; 3] = [3, 7, 14];
 
+/// Days before today whose purchases are looked at one by one: for whether they were big, and how likely
+/// their amounts are. (Of these each takes 13; one more harms nothing.)
+const JUDGED_DAYS: i64 = 14;
+
 /// An amount of more than so many times the customer's usual is big.
 pub(super) const BIG: i64 = 3;
 
@@ -39,13 +44,31 @@ const SQUARED_CENTS_MAX: i64 = 1 << 20;
 pub(super) const TERMINAL_WINDOWS_S: [i64; 4] =
     [DELAY_S, DELAY_S + DAY_S, DELAY_S + 7 * DAY_S, DELAY_S + 30 * DAY_S];
 
-/// One purchase of a customer.
+/// When a transaction took place and whether it was a fraud, in eight bytes: history is larger than a
+/// processor's caches, and most of the time goes into waiting for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp(i64);
+
+impl Stamp {
+    /// Times are those of the years 1900 to 9999: far from the bit that this takes.
+    fn new(time: i64, fraud: bool) -> Self {
+        Self(time << 1 | i64::from(fraud))
+    }
+
+    pub(super) fn time(self) -> i64 {
+        self.0 >> 1
+    }
+
+    /// Known or not: who asks looks only at those older than the delay.
+    pub(super) fn is_fraud(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// One purchase of a customer; its amount is the difference between its sums and the next one's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purchase {
-    pub(super) time: i64,
-    pub(super) cents: i64,
-    /// Known or not: who asks looks only at those older than the delay.
-    pub(super) fraud: bool,
+    pub(super) stamp: Stamp,
     /// Likelihood of the amount, from the purchases of the 30 days before its day.
     pub(super) ratio: f64,
     /// Sums of the customer's amounts before it, and of their squares.
@@ -104,23 +127,46 @@ pub(super) struct Customer {
     big_cursors: [usize; BIG_DAYS.len()],
     cents: i64,
     squares: i64,
-    /// A day's number and what amounts were usual in the 30 days before it.
-    usual: Option<(i64, Option<Usual>)>,
-    /// The first purchase of those 30 days.
-    usual_from: usize,
+    month: Month,
+}
+
+/// A customer's amounts of the 30 days before a day: what is usual.
+#[derive(Debug, Default)]
+struct Month {
+    day: Option<i64>,
+    usual: Option<Usual>,
+    /// The amounts, ascending, and the range of purchases that they are of.
+    cents: Vec<i64>,
+    purchases: Range<usize>,
+}
+
+impl Month {
+    fn enter(&mut self, cents: i64) {
+        let at = self.cents.partition_point(|known| *known < cents);
+        self.cents.insert(at, cents);
+        self.purchases.end += 1;
+    }
+
+    fn leave(&mut self, cents: i64) {
+        let at = self.cents.partition_point(|known| *known < cents);
+        // It entered when the purchase did.
+        self.cents.remove(at);
+        self.purchases.start += 1;
+    }
+
+    /// The usual is the median; of an even number of amounts the upper one.
+    fn end(&mut self, day: i64) {
+        let (middle, count) = (self.cents.len() / 2, self.cents.len() as u32);
+        self.usual = self.cents.get(middle).map(|cents| Usual { cents: (*cents).max(1), count });
+        self.day = Some(day);
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
-    pub(super) visits: Vec<Visit>,
+    pub(super) visits: Vec<Stamp>,
     pub(super) frauds: Vec<Fraud>,
     cursors: [usize; TERMINAL_WINDOWS_S.len()],
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Visit {
-    pub(super) time: i64,
-    pub(super) fraud: bool,
 }
 
 impl Customer {
@@ -129,7 +175,7 @@ impl Customer {
     pub(super) fn window(&mut self, window: usize, now: i64) -> Sums {
         let after = now - CUSTOMER_WINDOWS_S[window];
         let cursor = &mut self.cursors[window];
-        while self.purchases.get(*cursor).is_some_and(|purchase| purchase.time <= after) {
+        while self.purchases.get(*cursor).is_some_and(|purchase| purchase.stamp.time() <= after) {
             *cursor += 1;
         }
         match self.purchases.get(*cursor) {
@@ -152,35 +198,43 @@ impl Customer {
         &self.big[*cursor..]
     }
 
-    /// What amounts were usual in the 30 days before the day of `now`; of an even number of them the
-    /// upper median.
-    pub(super) fn usual(&mut self, now: i64, scratch: &mut Vec<i64>) -> Option<Usual> {
+    /// What amounts were usual in the 30 days before the day of `now`.
+    pub(super) fn usual(&mut self, now: i64) -> Option<Usual> {
         let day = now.div_euclid(DAY_S);
-        if let Some((cached, usual)) = self.usual
-            && cached == day
-        {
-            return usual;
+        if self.month.day != Some(day) {
+            self.move_month(day);
         }
+        self.month.usual
+    }
+
+    fn move_month(&mut self, day: i64) {
         let (after, before) = ((day - 30) * DAY_S, day * DAY_S);
-        // A cursor and a look from the end: a search would touch memory all over the list.
-        while self.purchases.get(self.usual_from).is_some_and(|purchase| purchase.time < after) {
-            self.usual_from += 1;
+        while self.is_before(self.month.purchases.end, before) {
+            self.month.enter(self.cents_of(self.month.purchases.end));
         }
-        let today = self.purchases.iter().rev().take_while(|purchase| purchase.time >= before).count();
-        let past = self.purchases.get(self.usual_from..self.purchases.len() - today).unwrap_or_default();
-        scratch.clear();
-        scratch.extend(past.iter().map(|purchase| purchase.cents));
-        let (middle, count) = (scratch.len() / 2, scratch.len() as u32);
-        let usual =
-            (count > 0).then(|| Usual { cents: (*scratch.select_nth_unstable(middle).1).max(1), count });
-        self.usual = Some((day, usual));
-        usual
+        while !self.month.purchases.is_empty() && self.is_before(self.month.purchases.start, after) {
+            self.month.leave(self.cents_of(self.month.purchases.start));
+        }
+        self.month.end(day);
+    }
+
+    fn is_before(&self, purchase: usize, time: i64) -> bool {
+        self.purchases.get(purchase).is_some_and(|purchase| purchase.stamp.time() < time)
+    }
+
+    fn cents_of(&self, purchase: usize) -> i64 {
+        let after = self.purchases.get(purchase + 1).map_or(self.cents, |next| next.cents_before);
+        after.wrapping_sub(self.purchases[purchase].cents_before)
     }
 
     fn forget(&mut self, until: i64) {
-        let count = self.purchases.partition_point(|purchase| purchase.time <= until);
+        let count = self.purchases.partition_point(|purchase| purchase.stamp.time() <= until);
+        for purchase in self.month.purchases.start..count.min(self.month.purchases.end) {
+            self.month.leave(self.cents_of(purchase));
+        }
+        let Range { start, end } = self.month.purchases;
+        self.month.purchases = start.saturating_sub(count)..end.saturating_sub(count);
         self.purchases.drain(..count);
-        self.usual_from = self.usual_from.saturating_sub(count);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
         self.frauds.retain(|fraud| fraud.time > until);
         let count = self.big.partition_point(|time| *time <= until);
@@ -194,7 +248,7 @@ impl Terminal {
     pub(super) fn before(&mut self, window: usize, now: i64) -> usize {
         let until = now - TERMINAL_WINDOWS_S[window];
         let cursor = &mut self.cursors[window];
-        while self.visits.get(*cursor).is_some_and(|visit| visit.time <= until) {
+        while self.visits.get(*cursor).is_some_and(|visit| visit.time() <= until) {
             *cursor += 1;
         }
         *cursor
@@ -206,7 +260,7 @@ impl Terminal {
     }
 
     fn forget(&mut self, until: i64) {
-        let count = self.visits.partition_point(|visit| visit.time <= until);
+        let count = self.visits.partition_point(|visit| visit.time() <= until);
         self.visits.drain(..count);
         self.frauds.retain(|fraud| fraud.time > until);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
@@ -259,7 +313,6 @@ pub(super) fn is_big(cents: i64, usual: Option<Usual>) -> bool {
 pub struct History {
     /// Made when the first purchase is pushed: it takes some milliseconds.
     likelihood: LazyLock<Likelihood>,
-    scratch: Vec<i64>,
     customer_slots: Slots,
     terminal_slots: Slots,
     pub(super) customers: Vec<Customer>,
@@ -271,7 +324,6 @@ impl Default for History {
     fn default() -> Self {
         Self {
             likelihood: LazyLock::new(Likelihood::default),
-            scratch: Vec::new(),
             customer_slots: Slots::default(),
             terminal_slots: Slots::default(),
             customers: Vec::new(),
@@ -284,6 +336,10 @@ impl Default for History {
 impl History {
     /// Adds a row, not older than those before it, and gives the slots of its customer and terminal.
     pub fn push(&mut self, rows: &Rows, row: usize) -> (usize, usize) {
+        self.add(rows, row, true)
+    }
+
+    fn add(&mut self, rows: &Rows, row: usize, judged: bool) -> (usize, usize) {
         let customer = self.customer_slots.of(rows.customer[row]);
         let terminal = self.terminal_slots.of(rows.terminal[row]) as usize;
         if customer as usize >= self.customers.len() {
@@ -293,8 +349,9 @@ impl History {
             self.terminals.resize_with(terminal + 1, Terminal::default);
         }
         let (time, cents, fraud) = (rows.time[row], rows.cents[row], rows.fraud[row]);
-        self.spend(customer as usize, time, cents, fraud);
-        self.terminals[terminal].visits.push(Visit { time, fraud });
+        let stamp = Stamp::new(time, fraud);
+        self.spend(customer as usize, stamp, cents, judged);
+        self.terminals[terminal].visits.push(stamp);
         if fraud {
             let fraud = Fraud { time, cents, customer };
             self.terminals[terminal].frauds.push(fraud);
@@ -303,15 +360,15 @@ impl History {
         (customer as usize, terminal)
     }
 
-    fn spend(&mut self, customer: usize, time: i64, cents: i64, fraud: bool) {
+    fn spend(&mut self, customer: usize, stamp: Stamp, cents: i64, judged: bool) {
         let customer = &mut self.customers[customer];
-        let usual = customer.usual(time, &mut self.scratch);
+        let usual = if judged { customer.usual(stamp.time()) } else { None };
         let ratio = self.likelihood.ratio(cents, usual);
         if is_big(cents, usual) {
-            customer.big.push(time);
+            customer.big.push(stamp.time());
         }
         let (cents_before, squares_before) = (customer.cents, customer.squares);
-        customer.purchases.push(Purchase { time, cents, fraud, ratio, cents_before, squares_before });
+        customer.purchases.push(Purchase { stamp, ratio, cents_before, squares_before });
         customer.cents = cents_before.wrapping_add(cents);
         customer.squares = squares_before.wrapping_add(squared(cents));
     }
@@ -321,9 +378,9 @@ impl History {
     pub(super) fn suspicion(&mut self, customer: usize, terminal: usize, now: i64) -> (Chance, Chance) {
         let terminal = &mut self.terminals[terminal];
         let known = terminal.before(0, now);
-        let (customers, scratch) = (&mut self.customers, &mut self.scratch);
+        let customers = &mut self.customers;
         let by_terminal = suspicion::of_terminal(terminal, known, now, |fraud| {
-            let usual = customers[fraud.customer as usize].usual(now, scratch);
+            let usual = customers[fraud.customer as usize].usual(now);
             self.likelihood.ratio(fraud.cents, usual)
         });
         let customer = &self.customers[customer];
@@ -333,13 +390,15 @@ impl History {
 
     /// What amounts of a customer were usual in the 30 days before the day of `now`.
     pub(super) fn usual(&mut self, customer: usize, now: i64) -> Option<Usual> {
-        self.customers[customer].usual(now, &mut self.scratch)
+        self.customers[customer].usual(now)
     }
 
-    /// Adds a dataset whose features are not asked for.
-    pub fn push_all(&mut self, rows: &Rows) {
+    /// Adds a dataset whose features are not asked for, before rows from `now` on. What is long past then
+    /// counts in sums only, and is not judged: that would be most of a rebuild's work.
+    pub fn push_all(&mut self, rows: &Rows, now: i64) {
+        let judged_from = (now.div_euclid(DAY_S) - JUDGED_DAYS) * DAY_S;
         for row in 0..rows.len() {
-            self.push(rows, row);
+            self.add(rows, row, rows.time[row] >= judged_from);
         }
     }
 

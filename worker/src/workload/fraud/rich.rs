@@ -93,15 +93,15 @@ fn run(terminal: &mut Terminal, now: Now) -> [f64; 4] {
     let (known, oldest) = (terminal.before(0, now.time), terminal.before(3, now.time));
     let has_fraud = !terminal.frauds(DELAY_S + 30 * DAY_S, now.time).is_empty();
     let visits = &terminal.visits[oldest..known];
-    let run = visits.iter().rev().take_while(|visit| visit.fraud).count();
+    let run = visits.iter().rev().take_while(|visit| visit.is_fraud()).count();
     let first = visits.get(visits.len() - run).filter(|_| run > 0);
-    let genuine = has_fraud.then(|| visits.iter().rev().take_while(|visit| !visit.fraud).count());
+    let genuine = has_fraud.then(|| visits.iter().rev().take_while(|visit| !visit.is_fraud()).count());
     let last_genuine = visits[..visits.len() - run].last();
     [
         run as f64,
-        first.map_or(NONE, |visit| days(now.time - visit.time)),
+        first.map_or(NONE, |visit| days(now.time - visit.time())),
         genuine.map_or(NONE, |count| count as f64),
-        last_genuine.map_or(NONE, |visit| days(now.time - visit.time)),
+        last_genuine.map_or(NONE, |visit| days(now.time - visit.time())),
     ]
 }
 

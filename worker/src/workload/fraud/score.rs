@@ -43,7 +43,8 @@ impl Scorer {
     /// Transactions that no dataset may have, or that are not after all those read before.
     pub fn remember(&mut self, path: &str, read: Transactions) -> Result<(), String> {
         let rows = self.rows(path, read)?;
-        self.history.push_all(&rows);
+        // The dataset to be scored may be the very next.
+        self.history.push_all(&rows, rows.time[0]);
         Ok(())
     }
 

@@ -71,8 +71,8 @@ pub(super) fn of_card(customer: &Customer, now: i64, ratio: f64) -> Chance {
     // How much likelier the purchases of the days from the first one are if it began on that day.
     let (mut weight, mut odds) = (1.0, 0.0);
     for first in (today - CARD_DAYS + 1..=today).rev() {
-        while let Some(purchase) = unread.next_if(|purchase| purchase.time >= first * DAY_S) {
-            weight *= match (purchase.time <= now - DELAY_S, purchase.fraud) {
+        while let Some(purchase) = unread.next_if(|purchase| purchase.stamp.time() >= first * DAY_S) {
+            weight *= match (purchase.stamp.time() <= now - DELAY_S, purchase.stamp.is_fraud()) {
                 (true, true) => CARD_SHARE * purchase.ratio / NOT_THE_CARDS + 1.0 - CARD_SHARE,
                 (true, false) => 1.0 - CARD_SHARE,
                 (false, _) => CARD_SHARE * purchase.ratio + 1.0 - CARD_SHARE,
@@ -97,14 +97,15 @@ pub(super) fn of_terminal(
     let known = &terminal.visits[..known];
     let mut frauds = terminal.frauds.iter().skip_while(|fraud| fraud.time < begin).peekable();
     if frauds.peek().is_none_or(|fraud| fraud.time > until) {
-        return unseen(known.last().map(|visit| today - visit.time.div_euclid(DAY_S)));
+        return unseen(known.last().map(|visit| today - visit.time().div_euclid(DAY_S)));
     }
     let mut state = State::new();
     let mut day = today - REACH_DAYS;
-    for visit in &known[known.partition_point(|visit| visit.time < begin)..] {
-        state.pass(visit.time.div_euclid(DAY_S) - day);
-        day = visit.time.div_euclid(DAY_S);
-        match frauds.next_if(|_| visit.fraud) {
+    for visit in &known[known.partition_point(|visit| visit.time() < begin)..] {
+        let of_visit = visit.time().div_euclid(DAY_S);
+        state.pass(of_visit - day);
+        day = of_visit;
+        match frauds.next_if(|_| visit.is_fraud()) {
             Some(fraud) => {
                 let by_card = by_card(CARD_CHANCE * CARD_DAYS as f64, ratio_of(fraud));
                 state.see(1.0, by_card.yes.max(NOT_THE_TERMINALS));

@@ -88,7 +88,7 @@ impl Join {
     fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
         if let Some((past, part)) = working.missing.pop() {
             let rows = Rows::decode(&part.bytes)?;
-            working.timeline.push(past, &rows);
+            working.timeline.push(past, &rows, working.past.header.first);
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }

@@ -52,9 +52,9 @@ impl Timeline {
         all
     }
 
-    /// Adds a dataset that features are not asked of.
-    pub(super) fn push(&mut self, past: Past, rows: &Rows) {
-        self.history.push_all(rows);
+    /// Adds a dataset that features are not asked of, for rows from `now` on.
+    pub(super) fn push(&mut self, past: Past, rows: &Rows, now: i64) {
+        self.history.push_all(rows, now);
         self.seen.push(past);
     }
 
