@@ -54,6 +54,11 @@ bench +what:
 bench-peer data="../shared/data/handbook":
     python3 benches/peer/fraud.py {{data}}
 
+# How much of the test week's AUC is chance (needs what `bench pipeline` needs; about a minute)
+chance *args:
+    cargo build --release -p worker
+    python3 benches/peer/chance.py {{args}}
+
 # Rows a second of readers, join and fold
 bench-fraud:
     cargo bench -p worker --bench fraud
