@@ -42,8 +42,7 @@ def read(files):
 
 
 def look_at_terminals(when, terminal, fraud, scenario):
-    """Of each row: is it unforeseeable, days since the terminal's last known genuine purchase (28 at most),
-    and the terminal's purchases of the 30 days before those whose labels are not known."""
+    """Of each row: is it unforeseeable, and days since the terminal's last known genuine purchase, 28 at most."""
     rows = Sorted(terminal, when)
     first, known = np.searchsorted(rows.entity, rows.entity), rows.after(DELAY)
     is_fraud, today = fraud[rows.order] == 1, rows.when // DAY
@@ -52,8 +51,7 @@ def look_at_terminals(when, terminal, fraud, scenario):
     unforeseeable = (scenario[rows.order] == 2) & (begin >= known)
     seen = last_genuine[np.maximum(known - 1, 0)]
     age = np.where((known > first) & (seen >= first), np.minimum(today - today[seen], 28), 28)
-    visits = known - rows.after(DELAY + 30 * DAY)
-    return [rows.back(values) for values in (unforeseeable, age, visits)]
+    return rows.back(unforeseeable), rows.back(age)
 
 
 def unknown_cards(day, customer, fraud, end):
@@ -103,7 +101,7 @@ def main():
     bench = run.Bench(argparse.Namespace(worker=arguments.worker, data=arguments.data, repeats=1, days=None))
     files = sorted(bench.needs("handbook").glob("*.parquet"))
     number, when, customer, terminal, fraud, scenario = read(files)
-    unforeseeable, age, visits = look_at_terminals(when, terminal, fraud, scenario)
+    unforeseeable, age = look_at_terminals(when, terminal, fraud, scenario)
     day = when // DAY - when[0] // DAY
 
     weeks = {}
@@ -112,18 +110,16 @@ def main():
         genuine, frauds = rows[fraud[rows] == 0], rows[fraud[rows] == 1]
         score_of = lambda some: log_odds[np.searchsorted(scored, number[some])]
         of_all, nobody = ranks(score_of(genuine), score_of(frauds)), unforeseeable[frauds]
-        alone = [ranks(values[genuine], values[frauds[nobody]]).mean() for values in (age, visits)]
-        weeks[end] = len(rows), of_all[nobody], of_all[~nobody], alone
+        by_age = ranks(age[genuine], age[frauds[nobody]])
+        weeks[end] = len(rows), of_all[nobody], of_all[~nobody], by_age
     count, drawn, others, _ = weeks[AUGUST]
     frauds = len(drawn) + len(others)
     assert (count, frauds) == (58_264, 385), f"another test week: {count} rows, {frauds} frauds"
 
-    def means(some):
-        picked = [weeks[end] for end in some]
-        columns = [[week[1].mean() for week in picked], [week[2].mean() for week in picked]]
-        columns += zip(*(week[3] for week in picked))
-        names = ("unforeseeable", "others", "unforeseeable_by_genuine_age_alone", "unforeseeable_by_visits_alone")
-        return {name: round(float(np.mean(values)), 4) for name, values in zip(names, columns)}
+    def mean_ranks(some):
+        names = "unforeseeable", "others", "unforeseeable_by_genuine_age_alone"
+        columns = zip(*(weeks[end][1:] for end in some))
+        return {name: round(float(np.mean([week.mean() for week in of])), 4) for name, of in zip(names, columns)}
 
     random = np.random.default_rng(0)
     pool = np.concatenate([weeks[end][1] for end in NINE])
@@ -140,8 +136,8 @@ def main():
         "unforeseeable_of_the_nine": len(pool),
         "auc": round(float((others.sum() + drawn.sum()) / frauds), 4),
         "auc_with_all_others_at_1": round(float((len(others) + drawn.sum()) / frauds), 4),
-        "mean_rank": means([AUGUST]),
-        "mean_rank_of_the_nine": means(NINE),
+        "mean_rank": mean_ranks([AUGUST]),
+        "mean_rank_of_the_nine": mean_ranks(NINE),
         "sd_of_the_nine_unforeseeable": round(float(np.std(week_means, ddof=1)), 4),
         f"mean_rank_for_{AIM}": round(float((AIM * frauds - others.sum()) / len(drawn)), 4),
         "auc_if_uniform": auc(random.random),
