@@ -54,6 +54,11 @@ bench +what:
 bench-peer data="../shared/data/handbook":
     python3 benches/peer/fraud.py {{data}}
 
+# How much of the test week's AUC is chance (needs what `bench pipeline` needs; about a minute)
+chance *args:
+    cargo build --release -p worker
+    python3 benches/peer/chance.py {{args}}
+
 # Rows a second of readers, join and fold
 bench-fraud:
     cargo bench -p worker --bench fraud
@@ -61,3 +66,9 @@ bench-fraud:
 # The Redis queue beside the same two scripts through redis-benchmark (needs redis-server, Python 3)
 bench-queue jobs="40000":
     python3 benches/redis_queue.py "$(cargo bench -p worker --bench queue --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')" {{jobs}}
+
+# No-op jobs a second of asynq, BullMQ, Celery and RQ, one worker each, beside ours on the same Redis (needs
+# redis-server and Python 3; go, node and npm for the first two: what is not there is said). Installs them
+# from their registries into a folder that goes away
+bench-peers *args:
+    python3 benches/peer_queues.py "$(cargo bench -p worker --bench queue --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')" {{args}}

@@ -14,6 +14,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -132,7 +133,8 @@ def middle(values):
 class Redis:
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="bench-redis-")
-        self.port = 20_000 + os.getpid() % 10_000
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
         self.process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
         self.url = f"redis://127.0.0.1:{self.port}"
