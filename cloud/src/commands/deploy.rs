@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Asked, Question, Shape, Site, Terminal, batch, plan_text};
+use super::{Asked, Question, Shape, Site, Terminal, batch, plan_json, plan_text, print};
 use crate::cluster::Connect;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// Agree to the plan beforehand.
     #[arg(long)]
     yes: bool,
+    /// Before anything else, print the plan for programs, as `cloud plan --json` does.
+    #[arg(long)]
+    json: bool,
     /// Where the results go.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -39,6 +42,9 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
     let asked = Asked::of(&arguments.shape, &site)?;
     let desired = &asked.desired;
     let deployer = asked.deployer(&site.google, &site.prices, connect, &arguments.worker_args);
+    if arguments.json {
+        print(&format!("{:#}", plan_json(&deployer.plan(&site.memory).await?)))?;
+    }
     let mut terminal = Terminal::new(arguments.yes);
     let cluster = deployer.deploy(&mut site.memory, &mut terminal).await?;
     if desired.work.is_none() {

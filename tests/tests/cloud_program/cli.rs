@@ -60,6 +60,13 @@ fn deploy_without_a_terminal_and_without_yes_makes_nothing() {
 }
 
 #[test]
+fn deploy_prints_its_plan_for_programs_too() {
+    let (printed, writes) = ran(|_| {}, &["deploy", "--json"], writes);
+    assert_eq!(writes, 0);
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
 fn a_project_must_be_chosen() {
     insta::assert_snapshot!(printed(&["status", "--project", ""]));
 }

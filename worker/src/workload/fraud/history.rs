@@ -69,7 +69,7 @@ impl Stamp {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purchase {
     pub(super) stamp: Stamp,
-    /// Likelihood of the amount, from the purchases of the 30 days before its day.
+    /// Likelihood of the amount, from the purchases of the 30 days before its day; 1 if it was not judged.
     pub(super) ratio: f64,
     /// Sums of the customer's amounts before it, and of their squares.
     cents_before: i64,
