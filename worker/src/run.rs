@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::breakage::Breakage;
 use crate::commit::Attempt;
-use crate::contract::{Exit, RunPaths, Stage};
+use crate::contract::{Exit, RunPaths};
 use crate::events::{EventLog, Tap, What};
+use crate::listing::Listing;
 use crate::manifest::{Manifest, Spec};
 use crate::plan::{self, Known};
 use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
@@ -97,8 +98,7 @@ pub struct Worker<'a, Q, V: Volume, S> {
     offered: RefCell<BTreeSet<Item>>,
     /// How often in a row the volume failed an attempt.
     volume_failures: Cell<u32>,
-    listed_at: Cell<Option<Duration>>,
-    listing_cost: Cell<Duration>,
+    pub(crate) listing: Listing,
     jitter: Cell<u64>,
 }
 
@@ -110,8 +110,6 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
 
 /// At most so many items are offered to the queue at once, of each stage.
 const OFFER_ITEMS: usize = 64;
-/// Listing commits may cost this share of a worker's time: 1 in so many.
-const LISTING_SHARE: u32 = 20;
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
 /// A queue that is away when a worker starts is waited for so long: it may be misnamed.
@@ -162,8 +160,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             cache: RefCell::new(Cache::new(config.cache_bytes)),
             offered: RefCell::default(),
             volume_failures: Cell::new(0),
-            listed_at: Cell::new(None),
-            listing_cost: Cell::new(Duration::ZERO),
+            listing: Listing::default(),
             jitter: Cell::new(nonce as u64),
         }
     }
@@ -237,6 +234,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             match answer {
                 Ok(Some(claim)) => {
                     self.queue_is(&mut away, None);
+                    self.listing.was_not_in_vain();
                     if let Some(ended) = self.hold(claim).await {
                         return ended;
                     }
@@ -308,6 +306,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let added = self.queue.add(&items).await?;
         if added > 0 {
             self.note(What::Requeued { items: added as u64 });
+        } else {
+            self.listing.was_in_vain();
         }
         Ok(added > 0)
     }
@@ -344,31 +344,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
         self.list_if_due().await?;
         self.check_end().await
-    }
-
-    async fn list_commits(&self) -> Result<(), Trouble> {
-        let before = self.system.elapsed();
-        for stage in Stage::ALL {
-            let names = self.volume.list(&self.paths.stage(stage)).await?;
-            let mut known = self.known.borrow_mut();
-            for index in names.iter().filter_map(|name| name.parse().ok()) {
-                known.insert(stage, index);
-            }
-        }
-        self.tick();
-        let now = self.system.elapsed();
-        self.listed_at.set(Some(now));
-        self.listing_cost.set(now.saturating_sub(before));
-        Ok(())
-    }
-
-    /// Lists the commits again, unless that was done so lately that it would cost too much.
-    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
-        let due = self.listed_at.get().is_none_or(|at| {
-            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle / 4);
-            self.system.elapsed().saturating_sub(at) >= rest
-        });
-        if due { self.list_commits().await } else { Ok(()) }
     }
 
     /// What the queue has not been told of yet.
