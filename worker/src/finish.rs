@@ -25,6 +25,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         self.refresh().await?;
         let opened = self.opened()?;
         if !self.known.borrow_mut().complete(&opened.manifest) {
+            // Whoever offered it has seen more.
+            self.list_commits().await?;
+        }
+        if !self.known.borrow_mut().complete(&opened.manifest) {
             return Ok(());
         }
         if !opened.manifest.sealed && !self.seal(attempt, &opened).await? {
@@ -158,8 +162,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         // What this worker reported may have been damaged since: then it is to be done again.
         self.known.borrow_mut().report = false;
         let careless = self.breaks(Breakage::ExitBeforeOutput);
-        // A report is long: it is read once the checkpoints are there, which are put there before it.
-        if !careless && !self.has_put_checkpoints(&opened).await? {
+        // Of what is put there the report's text comes last: only then is the rest looked for, a long
+        // report and a folder of many names.
+        let there = careless || self.has_put_text().await? && self.has_put_checkpoints(&opened).await?;
+        if !there {
             return Ok(());
         }
         let path = self.paths.report();
@@ -172,6 +178,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Err(Trouble::End(Exit::Finished, reason));
         }
         Ok(())
+    }
+
+    /// Whether `output/` holds a report's text, whatever it says.
+    async fn has_put_text(&self) -> Result<bool, Trouble> {
+        match self.volume.meta(&format!("{OUTPUT}/report.txt")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether `output/` holds the report's files.

@@ -16,16 +16,23 @@ const SHARE: u32 = 20;
 /// Listings in vain double the rest after them so many times: a thousand idle workers are many.
 const DOUBLINGS: u32 = 4;
 
+/// Whoever waits lists them after so many looks at the latest.
+const IDLE_LOOKS: u32 = 32;
+
 /// When the commits were listed last, and what that cost.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     at: Cell<Option<Duration>>,
     cost: Cell<Duration>,
-    /// Looks in a row after which the queue needed nothing.
+    /// How often in a row it was done in vain: the queue needed nothing.
     in_vain: Cell<u32>,
 }
 
 impl Listing {
+    pub(crate) fn at(&self) -> Option<Duration> {
+        self.at.get()
+    }
+
     pub(crate) fn was_in_vain(&self) {
         self.in_vain.set(DOUBLINGS.min(self.in_vain.get() + 1));
     }
@@ -34,25 +41,36 @@ impl Listing {
         self.in_vain.set(0);
     }
 
-    fn is_due(&self, now: Duration, least: Duration) -> bool {
-        let rest = (self.cost.get() * SHARE * (1 << self.in_vain.get())).max(least);
-        self.at.get().is_none_or(|at| now.saturating_sub(at) >= rest)
+    /// How long no listing follows the last, by what that cost.
+    fn rest(&self) -> Duration {
+        self.cost.get() * SHARE
+    }
+
+    fn is_older(&self, than: Duration, now: Duration) -> bool {
+        self.at.get().is_none_or(|at| now.saturating_sub(at) >= than)
     }
 }
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
-    /// Lists the commits again, unless that was done so lately that it would cost too much. Once the
-    /// report is there, whoever is behind catches up at once.
+    /// Lists the commits again, unless that was done so lately that it would cost too much.
     pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
-        let due = self.listing.is_due(self.system.elapsed(), self.config.idle / 4);
-        let waits = self.listing.in_vain.get() > 0;
-        if due || waits && self.volume.meta(&self.paths.report()).await.is_ok() {
+        let rest = self.listing.rest().max(self.config.idle / 4);
+        if self.listing.is_older(rest, self.system.elapsed()) { self.list_commits().await } else { Ok(()) }
+    }
+
+    /// The same of a worker that waits. Once the report is there, whoever is behind catches up at once; and
+    /// whoever stood still in a listing does not take that for its cost.
+    pub(crate) async fn list_if_idle(&self) -> Result<(), Trouble> {
+        let idle = self.config.idle;
+        let rest = self.listing.rest() * (1 << self.listing.in_vain.get());
+        let due = self.listing.is_older(rest.clamp(idle / 4, idle * IDLE_LOOKS), self.system.elapsed());
+        if due || self.volume.meta(&self.paths.report()).await.is_ok() {
             return self.list_commits().await;
         }
         Ok(())
     }
 
-    async fn list_commits(&self) -> Result<(), Trouble> {
+    pub(crate) async fn list_commits(&self) -> Result<(), Trouble> {
         let before = self.system.elapsed();
         for stage in Stage::ALL {
             if self.is_complete(stage) {
