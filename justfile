@@ -39,6 +39,10 @@ handbook:
 explore *args:
     cargo run --release -p sim -- explore {{args}}
 
+# One large simulated batch, and what a result costs by tenths of it: `just scale --workers 1000`
+scale *args:
+    cargo run --release -p sim -- scale {{args}}
+
 # Which property catches each rule that is forgotten on purpose, after how many schedules
 breakages:
     cargo run --release -p sim -- breakages

@@ -336,7 +336,11 @@ def scale(bench):
         workers = [volume.start(name=f"w{number}") for number in range(16)]
         used = [wait(worker) for worker in workers]
         total = time.time() - began
-        acked = sorted(event["at_ms"] for event in volume.events() if event["event"] == "acked")
+        peaks = {f"w{number}": round(mb, 1) for number, (_, _, mb) in enumerate(used)}
+        events = list(volume.events())
+        acked = sorted(event["at_ms"] for event in events if event["event"] == "acked")
+        stages = Counter(event["item"].split("/")[0] for event in events if event["event"] == "acked")
+        reporters = [event["worker"] for event in events if event["event"] == "reported"]
         tenth = len(acked) // 10
         per_item = [(acked[(k + 1) * tenth - 1] - acked[k * tenth]) / tenth for k in range(10)]
         again = time.time()
@@ -344,9 +348,12 @@ def scale(bench):
         return {
             "datasets": len(volume.paths),
             "seconds": round(total, 1),
-            "items": len(acked),
+            "acknowledged": dict(stages),
             "ms_per_item_by_tenth": [round(ms, 2) for ms in per_item],
-            "peak_mb": round(max(mb for _, _, mb in used), 1),
+            "peak_mb": max(peaks.values()),
+            "peak_mb_median": middle(peaks.values()),
+            "peak_mb_of_the_reporter": max((peaks[name] for name in reporters), default=None),
+            "cpu_s": round(sum(cpu for _, cpu, _ in used), 1),
             "start_of_a_late_worker_s": round(time.time() - again, 3),
         }
 

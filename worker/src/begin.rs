@@ -1,7 +1,5 @@
 //! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
 
-use std::sync::Arc;
-
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
 use crate::contract::{self, Exit};
@@ -108,10 +106,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 if ours != manifest.spec && !self.breaks(Breakage::AnyVersion) {
                     return Err(Trouble::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
-                Opened { manifest: Arc::new(manifest), workload }
+                Opened { manifest: self.system.keep(manifest), workload }
             }
             Some(mut opened) => {
-                Arc::make_mut(&mut opened.manifest).turn(page).map_err(|error| damaged(path, &error))?;
+                let mut manifest = Manifest::clone(&opened.manifest);
+                manifest.turn(page).map_err(|error| damaged(path, &error))?;
+                opened.manifest = self.system.keep(manifest);
                 opened
             }
         };

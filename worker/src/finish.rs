@@ -1,6 +1,6 @@
 //! How a run ends: the seal, the report, `output/`, and the end of every worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Conflict, Look};
@@ -24,6 +24,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn report(&self, attempt: &Attempt) -> Result<(), Trouble> {
         self.refresh().await?;
         let opened = self.opened()?;
+        if !self.known.borrow_mut().complete(&opened.manifest) {
+            // Whoever offered it has seen more.
+            self.list_commits().await?;
+        }
         if !self.known.borrow_mut().complete(&opened.manifest) {
             return Ok(());
         }
@@ -157,12 +161,18 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         // What this worker reported may have been damaged since: then it is to be done again.
         self.known.borrow_mut().report = false;
+        let careless = self.breaks(Breakage::ExitBeforeOutput);
+        // Of what is put there the report's text comes last: only then is the rest looked for, a long
+        // report and a folder of many names.
+        let there = careless || self.has_put_text().await? && self.has_put_checkpoints(&opened).await?;
+        if !there {
+            return Ok(());
+        }
         let path = self.paths.report();
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
-        let projected = self.breaks(Breakage::ExitBeforeOutput)
-            || self.is_projected(&opened, &read_files(&path, record)?).await?;
+        let projected = careless || self.has_put(&read_files(&path, record)?).await?;
         if projected {
             let reason = format!("run {} is complete: {OUTPUT}/report.txt", self.config.run);
             return Err(Trouble::End(Exit::Finished, reason));
@@ -170,8 +180,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
-    /// Whether `output/` holds the report and every checkpoint's name.
-    async fn is_projected(&self, opened: &Opened, files: &Files) -> Result<bool, Trouble> {
+    /// Whether `output/` holds a report's text, whatever it says.
+    async fn has_put_text(&self) -> Result<bool, Trouble> {
+        match self.volume.meta(&format!("{OUTPUT}/report.txt")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether `output/` holds the report's files.
+    async fn has_put(&self, files: &Files) -> Result<bool, Trouble> {
         for (name, text) in files {
             match self.volume.read(&format!("{OUTPUT}/{name}")).await {
                 Ok(found) if found == text.as_bytes() => {}
@@ -180,7 +199,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let there = self.volume.list(OUTPUT).await?;
+        Ok(true)
+    }
+
+    /// Whether `output/` holds every checkpoint's name.
+    async fn has_put_checkpoints(&self, opened: &Opened) -> Result<bool, Trouble> {
+        let there = match self.volume.list(OUTPUT).await {
+            Err(error) if error.kind == Kind::NotFound => return Ok(false),
+            there => there?,
+        };
         for (index, name) in checkpoint_names(opened) {
             if there.binary_search(&name).is_ok() {
                 continue;
@@ -198,19 +225,18 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
 /// The names of the training datasets' checkpoints under `output/`, fixed by the manifest alone:
 /// two datasets of one stem get their index added.
-pub(crate) fn checkpoint_names(opened: &Opened) -> Vec<(u32, String)> {
-    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
-    let mut names = Vec::new();
-    for dataset in opened.manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+pub(crate) fn checkpoint_names(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let trained = opened.manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train);
+    trained.map(move |dataset| {
         let workload: &dyn Workload = opened.workload.as_ref();
         let mut name = workload.checkpoint_name(dataset.stem());
-        if taken.contains_key(&name) {
+        if taken.contains(&name) {
             name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
         }
-        taken.insert(name.clone(), dataset.index);
-        names.push((dataset.index, name));
-    }
-    names
+        taken.insert(name.clone());
+        (dataset.index, name)
+    })
 }
 
 fn read_files(path: &str, record: Record) -> Result<Files, Trouble> {

@@ -10,6 +10,7 @@ mod finish;
 pub mod hash;
 mod hashing;
 pub mod input;
+mod listing;
 pub mod manifest;
 pub mod plan;
 mod progress;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::breakage::Breakage;
 use crate::commit::Attempt;
-use crate::contract::{Exit, RunPaths, Stage};
+use crate::contract::{Exit, RunPaths};
 use crate::events::{EventLog, Tap, What};
+use crate::listing::Listing;
 use crate::manifest::{Manifest, Spec};
 use crate::plan::{self, Known};
 use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
@@ -95,10 +96,11 @@ pub struct Worker<'a, Q, V: Volume, S> {
     pub(crate) cache: RefCell<Cache>,
     /// Items that this worker has told the queue of, so as not to tell them with every answer.
     offered: RefCell<BTreeSet<Item>>,
+    /// Grows with claims whose items turn out to be committed already: too many offer the same.
+    shy: Cell<u32>,
     /// How often in a row the volume failed an attempt.
     volume_failures: Cell<u32>,
-    listed_at: Cell<Option<Duration>>,
-    listing_cost: Cell<Duration>,
+    pub(crate) listing: Listing,
     jitter: Cell<u64>,
 }
 
@@ -110,8 +112,10 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
 
 /// At most so many items are offered to the queue at once, of each stage.
 const OFFER_ITEMS: usize = 64;
-/// Listing commits may cost this share of a worker's time: 1 in so many.
-const LISTING_SHARE: u32 = 20;
+/// More than one in so many claimed items that are done already: a worker offers fewer.
+const SHY_STEP: u32 = 8;
+/// Not shier than this: a share of 1 in 64.
+const SHY_MAX: u32 = 4 * 63;
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
 /// A queue that is away when a worker starts is waited for so long: it may be misnamed.
@@ -161,9 +165,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             known: RefCell::default(),
             cache: RefCell::new(Cache::new(config.cache_bytes)),
             offered: RefCell::default(),
+            shy: Cell::new(0),
             volume_failures: Cell::new(0),
-            listed_at: Cell::new(None),
-            listing_cost: Cell::new(Duration::ZERO),
+            listing: Listing::default(),
             jitter: Cell::new(nonce as u64),
         }
     }
@@ -237,6 +241,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             match answer {
                 Ok(Some(claim)) => {
                     self.queue_is(&mut away, None);
+                    self.listing.was_not_in_vain();
                     if let Some(ended) = self.hold(claim).await {
                         return ended;
                     }
@@ -292,10 +297,14 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     /// Nothing to claim: what does the volume say? Answers whether the queue was given anything.
     async fn idle(&self) -> Result<bool, Trouble> {
+        let listed_before = self.listing.at();
         self.refresh().await?;
-        // What was offered before may be lost: a queue may forget (rule 5).
-        if !self.breaks(Breakage::OfferOnce) {
+        // What was offered before may be lost: a queue may forget (rule 5). Only by a new listing can
+        // that be told from what others have done since.
+        let listed = self.listing.at() != listed_before;
+        if listed && !self.breaks(Breakage::OfferOnce) {
             self.offered.borrow_mut().clear();
+            self.shy.set(0);
         }
         let items = if self.opened.borrow().is_none() {
             vec![Item::Begin]
@@ -304,10 +313,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         } else {
             self.claimable()
         };
-        let items = if self.breaks(Breakage::OfferOnce) { self.news(items) } else { items };
+        let items = self.news(items);
         let added = self.queue.add(&items).await?;
         if added > 0 {
             self.note(What::Requeued { items: added as u64 });
+        } else if listed {
+            self.listing.was_in_vain();
         }
         Ok(added > 0)
     }
@@ -342,33 +353,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         if self.opened.borrow().is_none() {
             return Ok(());
         }
-        self.list_if_due().await?;
+        self.list_if_idle().await?;
         self.check_end().await
-    }
-
-    async fn list_commits(&self) -> Result<(), Trouble> {
-        let before = self.system.elapsed();
-        for stage in Stage::ALL {
-            let names = self.volume.list(&self.paths.stage(stage)).await?;
-            let mut known = self.known.borrow_mut();
-            for index in names.iter().filter_map(|name| name.parse().ok()) {
-                known.insert(stage, index);
-            }
-        }
-        self.tick();
-        let now = self.system.elapsed();
-        self.listed_at.set(Some(now));
-        self.listing_cost.set(now.saturating_sub(before));
-        Ok(())
-    }
-
-    /// Lists the commits again, unless that was done so lately that it would cost too much.
-    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
-        let due = self.listed_at.get().is_none_or(|at| {
-            let rest = (self.listing_cost.get() * LISTING_SHARE).max(self.config.idle / 4);
-            self.system.elapsed().saturating_sub(at) >= rest
-        });
-        if due { self.list_commits().await } else { Ok(()) }
     }
 
     /// What the queue has not been told of yet.
@@ -380,15 +366,25 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         self.news(self.claimable())
     }
 
-    /// Those of the items that this worker has not told the queue of.
+    /// Those of the items that this worker has not told the queue of; its share of them, where many
+    /// workers tell it the same: what is done before the last of them does is only claimed again.
     fn news(&self, mut items: Vec<Item>) -> Vec<Item> {
         let mut offered = self.offered.borrow_mut();
-        items.retain(|item| {
+        let (shares, ours) = (u64::from(self.shy.get() / 4) + 1, self.jitter.get());
+        items.retain(|item| match item {
+            Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index) => {
+                ours.wrapping_add(u64::from(*index)).is_multiple_of(shares) && offered.insert(*item)
+            }
             // The others are done again and again: that they were offered once says nothing.
-            let once = matches!(item, Item::Prepare(_) | Item::Join(_) | Item::Evaluate(_));
-            offered.insert(*item) || !once
+            Item::Begin | Item::Intake | Item::Fold | Item::Report => true,
         });
         items
+    }
+
+    /// An item was claimed and done, or was found to be done.
+    pub(crate) fn was_done_before(&self, before: bool) {
+        let shy = self.shy.get();
+        self.shy.set(if before { SHY_MAX.min(shy + SHY_STEP) } else { shy.saturating_sub(1) });
     }
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.

@@ -121,6 +121,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
     }
 
+    async fn is_done(&self, stage: Stage, index: u32) -> Result<bool, Trouble> {
+        let done = self.committed(stage, index).await?;
+        self.was_done_before(done);
+        Ok(done)
+    }
+
     /// Commits a stage's result and remembers it; answers what is committed.
     async fn commit(
         &self,
@@ -138,7 +144,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     pub(crate) async fn prepare(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.committed(Stage::Prepare, index).await? {
+        if self.is_done(Stage::Prepare, index).await? {
             return Ok(());
         }
         let opened = self.opened()?;
@@ -181,7 +187,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     pub(crate) async fn join(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.committed(Stage::Join, index).await? {
+        if self.is_done(Stage::Join, index).await? {
             return Ok(());
         }
         let opened = self.opened()?;
@@ -316,7 +322,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     pub(crate) async fn evaluate(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.committed(Stage::Evaluate, index).await? {
+        if self.is_done(Stage::Evaluate, index).await? {
             return Ok(());
         }
         let opened = self.opened()?;

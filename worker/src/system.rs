@@ -1,9 +1,11 @@
 //! The remaining ports: clock, signals, randomness and computing. In the simulator they are
 //! virtual; nothing else in the worker may ask for the time, a random number or a thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::breakage::Breakage;
+use crate::manifest::Manifest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,6 +32,11 @@ pub trait System {
     /// Whether a rule is to be forgotten: never, but in the simulated world.
     fn breaks(&self, _: Breakage) -> bool {
         false
+    }
+
+    /// Keeps a manifest that was read: where workers share a process, one for all that have read the same.
+    fn keep(&self, manifest: Manifest) -> Arc<Manifest> {
+        Arc::new(manifest)
     }
 
     /// The process's number, for people who look at events.

@@ -40,10 +40,10 @@ pub struct SearchArgs {
     #[arg(long, value_name = "KINDS", default_value = "all", value_delimiter = ',')]
     faults: Vec<String>,
     /// Workers [default: 1 to 5, by the seed]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     workers: Option<u32>,
     /// Datasets to train on [default: 1 to 8, by the seed]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=30))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     datasets: Option<u32>,
     /// A rule that every worker forgets, by its name in `sim breakages`.
     #[arg(long, value_name = "NAME")]

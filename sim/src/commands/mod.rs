@@ -15,6 +15,7 @@ mod down;
 pub mod explore;
 pub mod replay;
 pub mod run;
+pub mod scale;
 
 /// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ enum Command {
     Down(down::DownArgs),
     /// Explore simulated schedules of faults, in virtual time.
     Explore(explore::ExploreArgs),
+    /// Run one large simulated batch, and show what a result costs from its beginning to its end.
+    Scale(scale::ScaleArgs),
     /// Hunt workers that forget one rule each: every one must be caught.
     Breakages(breakages::BreakagesArgs),
     /// Tell the story of one simulated schedule.
@@ -95,6 +98,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "kind")]
         Command::Down(args) => down::main(args),
         Command::Explore(args) => explore::main(&args),
+        Command::Scale(args) => scale::main(&args),
         Command::Breakages(args) => breakages::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Worker { args } => {

@@ -152,6 +152,9 @@ pub const KINDS: [(&str, &str); 27] = [
     ("queue-read-only", "a failover of the queue"),
 ];
 
+/// No fault lasts longer, but a queue that is away for a minute; and none goes farther back.
+pub const LONG_MS: u64 = 12_000;
+
 impl What {
     /// The number of its kind in [`KINDS`].
     pub fn kind(&self) -> usize {
@@ -195,7 +198,7 @@ impl What {
     pub fn of_kind(kind: usize, dice: &mut Dice) -> Self {
         let back_ms = dice.between(10, 3_000);
         let short = dice.between(20, 2_000);
-        let long = dice.between(100, 12_000);
+        let long = dice.between(100, LONG_MS);
         let on = *dice.pick(&[On::Any, On::Look, On::Create, On::Link, On::Link, On::Rename, On::Remove]);
         let changing = *dice.pick(&[On::Create, On::Link, On::Link, On::Link, On::Rename, On::Remove]);
         let half = dice.chance(1, 2);
@@ -251,15 +254,14 @@ impl What {
         self.is_of_queue() || self.is_of_volume() || matches!(self, Self::Pause { .. })
     }
 
+    /// Whether the queue goes back to a state that it had.
+    pub fn goes_back(&self) -> bool {
+        matches!(self, Self::QueueLastSecond | Self::QueueRollback { .. } | Self::QueueReadOnly { .. })
+    }
+
     /// Whether the queue may have forgotten what was pushed.
     pub fn loses_pushes(&self) -> bool {
-        matches!(
-            self,
-            Self::QueueLastSecond
-                | Self::QueueRollback { .. }
-                | Self::QueueWiped
-                | Self::QueueReadOnly { .. }
-        )
+        self.goes_back() || matches!(self, Self::QueueWiped)
     }
 }
 

@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use worker::breakage::Breakage;
+use worker::manifest::Manifest;
 use worker::queue::Item;
 use worker::system::System;
 
@@ -152,6 +154,10 @@ impl System for Inside {
 
     fn nonce(&self) -> u128 {
         self.world.nonce()
+    }
+
+    fn keep(&self, manifest: Manifest) -> Arc<Manifest> {
+        self.world.one_for_all(manifest)
     }
 
     fn pid(&self) -> u32 {

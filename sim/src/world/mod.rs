@@ -14,6 +14,7 @@ pub mod machine;
 pub mod nfs;
 pub mod queue;
 pub mod run;
+pub mod scale;
 pub mod schedule;
 pub mod shrink;
 pub mod story;
@@ -24,16 +25,18 @@ pub mod watch;
 pub mod words;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use worker::breakage::Breakage;
+use worker::manifest::Manifest;
 use worker::queue::memory::Memory;
 
 use clock::{Clock, Micros, Wake, ms};
 use dice::Dice;
-use fault::{Fault, What};
+use fault::Fault;
 use ledger::Ledger;
 use machine::Machine;
 use nfs::{Call, Server, View};
@@ -99,12 +102,15 @@ pub struct World {
     pub redis: Memory,
     queue_set_back_ms: Rc<Cell<u64>>,
     /// Copies of the queue, by time, where a fault is going to need one.
-    copies: RefCell<Vec<(Micros, worker::queue::memory::State)>>,
+    copies: RefCell<VecDeque<(Micros, worker::queue::memory::State)>>,
     keeps_copies: bool,
     ledger: RefCell<Ledger>,
     breakage: Option<Breakage>,
     /// Calls made so far, by all machines.
     calls: Cell<u64>,
+    /// Those of them that went to the volume, and to the queue.
+    pub volume_calls: Cell<u64>,
+    pub queue_calls: Cell<u64>,
     /// All that goes wrong in this world.
     schedule: Vec<Fault>,
     /// Faults that have not struck, in order.
@@ -123,6 +129,8 @@ pub struct World {
     events: RefCell<Vec<Option<Event>>>,
     /// After this, nothing goes wrong any more, as far as is known.
     quiet_at: Cell<Micros>,
+    /// Manifests that some worker has read: a thousand copies of a long one would be too many.
+    manifests: RefCell<Vec<Arc<Manifest>>>,
     /// Steps of work done.
     pub steps: Arc<AtomicU64>,
     pub watch: Watch,
@@ -136,10 +144,7 @@ impl World {
         let queue_set_back_ms = set_back.clone();
         let redis = Memory::new(move || (QUEUE_START_MS + time.now() / 1000).saturating_sub(set_back.get()))
             .trusting_deadlines(schedule.breakage == Some(Breakage::TrustAnyDeadline));
-        let keeps_copies = schedule.faults.iter().any(|fault| {
-            use What::{QueueLastSecond, QueueReadOnly, QueueRollback};
-            matches!(fault.what, QueueLastSecond | QueueRollback { .. } | QueueReadOnly { .. })
-        });
+        let keeps_copies = schedule.faults.iter().any(|fault| fault.what.goes_back());
         Rc::new(Self {
             clock,
             params: schedule.params.clone(),
@@ -152,6 +157,8 @@ impl World {
             ledger: RefCell::default(),
             breakage: schedule.breakage,
             calls: Cell::new(0),
+            volume_calls: Cell::new(0),
+            queue_calls: Cell::new(0),
             schedule: schedule.faults.clone(),
             faults: RefCell::new(schedule.faults.clone()),
             pushes_done: Cell::new(0),
@@ -164,6 +171,7 @@ impl World {
             refusal: Cell::new(""),
             events: RefCell::default(),
             quiet_at: Cell::new(0),
+            manifests: RefCell::default(),
             steps: Arc::default(),
             watch: Watch::new(
                 tells,
@@ -220,13 +228,27 @@ impl World {
         }
     }
 
+    /// The manifest that a worker has read, or its equal that another has.
+    fn one_for_all(&self, manifest: Manifest) -> Arc<Manifest> {
+        let mut known = self.manifests.borrow_mut();
+        if let Some(same) = known.iter().rev().find(|other| ***other == manifest) {
+            return same.clone();
+        }
+        known.push(Arc::new(manifest));
+        known[known.len() - 1].clone()
+    }
+
     fn copy_queue(&self) {
         if !self.keeps_copies {
             return;
         }
         let mut copies = self.copies.borrow_mut();
-        if copies.last().is_none_or(|(at, _)| self.now() >= at + ms(5)) {
-            copies.push((self.now(), self.redis.snapshot()));
+        if copies.back().is_none_or(|(at, _)| self.now() >= at + ms(5)) {
+            copies.push_back((self.now(), self.redis.snapshot()));
+        }
+        // One that is older than any fault goes back is enough.
+        while copies.get(1).is_some_and(|(at, _)| at + ms(fault::LONG_MS) <= self.now()) {
+            copies.pop_front();
         }
     }
 

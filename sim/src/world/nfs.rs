@@ -82,10 +82,27 @@ pub struct View {
     pub as_of: Option<Micros>,
 }
 
+impl View {
+    /// What it sees of a name.
+    fn of(self, changes: &[Change]) -> Option<Inode> {
+        let seen =
+            |change: &&Change| self.as_of.is_none_or(|time| change.at <= time) || change.by == self.client;
+        changes.iter().rev().find(seen)?.node
+    }
+}
+
+/// A path's folder, and its name there.
+fn apart(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Server {
     nodes: Vec<Node>,
-    names: BTreeMap<String, Vec<Change>>,
+    /// What each name in a folder meant, as far back as any client may see.
+    folders: BTreeMap<String, BTreeMap<String, Vec<Change>>>,
+    /// Until then some client sees names as they were.
+    stale_until: Micros,
 }
 
 pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) -> VolumeError {
@@ -168,26 +185,62 @@ impl Server {
         Self::default()
     }
 
+    fn changes(&self, path: &str) -> Option<&Vec<Change>> {
+        let (folder, name) = apart(path);
+        self.folders.get(folder)?.get(name)
+    }
+
     fn find(&self, view: View, path: &str) -> Option<Inode> {
-        let changes = self.names.get(path)?;
-        let seen = changes
-            .iter()
-            .rev()
-            .find(|change| view.as_of.is_none_or(|time| change.at <= time) || change.by == view.client);
-        seen.and_then(|change| change.node)
+        view.of(self.changes(path)?)
     }
 
     fn now_at(&self, path: &str) -> Option<Inode> {
-        self.names.get(path)?.last()?.node
+        self.changes(path)?.last()?.node
     }
 
+    /// Some client sees names as they are now, until then.
+    pub fn stale_until(&mut self, until: Micros) {
+        self.stale_until = self.stale_until.max(until);
+    }
+
+    /// Where no client sees what was, what a name meant before is forgotten: a run makes, and sweeps,
+    /// many times more names than it leaves.
     fn set(&mut self, at: Micros, by: Client, path: &str, node: Option<Inode>) {
-        let change = Change { at, by, node };
-        match self.names.get_mut(path) {
-            Some(changes) => changes.push(change),
-            None => {
-                self.names.insert(path.to_owned(), vec![change]);
+        let remembers = at < self.stale_until;
+        let (folder, name) = apart(path);
+        if !self.folders.contains_key(folder) {
+            self.folders.insert(folder.to_owned(), BTreeMap::new());
+        }
+        let Some(names) = self.folders.get_mut(folder) else { return };
+        if node.is_none() && !remembers {
+            names.remove(name);
+            if names.is_empty() {
+                self.folders.remove(folder);
             }
+            return;
+        }
+        let change = Change { at, by, node };
+        match names.get_mut(name) {
+            Some(changes) => {
+                if !remembers {
+                    changes.clear();
+                }
+                changes.push(change);
+            }
+            None => {
+                names.insert(name.to_owned(), vec![change]);
+            }
+        }
+    }
+
+    /// One name less for a file. Nobody reads the bytes of one without a name; only whether a crash would
+    /// cut it is still told.
+    fn unlink(&mut self, node: Inode) {
+        let node = &mut self.nodes[node];
+        node.links -= 1;
+        if node.links == 0 {
+            node.bytes = node.bytes.split_off(node.synced);
+            node.synced = 0;
         }
     }
 
@@ -196,13 +249,9 @@ impl Server {
     }
 
     /// Names directly below a folder, in order, with what they mean.
-    fn below<'a>(&'a self, view: View, folder: &'a str) -> impl Iterator<Item = (&'a str, Inode)> {
-        let start = format!("{folder}/");
-        self.names
-            .range(start.clone()..)
-            .take_while(move |(path, _)| path.starts_with(&start))
-            .filter(move |(path, _)| !path[folder.len() + 1..].contains('/'))
-            .filter_map(move |(path, _)| Some((&path[folder.len() + 1..], self.find(view, path)?)))
+    fn below(&self, view: View, folder: &str) -> impl Iterator<Item = (&str, Inode)> {
+        let names = self.folders.get(folder).into_iter().flatten();
+        names.filter_map(move |(name, changes)| Some((name.as_str(), view.of(changes)?)))
     }
 
     /// Carries a call out. Look-ups see what the client sees; changes are decided by the server.
@@ -255,7 +304,7 @@ impl Server {
                 // rename(2): two names of one file stay as they are.
                 if before != Some(node) {
                     if let Some(before) = before {
-                        self.nodes[before].links -= 1;
+                        self.unlink(before);
                     }
                     self.set(now, view.client, to, Some(node));
                     self.set(now, view.client, from, None);
@@ -266,7 +315,7 @@ impl Server {
                 let Some(node) = self.now_at(path) else {
                     return not_found();
                 };
-                self.nodes[node].links -= 1;
+                self.unlink(node);
                 self.set(now, view.client, path, None);
                 Ok(Reply::Done)
             }
@@ -368,14 +417,7 @@ impl Server {
     /// The names in a folder, for those who check afterwards.
     pub fn names(&self, folder: &str) -> Vec<&str> {
         let fresh = View { client: 0, as_of: None };
-        let start = format!("{folder}/");
-        let below = self.names.range(start.clone()..).map(|(path, _)| path);
-        below
-            .take_while(|path| path.starts_with(&start))
-            .filter(|path| self.find(fresh, path).is_some())
-            .map(|path| &path[start.len()..])
-            .filter(|name| !name.contains('/'))
-            .collect()
+        self.below(fresh, folder).map(|(name, _)| name).collect()
     }
 }
 
@@ -405,6 +447,7 @@ mod tests {
     fn a_stale_client_sees_its_own_changes_and_not_others() {
         let mut server = server();
         let stale = View { client: 2, as_of: Some(1) };
+        server.stale_until(9);
         for (client, name) in [(1, "a/theirs"), (2, "a/ours")] {
             let view = View { client, as_of: None };
             server.apply(5, view, &Call::Create(name.into())).unwrap();
@@ -415,6 +458,18 @@ mod tests {
         server.apply(7, FRESH, &Call::Remove("a/private".into())).unwrap();
         let read = server.apply(8, stale, &Call::Read("a/private".into()));
         assert_eq!(read.unwrap_err().kind, Kind::Stale);
+    }
+
+    #[test]
+    fn names_that_nobody_can_see_any_more_are_forgotten() {
+        let mut server = server();
+        server.stale_until(4);
+        server.apply(3, FRESH, &Call::Remove("a/private".into())).unwrap();
+        let stale = View { client: 2, as_of: Some(2) };
+        assert_eq!(server.apply(3, stale, &Call::List("a".into())), Ok(Reply::Names(vec!["private".into()])));
+        server.apply(5, FRESH, &Call::Create("a/private".into())).unwrap();
+        server.apply(6, FRESH, &Call::Remove("a/private".into())).unwrap();
+        assert_eq!(server.folders.keys().map(String::as_str).collect::<Vec<_>>(), [""]);
     }
 
     #[test]

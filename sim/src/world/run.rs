@@ -64,6 +64,11 @@ struct Runner {
 
 /// Runs a schedule and checks what came of it; `tells` for the story.
 pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
+    watched(schedule, tells, &mut |_| {})
+}
+
+/// The same; `look` is shown the world whenever something has happened in it.
+pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -> Outcome {
     let world = World::new(schedule, tells);
     let mut runner = Runner {
         world: world.clone(),
@@ -80,7 +85,7 @@ pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
         world.later(at, Event::Start { place });
     }
     world.quiet_at.set(0);
-    runner.go();
+    runner.go(look);
     runner.end()
 }
 
@@ -212,7 +217,7 @@ fn toy_of(world: &World, machine: &Machine) -> Toy {
 }
 
 impl Runner {
-    fn go(&mut self) {
+    fn go(&mut self, look: &mut dyn FnMut(&World)) {
         let bound = bound(&self.world.params);
         while self.outstanding > 0 {
             let Some(wake) = self.world.clock.advance() else { break };
@@ -228,6 +233,7 @@ impl Runner {
                     }
                 }
             }
+            look(&self.world);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What happens in a world: who works on what, and what goes wrong when. A pure function of a
 //! seed, recorded as data, so that it can be replayed and shrunk.
 
+use jiff::ToSpan;
+use jiff::civil::{Date, date};
 use serde::{Deserialize, Serialize};
 
 use worker::breakage::Breakage;
@@ -142,9 +144,13 @@ fn push(dice: &mut Dice, calls: u64, day: u32) -> Push {
     Push { at: dice.between(0, calls), paths }
 }
 
+/// The day of the first training dataset; each of the others is a day later.
+const FIRST_DAY: Date = date(2018, 4, 1);
+
 /// The path of a training dataset, by its number.
 pub fn training(number: u32) -> String {
-    format!("datasets/training/2018-04-{:02}.toy", number + 1)
+    let day = FIRST_DAY.saturating_add(i64::from(number).days());
+    format!("datasets/training/{day}.toy")
 }
 
 impl Schedule {

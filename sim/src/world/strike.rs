@@ -89,6 +89,11 @@ impl World {
     pub fn strike(self: &Rc<Self>, machine: &Rc<Machine>, site: Site<'_>) -> Strike {
         let number = self.calls.get();
         self.calls.set(number + 1);
+        match site {
+            Site::Volume(_) => self.volume_calls.set(self.volume_calls.get() + 1),
+            Site::Queue(_) => self.queue_calls.set(self.queue_calls.get() + 1),
+            Site::Compute => {}
+        }
         self.push_what_is_due(number);
         let mut strike = Strike::default();
         loop {
@@ -181,6 +186,7 @@ impl World {
             What::StaleLookups { ms: span } => {
                 machine.stale.set(Some((now, now + ms(span))));
                 machine.stale_unnoticed.set(true);
+                self.server.borrow_mut().stale_until(now + ms(span));
                 self.disturbed_until(now + ms(span));
             }
             What::Misread { missing } => {

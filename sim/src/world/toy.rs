@@ -198,7 +198,8 @@ impl Workload for Toy {
         let mut text = format!("Report generated on: {}\n", input.created);
         for dataset in input.datasets {
             text.push_str(&dataset.path);
-            let eval = input.evals.iter().find(|part| part.index == dataset.index);
+            let eval = input.evals.binary_search_by_key(&dataset.index, |part| part.index);
+            let eval = eval.ok().and_then(|at| input.evals.get(at));
             match (input.rejected.get(&dataset.index), eval) {
                 (Some(reason), _) => text.push_str(&format!(" rejected: {reason}")),
                 (None, Some(eval)) => text.push_str(&format!(" {}", Hash::of(&eval.bytes))),

@@ -11,6 +11,9 @@ use super::strike::{Site, Strike};
 use super::watch::Sometimes;
 use super::{Event, World};
 
+/// Names of a folder that a server tells at once: 32 KiB, with what each name's file is.
+const NAMES_AN_ANSWER: usize = 128;
+
 /// A file open for writing: what is written waits in the client's memory.
 pub struct WorldFile {
     world: Rc<World>,
@@ -68,6 +71,13 @@ impl World {
             }
         }
         let answer = self.carry_out(machine, &call, &strike);
+        if let Ok(Reply::Names(names)) = &answer {
+            // Many names take many answers.
+            let more = (names.len() / NAMES_AN_ANSWER) as u64 * self.params.volume_us.0;
+            if more > 0 {
+                self.clock.sleep(more).await;
+            }
+        }
         self.after(machine, &strike).await;
         machine.moved_at.set(self.now());
         answer

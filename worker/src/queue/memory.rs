@@ -1,7 +1,7 @@
 //! The queue in memory, under a clock that its owner holds: what the simulator runs on. Its state
 //! can be taken out, put back and wiped, as a Redis that fails does to its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -15,6 +15,8 @@ pub struct Memory {
     state: Rc<RefCell<State>>,
     /// Milliseconds by a clock that may be set back, as a server's is.
     now_ms: Rc<dyn Fn() -> u64>,
+    /// No deadline was set at a later time than this.
+    newest_ms: Rc<Cell<u64>>,
     trusts_deadlines: bool,
 }
 
@@ -26,7 +28,18 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub fn new(now_ms: impl Fn() -> u64 + 'static) -> Self {
-        Self { state: Rc::default(), now_ms: Rc::new(now_ms), trusts_deadlines: false }
+        Self {
+            state: Rc::default(),
+            now_ms: Rc::new(now_ms),
+            newest_ms: Rc::default(),
+            trusts_deadlines: false,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        let now = (self.now_ms)();
+        self.newest_ms.set(now.max(self.newest_ms.get()));
+        now
     }
 
     /// A queue that has forgotten that a deadline may be void (rule 16).
@@ -49,6 +62,7 @@ impl Memory {
     /// Puts an earlier state in the place of the present one: for every client.
     pub fn restore(&self, state: State) {
         *self.state.borrow_mut() = state;
+        self.newest_ms.set(u64::MAX);
     }
 }
 
@@ -207,15 +221,16 @@ impl Queue for Memory {
     }
 
     async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let (mut state, now) = (self.state.borrow_mut(), (self.now_ms)());
-        if !self.trusts_deadlines {
+        let (mut state, now) = (self.state.borrow_mut(), self.now());
+        // Only a clock that was set back, or another's state, makes deadlines void.
+        if !self.trusts_deadlines && now < self.newest_ms.replace(now) {
             state.void(now);
         }
         Ok(state.claim(now, worker, nonce, millis(lease)))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().renew((self.now_ms)(), claim, millis(lease)))
+        Ok(self.state.borrow_mut().renew(self.now(), claim, millis(lease)))
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
@@ -223,7 +238,7 @@ impl Queue for Memory {
     }
 
     async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().give_back((self.now_ms)(), claim, millis(delay), why))
+        Ok(self.state.borrow_mut().give_back(self.now(), claim, millis(delay), why))
     }
 
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {

@@ -70,7 +70,8 @@ pub(super) fn checkpoint_name(stem: &str) -> String {
 
 impl<'a> Report<'a> {
     fn of(input: &ReportInput<'a>) -> Result<Self, String> {
-        let dataset = |index: u32| input.datasets.iter().find(|dataset| dataset.index == index);
+        // A dataset's index is its place in the manifest.
+        let dataset = |index: u32| input.datasets.get(index as usize);
         let trained = |part: &Part| {
             let dataset: &'a Dataset = dataset(part.index).ok_or("find an evaluation's dataset")?;
             let evaluation = serde_json::from_slice(&part.bytes);
