@@ -14,7 +14,6 @@ pub struct Sample {
     /// Paths that are committed.
     pub results: u64,
     pub claims: u64,
-    pub claims_of: [u64; 4],
     pub queue_calls: u64,
     pub volume_calls: u64,
     /// Virtual time.
@@ -80,7 +79,6 @@ fn sample(world: Option<&World>, meter: Meter<'_>) -> Sample {
     Sample {
         results: world.watch.committed_so_far() as u64,
         claims: world.watch.tally().claims,
-        claims_of: world.watch.tally().claims_of,
         queue_calls: world.queue_calls.get(),
         volume_calls: world.volume_calls.get(),
         now: world.now(),

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use worker::contract::Stage;
 use worker::events::{Event, What as Told};
 use worker::queue::{Claim, Item};
 
@@ -79,26 +78,12 @@ pub struct Tally {
     /// Faults that came to a call, whether it made a difference or not.
     pub struck: u64,
     pub claims: u64,
-    /// Those of them by what was claimed: prepare, join, fold, evaluate.
-    pub claims_of: [u64; 4],
     /// Results that were made for nothing: another's was there first.
     pub redone: u64,
     pub violations: u64,
 }
 
 impl Tally {
-    fn claimed(&mut self, item: Item) {
-        self.claims += 1;
-        let stage = match item {
-            Item::Prepare(_) => Stage::Prepare,
-            Item::Join(_) => Stage::Join,
-            Item::Fold => Stage::Fold,
-            Item::Evaluate(_) => Stage::Evaluate,
-            Item::Begin | Item::Intake | Item::Report => return,
-        };
-        self.claims_of[stage as usize] += 1;
-    }
-
     pub fn add(&mut self, other: &Self) {
         for (sum, more) in self.fired.iter_mut().zip(other.fired) {
             *sum += more;
@@ -108,9 +93,6 @@ impl Tally {
         }
         self.struck += other.struck;
         self.claims += other.claims;
-        for (sum, more) in self.claims_of.iter_mut().zip(other.claims_of) {
-            *sum += more;
-        }
         self.redone += other.redone;
         self.violations += other.violations;
     }
@@ -337,7 +319,7 @@ impl Watch {
     }
 
     fn claimed(&self, machine: &Machine, item: Item, taken_over: bool) {
-        self.tally.borrow_mut().claimed(item);
+        self.tally.borrow_mut().claims += 1;
         let saved = self.saved.borrow().get(&item).copied();
         let mut to_resume = self.to_resume.borrow_mut();
         match saved {
