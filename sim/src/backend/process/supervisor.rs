@@ -178,10 +178,10 @@ impl Supervisor<'_> {
                         break self.stuck();
                     }
                     self.do_due().await?;
-                    if self.is_complete() {
-                        break Ended::Complete;
-                    }
                 }
+            }
+            if self.is_complete() {
+                break Ended::Complete;
             }
         };
         self.end_all(&mut told).await;
@@ -334,7 +334,7 @@ impl Supervisor<'_> {
             }
             (code, None) => return Some(self.failed(life, code)),
         }
-        self.is_complete().then_some(Ended::Complete)
+        None
     }
 
     /// What a strike at an incarnation that has ended since came to.
