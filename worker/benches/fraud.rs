@@ -12,7 +12,7 @@ use worker::hash::Hash;
 use worker::input::{Transactions, read};
 use worker::manifest::{Dataset, Role};
 use worker::workload::fraud::chains::Chains;
-use worker::workload::fraud::features::{FeatureSet, Now, bins, values};
+use worker::workload::fraud::features::{FeatureSet, bins, of_rows};
 use worker::workload::fraud::ftrl::Rates;
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
@@ -78,14 +78,9 @@ fn join(bench: &mut Criterion) {
             history
         };
         let features = |mut history: History| {
-            let (rows, mut found) = (&days[45], Vec::new());
-            for row in 0..rows.len() {
-                let (customer, terminal) = history.push(rows, row);
-                let now = Now { customer, terminal, time: rows.time[row], cents: rows.cents[row] };
-                found.clear();
-                values(&mut history, now, set, &mut found);
-                black_box(&found);
-            }
+            of_rows(&mut history, &days[45], 0..days[45].len(), set, &mut |_, _, value| {
+                black_box(value);
+            });
             history
         };
         group.bench_function(set.name(), |bench| {

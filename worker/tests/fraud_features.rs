@@ -7,9 +7,10 @@ use fraud_support::days::days;
 use fraud_support::{Chain, finish};
 use proptest::prelude::*;
 use worker::manifest::Role;
-use worker::workload::fraud::features::{FeatureSet, NAMES, Now, values};
+use worker::workload::fraud::features::{FeatureSet, NAMES, of_rows};
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
+use worker::workload::fraud::stretch::of_day;
 use worker::workload::fraud::{Fraud, Params};
 use worker::workload::{Outcome, Workload};
 
@@ -28,19 +29,23 @@ fn concat(days: &[Rows]) -> Rows {
     all
 }
 
-/// A set's features of every row, through the history that is advanced row by row.
-fn features(rows: &Rows, set: FeatureSet) -> Vec<Vec<f64>> {
+/// A set's features of every row, through the history that is advanced by at most so many rows.
+fn features_by(rows: &Rows, set: FeatureSet, most: usize) -> Vec<Vec<f64>> {
     let mut history = History::default();
-    (0..rows.len())
-        .map(|row| {
-            history.forget(rows.time[row]);
-            let (customer, terminal) = history.push(rows, row);
-            let now = Now { customer, terminal, time: rows.time[row], cents: rows.cents[row] };
-            let mut found = Vec::new();
-            values(&mut history, now, set, &mut found);
-            found
-        })
-        .collect()
+    let mut found = vec![vec![f64::NAN; set.width()]; rows.len()];
+    let mut row = 0;
+    while row < rows.len() {
+        history.forget(rows.time[row]);
+        let stretch = of_day(rows, row, most);
+        row = stretch.end;
+        let found = &mut found[stretch.clone()];
+        of_rows(&mut history, rows, stretch, set, &mut |row, column, value| found[row][column] = value);
+    }
+    found
+}
+
+fn features(rows: &Rows, set: FeatureSet) -> Vec<Vec<f64>> {
+    features_by(rows, set, usize::MAX)
 }
 
 /// Every feature of every row.
@@ -213,6 +218,17 @@ proptest! {
                 prop_assert_eq!(value, naive, "row {}, {}", row, NAMES[feature]);
             }
             prop_assert_eq!(values.len(), naive.len());
+        }
+    }
+
+    /// Each row has what it has if the rows before it were pushed, and no others.
+    #[test]
+    fn features_are_those_of_one_row_after_another(days in days(60), most in 2..9_usize) {
+        let rows = concat(&days);
+        for set in FeatureSet::ALL {
+            let one_by_one = features_by(&rows, set, 1);
+            prop_assert_eq!(&features_by(&rows, set, most), &one_by_one);
+            prop_assert_eq!(&features(&rows, set), &one_by_one);
         }
     }
 

@@ -6,9 +6,14 @@
 //! A transaction's own label and its scenario are no features, nor is anything that is not known at
 //! its time.
 
+use std::ops::Range;
+
 use super::edges::EDGES;
 use super::history::{DAY_S, History, TERMINAL_WINDOWS_S, Terminal};
-use super::rich;
+use super::rich::{self, OfCustomer, OfTerminal};
+use super::rows::Rows;
+use super::stretch::{Now, Stretch};
+use super::suspicion::Chance;
 
 /// Names in the order of the values.
 pub const NAMES: [&str; COUNT] = [
@@ -59,12 +64,32 @@ pub const NAMES: [&str; COUNT] = [
 
 pub const COUNT: usize = 43;
 
-/// Of the amount, of the share of known frauds at the terminal in seven days, of what the filters
-/// suspect, and of the first of those that learn from data, among [`NAMES`].
+/// Of the amount, of the share of known frauds at the terminal in seven days, and of what the filters
+/// suspect, among [`NAMES`].
 const AMOUNT: usize = 0;
 const TERMINAL_RISK_7D: usize = 12;
+const COMPROMISED: usize = 15;
+const MISUSED: usize = 16;
 const SUSPICION: usize = 17;
-const FIRST_RICH: usize = 18;
+
+/// Those of the handbook that only the terminal knows.
+const HANDBOOKS_TERMINAL: Range<usize> = 9..15;
+
+/// Those that learn from data: of [`OfCustomer`] and [`OfTerminal`], their groups.
+const SPENDING: Range<usize> = 18..26;
+const VISITS: Range<usize> = 26..33;
+const CARD: Range<usize> = 33..38;
+const BY_BIG_7D: usize = 38;
+const BY_BIG_14D: usize = 39;
+const BY_SMALL: usize = 40;
+const SMALL_BY_AGE: usize = 41;
+const BIG_BY_BIG: usize = 42;
+
+/// Whether a feature is told by a row's customer alone. The others take its terminal too.
+fn is_customers(feature: usize) -> bool {
+    let by_terminal = [COMPROMISED, SUSPICION, BY_SMALL, SMALL_BY_AGE];
+    !HANDBOOKS_TERMINAL.contains(&feature) && !VISITS.contains(&feature) && !by_terminal.contains(&feature)
+}
 
 /// Which features the model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +107,7 @@ pub enum FeatureSet {
 }
 
 const HANDBOOK: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
-const FILTERS: &[usize] = &[AMOUNT, 15, 16, SUSPICION];
+const FILTERS: &[usize] = &[AMOUNT, COMPROMISED, MISUSED, SUSPICION];
 const RICH: &[usize] = &[
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
     32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42,
@@ -150,64 +175,133 @@ pub fn bin(feature: usize, value: f64) -> u8 {
     edges.iter().map(|edge| u8::from(*edge <= value)).sum()
 }
 
-/// The row that was pushed last.
+/// What the terminal's turn needs to know of a row's customer.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub customer: usize,
-    pub terminal: usize,
-    pub time: i64,
-    pub cents: i64,
+struct Told {
+    level: u8,
+    misused: Chance,
 }
 
-/// Adds a set's values for the row that was pushed last.
-pub fn values(history: &mut History, now: Now, set: FeatureSet, values: &mut Vec<f64>) {
-    match set {
-        FeatureSet::Handbook => handbook(history, now, values),
-        FeatureSet::Suspicion => filters(history, now, values),
-        FeatureSet::Rich => {
-            handbook(history, now, values);
-            values.extend(rich::values(history, now));
+/// Values of the features of one row, by their places among [`NAMES`]; only a set's are computed.
+struct Table {
+    set: FeatureSet,
+    values: [f64; COUNT],
+}
+
+/// Pushes the rows of a stretch (see [`super::stretch::of_day`]) and gives each of their features: the row, its number
+/// in the stretch; the column, the feature's place in the set; the value.
+pub fn of_rows(
+    history: &mut History,
+    rows: &Rows,
+    range: Range<usize>,
+    set: FeatureSet,
+    give: &mut impl FnMut(usize, usize, f64),
+) {
+    let columns = set.features().enumerate();
+    let (customers, terminals): (Vec<_>, Vec<_>) = columns.partition(|(_, feature)| is_customers(*feature));
+    let stretch = Stretch::new(history, rows, range.clone());
+    let mut told = vec![Told { level: 0, misused: Chance { yes: 0.0, no: 1.0 } }; range.len()];
+    let mut table = Table { set, values: [0.0; COUNT] };
+    for (row, now) in stretch.by_customer() {
+        history.spend(now, true);
+        told[row] = table.ask_customer(history, now);
+        customers.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
+    }
+    for (row, now) in stretch.by_terminal() {
+        history.visit(now);
+        table.ask_terminal(history, now, told[row]);
+        terminals.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
+    }
+}
+
+/// The same as bins, a byte each, row after row.
+pub(super) fn bins_of_rows(
+    history: &mut History,
+    rows: &Rows,
+    range: Range<usize>,
+    set: FeatureSet,
+    bins: &mut [u8],
+) {
+    let features: Vec<usize> = set.features().collect();
+    of_rows(history, rows, range, set, &mut |row, column, value| {
+        bins[row * features.len() + column] = bin(features[column], value);
+    });
+}
+
+impl FeatureSet {
+    fn has_handbook(self) -> bool {
+        matches!(self, Self::Handbook | Self::Rich)
+    }
+
+    fn has_rich(self) -> bool {
+        matches!(self, Self::Rich | Self::Blend)
+    }
+
+    fn has_filters(self) -> bool {
+        matches!(self, Self::Suspicion | Self::Blend)
+    }
+}
+
+impl Table {
+    fn ask_customer(&mut self, history: &mut History, now: Now) -> Told {
+        let mut told = Told { level: 0, misused: Chance { yes: 0.0, no: 1.0 } };
+        self.values[AMOUNT] = now.cents as f64 / 100.0;
+        if self.set.has_handbook() {
+            self.values[1..HANDBOOKS_TERMINAL.start].copy_from_slice(&spending(history, now));
         }
-        FeatureSet::Blend => {
-            let rich = rich::values(history, now);
-            let [amount, risk, others @ ..] = HELPFUL else { return };
-            debug_assert_eq!([*amount, *risk], [AMOUNT, TERMINAL_RISK_7D]);
-            values.extend([amount_of(now), terminal_window(&mut history.terminals[now.terminal], 2, now).1]);
-            values.extend(others.iter().map(|feature| rich[feature - FIRST_RICH]));
-            filters(history, now, values);
+        if self.set.has_rich() {
+            let OfCustomer { spending, card, crossed, level } = rich::of_customer(history, now);
+            self.values[SPENDING].copy_from_slice(&spending);
+            self.values[CARD].copy_from_slice(&card);
+            [self.values[BY_BIG_7D], self.values[BY_BIG_14D], self.values[BIG_BY_BIG]] = crossed;
+            told.level = level;
+        }
+        if self.set.has_filters() {
+            told.misused = history.misused(now.customer, now.time);
+            self.values[MISUSED] = told.misused.log_odds();
+        }
+        told
+    }
+
+    fn ask_terminal(&mut self, history: &mut History, now: Now, told: Told) {
+        let terminal = &mut history.terminals[now.terminal as usize];
+        if self.set.has_handbook() {
+            let windows = [1, 2, 3].map(|window| terminal_window(terminal, window, now));
+            self.values[HANDBOOKS_TERMINAL].copy_from_slice(windows.as_flattened());
+        } else if self.set.has_rich() {
+            self.values[TERMINAL_RISK_7D] = terminal_window(terminal, 2, now)[1];
+        }
+        if self.set.has_rich() {
+            let OfTerminal { visits, crossed } = rich::of_terminal(history, now, told.level);
+            self.values[VISITS].copy_from_slice(&visits);
+            [self.values[BY_SMALL], self.values[SMALL_BY_AGE]] = crossed;
+        }
+        if self.set.has_filters() {
+            let compromised = history.compromised(now.terminal, now.time);
+            self.values[COMPROMISED] = compromised.log_odds();
+            self.values[SUSPICION] = compromised.or(told.misused).log_odds();
         }
     }
 }
 
-fn amount_of(now: Now) -> f64 {
-    now.cents as f64 / 100.0
-}
-
-fn filters(history: &mut History, now: Now, values: &mut Vec<f64>) {
-    let (terminal, card) = history.suspicion(now.customer, now.terminal, now.time);
-    values.push(amount_of(now));
-    values.extend([terminal.log_odds(), card.log_odds(), terminal.or(card).log_odds()]);
-}
-
-fn handbook(history: &mut History, now: Now, values: &mut Vec<f64>) {
+/// The handbook's of the time and of the customer: weekend, night, counts and means of three windows.
+fn spending(history: &mut History, now: Now) -> [f64; 8] {
     let weekday_from_monday = (now.time.div_euclid(DAY_S) + 3).rem_euclid(7);
     let hour = now.time.rem_euclid(DAY_S) / 3600;
-    values.extend([amount_of(now), f64::from(weekday_from_monday >= 5), f64::from(hour <= 6)]);
-    let customer = &mut history.customers[now.customer];
-    for window in 0..3 {
-        let sums = customer.window(window, now.time);
-        values.extend([sums.count as f64, sums.cents as f64 / 100.0 / sums.count as f64]);
+    let customer = &mut history.customers[now.customer as usize];
+    let [days_1, days_7, days_30] = [0, 1, 2].map(|window| customer.window(window, now.time));
+    let mut values =
+        [f64::from(weekday_from_monday >= 5), f64::from(hour <= 6), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    for (values, sums) in values[2..].chunks_exact_mut(2).zip([days_1, days_7, days_30]) {
+        values.copy_from_slice(&[sums.count as f64, sums.cents as f64 / 100.0 / sums.count as f64]);
     }
-    for window in 1..4 {
-        let (count, risk) = terminal_window(&mut history.terminals[now.terminal], window, now);
-        values.extend([count, risk]);
-    }
+    values
 }
 
 /// Number of known visits of the terminal in a window before the labels' delay, and the share of
 /// frauds among them.
-fn terminal_window(terminal: &mut Terminal, window: usize, now: Now) -> (f64, f64) {
+fn terminal_window(terminal: &mut Terminal, window: usize, now: Now) -> [f64; 2] {
     let count = (terminal.before(0, now.time) - terminal.before(window, now.time)) as f64;
     let frauds = terminal.frauds(TERMINAL_WINDOWS_S[window], now.time).len() as f64;
-    (count, if count > 0.0 { frauds / count } else { 0.0 })
+    [count, if count > 0.0 { frauds / count } else { 0.0 }]
 }

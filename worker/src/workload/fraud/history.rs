@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use super::likelihood::{Likelihood, Usual};
 use super::rows::Rows;
+use super::stretch::{Now, Stretch};
 use super::suspicion::{self, Chance};
 
 pub const DAY_S: i64 = 86_400;
@@ -334,71 +335,74 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds a row, not older than those before it, and gives the slots of its customer and terminal.
-    pub fn push(&mut self, rows: &Rows, row: usize) -> (usize, usize) {
-        self.add(rows, row, true)
-    }
-
-    fn add(&mut self, rows: &Rows, row: usize, judged: bool) -> (usize, usize) {
+    /// The places of a row's customer and terminal among all, new ones if they are.
+    pub(super) fn places(&mut self, rows: &Rows, row: usize) -> (u32, u32) {
         let customer = self.customer_slots.of(rows.customer[row]);
-        let terminal = self.terminal_slots.of(rows.terminal[row]) as usize;
+        let terminal = self.terminal_slots.of(rows.terminal[row]);
         if customer as usize >= self.customers.len() {
             self.customers.resize_with(customer as usize + 1, Customer::default);
         }
-        if terminal >= self.terminals.len() {
-            self.terminals.resize_with(terminal + 1, Terminal::default);
+        if terminal as usize >= self.terminals.len() {
+            self.terminals.resize_with(terminal as usize + 1, Terminal::default);
         }
-        let (time, cents, fraud) = (rows.time[row], rows.cents[row], rows.fraud[row]);
-        let stamp = Stamp::new(time, fraud);
-        self.spend(customer as usize, stamp, cents, judged);
-        self.terminals[terminal].visits.push(stamp);
-        if fraud {
-            let fraud = Fraud { time, cents, customer };
-            self.terminals[terminal].frauds.push(fraud);
-            self.customers[customer as usize].frauds.push(fraud);
-        }
-        (customer as usize, terminal)
+        (customer, terminal)
     }
 
-    fn spend(&mut self, customer: usize, stamp: Stamp, cents: i64, judged: bool) {
-        let customer = &mut self.customers[customer];
-        let usual = if judged { customer.usual(stamp.time()) } else { None };
-        let ratio = self.likelihood.ratio(cents, usual);
-        if is_big(cents, usual) {
-            customer.big.push(stamp.time());
+    /// Adds a purchase of a customer, not older than those before it.
+    pub(super) fn spend(&mut self, now: Now, judged: bool) {
+        let customer = &mut self.customers[now.customer as usize];
+        let usual = if judged { customer.usual(now.time) } else { None };
+        let ratio = self.likelihood.ratio(now.cents, usual);
+        if is_big(now.cents, usual) {
+            customer.big.push(now.time);
         }
         let (cents_before, squares_before) = (customer.cents, customer.squares);
+        let stamp = Stamp::new(now.time, now.fraud);
         customer.purchases.push(Purchase { stamp, ratio, cents_before, squares_before });
-        customer.cents = cents_before.wrapping_add(cents);
-        customer.squares = squares_before.wrapping_add(squared(cents));
+        customer.cents = cents_before.wrapping_add(now.cents);
+        customer.squares = squares_before.wrapping_add(squared(now.cents));
+        if now.fraud {
+            customer.frauds.push(now.as_fraud());
+        }
     }
 
-    /// Chances that the last purchase of a customer, pushed last, is a fraud because the terminal is
-    /// compromised, and because the card is misused.
-    pub(super) fn suspicion(&mut self, customer: usize, terminal: usize, now: i64) -> (Chance, Chance) {
-        let terminal = &mut self.terminals[terminal];
+    /// Adds the same to its terminal's visits.
+    pub(super) fn visit(&mut self, now: Now) {
+        let terminal = &mut self.terminals[now.terminal as usize];
+        terminal.visits.push(Stamp::new(now.time, now.fraud));
+        if now.fraud {
+            terminal.frauds.push(now.as_fraud());
+        }
+    }
+
+    /// Chance that the last purchase of a customer, added last, is a fraud because the card is misused.
+    pub(super) fn misused(&self, customer: u32, now: i64) -> Chance {
+        let customer = &self.customers[customer as usize];
+        let ratio = customer.purchases.last().map_or(1.0, |purchase| purchase.ratio);
+        suspicion::of_card(customer, now, ratio)
+    }
+
+    /// Chance that a purchase at a terminal is a fraud because that is compromised.
+    pub(super) fn compromised(&mut self, terminal: u32, now: i64) -> Chance {
+        let terminal = &mut self.terminals[terminal as usize];
         let known = terminal.before(0, now);
         let customers = &mut self.customers;
-        let by_terminal = suspicion::of_terminal(terminal, known, now, |fraud| {
+        suspicion::of_terminal(terminal, known, now, |fraud| {
             let usual = customers[fraud.customer as usize].usual(now);
             self.likelihood.ratio(fraud.cents, usual)
-        });
-        let customer = &self.customers[customer];
-        let ratio = customer.purchases.last().map_or(1.0, |purchase| purchase.ratio);
-        (by_terminal, suspicion::of_card(customer, now, ratio))
-    }
-
-    /// What amounts of a customer were usual in the 30 days before the day of `now`.
-    pub(super) fn usual(&mut self, customer: usize, now: i64) -> Option<Usual> {
-        self.customers[customer].usual(now)
+        })
     }
 
     /// Adds a dataset whose features are not asked for, before rows from `now` on. What is long past then
     /// counts in sums only, and is not judged: that would be most of a rebuild's work.
     pub fn push_all(&mut self, rows: &Rows, now: i64) {
         let judged_from = (now.div_euclid(DAY_S) - JUDGED_DAYS) * DAY_S;
-        for row in 0..rows.len() {
-            self.add(rows, row, rows.time[row] >= judged_from);
+        let stretch = Stretch::new(self, rows, 0..rows.len());
+        for (_, now) in stretch.by_customer() {
+            self.spend(now, now.time >= judged_from);
+        }
+        for (_, now) in stretch.by_terminal() {
+            self.visit(now);
         }
     }
 

@@ -25,6 +25,7 @@ mod report;
 mod rich;
 pub mod rows;
 pub mod score;
+pub mod stretch;
 mod suspicion;
 mod tasks;
 mod timeline;

@@ -1,12 +1,9 @@
 //! Features that learn from data how its frauds come about: an amount out of the customer's usual, a
 //! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
 
-use super::features::Now;
 use super::history::{BIG_DAYS, Customer, DAY_S, DELAY_S, History, Terminal, is_big, known};
 use super::likelihood::Usual;
-
-/// How many they are.
-pub(super) const COUNT: usize = 25;
+use super::stretch::Now;
 
 /// Where nothing is known that a value could be taken from; below every value that is.
 const NONE: f64 = -1.0;
@@ -20,40 +17,60 @@ const CARD_BIG_REACH_S: i64 = 21 * DAY_S;
 /// Levels of the amount over the usual, for crossing with counts; below the first where none is known.
 const LEVELS: [f64; 8] = [0.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0];
 
-/// The values for the row that was pushed last.
-pub(super) fn values(history: &mut History, now: Now) -> [f64; COUNT] {
-    let usual = history.usual(now.customer, now.time);
+/// What a row's customer says of it.
+pub(super) struct OfCustomer {
+    /// The amount over the usual, its z-score, big purchases of three windows, the age of the first,
+    /// the usual, the mean of three days over that of thirty.
+    pub(super) spending: [f64; 8],
+    /// Known frauds of three windows, ages of the last and the first that were big.
+    pub(super) card: [f64; 5],
+    /// Level of the amount over the usual with the big ones of 7 and of 14 days; those of 3 with those of 14.
+    pub(super) crossed: [f64; 3],
+    /// Level of the amount over the usual.
+    pub(super) level: u8,
+}
+
+/// What its terminal says of it.
+pub(super) struct OfTerminal {
+    /// Known frauds of two windows, those that were not big, length and age of the run of frauds, genuine
+    /// visits since the last fraud, age of the last genuine one.
+    pub(super) visits: [f64; 7],
+    /// The customer's level with the frauds that were not big; these with the age of the first.
+    pub(super) crossed: [f64; 2],
+}
+
+/// Of the purchase that was added last.
+pub(super) fn of_customer(history: &mut History, now: Now) -> OfCustomer {
+    let customer = &mut history.customers[now.customer as usize];
+    let usual = customer.usual(now.time);
     let over_usual = usual.map_or(NONE, |usual| now.cents as f64 / usual.cents as f64);
-    let (big, big_first_age) = big(&mut history.customers[now.customer], now, usual);
-    let [z, mean_3d_over_30d] = spending(&mut history.customers[now.customer], now);
+    let (big, big_first_age) = big(customer, now, usual);
+    let [z, mean_3d_over_30d] = spending(customer, now);
+    let [big_3d, big_7d, big_14d] = big.map(|big| if usual.is_some() { big as f64 } else { NONE });
+    let usual_amount = usual.map_or(0.0, |usual| usual.cents as f64 / 100.0);
+    let level = LEVELS.iter().map(|edge| usize::from(*edge <= over_usual)).sum::<usize>();
+    let crossed = [level * 5 + big[1].min(4), level * 7 + big[2].min(6), big[0].min(4) * 7 + big[2].min(6)];
+    OfCustomer {
+        spending: [over_usual, z, big_3d, big_7d, big_14d, big_first_age, usual_amount, mean_3d_over_30d],
+        card: card(customer, now, usual),
+        crossed: crossed.map(|cell| cell as f64),
+        level: level as u8,
+    }
+}
+
+/// Of a visit to a terminal, at a level of the amount over its customer's usual.
+pub(super) fn of_terminal(history: &mut History, now: Now, level: u8) -> OfTerminal {
     let (small, small_first_age) = small_frauds(history, now);
-    let terminal = &mut history.terminals[now.terminal];
+    let terminal = &mut history.terminals[now.terminal as usize];
     let [frauds_21d, frauds_28d] =
         TERMINAL_REACH_S.map(|reach| terminal.frauds(reach, now.time).len() as f64);
     let [run, run_age, genuine_since, genuine_age] = run(terminal, now);
-    let [card_7d, card_14d, card_28d, card_last_age, card_first_age] =
-        card(&history.customers[now.customer], now, usual);
-    let [big_3d, big_7d, big_14d] = big.map(|big| if usual.is_some() { big as f64 } else { NONE });
-    let usual_amount = usual.map_or(0.0, |usual| usual.cents as f64 / 100.0);
-
-    let level = LEVELS.iter().map(|edge| usize::from(*edge <= over_usual)).sum::<usize>();
     let fours = (small_first_age / 4.0 - 1.0).clamp(0.0, 7.0) as usize;
-    let crossed = [
-        level * 5 + big[1].min(4),
-        level * 7 + big[2].min(6),
-        level * 4 + small.min(3),
-        small.min(6) * 8 + fours,
-        big[0].min(4) * 7 + big[2].min(6),
-    ];
-    let [by_big_7d, by_big_14d, by_small, small_by_age, big_by_big] = crossed.map(|cell| cell as f64);
-    #[rustfmt::skip]
-    let values = [
-        over_usual, z, big_3d, big_7d, big_14d, big_first_age, usual_amount, mean_3d_over_30d,
-        frauds_21d, frauds_28d, small as f64, run, run_age, genuine_since, genuine_age,
-        card_7d, card_14d, card_28d, card_last_age, card_first_age,
-        by_big_7d, by_big_14d, by_small, small_by_age, big_by_big,
-    ];
-    values
+    let crossed = [usize::from(level) * 4 + small.min(3), small.min(6) * 8 + fours];
+    OfTerminal {
+        visits: [frauds_21d, frauds_28d, small as f64, run, run_age, genuine_since, genuine_age],
+        crossed: crossed.map(|cell| cell as f64),
+    }
 }
 
 /// Numbers of the customer's big purchases of the last days, the present one apart, and the age of the
@@ -77,9 +94,9 @@ fn spending(customer: &mut Customer, now: Now) -> [f64; 2] {
 /// How many known frauds at the terminal were not big for their customers, and the age of the first.
 fn small_frauds(history: &mut History, now: Now) -> (usize, f64) {
     let (mut small, mut first_age) = (0, 0.0);
-    for at in 0..history.terminals[now.terminal].frauds(TERMINAL_REACH_S[1], now.time).len() {
-        let fraud = history.terminals[now.terminal].frauds(TERMINAL_REACH_S[1], now.time)[at];
-        if !is_big(fraud.cents, history.usual(fraud.customer as usize, now.time)) {
+    for fraud in history.terminals[now.terminal as usize].frauds(TERMINAL_REACH_S[1], now.time) {
+        let usual = history.customers[fraud.customer as usize].usual(now.time);
+        if !is_big(fraud.cents, usual) {
             small += 1;
             first_age = f64::max(first_age, days(now.time - fraud.time));
         }

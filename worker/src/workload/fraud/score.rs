@@ -3,11 +3,12 @@
 use crate::input::Transactions;
 
 use super::chains::Chains;
-use super::features::{self, Now};
+use super::features;
 use super::ftrl::probability;
 use super::history::{History, REACH_S};
 use super::model::Model;
 use super::rows::Rows;
+use super::stretch;
 
 /// Scores a checkpoint's model: transactions that were made before are read first.
 #[derive(Debug)]
@@ -16,8 +17,6 @@ pub struct Scorer {
     history: History,
     /// Time of the last row that was read.
     last: i64,
-    values: Vec<f64>,
-    bins: Vec<u8>,
 }
 
 /// A transaction's score.
@@ -34,7 +33,7 @@ impl Scorer {
     /// What is wrong with the checkpoint's bytes.
     pub fn new(checkpoint: &[u8]) -> Result<Self, String> {
         let model = Model::decode(checkpoint)?.chains;
-        Ok(Self { model, history: History::default(), last: i64::MIN, values: Vec::new(), bins: Vec::new() })
+        Ok(Self { model, history: History::default(), last: i64::MIN })
     }
 
     /// Reads a dataset that came before, oldest first. Only the last 44 days matter.
@@ -54,7 +53,20 @@ impl Scorer {
     /// As [`Self::remember`].
     pub fn score(&mut self, path: &str, read: Transactions) -> Result<Vec<Score>, String> {
         let rows = self.rows(path, read)?;
-        Ok((0..rows.len()).map(|row| self.row(&rows, row)).collect())
+        let set = self.model.set();
+        let mut bins = vec![0; rows.len() * set.width()];
+        let mut row = 0;
+        while row < rows.len() {
+            let stretch = stretch::of_day(&rows, row, usize::MAX);
+            let bins = &mut bins[row * set.width()..];
+            row = stretch.end;
+            features::bins_of_rows(&mut self.history, &rows, stretch, set, bins);
+        }
+        let score = |row: &[u8]| {
+            let log_odds = self.model.score(row);
+            Score { log_odds, probability: probability(log_odds) }
+        };
+        Ok(bins.chunks_exact(set.width()).map(score).collect())
     }
 
     /// Time from which on transactions matter to a dataset that begins at `first`.
@@ -71,18 +83,5 @@ impl Scorer {
         }
         self.last = last;
         Ok(rows)
-    }
-
-    fn row(&mut self, rows: &Rows, row: usize) -> Score {
-        let (customer, terminal) = self.history.push(rows, row);
-        let now = Now { customer, terminal, time: rows.time[row], cents: rows.cents[row] };
-        let set = self.model.set();
-        self.values.clear();
-        features::values(&mut self.history, now, set, &mut self.values);
-        self.bins.clear();
-        let values = set.features().zip(&self.values);
-        self.bins.extend(values.map(|(feature, value)| features::bin(feature, *value)));
-        let log_odds = self.model.score(&self.bins);
-        Score { log_odds, probability: probability(log_odds) }
     }
 }

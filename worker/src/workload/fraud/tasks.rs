@@ -1,5 +1,6 @@
 //! The stages' work in steps of some milliseconds.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::ToSpan;
@@ -9,16 +10,17 @@ use crate::hash::Hash;
 use crate::workload::{Outcome, Part, Step, Task};
 
 use super::Learner;
-use super::features::{self, FeatureSet, Now};
+use super::features::{self, FeatureSet};
 use super::ftrl::BATCH;
 use super::joined::{self, Joined};
 use super::linfa;
 use super::model::Model;
 use super::rows::{Header, Rows};
+use super::stretch;
 use super::timeline::{Past, Timeline, in_order};
 
-/// Rows to a step of a join: some 10 ms.
-const JOIN_STEP_ROWS: usize = 8192;
+/// Rows to a step of a join, at most: some 10 ms.
+const JOIN_STEP_ROWS: usize = 1 << 14;
 
 /// Rows to a step of a fold: a few milliseconds.
 const FOLD_STEP_ROWS: usize = 256 * BATCH;
@@ -46,8 +48,6 @@ struct Working {
     /// Parts of the window to be pushed, the last to come first.
     missing: Vec<(Past, Part)>,
     rows: Rows,
-    /// Of one row after another.
-    values: Vec<f64>,
     bins: Vec<u8>,
 }
 
@@ -81,8 +81,8 @@ impl Join {
             .filter_map(|past| Some((past.clone(), part_of(past)?)))
             .collect();
         self.window.clear();
-        let bins = Vec::with_capacity(rows.len() * self.set.width());
-        Ok(Ok(Working { timeline, past, missing, rows, values: Vec::new(), bins }))
+        let bins = vec![0; rows.len() * self.set.width()];
+        Ok(Ok(Working { timeline, past, missing, rows, bins }))
     }
 
     fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
@@ -92,12 +92,10 @@ impl Join {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
-        let end = working.rows.len().min(self.row + JOIN_STEP_ROWS);
-        while self.row < end {
-            working.row(self.row, self.set);
-            self.row += 1;
-        }
-        if end < working.rows.len() {
+        let stretch = stretch::of_day(&working.rows, self.row, JOIN_STEP_ROWS);
+        self.row = stretch.end;
+        working.advance(stretch, self.set);
+        if self.row < working.rows.len() {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
@@ -109,14 +107,10 @@ impl Join {
 }
 
 impl Working {
-    fn row(&mut self, row: usize, set: FeatureSet) {
+    fn advance(&mut self, stretch: Range<usize>, set: FeatureSet) {
         let history = &mut self.timeline.history;
-        let (customer, terminal) = history.push(&self.rows, row);
-        let now = Now { customer, terminal, time: self.rows.time[row], cents: self.rows.cents[row] };
-        self.values.clear();
-        features::values(history, now, set, &mut self.values);
-        let values = set.features().zip(&self.values);
-        self.bins.extend(values.map(|(feature, value)| features::bin(feature, *value)));
+        let bins = &mut self.bins[stretch.start * set.width()..];
+        features::bins_of_rows(history, &self.rows, stretch, set, bins);
     }
 }
 
