@@ -296,12 +296,14 @@ impl Story {
 
 #[cfg(test)]
 mod tests {
+    use worker::contract::FORMAT_VERSION;
+
     use super::*;
     use crate::schedule::Trigger;
     use crate::units::Span;
 
     fn event(at_ms: u64, what: What) -> Event {
-        Event { v: 1, at_ms, worker: "w1".to_owned(), seq: at_ms, what }
+        Event { v: FORMAT_VERSION, at_ms, worker: "w1".to_owned(), seq: at_ms, what }
     }
 
     fn claimed(at_ms: u64, token: u64) -> Event {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tests::queue::block_on;
 use tests::queue::wire::Liar;
+use worker::contract::FORMAT_VERSION;
 use worker::events;
 use worker::hash::Hash;
 use worker::manifest::{Dataset, Manifest, Page, Role, Spec, normalise};
@@ -118,8 +119,9 @@ proptest! {
 }
 
 fn event_lines() -> Vec<u8> {
-    let event =
-        |seq: u64, what: &str| format!("{{\"v\":1,\"at_ms\":5,\"worker\":\"w\",\"seq\":{seq},{what}}}\n");
+    let event = |seq: u64, what: &str| {
+        format!("{{\"v\":{FORMAT_VERSION},\"at_ms\":5,\"worker\":\"w\",\"seq\":{seq},{what}}}\n")
+    };
     let lines = [
         event(0, r#""event":"stopping""#),
         event(1, r#""event":"sealed","datasets":3"#),

@@ -9,7 +9,7 @@
 //!     12     4  kind, little-endian: 0 part, 1 rejected (content is the reason, UTF-8)
 //!     16    32  place: hash of the name that it is committed under, inside its run
 //!     48    32  parent: hash over everything that the content was made from
-//!     80    32  hash of kind, place, parent and content
+//!     80    32  hash of kind, place, parent, and the hash of kind and content
 //!    112     8  length of the content, little-endian
 //!    120     …  content, to the end of the file
 //! ```
@@ -28,6 +28,8 @@ const KIND_REJECTED: u32 = 1;
 pub struct Record {
     pub parent: Hash,
     pub outcome: Outcome,
+    /// Of the outcome: taken once, since it is asked for again and again.
+    hash: Hash,
 }
 
 /// Why bytes are no intact record.
@@ -42,26 +44,24 @@ pub enum Damage {
 }
 
 impl Record {
-    pub fn part(parent: Hash, content: Vec<u8>) -> Self {
-        Self { parent, outcome: Outcome::Part(content) }
+    pub fn new(parent: Hash, outcome: Outcome) -> Self {
+        let (kind, content) = parts(&outcome);
+        let hash = hash_of(kind, content);
+        Self { parent, outcome, hash }
     }
 
-    fn parts(&self) -> (u32, &[u8]) {
-        match &self.outcome {
-            Outcome::Part(content) => (KIND_PART, content),
-            Outcome::Rejected(reason) => (KIND_REJECTED, reason.as_bytes()),
-        }
+    pub fn part(parent: Hash, content: Vec<u8>) -> Self {
+        Self::new(parent, Outcome::Part(content))
     }
 
     /// Hash of kind and content: what checkpoints and windows name as their parents.
     pub fn hash(&self) -> Hash {
-        let (kind, content) = self.parts();
-        Hash::of_fields([&kind.to_le_bytes()[..], content])
+        self.hash
     }
 
     /// The bytes to commit under `place`, a name inside the run's folder (`prepared/3`).
     pub fn encode(&self, place: &str) -> Vec<u8> {
-        let (kind, content) = self.parts();
+        let (kind, content) = parts(&self.outcome);
         let place = Hash::of(place.as_bytes());
         let mut bytes = Vec::with_capacity(HEADER_BYTES + content.len());
         bytes.extend(MAGIC);
@@ -69,7 +69,7 @@ impl Record {
         bytes.extend(kind.to_le_bytes());
         bytes.extend(place.0);
         bytes.extend(self.parent.0);
-        bytes.extend(checksum(kind, place, self.parent, content).0);
+        bytes.extend(seal_of(kind, place, self.parent, self.hash).0);
         bytes.extend((content.len() as u64).to_le_bytes());
         bytes.extend(content);
         bytes
@@ -104,13 +104,14 @@ impl Record {
         if word(8) != FORMAT_VERSION {
             return Err(Damage::Version(word(8)));
         }
-        let (kind, place, parent, sum) = (word(12), hash(16), hash(48), hash(80));
+        let (kind, place, parent, seal) = (word(12), hash(16), hash(48), hash(80));
         let length = u64::from(word(112)) | u64::from(word(116)) << 32;
         if length != (bytes.len() - HEADER_BYTES) as u64 {
             return Err(Damage::Torn("its length is not the one it states"));
         }
         let content = bytes.split_off(HEADER_BYTES);
-        if checksum(kind, place, parent, &content) != sum {
+        let hash = hash_of(kind, &content);
+        if seal_of(kind, place, parent, hash) != seal {
             return Err(Damage::Torn("it does not match its hash"));
         }
         if expected.is_some_and(|expected| expected != place) {
@@ -123,12 +124,24 @@ impl Record {
             ),
             _ => return Err(Damage::Torn("its kind is unknown")),
         };
-        Ok(Self { parent, outcome })
+        Ok(Self { parent, outcome, hash })
     }
 }
 
-fn checksum(kind: u32, place: Hash, parent: Hash, content: &[u8]) -> Hash {
-    Hash::of_fields([&kind.to_le_bytes()[..], &place.0, &parent.0, content])
+fn parts(outcome: &Outcome) -> (u32, &[u8]) {
+    match outcome {
+        Outcome::Part(content) => (KIND_PART, content),
+        Outcome::Rejected(reason) => (KIND_REJECTED, reason.as_bytes()),
+    }
+}
+
+fn hash_of(kind: u32, content: &[u8]) -> Hash {
+    Hash::of_fields([&kind.to_le_bytes()[..], content])
+}
+
+/// What holds a record together.
+fn seal_of(kind: u32, place: Hash, parent: Hash, hash: Hash) -> Hash {
+    Hash::of_fields([&kind.to_le_bytes()[..], &place.0, &parent.0, &hash.0])
 }
 
 #[cfg(test)]
@@ -142,7 +155,7 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..200).prop_map(Outcome::Part),
             ".{0,40}".prop_map(Outcome::Rejected),
         ];
-        (any::<[u8; 32]>(), outcome).prop_map(|(parent, outcome)| Record { parent: Hash(parent), outcome })
+        (any::<[u8; 32]>(), outcome).prop_map(|(parent, outcome)| Record::new(Hash(parent), outcome))
     }
 
     proptest! {

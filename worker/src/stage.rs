@@ -152,7 +152,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let parent = Hash::of_fields([&opened.manifest.spec.hash().0[..], &dataset.hash().0]);
         let content = match self.read_dataset(&dataset).await {
             Err(Trouble::Input(reason)) if self.breaks(Breakage::RejectTheMissing) => {
-                let record = Record { parent, outcome: Outcome::Rejected(reason) };
+                let record = Record::new(parent, Outcome::Rejected(reason));
                 return self.commit(&opened, attempt, Stage::Prepare, index, record).await.map(drop);
             }
             content => content?,
@@ -160,7 +160,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let workload = opened.workload.clone();
         let task = self.compute(move || workload.prepare(&dataset, content)).await?;
         let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(&opened, attempt, Stage::Prepare, index, Record { parent, outcome }).await?;
+        self.commit(&opened, attempt, Stage::Prepare, index, Record::new(parent, outcome)).await?;
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let part = match own.part {
             Ok(part) => part,
             Err(reason) => {
-                let record = Record { parent: hash_of(&parents), outcome: Outcome::Rejected(reason) };
+                let record = Record::new(hash_of(&parents), Outcome::Rejected(reason));
                 self.commit(&opened, attempt, Stage::Join, index, record).await?;
                 return Ok(());
             }
@@ -211,7 +211,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let (workload, dataset) = (opened.workload.clone(), opened.manifest.dataset(index).clone());
         let task = self.compute(move || workload.join(&dataset, &part, &window)).await?;
         let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(&opened, attempt, Stage::Join, index, Record { parent, outcome }).await?;
+        self.commit(&opened, attempt, Stage::Join, index, Record::new(parent, outcome)).await?;
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 self.run_task(attempt, task, parent).await?
             }
         };
-        let record = Record { parent, outcome };
+        let record = Record::new(parent, outcome);
         let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
         // Others evaluate beside the fold. Not before it can be done: given back again and again, it
         // would keep them from what it waits for.
@@ -345,7 +345,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             }
             (Err(reason), _) | (_, Err(reason)) => Outcome::Rejected(reason),
         };
-        self.commit(&opened, attempt, Stage::Evaluate, index, Record { parent, outcome }).await?;
+        self.commit(&opened, attempt, Stage::Evaluate, index, Record::new(parent, outcome)).await?;
         Ok(())
     }
 

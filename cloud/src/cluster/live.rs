@@ -346,12 +346,13 @@ fn is_spot(job: &Job) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use worker::contract::FORMAT_VERSION;
     use worker::events::{Event, What};
 
     use super::*;
 
     fn line(worker: &str, seq: u64, at_ms: u64) -> String {
-        let event = Event { v: 1, at_ms, worker: worker.into(), seq, what: What::Stopping };
+        let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };
         serde_json::to_string(&event).unwrap()
     }
 

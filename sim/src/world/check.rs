@@ -265,7 +265,7 @@ impl<'a> Check<'a> {
             Ok(record) => record,
             Err(_) if self.torn.contains(&path) => {
                 let outcome = expected(&[]);
-                made.keep(stage, index, Record { parent, outcome });
+                made.keep(stage, index, Record::new(parent, outcome));
                 return;
             }
             Err(why) => return self.say(why),

@@ -33,6 +33,7 @@ fn is(held: &Held, item: worker::queue::Item, token: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use worker::contract::FORMAT_VERSION;
     use worker::events::Event;
     use worker::queue::Item;
 
@@ -42,7 +43,7 @@ mod tests {
 
     fn incarnation(events: Vec<(u64, What)>) -> Incarnation {
         let events = events.into_iter().enumerate().map(|(seq, (at_ms, what))| Event {
-            v: 1,
+            v: FORMAT_VERSION,
             at_ms,
             worker: "workload-0-abcde".to_owned(),
             seq: seq as u64,
