@@ -1,6 +1,9 @@
 //! Progress inside long work: immutable files in an attempt's folder, from which the next attempt
 //! goes on. Pure in what the work was made from; anything else is ignored (rule 14).
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use crate::breakage::Breakage;
 use crate::commit::Attempt;
 use crate::events::What;
@@ -50,10 +53,39 @@ impl Saved {
     }
 }
 
+/// Saving may cost this share of a work's time: 1 in so many.
+const SHARE: u32 = 50;
+/// No sooner than this share of what the attempt has done: work of hours is not saved many times a second.
+const SHARE_OF_WORK: u32 = 20;
+
+/// What saving a state cost last.
+#[derive(Debug)]
+pub(crate) struct Saving {
+    cost: Cell<Duration>,
+}
+
+impl Default for Saving {
+    /// Until one was saved: as a local disk has it.
+    fn default() -> Self {
+        Self { cost: Cell::new(Duration::from_millis(2)) }
+    }
+}
+
+impl Saving {
+    /// How long after the last saving, or the beginning, a work that has run for `spent` is saved: so seldom
+    /// that it costs little, and `at_most` that long after, which bounds what a preemption loses.
+    pub(crate) fn rest(&self, spent: Duration, at_most: Duration) -> Duration {
+        (self.cost.get() * SHARE).max(spent / SHARE_OF_WORK).min(at_most)
+    }
+}
+
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Saves a state. A failure costs no more than the state.
     pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) {
-        if self.write_private(attempt, &saved.encode()).await.is_ok() {
+        let began = self.system.elapsed();
+        let is_saved = self.write_private(attempt, &saved.encode()).await.is_ok();
+        self.saving.cost.set(self.system.elapsed().saturating_sub(began));
+        if is_saved {
             attempt.keep();
             self.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
         }
@@ -105,6 +137,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn saving_is_as_often_as_it_is_cheap() {
+        let (ms, saving) = (Duration::from_millis, Saving::default());
+        assert_eq!(saving.rest(ms(0), ms(1_000)), ms(100), "nothing saved yet");
+        assert_eq!(saving.rest(ms(10_000), ms(1_000)), ms(500), "long work");
+        assert_eq!(saving.rest(ms(3_600_000), ms(1_000)), ms(1_000), "at least as often as was asked for");
+        saving.cost.set(ms(10));
+        assert_eq!(saving.rest(ms(0), ms(1_000)), ms(500), "a slow volume");
+        assert_eq!(saving.rest(ms(0), ms(20)), ms(20));
+    }
 
     proptest! {
         #[test]

@@ -13,6 +13,7 @@ use crate::events::{EventLog, Tap, What};
 use crate::listing::Listing;
 use crate::manifest::{Manifest, Spec};
 use crate::plan::{self, Known};
+use crate::progress::Saving;
 use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
 use crate::stage::Cache;
 use crate::system::System;
@@ -44,7 +45,7 @@ pub struct Config {
     pub lease: Duration,
     /// Without progress for so long, the lease is no longer renewed.
     pub stall: Duration,
-    /// How often long work saves its progress: the bound of what a preemption can lose.
+    /// How often long work saves its progress at least: the bound of what a preemption can lose.
     pub progress_every: Duration,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
@@ -101,6 +102,7 @@ pub struct Worker<'a, Q, V: Volume, S> {
     /// How often in a row the volume failed an attempt.
     volume_failures: Cell<u32>,
     pub(crate) listing: Listing,
+    pub(crate) saving: Saving,
     jitter: Cell<u64>,
 }
 
@@ -168,6 +170,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             shy: Cell::new(0),
             volume_failures: Cell::new(0),
             listing: Listing::default(),
+            saving: Saving::default(),
             jitter: Cell::new(nonce as u64),
         }
     }

@@ -380,13 +380,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             let (done, total) = task.progress();
             let now = self.system.elapsed();
             let leave = !self.fits_in_grace(began, done_before, done, total);
-            if leave || now.saturating_sub(saved_at) >= self.config.progress_every {
-                saved_at = now;
+            let rest = self.saving.rest(now.saturating_sub(began), self.config.progress_every);
+            if leave || now.saturating_sub(saved_at) >= rest {
                 self.note(What::Progress { item: attempt.item, done, total });
                 if let Some(state) = task.save() {
                     self.save(attempt, Saved { parent, done, total, state }).await;
                 }
                 self.flush().await;
+                saved_at = self.system.elapsed();
             }
             if leave {
                 return Err(Trouble::Stop);

@@ -41,7 +41,7 @@ pub(crate) struct RunArgs {
     /// Without progress for so long, a claim is no longer renewed.
     #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     stall: Duration,
-    /// How often long work saves its progress.
+    /// How often long work saves its progress at least; more often where that is cheap.
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     progress_every: Duration,
     /// How often an idle worker asks for work.
