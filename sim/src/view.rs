@@ -1,6 +1,7 @@
 //! What lies on a volume, read once: the public files of a run, and `output/`.
 
 use std::collections::BTreeMap;
+use std::fs::FileType;
 use std::path::Path;
 
 use anyhow::Context;
@@ -33,7 +34,11 @@ pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
     let paths = RunPaths::new(run);
     let mut all = names(volume, &paths.manifest());
     for stage in Stage::ALL {
-        all.extend(names(volume, &paths.stage(stage)));
+        let folder = paths.stage(stage);
+        all.extend(names(volume, &folder));
+        for later in folders(volume, &folder) {
+            all.extend(names(volume, &later));
+        }
     }
     for single in [paths.report(), paths.violation()] {
         all.extend(volume.join(&single).exists().then_some(single));
@@ -44,10 +49,19 @@ pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
 
 /// Files in a folder; none where there is no folder.
 fn names(volume: &Path, folder: &str) -> Vec<String> {
+    entries(volume, folder, FileType::is_file)
+}
+
+/// Folders in a folder.
+fn folders(volume: &Path, folder: &str) -> Vec<String> {
+    entries(volume, folder, FileType::is_dir)
+}
+
+fn entries(volume: &Path, folder: &str, wanted: fn(&FileType) -> bool) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(volume.join(folder)) else { return Vec::new() };
     entries
         .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| wanted(&kind)))
         .map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()))
         .collect()
 }

@@ -13,11 +13,13 @@ use sim::world::campaign::{Search, campaign, summary, verdict};
 use sim::world::dice::Dice;
 use sim::world::fault::{Fault, KINDS, What};
 use sim::world::run::run;
+use sim::world::scale;
 use sim::world::schedule::{Params, Results, Schedule, training};
 use sim::world::shrink::shrink;
 use sim::world::story::story;
 use sim::world::watch::SOMETIMES;
 use worker::breakage::Breakage;
+use worker::contract::FOLDER_COMMITS;
 
 /// Past the capture of tests' output: how much was tried is part of the result.
 fn tell(text: &str) {
@@ -208,4 +210,15 @@ fn a_broken_build_prints_a_seed_that_replays() {
         "{told}"
     );
     assert_eq!(told, story(&small, &run(&small, true)), "a seed tells one story");
+}
+
+/// More datasets than a folder holds: the folders of later commits are made, listed and checked under
+/// faults like all else.
+#[test]
+fn later_folders_stand_every_fault() {
+    for seed in 0..4 {
+        let outcome = run(&scale::schedule(seed, 6, FOLDER_COMMITS + 300, 26), false);
+        let again = format!("sim scale --workers 6 --datasets 1300 --faults 26 --seed {seed}");
+        assert!(outcome.broken.is_empty(), "{:?}\nagain: {again}", outcome.broken);
+    }
 }

@@ -21,6 +21,17 @@ pub const OUTPUT: &str = "output";
 /// The folder of all runs.
 pub const RUNS: &str = "runs";
 
+/// Commits to a folder: whoever looks for new ones lists whole folders.
+pub const FOLDER_COMMITS: u32 = 1000;
+
+/// How the name of a folder of later commits begins, among the first ones.
+const LATER: &str = "from-";
+
+/// Whether a name among a stage's commits is that of a folder of later ones.
+pub fn is_later(name: &str) -> bool {
+    name.starts_with(LATER)
+}
+
 /// The Redis list, and the SQLite table, that paths are pushed to; the tutorial's name.
 pub const PUSHED: &str = "datasets";
 
@@ -81,12 +92,21 @@ impl RunPaths {
         format!("{}/manifest/{number}", self.root)
     }
 
+    /// Where the first [`FOLDER_COMMITS`] of a stage's commits lie, and the folders of the later ones.
     pub fn stage(&self, stage: Stage) -> String {
         format!("{}/{}", self.root, stage.folder())
     }
 
+    /// The folder, counted from 0, of a dataset's commits of a stage: `prepared`, `prepared/from-1000`…
+    pub fn folder(&self, stage: Stage, number: u32) -> String {
+        match number {
+            0 => self.stage(stage),
+            _ => format!("{}/{LATER}{}", self.stage(stage), u64::from(number) * u64::from(FOLDER_COMMITS)),
+        }
+    }
+
     pub fn commit(&self, stage: Stage, index: u32) -> String {
-        format!("{}/{}/{index}", self.root, stage.folder())
+        format!("{}/{index}", self.folder(stage, index / FOLDER_COMMITS))
     }
 
     pub fn report(&self) -> String {

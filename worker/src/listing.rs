@@ -1,15 +1,16 @@
 //! What others have committed, by listing the commits' folders. That costs more with every commit, so it is
 //! done seldom: by those that work at a share of their time, by those that wait less and less often.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::contract::Stage;
+use crate::contract::{FOLDER_COMMITS, Stage};
 use crate::queue::Queue;
 use crate::run::Worker;
 use crate::system::System;
 use crate::trouble::Trouble;
-use crate::volume::Volume;
+use crate::volume::{Kind, Volume};
 
 /// Listing commits may cost this share of a worker's time: 1 in so many.
 const SHARE: u32 = 20;
@@ -26,6 +27,8 @@ pub(crate) struct Listing {
     cost: Cell<Duration>,
     /// How often in a row it was done in vain: the queue needed nothing.
     in_vain: Cell<u32>,
+    /// Folders of later commits that this worker has made, or found.
+    made: RefCell<BTreeSet<(Stage, u32)>>,
 }
 
 impl Listing {
@@ -73,13 +76,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn list_commits(&self) -> Result<(), Trouble> {
         let before = self.system.elapsed();
         for stage in Stage::ALL {
-            if self.is_complete(stage) {
-                continue;
-            }
-            let names = self.volume.list(&self.paths.stage(stage)).await?;
-            let mut known = self.known.borrow_mut();
-            for index in names.iter().filter_map(|name| name.parse().ok()) {
-                known.insert(stage, index);
+            let mut from = 0;
+            while let Some(folder) = self.folder_to_list(stage, from) {
+                self.list_folder(stage, folder).await?;
+                from = folder + 1;
             }
         }
         self.tick();
@@ -89,10 +89,34 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
-    /// Whether all that a stage has to do is known to be committed.
-    fn is_complete(&self, stage: Stage) -> bool {
+    /// The next folder that may hold a commit which this worker does not know of.
+    fn folder_to_list(&self, stage: Stage, from: u32) -> Option<u32> {
         let opened = self.opened.borrow();
-        let missing = |manifest| self.known.borrow_mut().first_missing(stage, manifest);
-        opened.as_ref().is_some_and(|opened| missing(&opened.manifest).is_none())
+        self.known.borrow_mut().first_folder_missing(stage, &opened.as_ref()?.manifest, from)
+    }
+
+    async fn list_folder(&self, stage: Stage, folder: u32) -> Result<(), Trouble> {
+        let names = match self.volume.list(&self.paths.folder(stage, folder)).await {
+            // Made by whoever commits there first.
+            Err(error) if folder > 0 && error.kind == Kind::NotFound => return Ok(()),
+            names => names?,
+        };
+        let mut known = self.known.borrow_mut();
+        for index in names.iter().filter_map(|name| name.parse().ok()) {
+            known.insert(stage, index);
+        }
+        Ok(())
+    }
+
+    /// Makes the folder of a commit, unless it is one that every run begins with. The folder is as safe from
+    /// a crash as what it will hold.
+    pub(crate) async fn make_folder_of(&self, stage: Stage, index: u32) -> Result<(), Trouble> {
+        let folder = index / FOLDER_COMMITS;
+        if folder > 0 && !self.listing.made.borrow().contains(&(stage, folder)) {
+            self.volume.make_folder(&self.paths.folder(stage, folder)).await?;
+            self.volume.sync_folder(&self.paths.stage(stage)).await?;
+            self.listing.made.borrow_mut().insert((stage, folder));
+        }
+        Ok(())
     }
 }

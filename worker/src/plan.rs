@@ -1,7 +1,7 @@
 //! What can be done next, as a pure function of what is committed: claimability is state, never
 //! an event (rule 5).
 
-use crate::contract::Stage;
+use crate::contract::{FOLDER_COMMITS, Stage};
 use crate::manifest::{Manifest, Role};
 use crate::queue::Item;
 
@@ -54,6 +54,16 @@ impl Known {
         }
         self.frontier[stage as usize] = at;
         (at < manifest.len()).then_some(at)
+    }
+
+    /// The first folder of a stage's commits, from a number on, in which one is missing that can be there
+    /// by now.
+    pub fn first_folder_missing(&mut self, stage: Stage, manifest: &Manifest, from: u32) -> Option<u32> {
+        let first = self.first_missing(stage, manifest)?;
+        let end = manifest.len().min(first.saturating_add(HORIZON));
+        let from = first.max(from.saturating_mul(FOLDER_COMMITS));
+        let is_missing = |at: &u32| !self.has(stage, *at) && applies(stage, manifest.dataset(*at).role);
+        (from..end).find(is_missing).map(|at| at / FOLDER_COMMITS)
     }
 
     /// Whether every stage of every dataset is committed.

@@ -138,6 +138,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     ) -> Result<Committed, Trouble> {
         let same = opened.workload.deterministic() || self.breaks(Breakage::VaryingIsAViolation);
         let conflict = if same { Conflict::Violation } else { Conflict::Adopt };
+        self.make_folder_of(stage, index).await?;
         let found = self.publish(attempt, &self.paths.commit(stage, index), record, conflict).await?;
         self.known.borrow_mut().insert(stage, index);
         Ok(self.keep(stage, index, found))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use worker::contract::{OUTPUT, RunPaths, Stage};
+use worker::contract::{FOLDER_COMMITS, OUTPUT, RunPaths, Stage};
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Role, normalise, oldest_first};
@@ -353,15 +353,16 @@ impl<'a> Check<'a> {
     fn nothing_else(&mut self, manifest: &Manifest, made: &Made) {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (stage, index) in made.parts.keys() {
-            let folder = self.paths.stage(*stage);
+            let folder = self.paths.folder(*stage, index / FOLDER_COMMITS);
             expected.entry(folder).or_default().insert(index.to_string());
         }
         let pages = manifest.next_page;
         expected.insert(self.paths.manifest(), (0..pages).map(|page| page.to_string()).collect());
-        for (folder, names) in expected {
-            for name in self.server.names(&folder) {
+        for (folder, names) in &expected {
+            for name in self.server.names(folder) {
                 let leftover = name.starts_with("probe-") || name.starts_with(".nfs");
-                if !names.contains(name) && !leftover {
+                let later = expected.contains_key(&format!("{folder}/{name}"));
+                if !names.contains(name) && !leftover && !later {
                     self.say(format!("{folder}/{name} belongs to no dataset"));
                 }
             }

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::rc::Rc;
 
-use worker::contract::Stage;
+use worker::contract::{Stage, is_later};
 use worker::volume::Kind;
 
 use super::clock::{Micros, ms};
@@ -264,8 +264,13 @@ impl World {
         let mut dice = self.dice.borrow_mut();
         let mut commits = Vec::new();
         for stage in Stage::ALL {
-            let folder = format!("runs/{RUN}/{}", stage.folder());
-            commits.extend(server.names(&folder).iter().map(|name| format!("{folder}/{name}")));
+            let mut folders = vec![format!("runs/{RUN}/{}", stage.folder())];
+            while let Some(folder) = folders.pop() {
+                for name in server.names(&folder) {
+                    let among = if is_later(name) { &mut folders } else { &mut commits };
+                    among.push(format!("{folder}/{name}"));
+                }
+            }
         }
         let report = format!("runs/{RUN}/report");
         commits.extend(server.bytes(&report).map(|_| report.clone()));

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, QueueArgs};
-use crate::contract::{Exit, RunPaths, Stage};
+use crate::contract::{Exit, RunPaths, Stage, is_later};
 use crate::queue::{Counts, Queue};
 use crate::volume::Volume;
 use crate::volume::dir::DirVolume;
@@ -38,12 +38,21 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     let volume = args.queue.volume()?;
     let paths = RunPaths::new(&args.run);
     let chapters = count(&volume, &paths.manifest()).await?;
+    let committed = async |stage| {
+        let folder = paths.stage(stage);
+        let names = names(&volume, &folder).await?;
+        let mut all = count(&volume, &folder).await?;
+        for name in names.iter().filter(|name| is_later(name)) {
+            all += count(&volume, &format!("{folder}/{name}")).await?;
+        }
+        Ok::<_, Failure>(all)
+    };
     let status = Status {
         chapters,
-        prepared: count(&volume, &paths.stage(Stage::Prepare)).await?,
-        joined: count(&volume, &paths.stage(Stage::Join)).await?,
-        checkpoints: count(&volume, &paths.stage(Stage::Fold)).await?,
-        evals: count(&volume, &paths.stage(Stage::Evaluate)).await?,
+        prepared: committed(Stage::Prepare).await?,
+        joined: committed(Stage::Join).await?,
+        checkpoints: committed(Stage::Fold).await?,
+        evals: committed(Stage::Evaluate).await?,
         reported: volume.meta(&paths.report()).await.is_ok(),
         void: volume.meta(&paths.violation()).await.is_ok(),
         queue: args.queue.open(&args.run).await?.counts().await?,
@@ -70,9 +79,13 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     Ok(Exit::Finished)
 }
 
-async fn count(volume: &DirVolume, folder: &str) -> Result<usize, Failure> {
-    let names = volume.list(folder).await.map_err(|error| {
+async fn names(volume: &DirVolume, folder: &str) -> Result<Vec<String>, Failure> {
+    volume.list(folder).await.map_err(|error| {
         Failure::new(Exit::NoDatasets, format!("no such run: {error}\nhint: `worker run` begins one"))
-    })?;
+    })
+}
+
+async fn count(volume: &DirVolume, folder: &str) -> Result<usize, Failure> {
+    let names = names(volume, folder).await?;
     Ok(names.iter().filter(|name| name.parse::<u32>().is_ok()).count())
 }

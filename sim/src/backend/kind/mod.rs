@@ -14,7 +14,7 @@ use cloud::manifest::{Config, FILESERVER, REDIS_LEADER};
 use cloud::stage;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use worker::contract::{OUTPUT, RUNS, RunPaths, Stage};
+use worker::contract::{OUTPUT, RUNS, RunPaths, Stage, is_later};
 use worker::events;
 
 use super::process::Plan;
@@ -159,10 +159,14 @@ impl Stand {
         let mut public = vec![paths.manifest(), paths.report(), paths.violation()];
         public.extend(Stage::ALL.map(|stage| paths.stage(stage)));
         let names = self.cluster.names(paths.root()).await?;
+        let is_in = |folder: &str, path: &String| {
+            let inside = folder.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            folder == path || inside.is_some_and(is_later)
+        };
         let is_public = |name: &String| {
-            public
-                .iter()
-                .any(|path| name == path || name.rsplit_once('/').is_some_and(|(folder, _)| folder == path))
+            public.iter().any(|path| {
+                name == path || name.rsplit_once('/').is_some_and(|(folder, _)| is_in(folder, path))
+            })
         };
         Ok(names.into_iter().filter(is_public).collect())
     }
