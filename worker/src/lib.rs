@@ -1,5 +1,6 @@
 //! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
 
+mod aside;
 mod begin;
 pub mod breakage;
 pub mod cli;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::aside::{aside, panic_message};
 use crate::breakage::Breakage;
 use crate::manifest::Manifest;
 use tokio::signal::unix::{SignalKind, signal};
@@ -117,10 +118,7 @@ impl System for Machine {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        tokio::task::spawn_blocking(work).await.map_err(|join| match join.try_into_panic() {
-            Ok(payload) => panic_message(payload.as_ref()),
-            Err(join) => join.to_string(),
-        })
+        aside(work).await.map_err(|panic| panic_message(panic.as_ref()))
     }
 }
 
@@ -147,10 +145,4 @@ async fn stdin_ends() {
         let _ = tell.send(());
     });
     let _ = ended.await;
-}
-
-fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").to_owned()
 }

@@ -152,7 +152,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Events(args) => events::events(args).await,
         }
     });
-    // A call that hangs on a dead server must not keep the process.
+    // A look-up of a name that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }

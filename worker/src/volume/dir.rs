@@ -1,4 +1,4 @@
-//! The real volume: a directory, local or on NFS. Every call runs on a thread of its own, so that
+//! The real volume: a directory, local or on NFS. Every call runs beside the worker's own thread, so that
 //! a server that hangs never keeps a lease from being renewed (rule 15).
 
 use std::fs::{self, File, OpenOptions};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Kind, Meta, Result, Volume, VolumeError};
+use crate::aside::{aside, panic_message};
 
 /// A directory as a volume.
 #[derive(Debug, Clone)]
@@ -39,9 +40,9 @@ impl DirVolume {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let full = self.root.join(path);
-        let answer = tokio::task::spawn_blocking(move || work(&full))
+        let answer = aside(move || work(&full))
             .await
-            .unwrap_or_else(|join| Err(io::Error::other(format!("the thread of the call ended: {join}"))));
+            .unwrap_or_else(|panic| Err(io::Error::other(panic_message(panic.as_ref()))));
         answer.map_err(|error| translate(operation, path, &error))
     }
 
