@@ -1,5 +1,6 @@
-//! What others have committed, by listing the commits' folders. That costs more with every commit, so it is
-//! done seldom: by those that work at a share of their time, by those that wait less and less often.
+//! What others have committed, by listing those folders of commits in which one is missing. That costs as
+//! much as they hold, so it is done seldom: by those that work at a share of their time, by those that wait
+//! less and less often.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
