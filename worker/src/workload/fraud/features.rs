@@ -2,9 +2,9 @@
 //!
 //! The first fifteen are the Fraud Detection Handbook's (chapter "Baseline feature transformation"). Then
 //! come how likely a fraud is by what came before: at the terminal, with the customer's card, and by
-//! either (see [`super::suspicion`]); then those of [`super::rich`]. A label counts from seven days after its transaction on.
-//! A transaction's own label and its scenario are no features, nor is anything that is not known at
-//! its time.
+//! either (see [`super::suspicion`]); then those of [`super::rich`]. A label counts from seven days after
+//! its transaction on. A transaction's own label and its scenario are no features, nor is anything that is
+//! not known at its time.
 
 use std::ops::Range;
 
@@ -182,14 +182,18 @@ struct Told {
     misused: Chance,
 }
 
+impl Told {
+    const NOTHING: Self = Self { level: 0, misused: Chance { yes: 0.0, no: 1.0 } };
+}
+
 /// Values of the features of one row, by their places among [`NAMES`]; only a set's are computed.
 struct Table {
     set: FeatureSet,
     values: [f64; COUNT],
 }
 
-/// Pushes the rows of a stretch (see [`super::stretch::of_day`]) and gives each of their features: the row, its number
-/// in the stretch; the column, the feature's place in the set; the value.
+/// Pushes the rows of a stretch (see [`super::stretch::of_day`]) and gives each of their features: the row's
+/// number in the stretch, the feature's place in the set, and the value.
 pub fn of_rows(
     history: &mut History,
     rows: &Rows,
@@ -200,7 +204,7 @@ pub fn of_rows(
     let columns = set.features().enumerate();
     let (customers, terminals): (Vec<_>, Vec<_>) = columns.partition(|(_, feature)| is_customers(*feature));
     let stretch = Stretch::new(history, rows, range.clone());
-    let mut told = vec![Told { level: 0, misused: Chance { yes: 0.0, no: 1.0 } }; range.len()];
+    let mut told = vec![Told::NOTHING; range.len()];
     let mut table = Table { set, values: [0.0; COUNT] };
     for (row, now) in stretch.by_customer() {
         history.spend(now, true);
@@ -244,7 +248,7 @@ impl FeatureSet {
 
 impl Table {
     fn ask_customer(&mut self, history: &mut History, now: Now) -> Told {
-        let mut told = Told { level: 0, misused: Chance { yes: 0.0, no: 1.0 } };
+        let mut told = Told::NOTHING;
         self.values[AMOUNT] = now.cents as f64 / 100.0;
         if self.set.has_handbook() {
             self.values[1..HANDBOOKS_TERMINAL.start].copy_from_slice(&spending(history, now));

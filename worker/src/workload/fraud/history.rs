@@ -142,10 +142,18 @@ struct Month {
 }
 
 impl Month {
-    fn enter(&mut self, cents: i64) {
-        let at = self.cents.partition_point(|known| *known < cents);
-        self.cents.insert(at, cents);
-        self.purchases.end += 1;
+    /// Adds the purchases that come next. A whole month of them, after a takeover, is sorted once.
+    fn enter(&mut self, cents: impl ExactSizeIterator<Item = i64>) {
+        self.purchases.end += cents.len();
+        if cents.len() > self.cents.len() {
+            self.cents.extend(cents);
+            self.cents.sort_unstable();
+            return;
+        }
+        for cents in cents {
+            let at = self.cents.partition_point(|known| *known < cents);
+            self.cents.insert(at, cents);
+        }
     }
 
     fn leave(&mut self, cents: i64) {
@@ -210,12 +218,19 @@ impl Customer {
 
     fn move_month(&mut self, day: i64) {
         let (after, before) = ((day - 30) * DAY_S, day * DAY_S);
-        while self.is_before(self.month.purchases.end, before) {
-            self.month.enter(self.cents_of(self.month.purchases.end));
+        let Range { mut start, end } = self.month.purchases;
+        while start < end && self.is_before(start, after) {
+            self.month.leave(cents_of(&self.purchases, self.cents, start));
+            start += 1;
         }
-        while !self.month.purchases.is_empty() && self.is_before(self.month.purchases.start, after) {
-            self.month.leave(self.cents_of(self.month.purchases.start));
+        // Those that came and went since: only where none is left.
+        while start >= end && self.is_before(start, after) {
+            start += 1;
         }
+        let from = start.max(end);
+        let new = self.purchases[from..].iter().take_while(|purchase| purchase.stamp.time() < before).count();
+        self.month.purchases = start..from;
+        self.month.enter((from..from + new).map(|purchase| cents_of(&self.purchases, self.cents, purchase)));
         self.month.end(day);
     }
 
@@ -223,15 +238,10 @@ impl Customer {
         self.purchases.get(purchase).is_some_and(|purchase| purchase.stamp.time() < time)
     }
 
-    fn cents_of(&self, purchase: usize) -> i64 {
-        let after = self.purchases.get(purchase + 1).map_or(self.cents, |next| next.cents_before);
-        after.wrapping_sub(self.purchases[purchase].cents_before)
-    }
-
     fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.stamp.time() <= until);
         for purchase in self.month.purchases.start..count.min(self.month.purchases.end) {
-            self.month.leave(self.cents_of(purchase));
+            self.month.leave(cents_of(&self.purchases, self.cents, purchase));
         }
         let Range { start, end } = self.month.purchases;
         self.month.purchases = start.saturating_sub(count)..end.saturating_sub(count);
@@ -242,6 +252,12 @@ impl Customer {
         self.big.drain(..count);
         self.big_cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
+}
+
+/// The amount of a customer's purchase, `all` being the sum of them all.
+fn cents_of(purchases: &[Purchase], all: i64, purchase: usize) -> i64 {
+    let after = purchases.get(purchase + 1).map_or(all, |next| next.cents_before);
+    after.wrapping_sub(purchases[purchase].cents_before)
 }
 
 impl Terminal {
