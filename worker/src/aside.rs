@@ -6,9 +6,10 @@
 //! another core, behind another worker, and a batch takes a sixth longer. Here a thread is idle before
 //! it answers, so that one is enough, and a call that hangs costs no more than its thread.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -24,29 +25,29 @@ struct Threads {
     idle: Arc<Mutex<Vec<Sender<Job>>>>,
 }
 
-static THREADS: std::sync::LazyLock<Threads> = std::sync::LazyLock::new(Threads::default);
+static THREADS: LazyLock<Threads> = LazyLock::new(Threads::default);
 
 /// Runs `work` on a thread beside this one.
 ///
 /// # Errors
-/// What `work` panicked with, or why there is no thread, as a panic's payload.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> thread::Result<T> {
+/// What `work` said when it panicked, or why there is no thread.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     THREADS.run(work).await
 }
 
 impl Threads {
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> thread::Result<T> {
-        let thread = self.take().map_err(|error| panicked(format!("failed to start a thread: {error}")))?;
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        let thread = self.take().map_err(|error| format!("failed to start a thread: {error}"))?;
         let (tell, answer) = oneshot::channel();
         let (threads, own) = (self.clone(), thread.clone());
         let job = move || {
-            let result = catch_unwind(AssertUnwindSafe(work));
+            let result = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(payload.as_ref()));
             threads.keep(own);
             // Whoever asked may be gone.
             let _ = tell.send(result);
         };
-        thread.send(Box::new(job)).map_err(|_| panicked("the thread beside has ended".to_owned()))?;
-        answer.await.unwrap_or_else(|_| Err(panicked("the thread beside gave no answer".to_owned())))
+        thread.send(Box::new(job)).map_err(|_| "the thread beside has ended".to_owned())?;
+        answer.await.unwrap_or_else(|_| Err("the thread beside gave no answer".to_owned()))
     }
 
     fn take(&self) -> std::io::Result<Sender<Job>> {
@@ -68,14 +69,10 @@ impl Threads {
 }
 
 /// What a panic said.
-pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a message").to_owned()
-}
-
-fn panicked(why: String) -> Box<dyn std::any::Any + Send> {
-    Box::new(why)
 }
 
 #[cfg(test)]
@@ -127,8 +124,7 @@ mod tests {
     async fn a_panic_is_an_answer_and_ends_no_thread() {
         let threads = Threads::default();
         let first = threads.run(|| thread::current().id()).await.unwrap();
-        let payload = threads.run(|| panic!("no more")).await.map(|()| "no panic").unwrap_err();
-        assert_eq!(payload.downcast_ref::<&str>(), Some(&"no more"));
+        assert_eq!(threads.run(|| -> () { panic!("no more") }).await, Err("no more".to_owned()));
         assert_eq!(threads.run(|| thread::current().id()).await.unwrap(), first);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::aside::{aside, panic_message};
+use crate::aside::aside;
 use crate::breakage::Breakage;
 use crate::manifest::Manifest;
 use tokio::signal::unix::{SignalKind, signal};
@@ -118,7 +118,7 @@ impl System for Machine {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        aside(work).await.map_err(|panic| panic_message(panic.as_ref()))
+        aside(work).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Kind, Meta, Result, Volume, VolumeError};
-use crate::aside::{aside, panic_message};
+use crate::aside::aside;
 
 /// A directory as a volume.
 #[derive(Debug, Clone)]
@@ -40,9 +40,7 @@ impl DirVolume {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let full = self.root.join(path);
-        let answer = aside(move || work(&full))
-            .await
-            .unwrap_or_else(|panic| Err(io::Error::other(panic_message(panic.as_ref()))));
+        let answer = aside(move || work(&full)).await.unwrap_or_else(|why| Err(io::Error::other(why)));
         answer.map_err(|error| translate(operation, path, &error))
     }
 
