@@ -38,21 +38,12 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     let volume = args.queue.volume()?;
     let paths = RunPaths::new(&args.run);
     let chapters = count(&volume, &paths.manifest()).await?;
-    let committed = async |stage| {
-        let folder = paths.stage(stage);
-        let names = names(&volume, &folder).await?;
-        let mut all = count(&volume, &folder).await?;
-        for name in names.iter().filter(|name| is_later(name)) {
-            all += count(&volume, &format!("{folder}/{name}")).await?;
-        }
-        Ok::<_, Failure>(all)
-    };
     let status = Status {
         chapters,
-        prepared: committed(Stage::Prepare).await?,
-        joined: committed(Stage::Join).await?,
-        checkpoints: committed(Stage::Fold).await?,
-        evals: committed(Stage::Evaluate).await?,
+        prepared: count(&volume, &paths.stage(Stage::Prepare)).await?,
+        joined: count(&volume, &paths.stage(Stage::Join)).await?,
+        checkpoints: count(&volume, &paths.stage(Stage::Fold)).await?,
+        evals: count(&volume, &paths.stage(Stage::Evaluate)).await?,
         reported: volume.meta(&paths.report()).await.is_ok(),
         void: volume.meta(&paths.violation()).await.is_ok(),
         queue: args.queue.open(&args.run).await?.counts().await?,
@@ -79,13 +70,17 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     Ok(Exit::Finished)
 }
 
-async fn names(volume: &DirVolume, folder: &str) -> Result<Vec<String>, Failure> {
-    volume.list(folder).await.map_err(|error| {
-        Failure::new(Exit::NoDatasets, format!("no such run: {error}\nhint: `worker run` begins one"))
-    })
-}
-
+/// How many pages or commits lie in a folder and in its folders of later ones.
 async fn count(volume: &DirVolume, folder: &str) -> Result<usize, Failure> {
-    let names = names(volume, folder).await?;
-    Ok(names.iter().filter(|name| name.parse::<u32>().is_ok()).count())
+    let mut folders = vec![folder.to_owned()];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        let names = volume.list(&folder).await.map_err(|error| {
+            Failure::new(Exit::NoDatasets, format!("no such run: {error}\nhint: `worker run` begins one"))
+        })?;
+        count += names.iter().filter(|name| name.parse::<u32>().is_ok()).count();
+        let later = names.iter().filter(|name| is_later(name));
+        folders.extend(later.map(|name| format!("{folder}/{name}")));
+    }
+    Ok(count)
 }

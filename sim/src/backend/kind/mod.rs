@@ -159,14 +159,11 @@ impl Stand {
         let mut public = vec![paths.manifest(), paths.report(), paths.violation()];
         public.extend(Stage::ALL.map(|stage| paths.stage(stage)));
         let names = self.cluster.names(paths.root()).await?;
-        let is_in = |folder: &str, path: &String| {
-            let inside = folder.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            folder == path || inside.is_some_and(is_later)
-        };
         let is_public = |name: &String| {
-            public.iter().any(|path| {
-                name == path || name.rsplit_once('/').is_some_and(|(folder, _)| is_in(folder, path))
-            })
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let first = folder.rsplit_once('/').filter(|(_, last)| is_later(last));
+            let folder = first.map_or(folder, |(first, _)| first);
+            public.iter().any(|path| path == name || path == folder)
         };
         Ok(names.into_iter().filter(is_public).collect())
     }
