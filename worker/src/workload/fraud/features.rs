@@ -12,7 +12,7 @@ use super::edges::EDGES;
 use super::history::{DAY_S, History, TERMINAL_WINDOWS_S, Terminal};
 use super::rich::{self, OfCustomer, OfTerminal};
 use super::rows::Rows;
-use super::stretch::{Now, Stretch};
+use super::stretch::Now;
 use super::suspicion::Chance;
 
 /// Names in the order of the values.
@@ -168,11 +168,23 @@ pub fn bins(feature: usize) -> usize {
 /// The bin of a value: how many edges are not above it.
 pub fn bin(feature: usize, value: f64) -> u8 {
     let edges = EDGES[feature];
-    if edges.len() > 32 {
-        return edges.partition_point(|edge| *edge <= value) as u8;
+    match edges {
+        [first, .., last] if edges.len() > 32 => {
+            // Those with many edges have them at equal distances: but for rounding, the guess is right.
+            let most = edges.len() - 1;
+            let guess = (value - first) * (most as f64 / (last - first)) + 1.0;
+            let mut bin = (guess as usize).min(most);
+            while edges.get(bin).is_some_and(|edge| *edge <= value) {
+                bin += 1;
+            }
+            while bin > 0 && edges[bin - 1] > value {
+                bin -= 1;
+            }
+            bin as u8
+        }
+        // Counting a few is faster than searching: nothing to predict.
+        _ => edges.iter().map(|edge| u64::from(*edge <= value)).sum::<u64>() as u8,
     }
-    // Counting a few is faster than searching: nothing to predict.
-    edges.iter().map(|edge| u8::from(*edge <= value)).sum()
 }
 
 /// What the terminal's turn needs to know of a row's customer.
@@ -203,19 +215,19 @@ pub fn of_rows(
 ) {
     let columns = set.features().enumerate();
     let (customers, terminals): (Vec<_>, Vec<_>) = columns.partition(|(_, feature)| is_customers(*feature));
-    let stretch = Stretch::new(history, rows, range.clone());
     let mut told = vec![Told::NOTHING; range.len()];
     let mut table = Table { set, values: [0.0; COUNT] };
-    for (row, now) in stretch.by_customer() {
-        history.spend(now, true);
+    let (stretch, pending) = history.stretch(rows, range, i64::MIN);
+    history.spend_all(&stretch, |history, number, now| {
+        let Some(row) = number.checked_sub(pending) else { return };
         told[row] = table.ask_customer(history, now);
         customers.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
-    }
-    for (row, now) in stretch.by_terminal() {
-        history.visit(now);
+    });
+    history.visit_all(&stretch, |history, number, now| {
+        let Some(row) = number.checked_sub(pending) else { return };
         table.ask_terminal(history, now, told[row]);
         terminals.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
-    }
+    });
 }
 
 /// The same as bins, a byte each, row after row.
@@ -273,7 +285,7 @@ impl Table {
             let windows = [1, 2, 3].map(|window| terminal_window(terminal, window, now));
             self.values[HANDBOOKS_TERMINAL].copy_from_slice(windows.as_flattened());
         } else if self.set.has_rich() {
-            self.values[TERMINAL_RISK_7D] = terminal_window(terminal, 2, now)[1];
+            self.values[TERMINAL_RISK_7D] = terminal_risk(terminal, 2, now);
         }
         if self.set.has_rich() {
             let OfTerminal { visits, crossed } = rich::of_terminal(history, now, told.level);
@@ -282,8 +294,8 @@ impl Table {
         }
         if self.set.has_filters() {
             let compromised = history.compromised(now.terminal, now.time);
-            self.values[COMPROMISED] = compromised.log_odds();
-            self.values[SUSPICION] = compromised.or(told.misused).log_odds();
+            self.values[COMPROMISED] = compromised.log_odds;
+            self.values[SUSPICION] = compromised.chance.or(told.misused).log_odds();
         }
     }
 }
@@ -305,7 +317,34 @@ fn spending(history: &mut History, now: Now) -> [f64; 8] {
 /// Number of known visits of the terminal in a window before the labels' delay, and the share of
 /// frauds among them.
 fn terminal_window(terminal: &mut Terminal, window: usize, now: Now) -> [f64; 2] {
-    let count = (terminal.before(0, now.time) - terminal.before(window, now.time)) as f64;
-    let frauds = terminal.frauds(TERMINAL_WINDOWS_S[window], now.time).len() as f64;
-    [count, if count > 0.0 { frauds / count } else { 0.0 }]
+    [terminal_count(terminal, window, now), terminal_risk(terminal, window, now)]
+}
+
+fn terminal_count(terminal: &mut Terminal, window: usize, now: Now) -> f64 {
+    (terminal.before(0, now.time) - terminal.before(window, now.time)) as f64
+}
+
+/// The visits are looked at only where there is a fraud among them: that is seldom.
+fn terminal_risk(terminal: &mut Terminal, window: usize, now: Now) -> f64 {
+    match terminal.frauds(TERMINAL_WINDOWS_S[window], now.time).len() {
+        0 => 0.0,
+        frauds => frauds as f64 / terminal_count(terminal, window, now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bin_is_the_number_of_edges_not_above_the_value() {
+        for (feature, edges) in EDGES.iter().enumerate() {
+            let near = edges.iter().flat_map(|edge| [edge.next_down(), *edge, edge.next_up()]);
+            let far = [f64::NEG_INFINITY, -1e300, -0.0, 0.0, 1e300, f64::INFINITY, f64::NAN];
+            for value in near.chain(far) {
+                let expected = edges.iter().filter(|edge| **edge <= value).count();
+                assert_eq!(usize::from(bin(feature, value)), expected, "{} of {value}", NAMES[feature]);
+            }
+        }
+    }
 }

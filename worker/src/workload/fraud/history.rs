@@ -1,19 +1,20 @@
 //! What is remembered of each customer and terminal: exact rolling windows over daily files.
 //!
-//! Purchases are kept in order with running sums in integer cents, so that a window's count and sum
-//! are two differences, exact whatever the order of advance. Each window has a cursor per entity that
+//! Purchases are kept in order. Of each window is known what came before it, in integer cents, so that its count
+//! and sum are differences, exact whatever the order of advance. Each window has a cursor per entity that
 //! only moves forward; one that lagged behind (a day whose features another worker computed) catches
 //! up when it is next asked. Nothing older than [`REACH_S`] is ever looked at, so what features say
 //! depends on the rows of that time alone and not on how long this process has been running.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use super::likelihood::{Likelihood, Usual};
+use super::likelihood::{Cell, Likelihood, Usual};
 use super::rows::Rows;
 use super::stretch::{Now, Stretch};
-use super::suspicion::{self, Chance};
+use super::suspicion::{self, Chance, Suspected};
 
 pub const DAY_S: i64 = 86_400;
 
@@ -60,21 +61,38 @@ impl Stamp {
         self.0 >> 1
     }
 
+    /// Days since 1970-01-01.
+    pub(super) fn day(self) -> i64 {
+        self.time().div_euclid(DAY_S)
+    }
+
     /// Known or not: who asks looks only at those older than the delay.
     pub(super) fn is_fraud(self) -> bool {
         self.0 & 1 == 1
     }
 }
 
-/// One purchase of a customer; its amount is the difference between its sums and the next one's.
+/// One purchase of a customer, in sixteen bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purchase {
     pub(super) stamp: Stamp,
-    /// Likelihood of the amount, from the purchases of the 30 days before its day; 1 if it was not judged.
-    pub(super) ratio: f64,
-    /// Sums of the customer's amounts before it, and of their squares.
-    cents_before: i64,
-    squares_before: i64,
+    /// The amount, and where the likelihood of it is, from the purchases of the 30 days before its day.
+    cents_and_cell: i64,
+}
+
+impl Purchase {
+    /// Amounts are at most [`super::rows::CENTS_MAX`], 2^40.
+    fn new(stamp: Stamp, cents: i64, cell: Cell) -> Self {
+        Self { stamp, cents_and_cell: cents << Cell::BITS | i64::from(cell.0) }
+    }
+
+    pub(super) fn cents(self) -> i64 {
+        self.cents_and_cell >> Cell::BITS
+    }
+
+    pub(super) fn cell(self) -> Cell {
+        Cell((self.cents_and_cell & ((1 << Cell::BITS) - 1)) as u16)
+    }
 }
 
 /// Count and sums of a window of purchases.
@@ -86,6 +104,22 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// With one more. They wrap around: what counts is the difference of two.
+    fn add(&mut self, cents: i64) {
+        self.count += 1;
+        self.cents = self.cents.wrapping_add(cents);
+        self.squares = self.squares.wrapping_add(squared(cents));
+    }
+
+    /// Without those before it that are in `before`.
+    fn less(self, before: Self) -> Self {
+        Self {
+            count: self.count - before.count,
+            cents: self.cents.wrapping_sub(before.cents),
+            squares: self.squares.wrapping_sub(before.squares),
+        }
+    }
+
     /// The sums without one purchase that is among them.
     pub(super) fn without(self, cents: i64) -> Self {
         Self { count: self.count - 1, cents: self.cents - cents, squares: self.squares - squared(cents) }
@@ -124,11 +158,28 @@ pub(super) struct Customer {
     pub(super) frauds: Vec<Fraud>,
     /// Times of those purchases that were big when they were made.
     pub(super) big: Vec<i64>,
-    cursors: [usize; CUSTOMER_WINDOWS_S.len()],
+    windows: [Window; CUSTOMER_WINDOWS_S.len()],
     big_cursors: [usize; BIG_DAYS.len()],
-    cents: i64,
-    squares: i64,
+    /// Of all purchases there ever were.
+    all: Sums,
     month: Month,
+}
+
+/// A window's first purchase, and the sums of those before it.
+#[derive(Debug, Default)]
+struct Window {
+    first: usize,
+    before: Sums,
+}
+
+impl Window {
+    /// Lets the purchases go that are not after a time.
+    fn move_on(&mut self, purchases: &[Purchase], after: i64) {
+        while let Some(purchase) = purchases.get(self.first).filter(|first| first.stamp.time() <= after) {
+            self.before.add(purchase.cents());
+            self.first += 1;
+        }
+    }
 }
 
 /// A customer's amounts of the 30 days before a day: what is usual.
@@ -136,37 +187,44 @@ pub(super) struct Customer {
 struct Month {
     day: Option<i64>,
     usual: Option<Usual>,
-    /// The amounts, ascending, and the range of purchases that they are of.
-    cents: Vec<i64>,
+    /// The amounts, ascending, and the range of purchases that they are of. Whole numbers all the same: two of
+    /// them are compared at once.
+    cents: Vec<f64>,
     purchases: Range<usize>,
 }
 
 impl Month {
     /// Adds the purchases that come next. A whole month of them, after a takeover, is sorted once.
-    fn enter(&mut self, cents: impl ExactSizeIterator<Item = i64>) {
-        self.purchases.end += cents.len();
+    fn enter(&mut self, purchases: &[Purchase]) {
+        self.purchases.end += purchases.len();
+        let cents = purchases.iter().map(|purchase| purchase.cents() as f64);
         if cents.len() > self.cents.len() {
             self.cents.extend(cents);
-            self.cents.sort_unstable();
+            self.cents.sort_unstable_by(f64::total_cmp);
             return;
         }
         for cents in cents {
-            let at = self.cents.partition_point(|known| *known < cents);
+            let at = self.below(cents);
             self.cents.insert(at, cents);
         }
     }
 
-    fn leave(&mut self, cents: i64) {
-        let at = self.cents.partition_point(|known| *known < cents);
+    fn leave(&mut self, purchase: Purchase) {
+        let at = self.below(purchase.cents() as f64);
         // It entered when the purchase did.
         self.cents.remove(at);
         self.purchases.start += 1;
     }
 
+    /// How many are lower: counted, which waits for memory once, where a search does with each look.
+    fn below(&self, cents: f64) -> usize {
+        self.cents.iter().map(|known| u64::from(*known < cents)).sum::<u64>() as usize
+    }
+
     /// The usual is the median; of an even number of amounts the upper one.
     fn end(&mut self, day: i64) {
         let (middle, count) = (self.cents.len() / 2, self.cents.len() as u32);
-        self.usual = self.cents.get(middle).map(|cents| Usual { cents: (*cents).max(1), count });
+        self.usual = self.cents.get(middle).map(|cents| Usual { cents: (*cents as i64).max(1), count });
         self.day = Some(day);
     }
 }
@@ -183,18 +241,9 @@ impl Customer {
     /// now - window, up to and with what was pushed last.
     pub(super) fn window(&mut self, window: usize, now: i64) -> Sums {
         let after = now - CUSTOMER_WINDOWS_S[window];
-        let cursor = &mut self.cursors[window];
-        while self.purchases.get(*cursor).is_some_and(|purchase| purchase.stamp.time() <= after) {
-            *cursor += 1;
-        }
-        match self.purchases.get(*cursor) {
-            None => Sums::default(),
-            Some(first) => Sums {
-                count: (self.purchases.len() - *cursor) as i64,
-                cents: self.cents.wrapping_sub(first.cents_before),
-                squares: self.squares.wrapping_sub(first.squares_before),
-            },
-        }
+        let window = &mut self.windows[window];
+        window.move_on(&self.purchases, after);
+        self.all.less(window.before)
     }
 
     /// Times of the big purchases of the last [`BIG_DAYS`], the `window`-th of them.
@@ -220,7 +269,7 @@ impl Customer {
         let (after, before) = ((day - 30) * DAY_S, day * DAY_S);
         let Range { mut start, end } = self.month.purchases;
         while start < end && self.is_before(start, after) {
-            self.month.leave(cents_of(&self.purchases, self.cents, start));
+            self.month.leave(self.purchases[start]);
             start += 1;
         }
         // Those that came and went since: only where none is left.
@@ -230,8 +279,19 @@ impl Customer {
         let from = start.max(end);
         let new = self.purchases[from..].iter().take_while(|purchase| purchase.stamp.time() < before).count();
         self.month.purchases = start..from;
-        self.month.enter((from..from + new).map(|purchase| cents_of(&self.purchases, self.cents, purchase)));
+        self.month.enter(&self.purchases[from..from + new]);
         self.month.end(day);
+    }
+
+    /// Looks at what the next row of this customer will look at. Processors wait for memory: many such looks, of which
+    /// none needs another's answer, cost little more than one.
+    fn look(&self) -> i64 {
+        let at = |at: usize| self.purchases.get(at).map_or(0, |purchase| purchase.stamp.0);
+        let Range { start, end } = self.month.purchases;
+        // A cache's line holds four purchases, or eight amounts.
+        let newest = self.purchases.iter().rev().step_by(4).take(7).fold(0, |seen, next| seen ^ next.stamp.0);
+        let cents = self.month.cents.iter().step_by(8).fold(0, |seen, cents| seen ^ cents.to_bits());
+        at(start) ^ at(end) ^ at(self.windows[2].first) ^ newest ^ cents.cast_signed()
     }
 
     fn is_before(&self, purchase: usize, time: i64) -> bool {
@@ -241,23 +301,20 @@ impl Customer {
     fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.stamp.time() <= until);
         for purchase in self.month.purchases.start..count.min(self.month.purchases.end) {
-            self.month.leave(cents_of(&self.purchases, self.cents, purchase));
+            self.month.leave(self.purchases[purchase]);
         }
         let Range { start, end } = self.month.purchases;
         self.month.purchases = start.saturating_sub(count)..end.saturating_sub(count);
+        for window in &mut self.windows {
+            window.move_on(&self.purchases, until);
+            window.first = window.first.saturating_sub(count);
+        }
         self.purchases.drain(..count);
-        self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
         self.frauds.retain(|fraud| fraud.time > until);
         let count = self.big.partition_point(|time| *time <= until);
         self.big.drain(..count);
         self.big_cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
-}
-
-/// The amount of a customer's purchase, `all` being the sum of them all.
-fn cents_of(purchases: &[Purchase], all: i64, purchase: usize) -> i64 {
-    let after = purchases.get(purchase + 1).map_or(all, |next| next.cents_before);
-    after.wrapping_sub(purchases[purchase].cents_before)
 }
 
 impl Terminal {
@@ -274,6 +331,13 @@ impl Terminal {
     /// The known frauds since `reach_s` seconds before now.
     pub(super) fn frauds(&self, reach_s: i64, now: i64) -> &[Fraud] {
         known(&self.frauds, reach_s, now)
+    }
+
+    /// The same as a customer's.
+    fn look(&self) -> i64 {
+        let known = self.visits.get(self.cursors[0]).map_or(0, |visit| visit.0);
+        let newest = self.visits.last().map_or(0, |visit| visit.0);
+        known ^ newest ^ self.frauds.last().map_or(0, |fraud| fraud.time)
     }
 
     fn forget(&mut self, until: i64) {
@@ -334,8 +398,17 @@ pub struct History {
     terminal_slots: Slots,
     pub(super) customers: Vec<Customer>,
     pub(super) terminals: Vec<Terminal>,
+    /// Rows that are still to be added, with those that features are asked of next: whoever is in both is
+    /// then fetched once.
+    pending: Stretch,
     forgot_until: i64,
 }
+
+/// So many rows are looked at before they are added.
+const AHEAD: usize = 32;
+
+/// So many rows are pending at most; a few milliseconds to add.
+const PENDING_ROWS: usize = 1 << 15;
 
 impl Default for History {
     fn default() -> Self {
@@ -345,45 +418,73 @@ impl Default for History {
             terminal_slots: Slots::default(),
             customers: Vec::new(),
             terminals: Vec::new(),
+            pending: Stretch::default(),
             forgot_until: 0,
         }
     }
 }
 
 impl History {
-    /// The places of a row's customer and terminal among all, new ones if they are.
-    pub(super) fn places(&mut self, rows: &Rows, row: usize) -> (u32, u32) {
-        let customer = self.customer_slots.of(rows.customer[row]);
-        let terminal = self.terminal_slots.of(rows.terminal[row]);
-        if customer as usize >= self.customers.len() {
-            self.customers.resize_with(customer as usize + 1, Customer::default);
+    /// What is pending and then some rows, for [`Self::spend_all`] and [`Self::visit_all`]; and how many were pending. Those
+    /// before `judged_from` are not judged.
+    pub(super) fn stretch(&mut self, rows: &Rows, range: Range<usize>, judged_from: i64) -> (Stretch, usize) {
+        let mut stretch = std::mem::take(&mut self.pending);
+        let pending = stretch.0.len();
+        stretch.0.reserve(range.len());
+        for row in range {
+            let customer = self.customer_slots.of(rows.customer[row]);
+            let terminal = self.terminal_slots.of(rows.terminal[row]);
+            let (time, cents, fraud) = (rows.time[row], rows.cents[row], rows.fraud[row]);
+            let judged = time >= judged_from;
+            stretch.0.push(Now { customer, terminal, time, cents, fraud, judged });
         }
-        if terminal as usize >= self.terminals.len() {
-            self.terminals.resize_with(terminal as usize + 1, Terminal::default);
+        self.customers.resize_with(self.customer_slots.count as usize, Customer::default);
+        self.terminals.resize_with(self.terminal_slots.count as usize, Terminal::default);
+        (stretch, pending)
+    }
+
+    /// Adds a stretch's rows to their customers, whose rows then come one after another; calls `each` after each
+    /// row, with its number.
+    pub(super) fn spend_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
+        for rows in stretch.by_customer().chunks(AHEAD) {
+            let look = |(_, now): &(usize, Now)| self.customers[now.customer as usize].look();
+            black_box(rows.iter().fold(0, |seen, row| seen ^ look(row)));
+            for (number, now) in rows {
+                self.spend(*now);
+                each(self, *number, *now);
+            }
         }
-        (customer, terminal)
+    }
+
+    /// The same with their terminals.
+    pub(super) fn visit_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
+        for rows in stretch.by_terminal().chunks(AHEAD) {
+            let look = |(_, now): &(usize, Now)| self.terminals[now.terminal as usize].look();
+            black_box(rows.iter().fold(0, |seen, row| seen ^ look(row)));
+            for (number, now) in rows {
+                self.visit(*now);
+                each(self, *number, *now);
+            }
+        }
     }
 
     /// Adds a purchase of a customer, not older than those before it.
-    pub(super) fn spend(&mut self, now: Now, judged: bool) {
+    fn spend(&mut self, now: Now) {
         let customer = &mut self.customers[now.customer as usize];
-        let usual = if judged { customer.usual(now.time) } else { None };
-        let ratio = self.likelihood.ratio(now.cents, usual);
+        let usual = if now.judged { customer.usual(now.time) } else { None };
         if is_big(now.cents, usual) {
             customer.big.push(now.time);
         }
-        let (cents_before, squares_before) = (customer.cents, customer.squares);
         let stamp = Stamp::new(now.time, now.fraud);
-        customer.purchases.push(Purchase { stamp, ratio, cents_before, squares_before });
-        customer.cents = cents_before.wrapping_add(now.cents);
-        customer.squares = squares_before.wrapping_add(squared(now.cents));
+        customer.purchases.push(Purchase::new(stamp, now.cents, Cell::of(now.cents, usual)));
+        customer.all.add(now.cents);
         if now.fraud {
             customer.frauds.push(now.as_fraud());
         }
     }
 
     /// Adds the same to its terminal's visits.
-    pub(super) fn visit(&mut self, now: Now) {
+    fn visit(&mut self, now: Now) {
         let terminal = &mut self.terminals[now.terminal as usize];
         terminal.visits.push(Stamp::new(now.time, now.fraud));
         if now.fraud {
@@ -393,13 +494,11 @@ impl History {
 
     /// Chance that the last purchase of a customer, added last, is a fraud because the card is misused.
     pub(super) fn misused(&self, customer: u32, now: i64) -> Chance {
-        let customer = &self.customers[customer as usize];
-        let ratio = customer.purchases.last().map_or(1.0, |purchase| purchase.ratio);
-        suspicion::of_card(customer, now, ratio)
+        suspicion::of_card(&self.customers[customer as usize], now, &self.likelihood)
     }
 
     /// Chance that a purchase at a terminal is a fraud because that is compromised.
-    pub(super) fn compromised(&mut self, terminal: u32, now: i64) -> Chance {
+    pub(super) fn compromised(&mut self, terminal: u32, now: i64) -> Suspected {
         let terminal = &mut self.terminals[terminal as usize];
         let known = terminal.before(0, now);
         let customers = &mut self.customers;
@@ -413,19 +512,19 @@ impl History {
     /// counts in sums only, and is not judged: that would be most of a rebuild's work.
     pub fn push_all(&mut self, rows: &Rows, now: i64) {
         let judged_from = (now.div_euclid(DAY_S) - JUDGED_DAYS) * DAY_S;
-        let stretch = Stretch::new(self, rows, 0..rows.len());
-        for (_, now) in stretch.by_customer() {
-            self.spend(now, now.time >= judged_from);
+        let (stretch, _) = self.stretch(rows, 0..rows.len(), judged_from);
+        if stretch.0.len() <= PENDING_ROWS {
+            self.pending = stretch;
+            return;
         }
-        for (_, now) in stretch.by_terminal() {
-            self.visit(now);
-        }
+        self.spend_all(&stretch, |_, _, _| {});
+        self.visit_all(&stretch, |_, _, _| {});
     }
 
     /// Lets go of what no row from `now` on looks at; seldom, since it walks over everybody.
     pub fn forget(&mut self, now: i64) {
         let until = now - REACH_S;
-        if until < self.forgot_until + 7 * DAY_S {
+        if until < self.forgot_until + 28 * DAY_S {
             return;
         }
         self.forgot_until = until;

@@ -44,12 +44,13 @@ pub(super) struct Usual {
 /// The ratios by number of purchases and amount over median.
 #[derive(Debug)]
 pub(super) struct Likelihood {
-    ratios: Vec<[f64; CELLS]>,
+    /// For each of [`COUNTS`], its [`CELLS`].
+    ratios: Vec<f64>,
 }
 
 impl Default for Likelihood {
     fn default() -> Self {
-        Self { ratios: COUNTS.map(|count| ratios(f64::from(count))).to_vec() }
+        Self { ratios: COUNTS.map(|count| ratios(f64::from(count))).concat() }
     }
 }
 
@@ -57,10 +58,29 @@ impl Likelihood {
     /// Density of an amount of a misused card over that of the customer's own; 1 where nothing is known
     /// of the customer.
     pub(super) fn ratio(&self, cents: i64, usual: Option<Usual>) -> f64 {
-        let Some(Usual { cents: median, count }) = usual else { return 1.0 };
+        self.at(Cell::of(cents, usual))
+    }
+
+    pub(super) fn at(&self, cell: Cell) -> f64 {
+        self.ratios.get(cell.0 as usize).copied().unwrap_or(1.0)
+    }
+}
+
+/// Where in the table an amount's ratio is, in two bytes: [`Cell::BITS`] bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cell(pub(super) u16);
+
+impl Cell {
+    pub(super) const BITS: u32 = 13;
+
+    /// Where the ratio is 1.
+    const NOTHING: Self = Self((1 << Self::BITS) - 1);
+
+    pub(super) fn of(cents: i64, usual: Option<Usual>) -> Self {
+        let Some(Usual { cents: median, count }) = usual else { return Self::NOTHING };
         let cell = cents.max(0).saturating_mul(CELLS_A_MEDIAN) / median.max(1);
-        let row = COUNTS.partition_point(|known| *known <= count).saturating_sub(1);
-        self.ratios[row][cell.min(CELLS as i64 - 1) as usize]
+        let row = COUNTS.iter().filter(|known| **known <= count).count().saturating_sub(1);
+        Self((row * CELLS) as u16 + cell.min(CELLS as i64 - 1) as u16)
     }
 }
 

@@ -236,7 +236,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        3
+        4
     }
 
     fn params(&self) -> BTreeMap<String, String> {

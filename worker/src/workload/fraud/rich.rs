@@ -1,7 +1,9 @@
 //! Features that learn from data how its frauds come about: an amount out of the customer's usual, a
 //! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
 
-use super::history::{BIG_DAYS, Customer, DAY_S, DELAY_S, History, Terminal, is_big, known};
+use super::history::{
+    BIG_DAYS, Customer, DAY_S, DELAY_S, History, Stamp, TERMINAL_WINDOWS_S, Terminal, is_big, known,
+};
 use super::likelihood::Usual;
 use super::stretch::Now;
 
@@ -107,19 +109,20 @@ fn small_frauds(history: &mut History, now: Now) -> (usize, f64) {
 /// Of the terminal's known visits of 30 days: length and age of the frauds that end them, the number
 /// of genuine ones since the last fraud, and the age of the last genuine one.
 fn run(terminal: &mut Terminal, now: Now) -> [f64; 4] {
-    let (known, oldest) = (terminal.before(0, now.time), terminal.before(3, now.time));
+    let known = terminal.before(0, now.time);
     let has_fraud = !terminal.frauds(DELAY_S + 30 * DAY_S, now.time).is_empty();
-    let visits = &terminal.visits[oldest..known];
-    let run = visits.iter().rev().take_while(|visit| visit.is_fraud()).count();
-    let first = visits.get(visits.len() - run).filter(|_| run > 0);
-    let genuine = has_fraud.then(|| visits.iter().rev().take_while(|visit| !visit.is_fraud()).count());
-    let last_genuine = visits[..visits.len() - run].last();
-    [
-        run as f64,
-        first.map_or(NONE, |visit| days(now.time - visit.time())),
-        genuine.map_or(NONE, |count| count as f64),
-        last_genuine.map_or(NONE, |visit| days(now.time - visit.time())),
-    ]
+    let oldest = now.time - TERMINAL_WINDOWS_S[3];
+    let mut visits = terminal.visits[..known].iter().rev().take_while(|visit| visit.time() > oldest);
+    let genuine = has_fraud.then(|| visits.clone().take_while(|visit| !visit.is_fraud()).count());
+    let (mut run, mut first) = (0, None);
+    let last_genuine = visits.find(|visit| {
+        if visit.is_fraud() {
+            (run, first) = (run + 1, Some(*visit));
+        }
+        !visit.is_fraud()
+    });
+    let age = |visit: Option<&Stamp>| visit.map_or(NONE, |visit| days(now.time - visit.time()));
+    [f64::from(run), age(first), genuine.map_or(NONE, |count| count as f64), age(last_genuine)]
 }
 
 /// The card's known frauds of 7, 14 and 28 days; the ages of the last and the first that was big.

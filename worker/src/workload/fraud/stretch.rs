@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::history::{DAY_S, Fraud, History};
+use super::history::{DAY_S, Fraud};
 use super::rows::Rows;
 
 /// A row as history takes it.
@@ -16,6 +16,8 @@ pub(super) struct Now {
     pub(super) time: i64,
     pub(super) cents: i64,
     pub(super) fraud: bool,
+    /// Whether its amount is compared with what was usual for its customer.
+    pub(super) judged: bool,
 }
 
 impl Now {
@@ -24,13 +26,9 @@ impl Now {
     }
 }
 
-/// Rows of a dataset that follow each other, and where their customers and terminals are.
-pub(super) struct Stretch<'r> {
-    rows: &'r Rows,
-    from: usize,
-    customers: Vec<u32>,
-    terminals: Vec<u32>,
-}
+/// Rows that follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Stretch(pub(super) Vec<Now>);
 
 /// The rows from `from` on that are of one calendar day, at most so many. Of such a stretch each row's
 /// features are those that it has if all rows before it, and no others, were pushed: what they look at
@@ -42,52 +40,39 @@ pub fn of_day(rows: &Rows, from: usize, most: usize) -> Range<usize> {
     from..from + rows.time[from..until].partition_point(|time| *time < next_day)
 }
 
-impl<'r> Stretch<'r> {
-    pub(super) fn new(history: &mut History, rows: &'r Rows, range: Range<usize>) -> Self {
-        let from = range.start;
-        let (customers, terminals) = range.map(|row| history.places(rows, row)).unzip();
-        Self { rows, from, customers, terminals }
-    }
-
-    /// Its rows by their number in the stretch, those of a customer together and in their order.
-    pub(super) fn by_customer(&self) -> impl Iterator<Item = (usize, Now)> {
-        grouped(&self.customers).into_iter().map(|row| (row as usize, self.now(row as usize)))
+impl Stretch {
+    /// Its rows with their number, those of a customer together and in their order.
+    pub(super) fn by_customer(&self) -> Vec<(usize, Now)> {
+        self.by(|now| now.customer)
     }
 
     /// The same by terminal.
-    pub(super) fn by_terminal(&self) -> impl Iterator<Item = (usize, Now)> {
-        grouped(&self.terminals).into_iter().map(|row| (row as usize, self.now(row as usize)))
+    pub(super) fn by_terminal(&self) -> Vec<(usize, Now)> {
+        self.by(|now| now.terminal)
     }
 
-    fn now(&self, row: usize) -> Now {
-        let at = self.from + row;
-        Now {
-            customer: self.customers[row],
-            terminal: self.terminals[row],
-            time: self.rows.time[at],
-            cents: self.rows.cents[at],
-            fraud: self.rows.fraud[at],
-        }
+    fn by(&self, place: impl Fn(&Now) -> u32) -> Vec<(usize, Now)> {
+        grouped(&self.0, place).into_iter().map(|row| (row as usize, self.0[row as usize])).collect()
     }
 }
 
 /// Numbers of the rows by their places, those of one place in their order: a sort by counting.
-fn grouped(places: &[u32]) -> Vec<u32> {
-    let most = places.iter().max().map_or(0, |place| *place as usize);
+fn grouped<T>(rows: &[T], place: impl Fn(&T) -> u32) -> Vec<u32> {
+    let most = rows.iter().map(&place).max().map_or(0, |place| place as usize);
     let mut next = vec![0_u32; most + 2];
-    for place in places {
-        next[*place as usize + 1] += 1;
+    for row in rows {
+        next[place(row) as usize + 1] += 1;
     }
     for place in 1..next.len() {
         next[place] += next[place - 1];
     }
-    let mut rows = vec![0; places.len()];
-    for (row, place) in places.iter().enumerate() {
-        let next = &mut next[*place as usize];
-        rows[*next as usize] = row as u32;
+    let mut numbers = vec![0; rows.len()];
+    for (number, row) in rows.iter().enumerate() {
+        let next = &mut next[place(row) as usize];
+        numbers[*next as usize] = number as u32;
         *next += 1;
     }
-    rows
+    numbers
 }
 
 #[cfg(test)]
@@ -101,7 +86,7 @@ mod tests {
         fn grouping_is_a_stable_sort(places in prop::collection::vec(0..20_u32, 0..100)) {
             let mut sorted: Vec<u32> = (0..places.len() as u32).collect();
             sorted.sort_by_key(|row| places[*row as usize]);
-            prop_assert_eq!(grouped(&places), sorted);
+            prop_assert_eq!(grouped(&places, |place| *place), sorted);
         }
     }
 }

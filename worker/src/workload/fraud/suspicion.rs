@@ -9,7 +9,10 @@
 //! old. The constants are the handbook's; the learner weighs what comes out, so that where they are
 //! wrong it corrects them. Probabilities only steer the ranking: nothing here is learned.
 
+use std::sync::LazyLock;
+
 use super::history::{Customer, DAY_S, DELAY_S, Fraud, Terminal};
+use super::likelihood::Likelihood;
 
 /// Days for which a terminal stays compromised, and the chance of a day to be the first of them.
 const TERMINAL_DAYS: usize = 28;
@@ -56,32 +59,49 @@ impl Chance {
     }
 }
 
+/// A chance with its log-odds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Suspected {
+    pub(super) chance: Chance,
+    pub(super) log_odds: f64,
+}
+
+impl Suspected {
+    fn of(chance: Chance) -> Self {
+        Self { chance, log_odds: chance.log_odds() }
+    }
+}
+
 /// Odds of a fraud by misuse of a card, from those of the misuse and the likelihood of the amount.
 fn by_card(misused: f64, ratio: f64) -> Chance {
     let share = misused * CARD_SHARE;
     Chance::of_odds(share * ratio / (1.0 - share))
 }
 
-/// Chance that the customer's last purchase, of the likelihood `ratio`, is a fraud by misuse of the
-/// card.
-pub(super) fn of_card(customer: &Customer, now: i64, ratio: f64) -> Chance {
-    let Some((_, before)) = customer.purchases.split_last() else { return by_card(0.0, ratio) };
+/// Chance that the customer's last purchase is a fraud by misuse of the card.
+pub(super) fn of_card(customer: &Customer, now: i64, likelihood: &Likelihood) -> Chance {
+    let Some((last, before)) = customer.purchases.split_last() else { return by_card(0.0, 1.0) };
     let today = now.div_euclid(DAY_S);
-    let mut unread = before.iter().rev().peekable();
-    // How much likelier the purchases of the days from the first one are if it began on that day.
-    let (mut weight, mut odds) = (1.0, 0.0);
-    for first in (today - CARD_DAYS + 1..=today).rev() {
-        while let Some(purchase) = unread.next_if(|purchase| purchase.stamp.time() >= first * DAY_S) {
-            weight *= match (purchase.stamp.time() <= now - DELAY_S, purchase.stamp.is_fraud()) {
-                (true, true) => CARD_SHARE * purchase.ratio / NOT_THE_CARDS + 1.0 - CARD_SHARE,
-                (true, false) => 1.0 - CARD_SHARE,
-                (false, _) => CARD_SHARE * purchase.ratio + 1.0 - CARD_SHARE,
-            };
-            weight = weight.min(1e30);
+    // How much likelier the purchases after a day are if the misuse began on the day after it.
+    let (mut weight, mut odds, mut day) = (1.0_f64, 0.0, today);
+    for purchase in before.iter().rev() {
+        let of_purchase = purchase.stamp.day();
+        if of_purchase <= today - CARD_DAYS {
+            break;
         }
-        odds += weight * CARD_CHANCE;
+        odds += weight * (day - of_purchase) as f64;
+        day = of_purchase;
+        let ratio = likelihood.at(purchase.cell());
+        let is_known = purchase.stamp.time() <= now - DELAY_S;
+        weight *= match (is_known, purchase.stamp.is_fraud()) {
+            (true, true) => CARD_SHARE * ratio / NOT_THE_CARDS + 1.0 - CARD_SHARE,
+            (true, false) => 1.0 - CARD_SHARE,
+            (false, _) => CARD_SHARE * ratio + 1.0 - CARD_SHARE,
+        };
+        weight = weight.min(1e30);
     }
-    by_card(odds / (1.0 + odds), ratio)
+    odds = (odds + weight * (day - (today - CARD_DAYS)) as f64) * CARD_CHANCE;
+    by_card(odds / (1.0 + odds), likelihood.at(last.cell()))
 }
 
 /// Chance that the terminal is compromised now, from its visits whose labels are `known`, the first so
@@ -91,86 +111,92 @@ pub(super) fn of_terminal(
     known: usize,
     now: i64,
     mut ratio_of: impl FnMut(&Fraud) -> f64,
-) -> Chance {
+) -> Suspected {
     let (today, until) = (now.div_euclid(DAY_S), now - DELAY_S);
     let begin = (today - REACH_DAYS + 1) * DAY_S;
     let known = &terminal.visits[..known];
     let mut frauds = terminal.frauds.iter().skip_while(|fraud| fraud.time < begin).peekable();
     if frauds.peek().is_none_or(|fraud| fraud.time > until) {
-        return unseen(known.last().map(|visit| today - visit.time().div_euclid(DAY_S)));
+        return unseen(known.last().map(|visit| today - visit.day()));
     }
     let mut state = State::new();
     let mut day = today - REACH_DAYS;
     for visit in &known[known.partition_point(|visit| visit.time() < begin)..] {
-        let of_visit = visit.time().div_euclid(DAY_S);
-        state.pass(of_visit - day);
-        day = of_visit;
+        state.pass(visit.day() - day);
+        day = visit.day();
         match frauds.next_if(|_| visit.is_fraud()) {
             Some(fraud) => {
                 let by_card = by_card(CARD_CHANCE * CARD_DAYS as f64, ratio_of(fraud));
-                state.see(1.0, by_card.yes.max(NOT_THE_TERMINALS));
+                state.see(by_card.yes.max(NOT_THE_TERMINALS));
             }
-            None => state.see(GENUINE_ALL_THE_SAME, 1.0),
+            None => state.see(1.0 / GENUINE_ALL_THE_SAME),
         }
     }
     state.pass(today - day);
-    state.chance()
+    Suspected::of(state.chance())
 }
 
 /// Chance of a terminal without a known fraud: it can have begun on any day after its last genuine
 /// purchase, `days` ago.
-fn unseen(days: Option<i64>) -> Chance {
-    let days = days.map_or(TERMINAL_DAYS as i64, |days| days.clamp(0, TERMINAL_DAYS as i64));
-    let no = (0..days).fold(1.0, |no, _| no * (1.0 - TERMINAL_CHANCE));
-    Chance { yes: 1.0 - no, no }
+fn unseen(days: Option<i64>) -> Suspected {
+    static BY_DAYS: LazyLock<Vec<Suspected>> = LazyLock::new(|| {
+        let no = (0..=TERMINAL_DAYS).map(|days| (0..days).fold(1.0, |no, _| no * (1.0 - TERMINAL_CHANCE)));
+        no.map(|no| Suspected::of(Chance { yes: 1.0 - no, no })).collect()
+    });
+    let days = days.map_or(TERMINAL_DAYS, |days| days.clamp(0, TERMINAL_DAYS as i64) as usize);
+    BY_DAYS[days]
 }
 
-/// Weights of what a terminal can be in: not compromised, or so for some days.
+/// Weights of what a terminal can be in: not compromised, or so for some days. Only their ratios count.
 struct State {
     sound: f64,
-    /// By the number of days before today on which it began.
+    /// Of having begun on each of the last days, of which the next to be over comes at `oldest`.
     compromised: [f64; TERMINAL_DAYS],
-    /// Sum of all weights: passing days moves weight and loses none.
-    all: f64,
+    oldest: usize,
 }
 
 impl State {
     fn new() -> Self {
         let mut chance = TERMINAL_CHANCE;
-        let compromised = [(); TERMINAL_DAYS].map(|()| {
+        let mut compromised = [(); TERMINAL_DAYS].map(|()| {
             let now = chance;
             chance *= 1.0 - TERMINAL_CHANCE;
             now
         });
-        Self { sound: 1.0 - compromised.iter().sum::<f64>(), compromised, all: 1.0 }
+        compromised.reverse();
+        Self { sound: 1.0 - compromised.iter().sum::<f64>(), compromised, oldest: 0 }
     }
 
     /// So many days later. One that is compromised can be so anew.
     fn pass(&mut self, days: i64) {
         for _ in 0..days {
-            let over = self.compromised[TERMINAL_DAYS - 1];
-            self.compromised.copy_within(..TERMINAL_DAYS - 1, 1);
-            self.compromised.iter_mut().for_each(|weight| *weight *= 1.0 - TERMINAL_CHANCE);
-            self.compromised[0] = self.all * TERMINAL_CHANCE;
-            self.sound = (self.sound + over) * (1.0 - TERMINAL_CHANCE);
+            let begun = (self.sound + self.sum()) * (TERMINAL_CHANCE / (1.0 - TERMINAL_CHANCE));
+            self.sound += std::mem::replace(&mut self.compromised[self.oldest], begun);
+            self.oldest = (self.oldest + 1) % TERMINAL_DAYS;
         }
     }
 
-    /// Weighs what was seen by how likely it is if compromised, and if not.
-    fn see(&mut self, compromised: f64, sound: f64) {
-        self.compromised.iter_mut().for_each(|weight| *weight *= compromised);
+    /// Weighs what was seen by how much likelier it is if the terminal is not compromised.
+    fn see(&mut self, sound: f64) {
         self.sound *= sound;
-        self.all = self.sound + self.compromised.iter().sum::<f64>();
-        if self.all < 1e-100 {
-            self.compromised.iter_mut().for_each(|weight| *weight *= 1e100);
-            self.sound *= 1e100;
-            self.all *= 1e100;
+        if self.sound > 1e100 {
+            self.compromised.iter_mut().for_each(|weight| *weight *= 1e-100);
+            self.sound *= 1e-100;
         }
     }
 
     fn chance(&self) -> Chance {
-        let yes: f64 = self.compromised.iter().sum();
+        let yes = self.sum();
         let all = self.sound + yes;
         Chance { yes: yes / all, no: self.sound / all }
+    }
+
+    /// Of being compromised; four sums side by side, added in one order.
+    fn sum(&self) -> f64 {
+        let mut sums = [0.0; 4];
+        for weights in self.compromised.as_chunks::<4>().0 {
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+        }
+        (sums[0] + sums[1]) + (sums[2] + sums[3])
     }
 }
