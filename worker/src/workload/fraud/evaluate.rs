@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chains::Chains;
 use super::joined::{Joined, Labels};
-use super::metrics::{Metrics, measure};
+use super::metrics::{Metrics, Scored, measure, measure_each};
 use super::model::Model;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Evaluation {
 }
 
 /// A part's labels with a model's log-odds of fraud.
-pub(super) fn scored<'a>(model: &Chains, joined: &'a Joined) -> (&'a Labels, Vec<f64>) {
+pub(super) fn scored<'a>(model: &Chains, joined: &'a Joined) -> Scored<'a> {
     (&joined.labels, joined.rows().map(|row| model.score(row)).collect())
 }
 
@@ -34,14 +34,14 @@ impl Evaluation {
     /// Measures on a training dataset and on the test datasets.
     pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
         let on_tests: Vec<_> = tests.iter().map(|joined| scored(&model.chains, joined)).collect();
-        let by_day =
-            |scored: &(&Labels, Vec<f64>)| (day_text(scored.0), measure(std::slice::from_ref(scored)));
+        let (testing, each) = measure_each(&on_tests);
+        let days = on_tests.iter().map(|(labels, _)| day_text(labels));
         Self {
             learned_rows: model.rows,
             learned_frauds: model.frauds,
             training: measure(&[scored(&model.chains, training)]),
-            testing: (!tests.is_empty()).then(|| measure(&on_tests)),
-            testing_days: if tests.len() > 1 { on_tests.iter().map(by_day).collect() } else { Vec::new() },
+            testing: (!tests.is_empty()).then_some(testing),
+            testing_days: if tests.len() > 1 { days.zip(each).collect() } else { Vec::new() },
         }
     }
 }

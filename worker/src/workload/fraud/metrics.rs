@@ -31,90 +31,116 @@ pub struct Metrics {
     pub found_by_scenario: BTreeMap<u8, (u64, u64)>,
 }
 
-/// Measures a model's log-odds of the rows of some datasets, in the datasets' order.
-pub(super) fn measure(scored: &[(&Labels, Vec<f64>)]) -> Metrics {
-    let mut metrics = Metrics::default();
-    let (mut right, mut named) = (0, !scored.is_empty());
-    let (mut frauds, mut genuine) = (Vec::new(), Vec::new());
-    for (labels, scores) in scored {
-        named &= labels.scenario.is_some();
-        for (row, (score, fraud)) in scores.iter().zip(&labels.fraud).enumerate() {
-            let found = *score >= 0.0;
-            right += u64::from(found == *fraud);
-            if *fraud {
-                frauds.push(*score)
-            } else {
-                genuine.push(*score)
-            }
-            if *fraud && let Some(scenario) = &labels.scenario {
-                let (hits, all) = metrics.found_by_scenario.entry(scenario[row]).or_default();
-                *hits += u64::from(found);
-                *all += 1;
-            }
-        }
-    }
-    if !named {
-        metrics.found_by_scenario.clear();
-    }
-    metrics.rows = (frauds.len() + genuine.len()) as u64;
-    metrics.frauds = frauds.len() as u64;
-    let share = |count: u64| (metrics.rows > 0).then(|| count as f64 / metrics.rows as f64);
-    metrics.accuracy = share(right);
-    metrics.majority_accuracy = share(metrics.frauds.max(metrics.rows - metrics.frauds));
-    let ranking = Ranking::of(frauds, &genuine);
-    metrics.auc_roc = ranking.auc_roc();
-    metrics.average_precision = ranking.average_precision();
-    metrics.card_precision_100 = card_precision(scored);
-    metrics
+/// A dataset's labels, and a model's log-odds of fraud for each of its rows.
+pub(super) type Scored<'a> = (&'a Labels, Vec<f64>);
+
+/// Measures a model on the rows of some datasets, in the datasets' order.
+pub(super) fn measure(scored: &[Scored<'_>]) -> Metrics {
+    measure_each(scored).0
 }
 
-/// The distinct scores of frauds, the highest first, with how many rows lie where.
-struct Ranking {
-    /// For each distinct score of a fraud: frauds of it, genuine rows of it, genuine rows above it and
-    /// below the one before.
-    steps: Vec<Place>,
+/// The same, and on each of the datasets alone.
+pub(super) fn measure_each(scored: &[Scored<'_>]) -> (Metrics, Vec<Metrics>) {
+    let steps = Steps::of(scored);
+    let counts: Vec<Counts> =
+        scored.iter().map(|(labels, scores)| Counts::of(&steps, labels, scores)).collect();
+    let (all_cards, cards) = search_cards(scored);
+    let each = counts.iter().zip(&cards).map(|(counts, cards)| counts.metrics(cards)).collect();
+    (Counts::sum(&steps, &counts).metrics(&all_cards), each)
+}
+
+/// What is counted of some rows.
+struct Counts {
+    /// Rows that are called what they are.
+    right: u64,
     genuine: u64,
+    by_scenario: Option<BTreeMap<u8, (u64, u64)>>,
+    /// For each of the steps.
+    places: Vec<Place>,
 }
 
-#[derive(Default)]
+/// Frauds of a step's score, genuine rows of it, and genuine rows below the step before and above this.
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    score: f64,
     frauds: u64,
     genuine: u64,
     genuine_above: u64,
 }
 
-impl Ranking {
-    fn of(mut frauds: Vec<f64>, genuine: &[f64]) -> Self {
-        frauds.sort_unstable_by(|a, b| b.total_cmp(a));
-        let mut steps: Vec<Place> = Vec::new();
-        for score in frauds {
-            match steps.last_mut() {
-                Some(place) if place.score == score => place.frauds += 1,
-                _ => steps.push(Place { score, frauds: 1, ..Place::default() }),
+impl Counts {
+    fn of(steps: &Steps, labels: &Labels, scores: &[f64]) -> Self {
+        let mut places = vec![Place::default(); steps.scores.len() + 1];
+        let mut cells = [0; CELLS + 1];
+        let (mut right, mut frauds) = (0, 0);
+        let mut by_scenario = BTreeMap::new();
+        for (row, (score, fraud)) in scores.iter().zip(&labels.fraud).enumerate() {
+            let found = *score >= 0.0;
+            right += u64::from(found == *fraud);
+            if !*fraud {
+                steps.count_genuine(*score, &mut cells, &mut places);
+                continue;
+            }
+            frauds += 1;
+            places[steps.place(*score)].frauds += 1;
+            if let Some(scenario) = &labels.scenario {
+                let (hits, all) = by_scenario.entry(scenario[row]).or_default();
+                *hits += u64::from(found);
+                *all += 1;
             }
         }
-        let near = Near::of(&steps);
-        for score in genuine {
-            let between = near.places(*score);
-            let at = between.start + steps[between].partition_point(|place| place.score > *score);
-            match steps.get_mut(at) {
-                Some(place) if place.score == *score => place.genuine += 1,
-                Some(place) => place.genuine_above += 1,
-                None => {}
-            }
+        for (cell, count) in cells.iter().enumerate() {
+            places[steps.before[cell] as usize].genuine_above += count;
         }
-        Self { steps, genuine: genuine.len() as u64 }
+        let by_scenario = labels.scenario.is_some().then_some(by_scenario);
+        Self { right, genuine: scores.len() as u64 - frauds, by_scenario, places }
+    }
+
+    fn sum(steps: &Steps, parts: &[Self]) -> Self {
+        let mut places = vec![Place::default(); steps.scores.len() + 1];
+        // Only where the scenario of every fraud is known.
+        let mut by_scenario: Option<BTreeMap<u8, (u64, u64)>> = Some(BTreeMap::new());
+        for part in parts {
+            for (place, own) in places.iter_mut().zip(&part.places) {
+                place.frauds += own.frauds;
+                place.genuine += own.genuine;
+                place.genuine_above += own.genuine_above;
+            }
+            by_scenario = by_scenario.zip(part.by_scenario.as_ref()).map(|(mut all, own)| {
+                for (scenario, (hits, count)) in own {
+                    let sum = all.entry(*scenario).or_default();
+                    *sum = (sum.0 + hits, sum.1 + count);
+                }
+                all
+            });
+        }
+        let sum = |of: fn(&Self) -> u64| parts.iter().map(of).sum();
+        Self { right: sum(|part| part.right), genuine: sum(|part| part.genuine), by_scenario, places }
+    }
+
+    fn metrics(&self, cards: &Search) -> Metrics {
+        let frauds = self.frauds();
+        let rows = frauds + self.genuine;
+        let share = |count: u64| (rows > 0).then(|| count as f64 / rows as f64);
+        Metrics {
+            rows,
+            frauds,
+            accuracy: share(self.right),
+            majority_accuracy: share(frauds.max(self.genuine)),
+            auc_roc: self.auc_roc(),
+            average_precision: self.average_precision(),
+            card_precision_100: cards.precision(),
+            found_by_scenario: self.by_scenario.clone().unwrap_or_default(),
+        }
     }
 
     fn frauds(&self) -> u64 {
-        self.steps.iter().map(|place| place.frauds).sum()
+        self.places.iter().map(|place| place.frauds).sum()
     }
 
     /// Share of the pairs of a fraud and a genuine row where the fraud's score is higher, ties half.
     fn auc_roc(&self) -> Option<f64> {
         let (mut above, mut lost_twice) = (0_u128, 0_u128);
-        for place in &self.steps {
+        for place in &self.places {
             above += u128::from(place.genuine_above);
             lost_twice += u128::from(place.frauds) * (2 * above + u128::from(place.genuine));
             above += u128::from(place.genuine);
@@ -127,89 +153,148 @@ impl Ranking {
     fn average_precision(&self) -> Option<f64> {
         let frauds = self.frauds();
         let (mut found, mut called, mut sum) = (0, 0, 0.0);
-        for place in &self.steps {
+        for place in &self.places {
             found += place.frauds;
             called += place.genuine_above + place.genuine + place.frauds;
-            sum += place.frauds as f64 / frauds as f64 * (found as f64 / called as f64);
+            if place.frauds > 0 {
+                sum += place.frauds as f64 / frauds as f64 * (found as f64 / called as f64);
+            }
         }
         (frauds > 0).then_some(sum)
     }
 }
 
-/// Where in a ranking to look for a score: what lies between the highest and the lowest is cut into equal
-/// cells, of which most have no fraud's score or one. A search of all would be most of an evaluation.
-struct Near {
-    highest: f64,
+/// The distinct scores of the frauds, the highest first, and where among them to look for a score: what lies
+/// between the highest and the lowest is cut into equal cells, of which most have no fraud's score or one. A
+/// search of all would be most of an evaluation.
+struct Steps {
+    scores: Vec<f64>,
     cells_each: f64,
-    /// For each cell, how many places lie in those before it.
+    /// For each cell, how many steps lie in those before it.
     before: Vec<u32>,
 }
 
 const CELLS: usize = 2048;
 
-impl Near {
-    fn of(steps: &[Place]) -> Self {
-        let (highest, lowest) = (steps.first(), steps.last());
-        let [highest, lowest] = [highest, lowest].map(|place| place.map_or(0.0, |place| place.score));
-        let cells_each = CELLS as f64 / (highest - lowest).max(f64::MIN_POSITIVE);
-        let mut near = Self { highest, cells_each, before: vec![0; CELLS + 2] };
-        for place in steps {
-            let cell = near.cell(place.score);
-            near.before[cell + 1] += 1;
+impl Steps {
+    fn of(scored: &[Scored<'_>]) -> Self {
+        let rows = scored.iter().flat_map(|(labels, scores)| scores.iter().zip(&labels.fraud));
+        let mut scores: Vec<f64> = rows.filter(|(_, fraud)| **fraud).map(|(score, _)| *score).collect();
+        scores.sort_unstable_by(|a, b| b.total_cmp(a));
+        scores.dedup();
+        let span = scores.first().zip(scores.last()).map_or(0.0, |(highest, lowest)| highest - lowest);
+        let cells_each = CELLS as f64 / span.max(f64::MIN_POSITIVE);
+        let mut steps = Self { scores, cells_each, before: vec![0; CELLS + 2] };
+        for step in 0..steps.scores.len() {
+            let cell = steps.cell(steps.scores[step]);
+            steps.before[cell + 1] += 1;
         }
-        for cell in 1..near.before.len() {
-            near.before[cell] += near.before[cell - 1];
+        for cell in 1..steps.before.len() {
+            steps.before[cell] += steps.before[cell - 1];
         }
-        near
+        steps
     }
 
     /// The cell of a score, 0 that of the highest. Never a lower one for a lower score: each step of the sum rounds
     /// what is smaller to nothing that is larger. What is no number, or out of range, goes to an end.
     fn cell(&self, score: f64) -> usize {
-        (((self.highest - score) * self.cells_each) as usize).min(CELLS)
+        let highest = self.scores.first().copied().unwrap_or(0.0);
+        (((highest - score) * self.cells_each) as usize).min(CELLS)
     }
 
-    /// The places among which a score's is, the end of them included.
-    fn places(&self, score: f64) -> Range<usize> {
+    /// The place of a score: that of the first step not above it, after the last if there is none.
+    fn place(&self, score: f64) -> usize {
         let cell = self.cell(score);
-        self.before[cell] as usize..self.before[cell + 1] as usize
+        let between = self.before[cell] as usize..self.before[cell + 1] as usize;
+        between.start + self.scores[between].partition_point(|step| *step > score)
+    }
+
+    /// Counts a genuine row: in its cell if no step is there, else at its place.
+    fn count_genuine(&self, score: f64, cells: &mut [u64; CELLS + 1], places: &mut [Place]) {
+        let cell = self.cell(score);
+        if self.before[cell] == self.before[cell + 1] {
+            cells[cell] += 1;
+            return;
+        }
+        let place = self.place(score);
+        match self.scores.get(place) {
+            Some(step) if *step == score => places[place].genuine += 1,
+            _ => places[place].genuine_above += 1,
+        }
+    }
+}
+
+/// A card on a day: the highest score of its rows, and whether one of them is a fraud.
+#[derive(Debug, Clone, Copy)]
+struct Card {
+    number: i64,
+    score: f64,
+    fraud: bool,
+}
+
+impl Card {
+    /// The highest score first; cards of equal score come by their number.
+    fn order(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(self.number.cmp(&other.number))
     }
 }
 
 /// Card precision as the handbook has it: a day's cards by their highest score, of the first hundred
 /// the share with a fraud that day, mean over the days; a card that was found is not looked at again.
-/// Cards of equal score come by their number.
-fn card_precision(scored: &[(&Labels, Vec<f64>)]) -> Option<f64> {
-    let mut found: Vec<i64> = Vec::new();
-    let (mut days, mut hits) = (0_u64, 0_u64);
-    for (labels, scores) in scored {
-        for day in labels.day.chunk_by(|a, b| a == b).scan(0, |at, day| {
-            *at += day.len();
-            Some(*at - day.len()..*at)
-        }) {
-            let mut cards = vec![(f64::NEG_INFINITY, false); labels.cards.len()];
-            for row in day {
-                let card = &mut cards[labels.card[row] as usize];
-                card.0 = card.0.max(scores[row]);
-                card.1 |= labels.fraud[row];
-            }
-            let mut cards: Vec<_> =
-                labels.cards.iter().zip(cards).filter(|(_, (score, _))| *score > f64::NEG_INFINITY).collect();
-            let order =
-                |a: &(&i64, (f64, bool)), b: &(&i64, (f64, bool))| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(b.0));
-            // Enough that a hundred are left whichever were found.
-            first(&mut cards, CARDS_A_DAY + found.len(), order);
-            cards.retain(|(card, _)| found.binary_search(card).is_err());
-            first(&mut cards, CARDS_A_DAY, order);
-            let of_day: Vec<i64> =
-                cards.iter().filter(|(_, (_, fraud))| *fraud).map(|(card, _)| **card).collect();
-            days += 1;
-            hits += of_day.len() as u64;
-            found.extend(of_day);
-            found.sort_unstable();
-        }
+#[derive(Debug, Default)]
+struct Search {
+    /// Ascending.
+    found: Vec<i64>,
+    days: u64,
+    hits: u64,
+}
+
+impl Search {
+    /// Looks at a day's cards: at least the first [`CARDS_A_DAY`] and as many more as were found.
+    fn look(&mut self, mut cards: Vec<Card>) {
+        cards.retain(|card| self.found.binary_search(&card.number).is_err());
+        first(&mut cards, CARDS_A_DAY, Card::order);
+        let before = self.found.len();
+        self.found.extend(cards.iter().filter(|card| card.fraud).map(|card| card.number));
+        self.days += 1;
+        self.hits += (self.found.len() - before) as u64;
+        self.found.sort_unstable();
     }
-    (days > 0).then(|| hits as f64 / (days * CARDS_A_DAY as u64) as f64)
+
+    fn precision(&self) -> Option<f64> {
+        (self.days > 0).then(|| self.hits as f64 / (self.days * CARDS_A_DAY as u64) as f64)
+    }
+}
+
+/// The search through all datasets, and through each of them alone.
+fn search_cards(scored: &[Scored<'_>]) -> (Search, Vec<Search>) {
+    let (mut all, mut each) = (Search::default(), Vec::new());
+    for (labels, scores) in scored {
+        let mut own = Search::default();
+        let mut begin = 0;
+        for day in labels.day.chunk_by(|a, b| a == b) {
+            let mut cards = cards_of(labels, scores, begin..begin + day.len());
+            begin += day.len();
+            first(&mut cards, CARDS_A_DAY + all.found.len().max(own.found.len()), Card::order);
+            own.look(cards.clone());
+            all.look(cards);
+        }
+        each.push(own);
+    }
+    (all, each)
+}
+
+/// The cards that have rows among some.
+fn cards_of(labels: &Labels, scores: &[f64], rows: Range<usize>) -> Vec<Card> {
+    let new = |number: &i64| Card { number: *number, score: f64::NEG_INFINITY, fraud: false };
+    let mut cards: Vec<Card> = labels.cards.iter().map(new).collect();
+    for row in rows {
+        let card = &mut cards[labels.card[row] as usize];
+        card.score = card.score.max(scores[row]);
+        card.fraud |= labels.fraud[row];
+    }
+    cards.retain(|card| card.score > f64::NEG_INFINITY);
+    cards
 }
 
 /// Keeps the first so many by an order, themselves in no order.
@@ -305,7 +390,11 @@ mod tests {
             let labels: Vec<Labels> = datasets.iter().map(|rows| labels(rows)).collect();
             let scores = datasets.iter().map(|rows| rows.iter().map(|row| row.0).collect());
             let scored: Vec<(&Labels, Vec<f64>)> = labels.iter().zip(scores).collect();
-            let (metrics, rows) = (measure(&scored), datasets.concat());
+            let (metrics, each) = measure_each(&scored);
+            for (own, scored) in each.iter().zip(scored.chunks(1)) {
+                prop_assert_eq!(own, &measure(scored));
+            }
+            let rows = datasets.concat();
             prop_assert_eq!(metrics.rows, rows.len() as u64);
             prop_assert_eq!(metrics.auc_roc, auc_roc(&rows));
             prop_assert_eq!(metrics.average_precision, average_precision(&rows));
