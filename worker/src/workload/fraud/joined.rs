@@ -92,12 +92,55 @@ impl Joined {
             return Err("a bin in it is out of bounds".to_owned());
         }
         let bins_at = bytes.len() - bins.len();
-        let mut cards = customer.clone();
-        cards.sort_unstable();
-        cards.dedup();
-        let place = |customer: &i64| cards.partition_point(|card| card < customer) as u32;
-        let card = customer.iter().map(place).collect();
+        let (cards, card) = ranked(&customer);
         let day = time.iter().map(|time| time.div_euclid(DAY_S)).collect();
         Ok(Self { bytes, bins_at, set, labels: Labels { fraud, scenario, cards, card, day } })
+    }
+}
+
+/// The distinct values, ascending, and the place of each value among them.
+fn ranked(values: &[i64]) -> (Vec<i64>, Vec<u32>) {
+    let lowest = values.iter().copied().min().unwrap_or(0);
+    let offset = |value: &i64| value.wrapping_sub(lowest).cast_unsigned();
+    let span = values.iter().map(offset).max().unwrap_or(0);
+    // Numbers that lie close, as usual, need not be sorted.
+    if span < 8 * values.len() as u64 {
+        let mut place = vec![u32::MAX; span as usize + 1];
+        values.iter().for_each(|value| place[offset(value) as usize] = 0);
+        let mut distinct = Vec::new();
+        for (at, place) in place.iter_mut().enumerate().filter(|(_, place)| **place == 0) {
+            *place = distinct.len() as u32;
+            distinct.push(lowest.wrapping_add(at as i64));
+        }
+        return (distinct, values.iter().map(|value| place[offset(value) as usize]).collect());
+    }
+    let mut distinct = values.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let place = |value: &i64| distinct.partition_point(|other| other < value) as u32;
+    let places = values.iter().map(place).collect();
+    (distinct, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_value_has_its_place_among_the_distinct_ones(
+            near in prop::collection::vec(-20..20_i64, 0..50),
+            far in prop::collection::vec(any::<i64>(), 0..4),
+        ) {
+            for values in [near.clone(), [near, far].concat()] {
+                let (distinct, places) = ranked(&values);
+                prop_assert!(distinct.is_sorted_by(|a, b| a < b));
+                prop_assert!(distinct.iter().all(|value| values.contains(value)));
+                let found: Vec<i64> = places.iter().map(|place| distinct[*place as usize]).collect();
+                prop_assert_eq!(found, values);
+            }
+        }
     }
 }
