@@ -108,12 +108,33 @@ pub enum Look {
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Opens a public name and reads what it holds.
     pub(crate) async fn look(&self, path: &str) -> Result<Look, Trouble> {
-        let bytes = match self.volume.read(path).await {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind == Kind::NotFound => return Ok(Look::Absent),
-            Err(error) => return Err(error.into()),
-        };
-        self.tick();
+        match self.read_public(path).await? {
+            Some(bytes) => self.judge(path, bytes),
+            None => Ok(Look::Absent),
+        }
+    }
+
+    /// The same after a try to commit `ours`, whose bytes are known: what equals them need not be hashed.
+    async fn look_for(&self, path: &str, ours: &Record, bytes: &[u8]) -> Result<Look, Trouble> {
+        match self.read_public(path).await? {
+            Some(found) if found == bytes => Ok(Look::Intact(ours.clone())),
+            Some(found) => self.judge(path, found),
+            None => Ok(Look::Absent),
+        }
+    }
+
+    async fn read_public(&self, path: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.volume.read(path).await {
+            Ok(bytes) => {
+                self.tick();
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn judge(&self, path: &str, bytes: Vec<u8>) -> Result<Look, Trouble> {
         match Record::decode_at(bytes, self.paths.place(path)) {
             Ok(record) => Ok(Look::Intact(record)),
             Err(Damage::Torn(why)) => Ok(Look::Torn(why.to_owned())),
@@ -155,7 +176,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             if self.breaks(Breakage::TrustLinksReply) && is_answered(&answer) {
                 return self.settle(attempt, path, record.clone(), record, true, conflict).await;
             }
-            match self.look(path).await? {
+            match self.look_for(path, &record, &bytes).await? {
                 Look::Intact(found) => {
                     let won =
                         answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);

@@ -94,15 +94,30 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Writes `output/`: a projection that anyone may repair (rule 12).
     async fn project(&self, attempt: &Attempt, opened: &Opened, files: &Files) -> Result<(), Trouble> {
         self.volume.make_folder(OUTPUT).await?;
-        for (index, name) in checkpoint_names(opened) {
-            if let Some(part) = self.checkpoint(index).await? {
-                self.put(attempt, &name, &part.bytes).await?;
-            }
-        }
+        let names: Vec<_> = checkpoint_names(opened).collect();
+        let quarter = |number| {
+            let names = names.iter().skip(number).step_by(4);
+            self.put_checkpoints(attempt, names)
+        };
+        // Side by side, since most of it is waiting for the disk.
+        tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
         for (name, text) in files {
             self.put(attempt, name, text.as_bytes()).await?;
         }
         self.volume.sync_folder(OUTPUT).await?;
+        Ok(())
+    }
+
+    async fn put_checkpoints(
+        &self,
+        attempt: &Attempt,
+        names: impl Iterator<Item = &(u32, String)>,
+    ) -> Result<(), Trouble> {
+        for (index, name) in names {
+            if let Some(part) = self.checkpoint(*index).await? {
+                self.put(attempt, name, &part.bytes).await?;
+            }
+        }
         Ok(())
     }
 
