@@ -35,6 +35,7 @@ class Bench:
         self.data = Path(arguments.data).resolve()
         self.repeats = arguments.repeats
         self.days = arguments.days
+        self.features = arguments.features
 
     def volume(self):
         return Volume(self.worker)
@@ -177,18 +178,24 @@ def tutorial(bench):
 
 
 def pipeline(bench):
-    """122 days with two workers, from Parquet to the evaluated model, beside the numpy peer."""
-    ours, peer, stages = [], [], {}
+    """122 days with two workers, from Parquet to the evaluated model, beside the numpy peer: which evaluates the
+    last day's model, and then, as ours do, the model of each day."""
+    ours, peer, peer_each, stages = [], [], [], {}
     for _ in range(bench.repeats):
         with bench.handbook(bench.volume(), "2018-04-01", "2018-07-31") as volume:
-            ours.append(seconds(lambda: [volume.start(name=f"w{number}") for number in range(2)]))
+            chosen = "--param", f"features={bench.features}"
+            ours.append(seconds(lambda: [volume.start(*chosen, name=f"w{number}") for number in range(2)]))
             stages = volume.seconds_by_stage()
         command = [sys.executable, str(HERE / "peer/fraud.py"), str(bench.needs("handbook"))]
+        command += ["--features", bench.features]
         peer.append(json.loads(subprocess.check_output(command))["total_s"])
+        peer_each.append(json.loads(subprocess.check_output([*command, "--each-day"]))["total_s"])
     return {
         "ours_s": middle(ours),
         "peer_s": middle(peer),
         "times_faster": round(statistics.median(peer) / statistics.median(ours), 2),
+        "peer_each_day_s": middle(peer_each),
+        "times_faster_each_day": round(statistics.median(peer_each) / statistics.median(ours), 2),
         "ours_stages_worker_s": stages,
     }
 
@@ -369,6 +376,7 @@ def main():
     arguments.add_argument("--worker", default=str(default), help="the program; `target/release/sim worker` is one too")
     arguments.add_argument("--data", default=os.environ.get("FRAUD_DATA", str(HERE.parent.parent / "shared/data")))
     arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--features", default="blend", help="the workload's set in pipeline")
     arguments.add_argument("--days", default="2018-07-31", help="last training day of goodput")
     arguments = arguments.parse_args()
     for what in arguments.what:
