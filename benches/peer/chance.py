@@ -98,7 +98,8 @@ def main():
     arguments.add_argument("--data", default=os.environ.get("FRAUD_DATA", str(root.parent / "shared/data")))
     arguments.add_argument("--features", default="blend")
     arguments = arguments.parse_args()
-    bench = run.Bench(argparse.Namespace(worker=arguments.worker, data=arguments.data, repeats=1, days=None))
+    known = {"worker": arguments.worker, "data": arguments.data, "features": arguments.features}
+    bench = run.Bench(argparse.Namespace(**known, repeats=1, days=None))
     files = sorted(bench.needs("handbook").glob("*.parquet"))
     number, when, customer, terminal, fraud, scenario = read(files)
     unforeseeable, age = look_at_terminals(when, terminal, fraud, scenario)
