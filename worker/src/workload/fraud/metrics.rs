@@ -243,10 +243,9 @@ impl Card {
 /// the share with a fraud that day, mean over the days; a card that was found is not looked at again.
 #[derive(Debug, Default)]
 struct Search {
-    /// Ascending.
+    /// Cards, ascending.
     found: Vec<i64>,
     days: u64,
-    hits: u64,
 }
 
 impl Search {
@@ -254,15 +253,13 @@ impl Search {
     fn look(&mut self, mut cards: Vec<Card>) {
         cards.retain(|card| self.found.binary_search(&card.number).is_err());
         first(&mut cards, CARDS_A_DAY, Card::order);
-        let before = self.found.len();
         self.found.extend(cards.iter().filter(|card| card.fraud).map(|card| card.number));
         self.days += 1;
-        self.hits += (self.found.len() - before) as u64;
         self.found.sort_unstable();
     }
 
     fn precision(&self) -> Option<f64> {
-        (self.days > 0).then(|| self.hits as f64 / (self.days * CARDS_A_DAY as u64) as f64)
+        (self.days > 0).then(|| self.found.len() as f64 / (self.days * CARDS_A_DAY as u64) as f64)
     }
 }
 
