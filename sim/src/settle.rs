@@ -30,7 +30,7 @@ pub async fn settle(
         if counts.is_empty() {
             return Ok(counts);
         }
-        match queue.claim("sim", random_nonce(), lease).await? {
+        match queue.claim("sim", random_nonce(), lease, &[]).await? {
             Some(claim) => {
                 let commit = commit_of(&paths, claim.item);
                 if commit.is_some_and(|path| !volume.join(path).exists()) {

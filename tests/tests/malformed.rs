@@ -137,7 +137,7 @@ async fn every_operation(queue: &impl Queue) -> Vec<QueueError> {
     let paths = ["path".to_owned()];
     let answers = [
         queue.add(&[Item::Fold, Item::Prepare(1)]).await.map(|_| ()),
-        queue.claim("worker", 1, second).await.map(|_| ()),
+        queue.claim("worker", 1, second, &[]).await.map(|_| ()),
         queue.renew(&claim, second, 1).await.map(|_| ()),
         queue.give_back(&claim, second, GiveBack::Failed).await.map(|_| ()),
         queue.ack(&claim, &[Item::Join(1)]).await.map(|_| ()),

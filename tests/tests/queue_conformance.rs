@@ -28,6 +28,7 @@ macro_rules! on_every_arm {
 
 on_every_arm! {
     the_lowest_rank_is_handed_out_first,
+    the_first_of_those_preferred_is_handed_out,
     an_item_is_added_once,
     nothing_is_an_operation_on_nothing,
     clients_share_a_run,

@@ -25,7 +25,7 @@ fn config(url: &str, name: &str, value: &str) {
 }
 
 async fn claimed(queue: &Redis, lease: Duration) -> Claim {
-    queue.claim("worker", 7, lease).await.expect("answered").expect("an item")
+    queue.claim("worker", 7, lease, &[]).await.expect("answered").expect("an item")
 }
 
 /// Two items, one of them claimed, and a pushed path.
@@ -53,7 +53,7 @@ async fn writes(queue: &Redis, claim: &Claim) -> Vec<(&'static str, QueueError)>
     let path = ["path".to_owned()];
     let answers = [
         ("add", queue.add(&[Item::Report]).await.err()),
-        ("claim", queue.claim("other", 8, LONG).await.err()),
+        ("claim", queue.claim("other", 8, LONG, &[]).await.err()),
         ("renew", queue.renew(claim, LONG, 1).await.err()),
         ("give back", queue.give_back(claim, Duration::ZERO, GiveBack::Failed).await.err()),
         ("ack", queue.ack(claim, &[Item::Join(1)]).await.err()),
@@ -183,7 +183,7 @@ fn a_restart_without_data_voids_every_claim() {
         let _ = queue.counts().await;
         assert_eq!(queue.counts().await.map(|counts| counts.is_empty()), Ok(true));
         assert_eq!(queue.add(&[Item::Fold]).await, Ok(1));
-        let new = queue.claim("other", 8, LONG).await.expect("answered").expect("the fold");
+        let new = queue.claim("other", 8, LONG, &[]).await.expect("answered").expect("the fold");
         assert_eq!(new.token, old.token, "tokens start over");
         assert_eq!(queue.renew(&old, LONG, 1).await, Ok(Hold::Lost));
         assert_eq!(queue.give_back(&old, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Lost));
@@ -245,8 +245,8 @@ fn an_answer_that_is_lost_leaves_no_harm() {
         assert_eq!(far.add(&[Item::Fold]).await, Ok(0), "added before");
 
         // Claimed by nobody who knows: its lease brings it back.
-        lost!(far.claim("worker", 7, Duration::ZERO));
-        let claim = far.claim("worker", 8, LONG).await.expect("answered").expect("the fold");
+        lost!(far.claim("worker", 7, Duration::ZERO, &[]));
+        let claim = far.claim("worker", 8, LONG, &[]).await.expect("answered").expect("the fold");
         assert_eq!(claim.taken_over_from.as_deref(), Some("worker"));
 
         // Acknowledged, and told again: by then it is nobody's.
@@ -301,7 +301,7 @@ fn a_key_that_is_not_ours_is_named() {
     let said = block_on(async {
         let path = ["path".to_owned()];
         let pushed = queue.push(&path).await;
-        let claim = queue.claim("worker", 7, LONG).await;
+        let claim = queue.claim("worker", 7, LONG, &[]).await;
         [refusal(pushed, &server), refusal(claim, &server)]
     });
     let said = said.map(|text| text.replace(&format!("PORT/{database}:"), "PORT/DB:"));

@@ -18,7 +18,7 @@ async fn drain(url: &str, run: &str, most: u32) -> Result<u32, QueueError> {
     let queue = Redis::open(url, "bench", run)?;
     let mut done = 0;
     while done < most
-        && let Some(claim) = queue.claim("bench", u128::from(done), LEASE).await?
+        && let Some(claim) = queue.claim("bench", u128::from(done), LEASE, &[]).await?
     {
         queue.ack(&claim, &[Item::Join(done)]).await?;
         done += 1;

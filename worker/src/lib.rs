@@ -13,6 +13,7 @@ mod hashing;
 pub mod input;
 mod listing;
 pub mod manifest;
+mod offer;
 pub mod plan;
 mod progress;
 pub mod queue;

@@ -115,6 +115,52 @@ pub fn claimable(
     items
 }
 
+/// At most so many items of a kind are preferred.
+const PREFERRED: usize = 4;
+/// Whoever joins leaves the fold to others until it is behind by so many datasets.
+const FOLD_BEHIND: u32 = 32;
+/// No preparing so many datasets ahead of the joins is preferred to joining.
+const PREPARE_AHEAD: u32 = 128;
+
+/// What a worker would rather have than the item of the lowest rank, best first.
+///
+/// Whoever joined a dataset has in memory what the next join reads. It goes on joining (`joined` is what it
+/// joined last), and the others leave the joins to it for as long as they find something else: of those, first
+/// the test days', for which evaluation waits.
+pub fn preferred(
+    manifest: &Manifest,
+    known: &mut Known,
+    window: &dyn Fn(u32) -> Vec<u32>,
+    joined: Option<u32>,
+) -> Vec<Item> {
+    let joins = known.first_missing(Stage::Join, manifest).unwrap_or(manifest.len());
+    let folds = known.first_missing(Stage::Fold, manifest).unwrap_or(manifest.len());
+    let mut others = claimable(manifest, known, window, PREFERRED);
+    others.retain(|item| match item {
+        Item::Prepare(index) => *index < joins.saturating_add(PREPARE_AHEAD),
+        item => !matches!(item, Item::Join(_) | Item::Report),
+    });
+    let joinable = |index: &u32| applies(Stage::Join, manifest.dataset(*index).role);
+    let missing = |index: &u32| joinable(index) && !known.has(Stage::Join, *index);
+    let first_missing = |from: u32| (from..manifest.len()).filter(missing).take(PREFERRED).map(Item::Join);
+
+    let mut items = Vec::new();
+    items.extend((!manifest.sealed).then_some(Item::Intake));
+    if let Some(joined) = joined {
+        items.extend((joins.saturating_sub(folds) >= FOLD_BEHIND).then_some(Item::Fold));
+        items.extend(first_missing(joined.saturating_add(1)));
+        items.extend(others);
+    } else {
+        items.push(Item::Fold);
+        // Somebody has to begin.
+        items.extend((0..manifest.len()).find(joinable).filter(missing).map(Item::Join));
+        items.extend(others);
+        items.extend(manifest.tests().iter().copied().filter(missing).take(PREFERRED).map(Item::Join));
+        items.extend(first_missing(joins));
+    }
+    items
+}
+
 /// Whether a dataset's item can be done now: its inputs are committed, and it is not.
 pub fn is_claimable(
     manifest: &Manifest,
@@ -156,75 +202,4 @@ fn ready(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::hash::Hash;
-    use crate::manifest::{Dataset, Page, Spec};
-
-    fn manifest(roles: &[Role]) -> Manifest {
-        let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
-            index,
-            path: index.to_string(),
-            role: *role,
-            bytes: 0,
-            blocks: vec![Hash::default()],
-        });
-        let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
-        let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };
-        Manifest::begin(page).unwrap()
-    }
-
-    fn window(index: u32) -> Vec<u32> {
-        (index.saturating_sub(3)..index).collect()
-    }
-
-    /// Commits what an item makes.
-    fn perform(item: Item, manifest: &Manifest, known: &mut Known) {
-        match item {
-            Item::Prepare(index) => known.insert(Stage::Prepare, index),
-            Item::Join(index) => known.insert(Stage::Join, index),
-            Item::Evaluate(index) => known.insert(Stage::Evaluate, index),
-            Item::Fold => {
-                let next = known.first_missing(Stage::Fold, manifest).unwrap();
-                known.insert(Stage::Fold, next);
-            }
-            Item::Report => known.report = true,
-            Item::Begin | Item::Intake => unreachable!("never planned from commits"),
-        }
-    }
-
-    proptest! {
-        /// In whatever order items are done, there is always one more until the report; each is
-        /// done once; and none comes before what it reads.
-        #[test]
-        fn any_order_of_claimable_items_drains(
-            roles in prop::collection::vec(prop_oneof![Just(Role::Train), Just(Role::History), Just(Role::Test)], 1..12),
-            choices in prop::collection::vec(any::<prop::sample::Index>(), 60),
-            limit in 1..5usize,
-        ) {
-            let manifest = manifest(&roles);
-            let mut known = Known::default();
-            let mut done = std::collections::BTreeSet::new();
-            for choice in choices {
-                let items = claimable(&manifest, &mut known, &window, limit);
-                if known.report {
-                    prop_assert_eq!(items, vec![]);
-                    break;
-                }
-                prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
-                prop_assert!(items.is_sorted_by_key(|item| item.rank()));
-                let item = items[choice.index(items.len())];
-                if let Item::Join(index) = item {
-                    prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(Stage::Prepare, *i)));
-                }
-                prop_assert!(done.insert(item) || item == Item::Fold, "{} came twice", item);
-                perform(item, &manifest, &mut known);
-            }
-            prop_assert!(known.report);
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,6 @@
 //! nothing to claim, look at the volume again. One future, no spawn (rule 19).
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use crate::contract::{Exit, RunPaths};
 use crate::events::{EventLog, Tap, What};
 use crate::listing::Listing;
 use crate::manifest::{Manifest, Spec};
-use crate::plan::{self, Known};
+use crate::offer::Offers;
+use crate::plan::Known;
 use crate::progress::Saving;
 use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
 use crate::stage::Cache;
@@ -95,15 +95,12 @@ pub struct Worker<'a, Q, V: Volume, S> {
     pub(crate) opened: RefCell<Option<Opened>>,
     pub(crate) known: RefCell<Known>,
     pub(crate) cache: RefCell<Cache>,
-    /// Items that this worker has told the queue of, so as not to tell them with every answer.
-    offered: RefCell<BTreeSet<Item>>,
-    /// Grows with claims whose items turn out to be committed already: too many offer the same.
-    shy: Cell<u32>,
+    pub(crate) offers: Offers,
     /// How often in a row the volume failed an attempt.
     volume_failures: Cell<u32>,
     pub(crate) listing: Listing,
     pub(crate) saving: Saving,
-    jitter: Cell<u64>,
+    pub(crate) jitter: Cell<u64>,
 }
 
 impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
@@ -112,12 +109,6 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
     }
 }
 
-/// At most so many items are offered to the queue at once, of each stage.
-const OFFER_ITEMS: usize = 64;
-/// More than one in so many claimed items that are done already: a worker offers fewer.
-const SHY_STEP: u32 = 8;
-/// Not shier than this: a share of 1 in 64.
-const SHY_MAX: u32 = 4 * 63;
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
 /// A queue that is away when a worker starts is waited for so long: it may be misnamed.
@@ -166,8 +157,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             opened: RefCell::new(None),
             known: RefCell::default(),
             cache: RefCell::new(Cache::new(config.cache_bytes)),
-            offered: RefCell::default(),
-            shy: Cell::new(0),
+            offers: Offers::default(),
             volume_failures: Cell::new(0),
             listing: Listing::default(),
             saving: Saving::default(),
@@ -240,8 +230,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             if self.system.stopping_for().is_some() && !self.breaks(Breakage::ClaimAfterNotice) {
                 return stopped();
             }
-            let answer = self.queue.claim(&self.config.worker, self.system.nonce(), self.config.lease).await;
-            match answer {
+            match self.claim().await {
                 Ok(Some(claim)) => {
                     self.queue_is(&mut away, None);
                     self.listing.was_not_in_vain();
@@ -306,8 +295,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         // that be told from what others have done since.
         let listed = self.listing.at() != listed_before;
         if listed && !self.breaks(Breakage::OfferOnce) {
-            self.offered.borrow_mut().clear();
-            self.shy.set(0);
+            self.offers.begin_anew();
         }
         let items = if self.opened.borrow().is_none() {
             vec![Item::Begin]
@@ -330,26 +318,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         self.opened.borrow().as_ref().is_some_and(|opened| opened.manifest.sealed)
     }
 
-    /// What is claimable by what this worker knows.
-    pub(crate) fn claimable(&self) -> Vec<Item> {
-        let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else {
-            return Vec::new();
-        };
-        let mut known = self.known.borrow_mut();
-        let mut items =
-            plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS);
-        items.retain(|item| *item != Item::Fold || !self.breaks(Breakage::ForgetToFold));
-        items
-    }
-
-    /// Whether a dataset's item can be done now, by what this worker knows.
-    pub(crate) fn is_claimable(&self, item: Item) -> bool {
-        let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else { return false };
-        plan::is_claimable(&opened.manifest, &self.known.borrow(), &|index| opened.window(index), item)
-    }
-
     /// Reads what others have committed; ends the worker where the run has ended.
     pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
         self.read_manifest().await?;
@@ -358,36 +326,6 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
         self.list_if_idle().await?;
         self.check_end().await
-    }
-
-    /// What the queue has not been told of yet.
-    async fn next_items(&self) -> Vec<Item> {
-        if self.opened.borrow().is_some() {
-            // A listing that fails only delays: the idle ones look again.
-            let _ = self.list_if_due().await;
-        }
-        self.news(self.claimable())
-    }
-
-    /// Those of the items that this worker has not told the queue of; its share of them, where many
-    /// workers tell it the same: what is done before the last of them does is only claimed again.
-    fn news(&self, mut items: Vec<Item>) -> Vec<Item> {
-        let mut offered = self.offered.borrow_mut();
-        let (shares, ours) = (u64::from(self.shy.get() / 4) + 1, self.jitter.get());
-        items.retain(|item| match item {
-            Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index) => {
-                ours.wrapping_add(u64::from(*index)).is_multiple_of(shares) && offered.insert(*item)
-            }
-            // The others are done again and again: that they were offered once says nothing.
-            Item::Begin | Item::Intake | Item::Fold | Item::Report => true,
-        });
-        items
-    }
-
-    /// An item was claimed and done, or was found to be done.
-    pub(crate) fn was_done_before(&self, before: bool) {
-        let shy = self.shy.get();
-        self.shy.set(if before { SHY_MAX.min(shy + SHY_STEP) } else { shy.saturating_sub(1) });
     }
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.

@@ -17,7 +17,7 @@ use super::strike::Site;
 #[derive(Debug, Clone)]
 pub enum Ask {
     Add(Vec<Item>),
-    Claim { worker: String, nonce: u128, lease: Duration },
+    Claim { worker: String, nonce: u128, lease: Duration, preferred: Vec<Item> },
     Renew(Claim, Duration, u64),
     Ack(Claim, Vec<Item>),
     GiveBack(Claim, Duration, GiveBack),
@@ -63,7 +63,9 @@ impl World {
         let redis = &self.redis;
         Ok(match ask {
             Ask::Add(items) => Told::Added(redis.add(&items).await?),
-            Ask::Claim { worker, nonce, lease } => Told::Claimed(redis.claim(&worker, nonce, lease).await?),
+            Ask::Claim { worker, nonce, lease, preferred } => {
+                Told::Claimed(redis.claim(&worker, nonce, lease, &preferred).await?)
+            }
             Ask::Renew(claim, lease, progress) => Told::Hold(redis.renew(&claim, lease, progress).await?),
             Ask::Ack(claim, next) => Told::Hold(redis.ack(&claim, &next).await?),
             Ask::GiveBack(claim, delay, why) => Told::Hold(redis.give_back(&claim, delay, why).await?),
@@ -98,8 +100,8 @@ impl World {
     /// What reaches a queue that has forgotten one of its rules.
     fn forge(&self, ask: Ask) -> Ask {
         match ask {
-            Ask::Claim { worker, nonce, lease } if self.breaks(Breakage::ReapALiveLease) => {
-                Ask::Claim { worker, nonce, lease: lease / 20 }
+            Ask::Claim { worker, nonce, lease, preferred } if self.breaks(Breakage::ReapALiveLease) => {
+                Ask::Claim { worker, nonce, lease: lease / 20, preferred }
             }
             Ask::Renew(claim, lease, progress) if self.breaks(Breakage::ReapALiveLease) => {
                 Ask::Renew(claim, lease / 20, progress)
@@ -179,9 +181,15 @@ impl Queue for Inside {
         }
     }
 
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let worker = worker.to_owned();
-        match self.ask_queue(Ask::Claim { worker, nonce, lease }).await? {
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
+        let (worker, preferred) = (worker.to_owned(), preferred.to_vec());
+        match self.ask_queue(Ask::Claim { worker, nonce, lease, preferred }).await? {
             Told::Claimed(claim) => Ok(claim),
             _ => Ok(None),
         }

@@ -187,8 +187,9 @@ impl<Q: Queue> Queue for WiredQueue<Q> {
         worker: &str,
         nonce: u128,
         lease: Duration,
+        preferred: &[Item],
     ) -> std::result::Result<Option<Claim>, QueueError> {
-        self.1.call("claim", self.0.claim(worker, nonce, lease)).await
+        self.1.call("claim", self.0.claim(worker, nonce, lease, preferred)).await
     }
 
     async fn renew(

@@ -28,6 +28,8 @@ pub struct Bounds {
     pub pauses: u8,
     /// The queue forgets everything.
     pub wipes: u8,
+    /// Claims are given any item that may be had, since workers have preferences; otherwise the lowest rank.
+    pub any_order: bool,
 }
 
 /// A page of the manifest, as far as it matters here.
@@ -131,6 +133,8 @@ pub enum Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Step(usize),
+    /// An idle worker is given this.
+    Claim(usize, Item),
     /// The lease that a crash leaves runs out at once, or not before nothing else can be done.
     Crash(usize, Lease),
     /// The first worker takes over from the second, whose lease has lapsed while it goes on. That
@@ -233,10 +237,17 @@ impl State {
         self.commits.contains(&(stage as u8, index))
     }
 
-    /// What a claim would be given.
-    fn first_free(&self) -> Option<Item> {
+    /// What a claim may be given, by rank.
+    fn free(&self) -> Vec<Item> {
         let free = self.queue.iter().filter(|(_, entry)| **entry == Entry::Pending);
-        free.map(|(item, _)| *item).min_by_key(|item| item.rank())
+        let mut free: Vec<Item> = free.map(|(item, _)| *item).collect();
+        free.sort_by_key(|item| item.rank());
+        free
+    }
+
+    fn claim(&mut self, number: usize, item: Item) {
+        self.queue.insert(item, Entry::Leased);
+        self.workers[number] = Worker::Holding { item, owns: true, next: Next::Start };
     }
 
     fn add(&mut self, items: &[Item]) {
@@ -277,6 +288,10 @@ impl Model for Protocol {
             }
             let Worker::Holding { owns, next, .. } = worker else {
                 actions.extend((*worker == Worker::Idle).then_some(Action::Step(number)));
+                if self.bounds.any_order && *worker == Worker::Idle {
+                    // The first is what a step claims.
+                    actions.extend(state.free().into_iter().skip(1).map(|item| Action::Claim(number, item)));
+                }
                 continue;
             };
             actions.push(Action::Step(number));
@@ -305,6 +320,7 @@ impl Model for Protocol {
         let mut state = last.clone();
         match action {
             Action::Step(number) => self.step(&mut state, number),
+            Action::Claim(number, item) => state.claim(number, item),
             Action::Crash(number, lease) => {
                 state.crashes -= 1;
                 if let (Worker::Holding { item, owns: true, .. }, Lease::Short) =
@@ -389,14 +405,14 @@ impl Protocol {
     fn overtaker(&self, state: &State, holder: &Worker) -> Option<usize> {
         let Worker::Holding { item, owns: true, .. } = holder else { return None };
         let idle = state.workers.iter().position(|worker| *worker == Worker::Idle)?;
-        let first = state.first_free().is_none_or(|free| item.rank() < free.rank());
-        (state.pauses > 0 && first).then_some(idle)
+        let first = state.free().first().is_none_or(|free| item.rank() < free.rank());
+        (state.pauses > 0 && (first || self.bounds.any_order)).then_some(idle)
     }
 
     /// Whether a worker's next I/O may be to read the pushed paths.
     fn is_read_next(&self, state: &State) -> bool {
         state.workers.iter().any(|worker| match worker {
-            Worker::Idle => state.first_free().is_none(),
+            Worker::Idle => state.free().is_empty(),
             Worker::Holding { item: Item::Begin | Item::Intake, next: Next::Start, .. } => true,
             Worker::Holding { next: Next::LookBeforeSeal(_), .. } => true,
             _ => false,

@@ -16,10 +16,8 @@ impl Protocol {
 
     /// The lowest rank that may be had; where there is none, what the volume says (`run.rs`, `idle`).
     fn claim_or_look(&self, state: &mut State, number: usize) {
-        if let Some(item) = state.first_free() {
-            state.queue.insert(item, Entry::Leased);
-            state.workers[number] = Worker::Holding { item, owns: true, next: Next::Start };
-            return;
+        if let Some(item) = state.free().first() {
+            return state.claim(number, *item);
         }
         if self.has_ended(state) {
             state.workers[number] = Worker::Finished;

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const NONCE: u128 = 0x0123_4567_89ab_cdef;
 
 async fn claim(queue: &impl Queue, lease: Duration) -> Option<Claim> {
-    queue.claim("worker", NONCE, lease).await.expect("a claim is answered")
+    queue.claim("worker", NONCE, lease, &[]).await.expect("a claim is answered")
 }
 
 async fn claimed(queue: &impl Queue, lease: Duration) -> Claim {
@@ -68,6 +68,30 @@ pub async fn the_lowest_rank_is_handed_out_first(arm: &impl Arm) {
         assert_eq!((claim.item, claim.nonce, claim.failures, claim.taken_over_from), (item, NONCE, 0, None));
     }
     assert_eq!(claim(&queue, LONG).await, None);
+}
+
+pub async fn the_first_of_those_preferred_is_handed_out(arm: &impl Arm) {
+    let (queue, other) = (arm.client(), arm.client());
+    let preferring = async |preferred: &[Item], lease| {
+        let claim = queue.claim("worker", NONCE, lease, preferred).await.expect("answered");
+        claim.map(|claim| (claim.item, claim.taken_over_from, claim.failures))
+    };
+    add(&queue, &[Item::Fold, Item::Join(1), Item::Join(2), Item::Join(3), Item::Join(4)]).await;
+    let [mine, theirs] = [Item::Join(4), Item::Join(2)];
+    assert_eq!(preferring(&[mine, theirs], LONG).await, Some((mine, None, 0)));
+    assert_eq!(preferring(&[mine, Item::Report, theirs], SHORT).await, Some((theirs, None, 0)), "others go");
+    assert_eq!(preferring(&[mine, Item::Report], LONG).await, Some((Item::Fold, None, 0)), "none is there");
+    arm.pass(SHORT).await;
+    let expired = Some((theirs, Some("worker".to_owned()), 0));
+    assert_eq!(preferring(&[theirs, Item::Join(1)], LONG).await, expired, "its lease is over");
+
+    let one = claimed(&other, LONG).await;
+    assert_eq!(one.item, Item::Join(1));
+    assert_eq!(other.give_back(&one, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Held));
+    assert_eq!(preferring(&[Item::Join(3)], LONG).await, Some((Item::Join(3), None, 0)));
+    assert_eq!(preferring(&[mine, one.item], LONG).await, Some((one.item, None, 1)), "its failures stay");
+    assert_eq!(preferring(&[mine, theirs], LONG).await, None, "all are leased");
+    assert_eq!(counts(&queue).await, (0, 5, 0));
 }
 
 pub async fn an_item_is_added_once(arm: &impl Arm) {
@@ -141,7 +165,7 @@ pub async fn an_expired_lease_is_taken_over(arm: &impl Arm) {
     let (queue, other) = (arm.client(), arm.client());
     for worker in ["node-1/pod 7", "ΔΣ\n\t%s 'quoted' \"twice\"", "-"] {
         add(&queue, &[Item::Fold, Item::Join(1)]).await;
-        let lost = queue.claim(worker, 7, SHORT).await.expect("answered").expect("the fold");
+        let lost = queue.claim(worker, 7, SHORT, &[]).await.expect("answered").expect("the fold");
         arm.pass(SHORT).await;
         let taken = claimed(&other, LONG).await;
         assert_eq!((taken.item, taken.taken_over_from.as_deref()), (Item::Fold, Some(worker)));
@@ -202,8 +226,8 @@ pub async fn a_renewal_extends_the_lease(arm: &impl Arm) {
 pub async fn both_token_and_nonce_make_the_owner(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[Item::Prepare(1), Item::Prepare(2)]).await;
-    let one = queue.claim("worker", 1, LONG).await.expect("answered").expect("an item");
-    let two = queue.claim("worker", 2, LONG).await.expect("answered").expect("an item");
+    let one = queue.claim("worker", 1, LONG, &[]).await.expect("answered").expect("an item");
+    let two = queue.claim("worker", 2, LONG, &[]).await.expect("answered").expect("an item");
     let forged = [
         Claim { nonce: 2, ..one.clone() },
         Claim { nonce: 1 << 64, ..one.clone() },

@@ -17,7 +17,7 @@ pub const CLIENTS: usize = 3;
 #[derive(Debug, Clone)]
 pub enum Operation {
     Add(usize, Vec<Item>),
-    Claim(usize, Duration),
+    Claim(usize, Duration, Vec<Item>),
     /// The number is that of a claim, modulo how many there were.
     Renew(usize, Whose, Duration),
     Ack(usize, Whose, Vec<Item>),
@@ -72,8 +72,11 @@ impl Reference {
         self.items.len() - before
     }
 
-    fn claim(&mut self, worker: String, lease: Duration) -> Answer {
-        let Some(slot) = self.items.values_mut().find(|slot| slot.until <= self.now) else {
+    fn claim(&mut self, worker: String, lease: Duration, preferred: &[Item]) -> Answer {
+        let free: Vec<Item> =
+            self.items.values().filter(|slot| slot.until <= self.now).map(|slot| slot.item).collect();
+        let wanted = preferred.iter().find(|item| free.contains(item)).or(free.first());
+        let Some(slot) = wanted.and_then(|item| self.items.get_mut(&item.rank())) else {
             return Answer::Claimed(None);
         };
         let from = slot.owner.replace((self.claims.len(), worker)).map(|(_, worker)| worker);
@@ -104,7 +107,7 @@ impl Reference {
         let held = |held: bool| Answer::Held(if held { Hold::Held } else { Hold::Lost });
         match operation {
             Operation::Add(_, items) => Answer::Added(self.add(items)),
-            Operation::Claim(client, lease) => self.claim(worker_name(*client), *lease),
+            Operation::Claim(client, lease, preferred) => self.claim(worker_name(*client), *lease, preferred),
             Operation::Renew(_, whose, lease) => {
                 held(self.owned(*whose).map(|slot| slot.until = now + *lease).is_some())
             }
@@ -193,7 +196,8 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
     let pass = if time_passes { 4 } else { 0 };
     prop_oneof![
         4 => (client(), items.clone()).prop_map(|(client, items)| Operation::Add(client, items)),
-        6 => (client(), span.clone()).prop_map(|(client, lease)| Operation::Claim(client, lease)),
+        6 => (client(), span.clone(), items.clone())
+            .prop_map(|(client, lease, preferred)| Operation::Claim(client, lease, preferred)),
         3 => (client(), whose.clone(), span.clone())
             .prop_map(|(client, whose, lease)| Operation::Renew(client, whose, lease)),
         3 => (client(), whose.clone(), items).prop_map(|(client, whose, next)| Operation::Ack(client, whose, next)),
@@ -246,9 +250,9 @@ impl<A: Arm> Subject<A> {
         let answer = self.runtime.block_on(async {
             Ok(match operation {
                 Operation::Add(client, items) => Answer::Added(clients[*client].add(items).await?),
-                Operation::Claim(client, lease) => {
-                    let nonce = self.claims.len() as u128;
-                    let new = clients[*client].claim(&worker_name(*client), nonce, *lease).await?;
+                Operation::Claim(client, lease, preferred) => {
+                    let (name, nonce) = (worker_name(*client), self.claims.len() as u128);
+                    let new = clients[*client].claim(&name, nonce, *lease, preferred).await?;
                     let seen = new.clone().map(|claim| (claim.item, claim.taken_over_from, claim.failures));
                     let last = self.claims.last().map_or(0, |claim| claim.token);
                     assert!(new.as_ref().is_none_or(|claim| claim.token > last && claim.nonce == nonce));

@@ -55,8 +55,14 @@ impl Queue for AnyQueue {
         forward!(self, queue => queue.add(items))
     }
 
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        forward!(self, queue => queue.claim(worker, nonce, lease))
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
+        forward!(self, queue => queue.claim(worker, nonce, lease, preferred))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {

@@ -135,9 +135,18 @@ impl State {
         }
     }
 
-    fn claim(&mut self, now: u64, worker: &str, nonce: u128, lease: u64) -> Option<Claim> {
+    fn claim(
+        &mut self,
+        now: u64,
+        worker: &str,
+        nonce: u128,
+        lease: u64,
+        preferred: &[Item],
+    ) -> Option<Claim> {
         self.expire(now);
-        let rank = self.pending.pop_first()?;
+        let wanted = preferred.iter().map(|item| item.rank()).find(|rank| self.pending.contains(rank));
+        let rank = wanted.or_else(|| self.pending.first().copied())?;
+        self.pending.remove(&rank);
         let entry = self.entries.get_mut(&rank)?;
         self.token += 1;
         let token = self.token;
@@ -220,13 +229,19 @@ impl Queue for Memory {
         Ok(self.state.borrow_mut().add(items))
     }
 
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
         let (mut state, now) = (self.state.borrow_mut(), self.now());
         // Only a clock that was set back, or another's state, makes deadlines void.
         if !self.trusts_deadlines && now < self.newest_ms.replace(now) {
             state.void(now);
         }
-        Ok(state.claim(now, worker, nonce, millis(lease)))
+        Ok(state.claim(now, worker, nonce, millis(lease), preferred))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
@@ -299,7 +314,7 @@ mod tests {
                 let picked = claims.get(index as usize).cloned();
                 match (step, picked) {
                     (0, _) => { state.add(&[Item::Prepare(index)]); }
-                    (1, _) => claims.extend(state.claim(now, "w", 0, ms)),
+                    (1, _) => claims.extend(state.claim(now, "w", 0, ms, &[Item::Join(index)])),
                     (2, _) => now += ms,
                     (6, _) => {
                         now = now.saturating_sub(ms);
@@ -319,11 +334,11 @@ mod tests {
     fn a_deadline_farther_ahead_than_it_was_set_is_void() {
         let mut state = State::default();
         state.add(&[Item::Begin]);
-        state.claim(1_000, "first", 1, 50);
+        state.claim(1_000, "first", 1, 50, &[]);
         state.void(999);
-        assert_eq!(state.claim(999, "second", 2, 50).unwrap().taken_over_from.as_deref(), Some("first"));
+        assert_eq!(state.claim(999, "second", 2, 50, &[]).unwrap().taken_over_from.as_deref(), Some("first"));
         state.void(999);
-        assert_eq!(state.claim(999, "third", 3, 50), None);
+        assert_eq!(state.claim(999, "third", 3, 50, &[]), None);
     }
 
     #[test]
@@ -333,7 +348,7 @@ mod tests {
         let other = queue.clone();
         queue.state.borrow_mut().add(&[Item::Begin]);
         let before = queue.snapshot();
-        queue.state.borrow_mut().claim(0, "w", 1, 1000);
+        queue.state.borrow_mut().claim(0, "w", 1, 1000, &[]);
         assert_ne!(other.snapshot(), before);
         queue.restore(before.clone());
         assert_eq!(other.snapshot(), before);

@@ -30,9 +30,9 @@ pub enum Item {
 }
 
 impl Item {
-    /// Order in which items are handed out, lowest first: the fold before all else, since it is
-    /// the one serial stage; then the oldest dataset's; the report last. Below 2^53, so that it
-    /// is exact as a Redis score.
+    /// Order in which items that nobody prefers are handed out, lowest first: the fold before all
+    /// else, since it is the one serial stage; then the oldest dataset's; the report last. Below
+    /// 2^53, so that it is exact as a Redis score.
     pub fn rank(self) -> u64 {
         match self {
             Self::Begin => 0,
@@ -167,9 +167,16 @@ pub trait Queue {
     /// Adds those of the items that the queue does not hold yet; answers how many.
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError>;
 
-    /// Leases the item of the lowest rank that is pending, or whose lease or delay has expired,
-    /// to `worker`. Tokens grow as long as the queue's state is kept.
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError>;
+    /// Leases an item that is pending, or whose lease or delay has expired, to `worker`: the first of
+    /// those `preferred` that is, otherwise the one of the lowest rank. Tokens grow as long as the
+    /// queue's state is kept.
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError>;
 
     /// Extends the lease from now; `progress` is kept for people who look.
     async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError>;

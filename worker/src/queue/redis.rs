@@ -197,11 +197,19 @@ impl Queue for Redis {
         Ok(added)
     }
 
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
         let keys = [self.pending.as_str(), &self.processing, &self.leases, &self.token];
         let (nonce_text, lease) = (format!("{nonce:032x}"), millis(lease).to_string());
+        let preferred: Vec<String> = preferred.iter().map(Item::to_string).collect();
         for _ in 0..FOREIGN_MAX {
-            let arguments = [nonce_text.as_bytes(), worker.as_bytes(), lease.as_bytes()];
+            let mut arguments = vec![nonce_text.as_bytes(), worker.as_bytes(), lease.as_bytes()];
+            arguments.extend(preferred.iter().map(String::as_bytes));
             let answer = self.run(&self.scripts.claim, &keys, &arguments).await?;
             let answer = Answer::read(&answer).ok_or_else(|| self.unexpected("a claim", &answer))?;
             for member in &answer.removed {

@@ -79,9 +79,15 @@ impl Queue for Sqlite {
         self.run(move |store| store.add(&items)).await
     }
 
-    async fn claim(&self, worker: &str, nonce: u128, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let worker = worker.to_owned();
-        self.run(move |store| store.claim(&worker, nonce, millis(lease))).await
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
+        let (worker, preferred) = (worker.to_owned(), preferred.to_vec());
+        self.run(move |store| store.claim(&worker, nonce, millis(lease), &preferred)).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {

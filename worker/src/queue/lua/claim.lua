@@ -1,9 +1,9 @@
--- Leases the item of the lowest rank that is pending, or whose lease or delay has expired.
--- An item whose lease has expired moves to `pending` and keeps its line in `leases`: it stays its
--- owner's until it is handed out again. Six calls where nothing has expired.
+-- Leases an item that is pending, or whose lease or delay has expired: the first of those preferred
+-- that is, otherwise the one of the lowest rank. An item whose lease has expired moves to `pending` and keeps its line in `leases`: it stays its
+-- owner's until it is handed out again. Six calls where nothing has expired, seven with a preference.
 --
 -- KEYS    1 pending  2 processing  3 leases  4 token
--- ARGV    1 nonce  2 worker  3 lease, ms
+-- ARGV    1 nonce  2 worker  3 lease, ms  then the items preferred, best first
 -- returns {item, or nil where there is none; token; failures; whose lease expired, or '';
 --          {members that were no items of ours and have been removed}}
 local REAPED_MAX = 128 -- expired leases moved by one call, those that expired first
@@ -32,7 +32,18 @@ if expired[1] then
     to_pending(expired, redis.call('HMGET', KEYS[3], unpack(expired)))
 end
 
-local first = redis.call('ZPOPMIN', KEYS[1])
+local function take_first()
+    local scores = ARGV[4] and redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 4)) or {}
+    for i = 1, #ARGV - 3 do
+        if scores[i] then
+            redis.call('ZREM', KEYS[1], ARGV[3 + i])
+            return { ARGV[3 + i], scores[i] }
+        end
+    end
+    return redis.call('ZPOPMIN', KEYS[1])
+end
+
+local first = take_first()
 if not first[1] then
     -- A deadline farther away than it was ever set is void: the server's clock went back.
     local last = redis.call('ZREVRANGE', KEYS[2], 0, VOID_MAX - 1, 'WITHSCORES')
@@ -51,7 +62,7 @@ if not first[1] then
     end
     if void[1] then
         to_pending(void, void_leases)
-        first = redis.call('ZPOPMIN', KEYS[1])
+        first = take_first()
     end
     if not first[1] then
         return { false, 0, 0, '', removed }

@@ -1,5 +1,6 @@
 //! The operations, each one transaction.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
@@ -78,10 +79,16 @@ impl Store {
         self.transact(|step| step.add(items))
     }
 
-    pub(super) fn claim(&mut self, worker: &str, nonce: u128, lease_ms: u64) -> Result<Option<Claim>> {
+    pub(super) fn claim(
+        &mut self,
+        worker: &str,
+        nonce: u128,
+        lease_ms: u64,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>> {
         for _ in 0..FOREIGN_MAX {
             let found = self.transact(|step| {
-                let Some(front) = step.front()? else {
+                let Some(front) = step.first_of(preferred)? else {
                     return Ok(Ok(None));
                 };
                 match front.item() {
@@ -206,14 +213,25 @@ impl Step<'_> {
         Ok(added)
     }
 
-    /// The first row that a claim may have.
-    fn front(&self) -> rusqlite::Result<Option<Front>> {
+    /// The row that a claim may have.
+    fn first_of(&self, preferred: &[Item]) -> rusqlite::Result<Option<Front>> {
+        for item in preferred {
+            let rank = signed(item.rank());
+            if let Some(front) = self.front(rank..=rank)? {
+                return Ok(Some(front));
+            }
+        }
+        self.front(i64::MIN..=i64::MAX)
+    }
+
+    /// The first row among those of some ranks that a claim may have.
+    fn front(&self, ranks: RangeInclusive<i64>) -> rusqlite::Result<Option<Front>> {
         let sql = format!(
             "SELECT rank, item, token, worker, failures FROM items
-             WHERE run = ?1 AND {CLAIMABLE} ORDER BY rank LIMIT 1"
+             WHERE run = ?1 AND {CLAIMABLE} AND rank BETWEEN ?3 AND ?4 ORDER BY rank LIMIT 1"
         );
         let mut select = self.transaction.prepare_cached(&sql)?;
-        let front = select.query_row([self.run, self.now], |row| {
+        let front = select.query_row([self.run, self.now, *ranks.start(), *ranks.end()], |row| {
             let lossy = |bytes: Vec<u8>| bytes.escape_ascii().to_string();
             let owned = row.get::<_, i64>(2)? != 0;
             Ok(Front {

@@ -1,0 +1,185 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hash::Hash;
+use crate::manifest::{Dataset, Page, Spec};
+
+fn manifest(roles: &[Role]) -> Manifest {
+    let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
+        index,
+        path: index.to_string(),
+        role: *role,
+        bytes: 0,
+        blocks: vec![Hash::default()],
+    });
+    let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
+    let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };
+    Manifest::begin(page).unwrap()
+}
+
+/// How many datasets the window of a join reaches back, itself counted.
+const WINDOW: u32 = 4;
+
+fn window(index: u32) -> Vec<u32> {
+    (index.saturating_sub(WINDOW - 1)..index).collect()
+}
+
+/// Commits what an item makes.
+fn perform(item: Item, manifest: &Manifest, known: &mut Known) {
+    match item {
+        Item::Prepare(index) => known.insert(Stage::Prepare, index),
+        Item::Join(index) => known.insert(Stage::Join, index),
+        Item::Evaluate(index) => known.insert(Stage::Evaluate, index),
+        Item::Fold => {
+            let next = known.first_missing(Stage::Fold, manifest).unwrap();
+            known.insert(Stage::Fold, next);
+        }
+        Item::Report => known.report = true,
+        Item::Begin | Item::Intake => unreachable!("never planned from commits"),
+    }
+}
+
+/// Two workers, by the times that items take.
+struct Pair {
+    manifest: Manifest,
+    known: Known,
+    queue: BTreeSet<Item>,
+    workers: [Simulated; 2],
+    /// How often a dataset was added to the history that a join reads.
+    added: u32,
+}
+
+#[derive(Default)]
+struct Simulated {
+    known: Known,
+    joined: Option<u32>,
+    /// Until when it has what.
+    holds: Option<(u32, Item)>,
+}
+
+type Preference<'a> = &'a dyn Fn(&Manifest, &mut Known, Option<u32>) -> Vec<Item>;
+
+impl Pair {
+    /// Works until the report; answers `added`, and when that was.
+    fn run(roles: &[Role], preference: Preference<'_>) -> (u32, u32) {
+        let (known, queue, workers) = Default::default();
+        let mut pair = Self { manifest: manifest(roles), known, queue, workers, added: 0 };
+        for now in 0.. {
+            for number in 0..2 {
+                pair.finish(number, now);
+                if pair.begin(number, now, preference) == Some(Item::Report) {
+                    return (pair.added, now);
+                }
+            }
+        }
+        unreachable!("time ended before the report")
+    }
+
+    fn finish(&mut self, number: usize, now: u32) {
+        let worker = &mut self.workers[number];
+        let Some((_, item)) = worker.holds.take_if(|(until, _)| *until == now) else { return };
+        match item {
+            Item::Fold => {
+                let next = self.known.first_missing(Stage::Fold, &self.manifest);
+                if next.is_some_and(|next| self.known.has(Stage::Join, next)) {
+                    perform(item, &self.manifest, &mut self.known);
+                }
+                // What it read, it knows.
+                worker.known = self.known.clone();
+            }
+            item => {
+                perform(item, &self.manifest, &mut self.known);
+                perform(item, &self.manifest, &mut worker.known);
+            }
+        }
+        self.offer(number);
+    }
+
+    fn offer(&mut self, number: usize) {
+        let items = claimable(&self.manifest, &mut self.workers[number].known, &window, 64);
+        let held = self.workers.each_ref().map(|worker| worker.holds.map(|(_, item)| item));
+        let is_done = |item: &Item| match item {
+            Item::Prepare(index) => self.known.has(Stage::Prepare, *index),
+            Item::Join(index) => self.known.has(Stage::Join, *index),
+            Item::Evaluate(index) => self.known.has(Stage::Evaluate, *index),
+            _ => false,
+        };
+        self.queue.extend(items.into_iter().filter(|item| !held.contains(&Some(*item)) && !is_done(item)));
+    }
+
+    /// An idle worker claims something, or looks at the commits.
+    fn begin(&mut self, number: usize, now: u32, preference: Preference<'_>) -> Option<Item> {
+        let worker = &mut self.workers[number];
+        if worker.holds.is_some() {
+            return None;
+        }
+        let preferred = preference(&self.manifest, &mut worker.known, worker.joined);
+        let first = self.queue.iter().copied().min_by_key(|item| item.rank());
+        let Some(item) = preferred.into_iter().find(|item| self.queue.contains(item)).or(first) else {
+            worker.known = self.known.clone();
+            self.offer(number);
+            return None;
+        };
+        self.queue.remove(&item);
+        if let Item::Join(index) = item {
+            let reached = worker.joined.filter(|joined| *joined < index).map_or(0, |joined| joined + 1);
+            self.added += (index + 1 - reached).min(WINDOW);
+            worker.joined = Some(index);
+        }
+        // In milliseconds, some as they were measured.
+        let spends = match item {
+            Item::Prepare(_) => 3,
+            Item::Join(_) => 8,
+            Item::Evaluate(_) => 4,
+            _ => 2,
+        };
+        worker.holds = Some((now + spends, item));
+        Some(item)
+    }
+}
+
+proptest! {
+    /// In whatever order items are done, there is always one more until the report; each is
+    /// done once; and none comes before what it reads.
+    #[test]
+    fn any_order_of_claimable_items_drains(
+        roles in prop::collection::vec(prop_oneof![Just(Role::Train), Just(Role::History), Just(Role::Test)], 1..12),
+        choices in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        limit in 1..5usize,
+    ) {
+        let manifest = manifest(&roles);
+        let mut known = Known::default();
+        let mut done = BTreeSet::new();
+        for choice in choices {
+            let items = claimable(&manifest, &mut known, &window, limit);
+            if known.report {
+                prop_assert_eq!(items, vec![]);
+                break;
+            }
+            prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
+            prop_assert!(items.is_sorted_by_key(|item| item.rank()));
+            let item = items[choice.index(items.len())];
+            if let Item::Join(index) = item {
+                prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(Stage::Prepare, *i)));
+            }
+            prop_assert!(done.insert(item) || item == Item::Fold, "{} came twice", item);
+            perform(item, &manifest, &mut known);
+        }
+        prop_assert!(known.report);
+    }
+}
+
+/// Two workers that take what comes each add every dataset to their history.
+#[test]
+fn who_joined_a_dataset_joins_the_next() {
+    let roles = [vec![Role::Train; 120], vec![Role::History; 7], vec![Role::Test; 7]].concat();
+    let joins = 127;
+    let (added, ended) =
+        Pair::run(&roles, &|manifest, known, joined| preferred(manifest, known, &window, joined));
+    assert!(added < joins + 2 * WINDOW, "{added} for {joins} joins");
+    let (added_by_rank, ended_by_rank) = Pair::run(&roles, &|_, _, _| vec![]);
+    assert!(added_by_rank > 3 * joins / 2, "{added_by_rank}: the pair has no need of a preference");
+    assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
+}
