@@ -39,5 +39,6 @@ on_every_arm! {
     a_rename_replaces,
     folders_are_listed_sorted,
     only_empty_folders_are_removed,
+    a_folder_is_no_file,
     errors_name_what_was_tried,
 }

@@ -27,18 +27,23 @@ const TRIES: u32 = 4;
 /// Between tries, for a look-up that a client cached to grow old.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// One claim's work: its private folder, and the names given out in it.
+/// One claim's work, and the private names given out to it.
+///
+/// Files lie beside each other in `attempts/`, `<attempt>-<n>`: a folder for each would cost every commit
+/// two more calls, and ext4 steps over the inodes of the last minute's folders whenever it makes one. Only
+/// saved progress has a folder, `<attempt>/<n>`, since there may be much of it and others look for it.
 #[derive(Debug)]
 pub struct Attempt {
     pub item: Item,
+    /// Where it is told apart from all others, and its folder where it has one.
     pub folder: String,
-    made: Cell<bool>,
     next: Cell<u32>,
-    /// Whether the next attempt can go on from what is here.
-    kept: Cell<bool>,
+    private: RefCell<Vec<String>>,
+    /// Whether its folder was made: the next attempt may go on from what is in it.
+    pub(crate) made: Cell<bool>,
     /// Whether another's commit was found where this attempt made one.
     overtaken: Cell<bool>,
-    /// Folders of earlier attempts at the same item.
+    /// Files and folders of earlier attempts at the same item.
     earlier: RefCell<Vec<String>>,
 }
 
@@ -47,21 +52,12 @@ impl Attempt {
         Self {
             item,
             folder,
-            made: Cell::new(false),
             next: Cell::new(0),
-            kept: Cell::new(false),
+            private: RefCell::default(),
+            made: Cell::new(false),
             overtaken: Cell::new(false),
             earlier: RefCell::default(),
         }
-    }
-
-    /// Holds saved progress from now on.
-    pub(crate) fn keep(&self) {
-        self.kept.set(true);
-    }
-
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.get()
     }
 
     /// Whether somebody else is at the same work.
@@ -69,21 +65,27 @@ impl Attempt {
         self.overtaken.get()
     }
 
-    /// Comes after another attempt at the same item, whose folder goes with this one's.
-    pub(crate) fn follows(&self, folder: &str) {
-        if folder != self.folder {
-            self.earlier.borrow_mut().push(folder.to_owned());
+    /// Comes after another attempt at the same item, whose file or folder goes with this one's.
+    pub(crate) fn follows(&self, path: &str) {
+        if !path.starts_with(&self.folder) {
+            self.earlier.borrow_mut().push(path.to_owned());
         }
     }
 
-    /// A name in the attempt's folder that was not given out before.
-    pub fn fresh_name(&self) -> String {
-        let number = self.next.replace(self.next.get() + 1);
-        format!("{}/{number}", self.folder)
+    /// A name for saved progress that was not given out before.
+    pub(crate) fn saved_name(&self) -> String {
+        format!("{}/{}", self.folder, self.number())
     }
 
-    fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.next.get()).map(|number| format!("{}/{number}", self.folder))
+    /// A name for what is to be made public that was not given out before.
+    fn private_name(&self) -> String {
+        let name = format!("{}-{}", self.folder, self.number());
+        self.private.borrow_mut().push(name.clone());
+        name
+    }
+
+    fn number(&self) -> u32 {
+        self.next.replace(self.next.get() + 1)
     }
 }
 
@@ -200,31 +202,26 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Err(last.map_or_else(|| Trouble::Absent(path.to_owned()), Trouble::from))
     }
 
-    /// Writes a private file of the attempt and reads it back: errors of NFS may surface only then.
+    /// Writes a private file of the attempt; answers its name.
     pub(crate) async fn write_private(&self, attempt: &Attempt, bytes: &[u8]) -> Result<String, VolumeError> {
-        if !attempt.made.get() {
-            self.volume.make_folder(&attempt.folder).await?;
-            attempt.made.set(true);
-        }
-        let path = attempt.fresh_name();
-        let mut file = match self.volume.create(&path).await {
-            Ok(file) => file,
-            Err(error) => {
-                // Swept, perhaps, with all that was in it: whoever tries again makes it anew.
-                attempt.made.set(error.kind != Kind::NotFound);
-                return Err(error);
-            }
-        };
+        let path = attempt.private_name();
+        self.write_new(&path, bytes).await?;
+        Ok(path)
+    }
+
+    /// Writes a file that is not there and reads it back: errors of NFS may surface only then.
+    pub(crate) async fn write_new(&self, path: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+        let mut file = self.volume.create(path).await?;
         self.volume.write(&mut file, bytes).await?;
         self.volume.sync(&mut file).await?;
         self.volume.close(file).await?;
         self.tick();
-        if self.volume.read(&path).await? != bytes {
+        if self.volume.read(path).await? != bytes {
             let detail = "what was read back is not what was written".to_owned();
-            return Err(VolumeError { kind: Kind::Io, operation: "verify", path, detail });
+            return Err(VolumeError { kind: Kind::Io, operation: "verify", path: path.to_owned(), detail });
         }
         self.tick();
-        Ok(path)
+        Ok(())
     }
 
     /// The public name holds an intact record: ours, its equal, or another.
@@ -316,29 +313,33 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Removes what an attempt, and those before it, left behind. Best effort: leftovers harm
     /// nobody, and an attempt that still runs finds the commit instead (rule 13).
     pub(crate) async fn sweep(&self, attempt: &Attempt) {
-        self.sweep_own(attempt).await;
-        for folder in attempt.earlier.take() {
-            self.sweep_folder(&folder).await;
+        self.sweep_private(attempt).await;
+        if attempt.made.get() {
+            self.sweep_path(&attempt.folder).await;
+        }
+        for path in attempt.earlier.take() {
+            self.sweep_path(&path).await;
         }
     }
 
     /// Removes what an attempt that ends without a commit left behind, and nothing that the next may
     /// go on from.
-    pub(crate) async fn sweep_own(&self, attempt: &Attempt) {
-        if attempt.made.get() {
-            for name in attempt.names() {
-                let _ = self.volume.remove(&name).await;
-            }
-            let _ = self.volume.remove_folder(&attempt.folder).await;
+    pub(crate) async fn sweep_private(&self, attempt: &Attempt) {
+        for name in attempt.private.take() {
+            let _ = self.volume.remove(&name).await;
         }
     }
 
-    pub(crate) async fn sweep_folder(&self, folder: &str) {
-        for name in self.volume.list(folder).await.unwrap_or_default() {
-            let _ = self.volume.remove(&format!("{folder}/{name}")).await;
+    /// Removes a file, or a folder with all that was saved in it.
+    pub(crate) async fn sweep_path(&self, path: &str) {
+        if self.volume.remove(path).await.is_ok() {
+            return;
+        }
+        for name in self.volume.list(path).await.unwrap_or_default() {
+            let _ = self.volume.remove(&format!("{path}/{name}")).await;
             self.tick();
         }
-        let _ = self.volume.remove_folder(folder).await;
+        let _ = self.volume.remove_folder(path).await;
     }
 }
 

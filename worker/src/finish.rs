@@ -138,17 +138,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
     }
 
-    /// Removes every attempt's folder: all that counts is committed.
+    /// Removes what every attempt left behind: all that counts is committed.
     pub(crate) async fn sweep_all(&self) {
         let attempts = self.paths.attempts();
         for name in self.volume.list(&attempts).await.unwrap_or_default() {
-            let path = format!("{attempts}/{name}");
-            // A probe that a crash left behind is a file.
-            if name.starts_with("probe-") {
-                let _ = self.volume.remove(&path).await;
-            } else {
-                self.sweep_folder(&path).await;
-            }
+            self.sweep_path(&format!("{attempts}/{name}")).await;
         }
     }
 

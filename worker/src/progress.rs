@@ -12,14 +12,13 @@ use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::Worker;
 use crate::system::System;
-use crate::volume::Volume;
+use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::{Outcome, Task};
 
 /// A state from which work goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Saved {
-    /// Hash of everything that the work is made from: another's state is never taken up. Never
-    /// the parent of a commit, which lies as a private file in the same folder.
+    /// Hash of everything that the work is made from: another's state is never taken up.
     pub parent: Hash,
     pub done: u64,
     pub total: u64,
@@ -83,12 +82,24 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Saves a state. A failure costs no more than the state.
     pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) {
         let began = self.system.elapsed();
-        let is_saved = self.write_private(attempt, &saved.encode()).await.is_ok();
+        let is_saved = self.write_saved(attempt, &saved.encode()).await.is_ok();
         self.saving.cost.set(self.system.elapsed().saturating_sub(began));
         if is_saved {
-            attempt.keep();
             self.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
         }
+    }
+
+    async fn write_saved(&self, attempt: &Attempt, bytes: &[u8]) -> Result<(), VolumeError> {
+        if !attempt.made.get() {
+            self.volume.make_folder(&attempt.folder).await?;
+            attempt.made.set(true);
+        }
+        let written = self.write_new(&attempt.saved_name(), bytes).await;
+        if written.as_ref().is_err_and(|error| error.kind == Kind::NotFound) {
+            // Swept, perhaps, with all that was in it: the next is saved in a folder made anew.
+            attempt.made.set(false);
+        }
+        written
     }
 
     /// Takes up the furthest state that any attempt at the item saved.
@@ -115,6 +126,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             if !name.starts_with(&prefix) {
                 continue;
             }
+            // Or a private file, which holds no state.
             let folder = format!("{}/{name}", self.paths.attempts());
             attempt.follows(&folder);
             for file in self.volume.list(&folder).await.unwrap_or_default() {

@@ -431,9 +431,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             let _ = self.queue.give_back(claim, delay, why).await;
         }
         self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
-        if !attempt.is_kept() {
-            self.sweep_own(attempt).await;
-        }
+        self.sweep_private(attempt).await;
         let tried_enough = claim.failures + 1 >= self.config.retries;
         match trouble {
             Trouble::Stop => Some(stopped()),

@@ -315,12 +315,15 @@ impl Server {
                 let Some(node) = self.now_at(path) else {
                     return not_found();
                 };
+                if self.nodes[node].folder {
+                    return Err(call.fail(Kind::Io, "is a directory"));
+                }
                 self.unlink(node);
                 self.set(now, view.client, path, None);
                 Ok(Reply::Done)
             }
             Call::RemoveFolder(path) => {
-                if self.now_at(path).is_none() {
+                if self.now_at(path).is_none_or(|node| !self.nodes[node].folder) {
                     return not_found();
                 }
                 let fresh = View { client: view.client, as_of: None };
@@ -341,6 +344,9 @@ impl Server {
             return Err(call.fail(Kind::NotFound, "no such file or directory"));
         };
         if let Call::List(_) = call {
+            if !self.nodes[node].folder {
+                return Err(call.fail(Kind::NotFound, "not a directory"));
+            }
             let names = self.below(view, path).map(|(name, _)| name.to_owned());
             return Ok(Reply::Names(names.collect()));
         }

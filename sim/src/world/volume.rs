@@ -114,7 +114,7 @@ impl World {
         if let (Some(_), Ok(Reply::Bytes(bytes))) = (strike.misread, &mut answer) {
             bytes.reverse();
         }
-        if let (Call::Create(path), Err(error)) = (call, &answer)
+        if let (Call::Create(path) | Call::Link(path, _), Err(error)) = (call, &answer)
             && error.kind == Kind::NotFound
             && path.contains("/attempts/")
         {

@@ -62,7 +62,7 @@ pub const SOMETIMES: [(Sometimes, &str); 22] = {
         (PushRefused, "a push was refused by name"),
         (ChapterAdded, "a further chapter was added"),
         (OtherBytesAdopted, "another's result was adopted where results vary"),
-        (SweptUnderWork, "an attempt's folder was swept while it worked"),
+        (SweptUnderWork, "an attempt's files were swept while it worked"),
         (EndedWithoutQueue, "a worker finished while the queue was away"),
         (TwoInstances, "two machines of one name worked at once"),
         (OtherVersion, "a worker of another results version refused the run"),

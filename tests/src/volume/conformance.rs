@@ -206,6 +206,17 @@ pub async fn only_empty_folders_are_removed(arm: &impl Arm) {
     assert_eq!(one.list("folder").await, Ok(vec![]));
 }
 
+pub async fn a_folder_is_no_file(arm: &impl Arm) {
+    let volume = arm.client();
+    folder(&volume, "folder").await;
+    put(&volume, "file", b"").await;
+    assert_eq!(kind(volume.remove("folder").await), Kind::Io);
+    assert_eq!(kind(volume.list("file").await), Kind::NotFound);
+    assert_eq!(kind(volume.remove_folder("file").await), Kind::NotFound);
+    assert_eq!(volume.list("folder").await, Ok(vec![]));
+    assert_eq!(volume.read("file").await, Ok(vec![]));
+}
+
 /// A person reads what was tried, on what, and why it failed.
 pub async fn errors_name_what_was_tried(arm: &impl Arm) {
     let volume = arm.client();
