@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use crate::breakage::Breakage;
-use crate::plan;
+use crate::manifest::Manifest;
+use crate::plan::{self, Known};
 use crate::queue::{Claim, Item, Queue, QueueError};
-use crate::run::{Opened, Worker};
+use crate::run::Worker;
 use crate::system::System;
 use crate::volume::Volume;
 
@@ -36,17 +37,12 @@ impl Offers {
 }
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
+    /// Claims what this worker would rather have, or what there is.
     pub(crate) async fn claim(&self) -> Result<Option<Claim>, QueueError> {
         let (name, lease) = (&self.config.worker, self.config.lease);
-        let preferred = self.planned(|opened| {
-            let mut known = self.known.borrow_mut();
-            plan::preferred(
-                &opened.manifest,
-                &mut known,
-                &|index| opened.window(index),
-                self.offers.joined.get(),
-            )
-        });
+        let joined = self.offers.joined.get();
+        let preferred =
+            self.planned(|manifest, known, window| plan::preferred(manifest, known, window, joined));
         let claim = self.queue.claim(name, self.system.nonce(), lease, &preferred).await?;
         if let Some(Item::Join(index)) = claim.as_ref().map(|claim| claim.item) {
             self.offers.joined.set(Some(index));
@@ -56,16 +52,20 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// What is claimable by what this worker knows.
     pub(crate) fn claimable(&self) -> Vec<Item> {
-        let mut items = self.planned(|opened| {
-            let mut known = self.known.borrow_mut();
-            plan::claimable(&opened.manifest, &mut known, &|index| opened.window(index), OFFER_ITEMS)
-        });
+        let mut items =
+            self.planned(|manifest, known, window| plan::claimable(manifest, known, window, OFFER_ITEMS));
         items.retain(|item| *item != Item::Fold || !self.breaks(Breakage::ForgetToFold));
         items
     }
 
-    fn planned(&self, plan: impl FnOnce(&Opened) -> Vec<Item>) -> Vec<Item> {
-        self.opened.borrow().as_ref().map(plan).unwrap_or_default()
+    /// What a function of [`plan`] says of the manifest and of what this worker knows.
+    fn planned(
+        &self,
+        plan: impl FnOnce(&Manifest, &mut Known, &dyn Fn(u32) -> Vec<u32>) -> Vec<Item>,
+    ) -> Vec<Item> {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else { return Vec::new() };
+        plan(&opened.manifest, &mut self.known.borrow_mut(), &|index| opened.window(index))
     }
 
     /// Whether a dataset's item can be done now, by what this worker knows.

@@ -119,6 +119,9 @@ pub fn claimable(
 const PREFERRED: usize = 4;
 /// Whoever joins leaves the fold to others until it is behind by so many datasets.
 const FOLD_BEHIND: u32 = 32;
+/// A join is left behind where the one so many training datasets later is done: whoever made that goes on from
+/// there, and the fold waits.
+const LEFT_BEHIND: u32 = 32;
 /// No preparing so many datasets ahead of the joins is preferred to joining.
 const PREPARE_AHEAD: u32 = 128;
 
@@ -140,23 +143,30 @@ pub fn preferred(
         Item::Prepare(index) => *index < joins.saturating_add(PREPARE_AHEAD),
         item => !matches!(item, Item::Join(_) | Item::Report),
     });
-    let joinable = |index: &u32| applies(Stage::Join, manifest.dataset(*index).role);
-    let missing = |index: &u32| joinable(index) && !known.has(Stage::Join, *index);
-    let first_missing = |from: u32| (from..manifest.len()).filter(missing).take(PREFERRED).map(Item::Join);
+    let missing =
+        |index: &u32| applies(Stage::Join, manifest.dataset(*index).role) && !known.has(Stage::Join, *index);
+    let missing_from =
+        |from: u32| (from.max(joins)..manifest.len()).filter(missing).take(PREFERRED).map(Item::Join);
+
+    let later = joins.saturating_add(LEFT_BEHIND);
+    let is_left_behind = known.has(Stage::Join, later) && manifest.dataset(later).role == Role::Train;
 
     let mut items = Vec::new();
     items.extend((!manifest.sealed).then_some(Item::Intake));
+    if is_left_behind {
+        items.extend(missing_from(joins));
+    }
     if let Some(joined) = joined {
         items.extend((joins.saturating_sub(folds) >= FOLD_BEHIND).then_some(Item::Fold));
-        items.extend(first_missing(joined.saturating_add(1)));
+        items.extend(missing_from(joined.saturating_add(1)));
         items.extend(others);
     } else {
         items.push(Item::Fold);
         // Somebody has to begin.
-        items.extend((0..manifest.len()).find(joinable).filter(missing).map(Item::Join));
+        items.extend(missing_from(joins).take(usize::from(manifest.train_before(joins).is_none())));
         items.extend(others);
         items.extend(manifest.tests().iter().copied().filter(missing).take(PREFERRED).map(Item::Join));
-        items.extend(first_missing(joins));
+        items.extend(missing_from(joins));
     }
     items
 }

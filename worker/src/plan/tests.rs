@@ -47,6 +47,10 @@ struct Pair {
     known: Known,
     queue: BTreeSet<Item>,
     workers: [Simulated; 2],
+    /// One that takes a hundred times as long to prepare.
+    slow: Option<u32>,
+    /// By how many datasets the fold was behind the joins, at most.
+    behind: u32,
     /// How often a dataset was added to the history that a join reads.
     added: u32,
 }
@@ -62,15 +66,16 @@ struct Simulated {
 type Preference<'a> = &'a dyn Fn(&Manifest, &mut Known, Option<u32>) -> Vec<Item>;
 
 impl Pair {
-    /// Works until the report; answers `added`, and when that was.
-    fn run(roles: &[Role], preference: Preference<'_>) -> (u32, u32) {
+    /// Works until the report; answers when that was.
+    fn run(roles: &[Role], slow: Option<u32>, preference: Preference<'_>) -> (Self, u32) {
         let (known, queue, workers) = Default::default();
-        let mut pair = Self { manifest: manifest(roles), known, queue, workers, added: 0 };
+        let manifest = manifest(roles);
+        let mut pair = Self { manifest, known, queue, workers, slow, behind: 0, added: 0 };
         for now in 0.. {
             for number in 0..2 {
                 pair.finish(number, now);
                 if pair.begin(number, now, preference) == Some(Item::Report) {
-                    return (pair.added, now);
+                    return (pair, now);
                 }
             }
         }
@@ -128,8 +133,11 @@ impl Pair {
             self.added += (index + 1 - reached).min(WINDOW);
             worker.joined = Some(index);
         }
+        let behind = self.known.count(Stage::Join).saturating_sub(self.known.count(Stage::Fold));
+        self.behind = self.behind.max(behind);
         // In milliseconds, some as they were measured.
         let spends = match item {
+            Item::Prepare(index) if Some(index) == self.slow => 300,
             Item::Prepare(_) => 3,
             Item::Join(_) => 8,
             Item::Evaluate(_) => 4,
@@ -171,15 +179,37 @@ proptest! {
     }
 }
 
+fn as_preferred(manifest: &Manifest, known: &mut Known, joined: Option<u32>) -> Vec<Item> {
+    preferred(manifest, known, &window, joined)
+}
+
+fn by_rank(_: &Manifest, _: &mut Known, _: Option<u32>) -> Vec<Item> {
+    Vec::new()
+}
+
 /// Two workers that take what comes each add every dataset to their history.
 #[test]
 fn who_joined_a_dataset_joins_the_next() {
     let roles = [vec![Role::Train; 120], vec![Role::History; 7], vec![Role::Test; 7]].concat();
     let joins = 127;
-    let (added, ended) =
-        Pair::run(&roles, &|manifest, known, joined| preferred(manifest, known, &window, joined));
-    assert!(added < joins + 2 * WINDOW, "{added} for {joins} joins");
-    let (added_by_rank, ended_by_rank) = Pair::run(&roles, &|_, _, _| vec![]);
-    assert!(added_by_rank > 3 * joins / 2, "{added_by_rank}: the pair has no need of a preference");
+    let (pair, ended) = Pair::run(&roles, None, &as_preferred);
+    assert!(pair.added < joins + 2 * WINDOW, "{} for {joins} joins", pair.added);
+    let (other, ended_by_rank) = Pair::run(&roles, None, &by_rank);
+    assert!(other.added > 3 * joins / 2, "{}: the pair has no need of a preference", other.added);
     assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
+}
+
+/// The joins that had to wait for a slow dataset are not left to the end by those that went on without.
+#[test]
+fn no_join_is_left_behind_for_long() {
+    let roles = [vec![Role::Train; 300], vec![Role::Test; 7]].concat();
+    for slow in [10, 50, 51] {
+        let (pair, _) = Pair::run(&roles, Some(slow), &as_preferred);
+        let (other, _) = Pair::run(&roles, Some(slow), &by_rank);
+        let (behind, by_rank) = (pair.behind, other.behind);
+        assert!(
+            behind <= by_rank + LEFT_BEHIND,
+            "after {slow} the fold is {behind} behind, by rank {by_rank}"
+        );
+    }
 }
