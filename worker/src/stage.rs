@@ -314,6 +314,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let record = Record::new(parent, outcome);
         let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
+        // A fold may go on for thousands of datasets: others list what it would leave behind until its end.
+        self.sweep_private(attempt).await;
         // Others evaluate beside the fold. Not before it can be done: given back again and again, it
         // would keep them from what it waits for.
         if self.is_claimable(Item::Evaluate(index)) {
