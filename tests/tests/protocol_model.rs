@@ -39,7 +39,6 @@ fn no_interleaving_of_three_with_two_crashes_and_a_pause_breaks_the_promise() {
 }
 
 #[test]
-#[ignore = "minutes: `just protocol`"]
 fn no_interleaving_of_two_with_a_queue_that_forgets_breaks_the_promise() {
     explore(Bounds { workers: 2, crashes: 1, pauses: 1, wipes: 1, any_order: false });
 }
