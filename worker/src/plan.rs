@@ -148,8 +148,9 @@ pub fn preferred(
     let missing_from =
         |from: u32| (from.max(joins)..manifest.len()).filter(missing).take(PREFERRED).map(Item::Join);
 
-    let later = joins.saturating_add(LEFT_BEHIND);
-    let is_left_behind = known.has(Stage::Join, later) && manifest.dataset(later).role == Role::Train;
+    let later = manifest.datasets.get(joins.saturating_add(LEFT_BEHIND) as usize);
+    let is_left_behind =
+        later.is_some_and(|later| later.role == Role::Train && known.has(Stage::Join, later.index));
 
     let mut items = Vec::new();
     items.extend((!manifest.sealed).then_some(Item::Intake));

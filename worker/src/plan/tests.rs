@@ -47,7 +47,7 @@ struct Pair {
     known: Known,
     queue: BTreeSet<Item>,
     workers: [Simulated; 2],
-    /// One that takes a hundred times as long to prepare.
+    /// A dataset that takes a hundred times as long to prepare.
     slow: Option<u32>,
     /// By how many datasets the fold was behind the joins, at most.
     behind: u32,
@@ -176,6 +176,33 @@ proptest! {
             perform(item, &manifest, &mut known);
         }
         prop_assert!(known.report);
+    }
+}
+
+proptest! {
+    /// Whatever lies in the folders of commits, and whatever was joined.
+    #[test]
+    fn what_is_preferred_is_of_the_manifest(
+        roles in prop::collection::vec(prop_oneof![4 => Just(Role::Train), 1 => Just(Role::History), 1 => Just(Role::Test)], 1..80),
+        commits in prop::collection::vec((0..4usize, 0..200u32), 0..300),
+        joined in prop::option::of(prop_oneof![0..200u32, Just(u32::MAX)]),
+    ) {
+        let manifest = manifest(&roles);
+        let mut known = Known::default();
+        for (stage, index) in commits {
+            known.insert(Stage::ALL[stage], index);
+        }
+        for item in preferred(&manifest, &mut known, &window, joined) {
+            let (stage, index) = match item {
+                Item::Prepare(index) => (Stage::Prepare, index),
+                Item::Join(index) => (Stage::Join, index),
+                Item::Evaluate(index) => (Stage::Evaluate, index),
+                Item::Begin | Item::Report => panic!("{item} is never preferred"),
+                Item::Intake | Item::Fold => continue,
+            };
+            prop_assert!(index < manifest.len() && !known.has(stage, index), "{item} is done or of no dataset");
+            prop_assert!(applies(stage, manifest.dataset(index).role), "{item} does not apply");
+        }
     }
 }
 
