@@ -322,8 +322,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
     }
 
-    /// Removes what an attempt that ends without a commit left behind, and nothing that the next may
-    /// go on from.
+    /// Removes an attempt's private files, and nothing that the next may go on from.
     pub(crate) async fn sweep_private(&self, attempt: &Attempt) {
         for name in attempt.private.take() {
             let _ = self.volume.remove(&name).await;
