@@ -85,24 +85,9 @@ pub fn claimable(
     window: &dyn Fn(u32) -> Vec<u32>,
     limit: usize,
 ) -> Vec<Item> {
-    let mut items = Vec::new();
-    for stage in [Stage::Prepare, Stage::Join, Stage::Evaluate] {
-        let Some(first) = known.first_missing(stage, manifest) else {
-            continue;
-        };
-        let end = manifest.len().min(first.saturating_add(HORIZON));
-        let ready = (first..end).filter(|index| {
-            applies(stage, manifest.dataset(*index).role)
-                && !known.has(stage, *index)
-                && ready(manifest, known, window, stage, *index)
-        });
-        let item = match stage {
-            Stage::Prepare => Item::Prepare,
-            Stage::Join => Item::Join,
-            _ => Item::Evaluate,
-        };
-        items.extend(ready.take(limit).map(item));
-    }
+    let stages = [Stage::Prepare, Stage::Join, Stage::Evaluate];
+    let mut items: Vec<Item> =
+        stages.into_iter().flat_map(|stage| ready_of(manifest, known, window, stage, limit)).collect();
     if let Some(next) = known.first_missing(Stage::Fold, manifest)
         && known.has(Stage::Join, next)
     {
@@ -113,6 +98,29 @@ pub fn claimable(
     }
     items.sort_by_key(|item| item.rank());
     items
+}
+
+/// The first items of a stage of datasets that are uncommitted and whose inputs are committed.
+fn ready_of(
+    manifest: &Manifest,
+    known: &mut Known,
+    window: &dyn Fn(u32) -> Vec<u32>,
+    stage: Stage,
+    limit: usize,
+) -> Vec<Item> {
+    let first = known.first_missing(stage, manifest).unwrap_or(manifest.len());
+    let end = manifest.len().min(first.saturating_add(HORIZON));
+    let ready = (first..end).filter(|index| {
+        applies(stage, manifest.dataset(*index).role)
+            && !known.has(stage, *index)
+            && ready(manifest, known, window, stage, *index)
+    });
+    let item = match stage {
+        Stage::Prepare => Item::Prepare,
+        Stage::Join => Item::Join,
+        _ => Item::Evaluate,
+    };
+    ready.take(limit).map(item).collect()
 }
 
 /// At most so many items of a kind are preferred.
@@ -138,11 +146,12 @@ pub fn preferred(
 ) -> Vec<Item> {
     let joins = known.first_missing(Stage::Join, manifest).unwrap_or(manifest.len());
     let folds = known.first_missing(Stage::Fold, manifest).unwrap_or(manifest.len());
-    let mut others = claimable(manifest, known, window, PREFERRED);
-    others.retain(|item| match item {
-        Item::Prepare(index) => *index < joins.saturating_add(PREPARE_AHEAD),
-        item => !matches!(item, Item::Join(_) | Item::Report),
-    });
+    // The joins are not asked for: whether one can be done is a look at its whole window.
+    let mut others = ready_of(manifest, known, window, Stage::Prepare, PREFERRED);
+    others.retain(|item| item.rank() < Item::Prepare(joins.saturating_add(PREPARE_AHEAD)).rank());
+    others.extend(ready_of(manifest, known, window, Stage::Evaluate, PREFERRED));
+    others.extend((folds < manifest.len() && known.has(Stage::Join, folds)).then_some(Item::Fold));
+    others.sort_by_key(|item| item.rank());
     let missing =
         |index: &u32| applies(Stage::Join, manifest.dataset(*index).role) && !known.has(Stage::Join, *index);
     let missing_from =
