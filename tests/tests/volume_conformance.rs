@@ -3,7 +3,7 @@
 use tests::queue::block_on;
 use tests::volume::conformance as bodies;
 use tests::volume::nfs::NfsArm;
-use tests::volume::{Arm, DirArm};
+use tests::volume::{Arm, DirArm, ServerArm};
 
 macro_rules! on {
     ($module:ident, $arm:ty, [$($body:ident),* $(,)?]) => {
@@ -23,6 +23,7 @@ macro_rules! on {
 macro_rules! on_every_arm {
     ($($body:ident),* $(,)?) => {
         on!(directory, DirArm, [$($body),*]);
+        on!(directory_on_server, ServerArm, [$($body),*]);
         on!(model_of_nfs, NfsArm, [$($body),*]);
     };
 }

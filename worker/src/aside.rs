@@ -1,5 +1,5 @@
-//! A thread beside the worker's own, for what may take long or wait long: calls to the volume, and
-//! computing (rule 15).
+//! A thread beside the worker's own, for what may take long or wait long: calls to the volume, but for the short
+//! ones where it is a local disk, and computing (rule 15).
 //!
 //! A worker does one such thing after another. Tokio's pool would give each to the other of two threads,
 //! since whoever answers is not yet idle when the next call comes; the scheduler wakes that one on

@@ -1,4 +1,4 @@
-//! The volume's arms under test: a directory, and the simulator's model of NFS.
+//! The volume's arms under test: a directory, the same as if it were on a server, and the simulator's model of NFS.
 
 pub mod conformance;
 pub mod nfs;
@@ -29,5 +29,21 @@ impl Arm for DirArm {
 
     fn client(&self) -> DirVolume {
         DirVolume::new(self.0.path())
+    }
+}
+
+/// The same, each call handed to a thread beside, as on a server.
+#[derive(Debug)]
+pub struct ServerArm(DirArm);
+
+impl Arm for ServerArm {
+    type Client = DirVolume;
+
+    fn open() -> Self {
+        Self(DirArm::open())
+    }
+
+    fn client(&self) -> DirVolume {
+        DirVolume::on_server(self.0.0.path())
     }
 }

@@ -1,5 +1,7 @@
-//! The real volume: a directory, local or on NFS. Every call runs beside the worker's own thread, so that
-//! a server that hangs never keeps a lease from being renewed (rule 15).
+//! The real volume: a directory, local or on NFS. What may wait runs beside the worker's own thread, so that
+//! a server that hangs never keeps a lease from being renewed (rule 15): on NFS every call, on a file system of this
+//! machine's own those that wait for the disk. The others take less time there than to be handed over, and whoever
+//! else could take the lease has the same disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,10 +12,14 @@ use std::sync::Arc;
 use super::{Kind, Meta, Result, Volume, VolumeError};
 use crate::aside::aside;
 
+/// More than this is not read or written in the worker's own thread.
+const SHORT_BYTES: u64 = 1 << 20;
+
 /// A directory as a volume.
 #[derive(Debug, Clone)]
 pub struct DirVolume {
     root: Arc<Path>,
+    is_local: bool,
 }
 
 /// A file open for writing.
@@ -25,11 +31,34 @@ pub struct DirFile {
 
 impl DirVolume {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into().into() }
+        let root = root.into();
+        let is_local = is_local(&root);
+        Self { root: root.into(), is_local }
+    }
+
+    /// The same, taken for one on a server wherever it lies.
+    pub fn on_server(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into().into(), is_local: false }
     }
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Runs a call that does not wait where the file system is this machine's own.
+    async fn short<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        path: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if !self.is_local {
+            return self.call(operation, path, work).await;
+        }
+        let answer = work(&self.root.join(path)).map_err(|error| translate(operation, path, &error));
+        // However many such calls follow each other: leases are renewed and signals seen between them.
+        tokio::task::yield_now().await;
+        answer
     }
 
     /// Runs one call on a thread where waiting harms nobody.
@@ -44,15 +73,26 @@ impl DirVolume {
         answer.map_err(|error| translate(operation, path, &error))
     }
 
-    async fn call_on<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        file: &DirFile,
-        work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let handle = file.file.clone();
-        self.call(operation, &file.path, move |_| work(&handle)).await
+    /// Whether a file is too large to be read in the worker's own thread.
+    fn is_long(&self, path: &str) -> bool {
+        self.is_local && fs::metadata(self.root.join(path)).is_ok_and(|meta| meta.len() > SHORT_BYTES)
     }
+}
+
+/// Whether a folder lies on a file system of this machine's own, as far as is known.
+#[cfg(target_os = "linux")]
+fn is_local(folder: &Path) -> bool {
+    use nix::sys::statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
+    };
+    let local = [BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC];
+    statfs(folder).is_ok_and(|system| local.contains(&system.filesystem_type()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_local(folder: &Path) -> bool {
+    nix::sys::statfs::statfs(folder)
+        .is_ok_and(|system| ["apfs", "hfs"].contains(&system.filesystem_type_name()))
 }
 
 /// Names the kind of an error by its number.
@@ -77,7 +117,11 @@ impl Volume for DirVolume {
     type File = DirFile;
 
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.call("read", path, |full| fs::read(full)).await
+        let read = |full: &Path| fs::read(full);
+        if self.is_long(path) {
+            return self.call("read", path, read).await;
+        }
+        self.short("read", path, read).await
     }
 
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
@@ -92,7 +136,7 @@ impl Volume for DirVolume {
     }
 
     async fn meta(&self, path: &str) -> Result<Meta> {
-        self.call("stat", path, |full| {
+        self.short("stat", path, |full| {
             let meta = fs::metadata(full)?;
             Ok(Meta { bytes: meta.len(), links: meta.nlink() })
         })
@@ -100,7 +144,7 @@ impl Volume for DirVolume {
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
-        self.call("list", folder, |full| {
+        self.short("list", folder, |full| {
             let mut names = Vec::new();
             for entry in fs::read_dir(full)? {
                 // A name that is not UTF-8 is none of ours.
@@ -116,23 +160,29 @@ impl Volume for DirVolume {
 
     async fn create(&self, path: &str) -> Result<DirFile> {
         let file = self
-            .call("create", path, |full| OpenOptions::new().write(true).create_new(true).open(full))
+            .short("create", path, |full| OpenOptions::new().write(true).create_new(true).open(full))
             .await?;
         Ok(DirFile { file: Arc::new(file), path: path.to_owned() })
     }
 
     async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
-        let bytes = bytes.to_vec();
-        self.call_on("write", file, move |mut handle| handle.write_all(&bytes)).await
+        let (handle, bytes) = (file.file.clone(), bytes.to_vec());
+        let is_long = bytes.len() as u64 > SHORT_BYTES;
+        let write = move |_: &Path| handle.as_ref().write_all(&bytes);
+        if is_long {
+            return self.call("write", &file.path, write).await;
+        }
+        self.short("write", &file.path, write).await
     }
 
     async fn sync(&self, file: &mut DirFile) -> Result<()> {
-        self.call_on("fsync", file, |handle| handle.sync_all()).await
+        let handle = file.file.clone();
+        self.call("fsync", &file.path, move |_| handle.sync_all()).await
     }
 
     async fn close(&self, file: DirFile) -> Result<()> {
         let DirFile { file, path } = file;
-        self.call("close", &path, move |_| match Arc::try_unwrap(file) {
+        self.short("close", &path, move |_| match Arc::try_unwrap(file) {
             // Dropping a File ignores the answer of close(2), where NFS reports failed writes.
             Ok(handle) => nix::unistd::close(handle).map_err(io::Error::from),
             Err(_) => Err(io::Error::other("another call still uses the file")),
@@ -143,7 +193,7 @@ impl Volume for DirVolume {
     #[expect(clippy::disallowed_methods, reason = "the one place where links are made")]
     async fn link(&self, from: &str, to: &str) -> Result<()> {
         let target = self.root.join(to);
-        self.call("link", from, move |full| fs::hard_link(full, target))
+        self.short("link", from, move |full| fs::hard_link(full, target))
             .await
             .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
@@ -151,17 +201,17 @@ impl Volume for DirVolume {
     #[expect(clippy::disallowed_methods, reason = "the one place where files are renamed")]
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let target = self.root.join(to);
-        self.call("rename", from, move |full| fs::rename(full, target))
+        self.short("rename", from, move |full| fs::rename(full, target))
             .await
             .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.call("remove", path, |full| fs::remove_file(full)).await
+        self.short("remove", path, |full| fs::remove_file(full)).await
     }
 
     async fn make_folder(&self, path: &str) -> Result<()> {
-        self.call("mkdir", path, |full| match fs::create_dir(full) {
+        self.short("mkdir", path, |full| match fs::create_dir(full) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             answer => answer,
         })
@@ -169,10 +219,38 @@ impl Volume for DirVolume {
     }
 
     async fn remove_folder(&self, path: &str) -> Result<()> {
-        self.call("rmdir", path, |full| fs::remove_dir(full)).await
+        self.short("rmdir", path, |full| fs::remove_dir(full)).await
     }
 
     async fn sync_folder(&self, path: &str) -> Result<()> {
         self.call("fsync", path, |full| File::open(full)?.sync_all()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn between_short_calls_others_have_their_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = DirVolume::new(folder.path());
+        tokio::select! {
+            biased;
+            () = async { for _ in 0..1_000 { let _ = volume.meta("nothing").await; } } => panic!("no turn"),
+            () = tokio::time::sleep(std::time::Duration::ZERO) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_long_is_read_and_written_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = DirVolume::new(folder.path());
+        let bytes = vec![7; 2 * SHORT_BYTES as usize];
+        let mut file = volume.create("long").await.unwrap();
+        volume.write(&mut file, &bytes).await.unwrap();
+        volume.write(&mut file, b"short").await.unwrap();
+        volume.close(file).await.unwrap();
+        assert_eq!(volume.read("long").await.unwrap(), [&bytes[..], b"short"].concat());
     }
 }
