@@ -12,8 +12,23 @@ use std::sync::Arc;
 use super::{Kind, Meta, Result, Volume, VolumeError};
 use crate::aside::aside;
 
-/// More than this is not read or written in the worker's own thread.
+/// What a call takes where the file system is this machine's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Less time than to hand it over.
+    Short,
+    /// It waits for the disk, or moves many bytes.
+    Long,
+}
+
 const SHORT_BYTES: u64 = 1 << 20;
+
+impl Takes {
+    /// Of so many bytes read or written.
+    fn of(bytes: u64) -> Self {
+        if bytes > SHORT_BYTES { Self::Long } else { Self::Short }
+    }
+}
 
 /// A directory as a volume.
 #[derive(Debug, Clone)]
@@ -45,37 +60,33 @@ impl DirVolume {
         &self.root
     }
 
-    /// Runs a call that does not wait where the file system is this machine's own.
-    async fn short<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        path: &str,
-        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if !self.is_local {
-            return self.call(operation, path, work).await;
-        }
-        let answer = work(&self.root.join(path)).map_err(|error| translate(operation, path, &error));
-        // However many such calls follow each other: leases are renewed and signals seen between them.
-        tokio::task::yield_now().await;
-        answer
-    }
-
-    /// Runs one call on a thread where waiting harms nobody.
+    /// Runs one call: in place where it is short and the file system this machine's own, else on a thread where waiting
+    /// harms nobody.
     async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
         path: &str,
+        takes: Takes,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let full = self.root.join(path);
-        let answer = aside(move || work(&full)).await.unwrap_or_else(|why| Err(io::Error::other(why)));
+        let answer = if self.is_local && takes == Takes::Short {
+            let answer = work(&full);
+            // However many such calls follow each other: leases are renewed and signals seen between them.
+            tokio::task::yield_now().await;
+            answer
+        } else {
+            aside(move || work(&full)).await.unwrap_or_else(|why| Err(io::Error::other(why)))
+        };
         answer.map_err(|error| translate(operation, path, &error))
     }
 
-    /// Whether a file is too large to be read in the worker's own thread.
-    fn is_long(&self, path: &str) -> bool {
-        self.is_local && fs::metadata(self.root.join(path)).is_ok_and(|meta| meta.len() > SHORT_BYTES)
+    /// What it takes to read a file; of one on a server that is not asked, since it is always read beside.
+    fn takes(&self, path: &str) -> Takes {
+        if !self.is_local {
+            return Takes::Long;
+        }
+        fs::metadata(self.root.join(path)).map_or(Takes::Short, |meta| Takes::of(meta.len()))
     }
 }
 
@@ -117,15 +128,11 @@ impl Volume for DirVolume {
     type File = DirFile;
 
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let read = |full: &Path| fs::read(full);
-        if self.is_long(path) {
-            return self.call("read", path, read).await;
-        }
-        self.short("read", path, read).await
+        self.call("read", path, self.takes(path), |full| fs::read(full)).await
     }
 
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
-        self.call("read", path, move |full| {
+        self.call("read", path, Takes::Long, move |full| {
             let mut file = File::open(full)?;
             file.seek(SeekFrom::Start(offset))?;
             let mut bytes = Vec::new();
@@ -136,7 +143,7 @@ impl Volume for DirVolume {
     }
 
     async fn meta(&self, path: &str) -> Result<Meta> {
-        self.short("stat", path, |full| {
+        self.call("stat", path, Takes::Short, |full| {
             let meta = fs::metadata(full)?;
             Ok(Meta { bytes: meta.len(), links: meta.nlink() })
         })
@@ -144,7 +151,7 @@ impl Volume for DirVolume {
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
-        self.short("list", folder, |full| {
+        self.call("list", folder, Takes::Short, |full| {
             let mut names = Vec::new();
             for entry in fs::read_dir(full)? {
                 // A name that is not UTF-8 is none of ours.
@@ -160,29 +167,27 @@ impl Volume for DirVolume {
 
     async fn create(&self, path: &str) -> Result<DirFile> {
         let file = self
-            .short("create", path, |full| OpenOptions::new().write(true).create_new(true).open(full))
+            .call("create", path, Takes::Short, |full| {
+                OpenOptions::new().write(true).create_new(true).open(full)
+            })
             .await?;
         Ok(DirFile { file: Arc::new(file), path: path.to_owned() })
     }
 
     async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
         let (handle, bytes) = (file.file.clone(), bytes.to_vec());
-        let is_long = bytes.len() as u64 > SHORT_BYTES;
-        let write = move |_: &Path| handle.as_ref().write_all(&bytes);
-        if is_long {
-            return self.call("write", &file.path, write).await;
-        }
-        self.short("write", &file.path, write).await
+        let takes = Takes::of(bytes.len() as u64);
+        self.call("write", &file.path, takes, move |_| handle.as_ref().write_all(&bytes)).await
     }
 
     async fn sync(&self, file: &mut DirFile) -> Result<()> {
         let handle = file.file.clone();
-        self.call("fsync", &file.path, move |_| handle.sync_all()).await
+        self.call("fsync", &file.path, Takes::Long, move |_| handle.sync_all()).await
     }
 
     async fn close(&self, file: DirFile) -> Result<()> {
         let DirFile { file, path } = file;
-        self.short("close", &path, move |_| match Arc::try_unwrap(file) {
+        self.call("close", &path, Takes::Short, move |_| match Arc::try_unwrap(file) {
             // Dropping a File ignores the answer of close(2), where NFS reports failed writes.
             Ok(handle) => nix::unistd::close(handle).map_err(io::Error::from),
             Err(_) => Err(io::Error::other("another call still uses the file")),
@@ -193,7 +198,7 @@ impl Volume for DirVolume {
     #[expect(clippy::disallowed_methods, reason = "the one place where links are made")]
     async fn link(&self, from: &str, to: &str) -> Result<()> {
         let target = self.root.join(to);
-        self.short("link", from, move |full| fs::hard_link(full, target))
+        self.call("link", from, Takes::Short, move |full| fs::hard_link(full, target))
             .await
             .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
@@ -201,17 +206,17 @@ impl Volume for DirVolume {
     #[expect(clippy::disallowed_methods, reason = "the one place where files are renamed")]
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let target = self.root.join(to);
-        self.short("rename", from, move |full| fs::rename(full, target))
+        self.call("rename", from, Takes::Short, move |full| fs::rename(full, target))
             .await
             .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.short("remove", path, |full| fs::remove_file(full)).await
+        self.call("remove", path, Takes::Short, |full| fs::remove_file(full)).await
     }
 
     async fn make_folder(&self, path: &str) -> Result<()> {
-        self.short("mkdir", path, |full| match fs::create_dir(full) {
+        self.call("mkdir", path, Takes::Short, |full| match fs::create_dir(full) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             answer => answer,
         })
@@ -219,11 +224,11 @@ impl Volume for DirVolume {
     }
 
     async fn remove_folder(&self, path: &str) -> Result<()> {
-        self.short("rmdir", path, |full| fs::remove_dir(full)).await
+        self.call("rmdir", path, Takes::Short, |full| fs::remove_dir(full)).await
     }
 
     async fn sync_folder(&self, path: &str) -> Result<()> {
-        self.call("fsync", path, |full| File::open(full)?.sync_all()).await
+        self.call("fsync", path, Takes::Long, |full| File::open(full)?.sync_all()).await
     }
 }
 

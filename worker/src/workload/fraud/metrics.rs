@@ -72,7 +72,7 @@ impl Counts {
         let mut places = vec![Place::default(); steps.scores.len() + 1];
         let cells: Vec<u16> = scores.iter().map(|score| steps.cell(*score) as u16).collect();
         for row in steps.beside(&cells) {
-            steps.count(scores[row], labels.fraud[row], &mut places);
+            steps.count(cells[row], scores[row], labels.fraud[row], &mut places);
         }
         for (cell, rows) in steps.between(&cells) {
             places[steps.before[cell] as usize].genuine_above += rows;
@@ -202,13 +202,6 @@ impl Steps {
         (((highest - score) * self.cells_each) as usize).min(CELLS)
     }
 
-    /// The place of a score: that of the first step not above it, after the last if there is none.
-    fn place(&self, score: f64) -> usize {
-        let cell = self.cell(score);
-        let between = self.before[cell] as usize..self.before[cell + 1] as usize;
-        between.start + self.scores[between].partition_point(|step| *step > score)
-    }
-
     /// Rows of those cells that have a step, by the cells of all rows: most of these have none.
     fn beside(&self, cells: &[u16]) -> impl Iterator<Item = usize> {
         // To choose without a branch is faster where nobody can foresee the choice.
@@ -232,9 +225,12 @@ impl Steps {
         self.before[cell] != self.before[cell + 1]
     }
 
-    /// Counts a row at its place.
-    fn count(&self, score: f64, fraud: bool, places: &mut [Place]) {
-        let place = self.place(score);
+    /// Counts a row of a cell at the place of its score: that of the first step not above it, after the last if there is
+    /// none.
+    fn count(&self, cell: u16, score: f64, fraud: bool, places: &mut [Place]) {
+        let cell = usize::from(cell);
+        let steps = self.before[cell] as usize..self.before[cell + 1] as usize;
+        let place = steps.start + self.scores[steps].partition_point(|step| *step > score);
         let is_step = self.scores.get(place).is_some_and(|step| *step == score);
         let place = &mut places[place];
         match (fraud, is_step) {
