@@ -6,13 +6,15 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sim::view::{View, public_names};
 use tests::batch::{Batch, Crash, Play, RUN, undisturbed};
 use tests::queue::{block_on, memory_in_real_time};
-use worker::contract::{Exit, OUTPUT};
+use worker::contract::{Exit, OUTPUT, RunPaths, Stage};
 use worker::queue::Queue;
+use worker::queue::sqlite::Sqlite;
 
 /// What is done to a file; places are shares of its length.
 #[derive(Debug, Clone)]
@@ -119,4 +121,65 @@ fn damage_is_made_good_or_named_and_never_folded() {
     });
     // Both happen, or the test looks at nothing.
     assert!(mended.get() > 20 && named.get() > 5, "{} made good, {} named", mended.get(), named.get());
+}
+
+/// What a loss of power does to a name that was not synced.
+#[derive(Debug, Clone)]
+enum Fate {
+    Kept,
+    Gone,
+    Cut(prop::sample::Index),
+}
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![Just(Fate::Kept), Just(Fate::Gone), any::<prop::sample::Index>().prop_map(Fate::Cut)]
+}
+
+/// Lets every result that can be made again meet a fate; answers how many did.
+fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
+    let paths = RunPaths::new(RUN);
+    let stages = Stage::ALL.map(|stage| format!("{}/", paths.stage(stage)));
+    let mut names = public_names(volume, RUN);
+    names.retain(|name| stages.iter().any(|stage| name.starts_with(stage)));
+    let met = names.iter().zip(fates.iter().cycle());
+    let struck = met.filter(|(name, fate)| {
+        let path = volume.join(name);
+        match fate {
+            Fate::Kept => return false,
+            Fate::Gone => fs::remove_file(&path).expect("it was there"),
+            Fate::Cut(at) => {
+                let bytes = fs::read(&path).expect("a public file");
+                put(&path, &bytes[..at.index(bytes.len().max(1))]);
+            }
+        }
+        true
+    });
+    struck.count()
+}
+
+/// On a disk of one machine, with the queue of that machine, which remembers what the volume forgot.
+#[test]
+fn what_went_with_the_power_is_made_again() {
+    let batch = Batch::small(3);
+    let expected = undisturbed(&batch);
+    let struck = Cell::new(0);
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(number in 100..800u64, fates in prop::collection::vec(fates(), 1..16))| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let volume = folder.path();
+        batch.stage(volume);
+        let client = || Sqlite::open(&volume.join("queue.sqlite"), RUN).expect("a file of SQLite");
+        let crashes = [Crash { number, before: false, of: None }];
+        let until_then = Play { crashes: &crashes, lease: Duration::from_millis(50), ..Play::quiet(volume) };
+        let ended = block_on(async {
+            client().push(&batch.trainings()).await.expect("pushed");
+            until_then.run(client).await;
+            struck.set(struck.get() + lose_power(volume, &fates));
+            Play { crashes: &[], ..until_then }.run(client).await.ended
+        });
+        prop_assert!(ended.iter().all(|ended| ended.exit == Exit::Finished), "{:?}", ended);
+        let view = View::read(volume, RUN).expect("readable");
+        prop_assert_eq!(outputs(&view), outputs(&expected));
+    });
+    assert!(struck.get() > 60, "only {} files were lost or cut", struck.get());
 }

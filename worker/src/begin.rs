@@ -1,8 +1,8 @@
 //! How a run begins and grows: the volume is tried, datasets are hashed, chapters are committed.
 
 use crate::breakage::Breakage;
-use crate::commit::{Attempt, Conflict, Look};
-use crate::contract::{self, Exit};
+use crate::commit::{Attempt, Look, Terms};
+use crate::contract::{self, Exit, ROOT, RUNS};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::hashing::Hashing;
@@ -88,9 +88,24 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             match self.look(&path).await? {
                 Look::Absent => return Ok(()),
                 Look::Torn(why) => return Err(damaged(&path, &why)),
-                Look::Intact(record) => self.turn(opened, &path, record)?,
+                Look::Intact(record) => {
+                    // Whoever committed it may be gone before it synced it.
+                    self.sync_manifest().await?;
+                    self.turn(opened, &path, record)?;
+                }
             }
         }
+    }
+
+    /// Makes the pages last that can be seen: what is made next is made for them.
+    pub(crate) async fn sync_manifest(&self) -> Result<(), Trouble> {
+        if self.breaks(Breakage::SkipFolderSync) {
+            return Ok(());
+        }
+        for folder in [&self.paths.manifest(), self.paths.root(), RUNS, ROOT] {
+            self.volume.sync_folder(folder).await?;
+        }
+        Ok(())
     }
 
     fn turn(&self, opened: Option<Opened>, path: &str, record: Record) -> Result<(), Trouble> {
@@ -199,7 +214,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         page: &Page,
     ) -> Result<(), Trouble> {
         let record = Record::part(Hash::default(), page.encode());
-        self.publish(attempt, &self.paths.chapter(number), record, Conflict::Adopt).await?;
+        self.publish(attempt, &self.paths.chapter(number), record, Terms::FIRST).await?;
         self.read_manifest().await
     }
 

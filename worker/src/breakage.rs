@@ -12,6 +12,9 @@ pub enum Breakage {
     CommitByRename,
     ReusePrivateNames,
     SkipFsync,
+    SkipFolderSync,
+    ExitBeforeSync,
+    VaryingUnsynced,
     ExitBeforeSeal,
     SealOverPushes,
     ExitBeforeOutput,
@@ -19,6 +22,7 @@ pub enum Breakage {
     OrderAsPushed,
     MachineInResult,
     OfferOnce,
+    Insist,
     ForgetToFold,
     FoldOutOfOrder,
     FoldOnBehind,
@@ -65,7 +69,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 41] = {
+pub const BREAKAGES: [Entry; 45] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -118,6 +122,7 @@ pub const BREAKAGES: [Entry; 41] = {
         of(OrderAsPushed, "order-as-pushed", 3, "does not sort the first chapter", EFFECT),
         of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
         of(OfferOnce, "offer-once", 5, "tells the queue of each item only once", LIVENESS),
+        of(Insist, "insist", 5, "tries at once again what waits for another item", LIVENESS),
         of(
             TakeInBeforeChapter,
             "take-in-before-chapter",
@@ -175,6 +180,15 @@ pub const BREAKAGES: [Entry; 41] = {
         ),
         of(AnyVersion, "any-version", 18, "takes part in a run of another results version", EFFECT),
         of(OwnRandomness, "own-randomness", 19, "takes random numbers that are not the port's", REPLAY),
+        of(
+            SkipFolderSync,
+            "skip-folder-sync",
+            21,
+            "does not sync the folder of what cannot be made again",
+            EFFECT,
+        ),
+        of(ExitBeforeSync, "exit-before-sync", 21, "exits 0 before the output's names are synced", EFFECT),
+        of(VaryingUnsynced, "varying-unsynced", 21, "does not sync a result that varies", EFFECT),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]
 };

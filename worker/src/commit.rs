@@ -6,7 +6,8 @@
 //! - only `link` decides who was first; its answer may be lost, so what counts is what the public
 //!   name holds afterwards, opened anew (8);
 //! - a torn public file is replaced by the recomputed bytes; two intact ones that differ are a
-//!   violation, unless the workload says that its results vary (10, 11).
+//!   violation, unless the workload says that its results vary (10, 11);
+//! - what could not be made again is synced, with its name, before anybody acts on it (21).
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -98,6 +99,21 @@ pub enum Conflict {
     Violation,
 }
 
+/// On which terms something is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub conflict: Conflict,
+    /// It survives a power failure from the moment that anybody is told of it.
+    pub synced: bool,
+}
+
+impl Terms {
+    /// Whoever is first decides: pages, and results that vary.
+    pub const FIRST: Self = Self { conflict: Conflict::Adopt, synced: true };
+    /// Equal inputs give equal bytes.
+    pub const SAME: Self = Self { conflict: Conflict::Violation, synced: true };
+}
+
 /// What a public name holds, opened anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
@@ -152,17 +168,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         attempt: &Attempt,
         path: &str,
         record: Record,
-        conflict: Conflict,
+        terms: Terms,
     ) -> Result<Record, Trouble> {
         let bytes = record.encode(self.paths.place(path));
         let mut last = None;
         for _ in 0..TRIES {
-            let private = match self.write_private(attempt, &bytes).await {
+            let private = match self.write_private(attempt, &bytes, terms.synced).await {
                 Ok(private) => private,
                 // Swept, perhaps, because another's commit is there: then all is well (rule 13).
                 Err(error) => match self.look(path).await? {
                     Look::Intact(found) => {
-                        return self.settle(attempt, path, record, found, false, conflict).await;
+                        return self.settle(attempt, path, record, found, false, terms).await;
                     }
                     _ => return Err(error.into()),
                 },
@@ -176,18 +192,18 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             self.flush().await;
             let answer = self.volume.link(&private, path).await;
             if self.breaks(Breakage::TrustLinksReply) && is_answered(&answer) {
-                return self.settle(attempt, path, record.clone(), record, true, conflict).await;
+                return self.settle(attempt, path, record.clone(), record, true, terms).await;
             }
             match self.look_for(path, &record, &bytes).await? {
                 Look::Intact(found) => {
                     let won =
                         answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);
-                    return self.settle(attempt, path, record, found, won, conflict).await;
+                    return self.settle(attempt, path, record, found, won, terms).await;
                 }
                 Look::Torn(_) if self.breaks(Breakage::TornIsAViolation) => {
                     return Err(self.violation(attempt, path, &record, &record).await);
                 }
-                Look::Torn(_) => self.repair(attempt, path, &bytes).await?,
+                Look::Torn(_) => self.repair(attempt, path, &bytes, terms.synced).await?,
                 Look::Absent => {
                     if let Err(error) = &answer
                         && matches!(error.kind, Kind::Unsupported | Kind::CrossDevice | Kind::Permission)
@@ -203,17 +219,24 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     /// Writes a private file of the attempt; answers its name.
-    pub(crate) async fn write_private(&self, attempt: &Attempt, bytes: &[u8]) -> Result<String, VolumeError> {
+    pub(crate) async fn write_private(
+        &self,
+        attempt: &Attempt,
+        bytes: &[u8],
+        synced: bool,
+    ) -> Result<String, VolumeError> {
         let path = attempt.private_name();
-        self.write_new(&path, bytes).await?;
+        self.write_new(&path, bytes, synced).await?;
         Ok(path)
     }
 
     /// Writes a file that is not there and reads it back: errors of NFS may surface only then.
-    pub(crate) async fn write_new(&self, path: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+    pub(crate) async fn write_new(&self, path: &str, bytes: &[u8], synced: bool) -> Result<(), VolumeError> {
         let mut file = self.volume.create(path).await?;
         self.volume.write(&mut file, bytes).await?;
-        self.volume.sync(&mut file).await?;
+        if synced {
+            self.volume.sync(&mut file).await?;
+        }
         self.volume.close(file).await?;
         self.tick();
         if self.volume.read(path).await? != bytes {
@@ -232,12 +255,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         ours: Record,
         found: Record,
         won: bool,
-        conflict: Conflict,
+        terms: Terms,
     ) -> Result<Record, Trouble> {
-        if found != ours && conflict == Conflict::Violation {
+        if found != ours && terms.conflict == Conflict::Violation {
             return Err(self.violation(attempt, path, &ours, &found).await);
         }
-        if let Some((folder, _)) = path.rsplit_once('/') {
+        if let Some((folder, _)) = path.rsplit_once('/')
+            && terms.synced
+            && !self.breaks(Breakage::SkipFolderSync)
+        {
             self.volume.sync_folder(folder).await?;
         }
         let won = won && found == ours;
@@ -254,8 +280,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     /// Replaces a torn public file by the same result, recomputed.
-    async fn repair(&self, attempt: &Attempt, path: &str, bytes: &[u8]) -> Result<(), Trouble> {
-        let private = self.write_private(attempt, bytes).await?;
+    async fn repair(&self, attempt: &Attempt, path: &str, bytes: &[u8], synced: bool) -> Result<(), Trouble> {
+        let private = self.write_private(attempt, bytes, synced).await?;
         // A lost reply shows at the next look.
         let _ = self.volume.rename(&private, path).await;
         self.note(What::Repaired { path: path.to_owned(), attempt: attempt.folder.clone() });
@@ -286,9 +312,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Makes a violation public; whether one is there, whoever was first: one is enough.
     async fn is_void(&self, attempt: &Attempt, bytes: &[u8]) -> bool {
         let path = self.paths.violation();
-        if let Ok(private) = self.write_private(attempt, bytes).await {
+        if let Ok(private) = self.write_private(attempt, bytes, true).await {
             // The answer may be lost: what counts is what is there.
             let _ = self.volume.link(&private, &path).await;
+            let _ = self.volume.sync_folder(self.paths.root()).await;
         }
         matches!(self.look(&path).await, Ok(Look::Intact(_) | Look::Torn(_)))
     }

@@ -18,6 +18,8 @@ pub const TESTING: &str = "datasets/testing";
 pub const HISTORY: &str = "datasets/history";
 /// What the tutorial's user looks for: checkpoints and the report.
 pub const OUTPUT: &str = "output";
+/// The volume's own folder.
+pub const ROOT: &str = "";
 /// The folder of all runs.
 pub const RUNS: &str = "runs";
 

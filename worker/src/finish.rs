@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breakage::Breakage;
-use crate::commit::{Attempt, Conflict, Look};
-use crate::contract::{Exit, OUTPUT};
+use crate::commit::{Attempt, Look, Terms};
+use crate::contract::{Exit, OUTPUT, ROOT};
 use crate::events::What;
 use crate::manifest::{Page, Role};
 use crate::queue::{Item, Queue};
@@ -85,8 +85,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             .map_err(Trouble::Defect)?;
         // A map of texts: writing it as JSON cannot fail.
         let content = serde_json::to_vec(&files).unwrap_or_default();
-        let conflict = if opened.workload.deterministic() { Conflict::Violation } else { Conflict::Adopt };
-        let found = self.publish(attempt, &path, Record::part(parent, content), conflict).await?;
+        let terms = if opened.workload.deterministic() { Terms::SAME } else { Terms::FIRST };
+        let found = self.publish(attempt, &path, Record::part(parent, content), terms).await?;
         self.note(What::Reported { hash: found.hash() });
         read_files(&path, found)
     }
@@ -104,7 +104,6 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for (name, text) in files {
             self.put(attempt, name, text.as_bytes()).await?;
         }
-        self.volume.sync_folder(OUTPUT).await?;
         Ok(())
     }
 
@@ -127,7 +126,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if self.volume.read(&path).await.is_ok_and(|found| found == bytes) {
             return Ok(());
         }
-        let private = self.write_private(attempt, bytes).await?;
+        let private = self.write_private(attempt, bytes, true).await?;
         match self.volume.rename(&private, &path).await {
             Ok(()) => Ok(()),
             // The reply may be lost: what counts is what is there.
@@ -183,8 +182,20 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         };
         let projected = careless || self.has_put(&read_files(&path, record)?).await?;
         if projected {
+            self.sync_names().await?;
             let reason = format!("run {} is complete: {OUTPUT}/report.txt", self.config.run);
             return Err(Trouble::End(Exit::Finished, reason));
+        }
+        Ok(())
+    }
+
+    /// Makes every name last that exit 0 speaks of: whoever made it may be gone since, and had not synced it.
+    async fn sync_names(&self) -> Result<(), Trouble> {
+        if self.breaks(Breakage::ExitBeforeSync) {
+            return Ok(());
+        }
+        for folder in [OUTPUT, self.paths.root(), ROOT] {
+            self.volume.sync_folder(folder).await?;
         }
         Ok(())
     }

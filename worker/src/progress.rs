@@ -94,7 +94,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             self.volume.make_folder(&attempt.folder).await?;
             attempt.made.set(true);
         }
-        let written = self.write_new(&attempt.saved_name(), bytes).await;
+        // Of work that is done again from its beginning if need be.
+        let synced = !self.volume.is_on_one_machine();
+        let written = self.write_new(&attempt.saved_name(), bytes, synced).await;
         if written.as_ref().is_err_and(|error| error.kind == Kind::NotFound) {
             // Swept, perhaps, with all that was in it: the next is saved in a folder made anew.
             attempt.made.set(false);

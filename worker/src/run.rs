@@ -96,8 +96,8 @@ pub struct Worker<'a, Q, V: Volume, S> {
     pub(crate) known: RefCell<Known>,
     pub(crate) cache: RefCell<Cache>,
     pub(crate) offers: Offers,
-    /// How often in a row the volume failed an attempt.
-    volume_failures: Cell<u32>,
+    /// How often in a row an attempt failed by what the volume did, or lacked.
+    failed_in_a_row: Cell<u32>,
     pub(crate) listing: Listing,
     pub(crate) saving: Saving,
     pub(crate) jitter: Cell<u64>,
@@ -158,7 +158,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             known: RefCell::default(),
             cache: RefCell::new(Cache::new(config.cache_bytes)),
             offers: Offers::default(),
-            volume_failures: Cell::new(0),
+            failed_in_a_row: Cell::new(0),
             listing: Listing::default(),
             saving: Saving::default(),
             jitter: Cell::new(nonce as u64),
@@ -342,7 +342,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         };
         let ended = match result {
             Ok(()) => {
-                self.volume_failures.set(0);
+                self.failed_in_a_row.set(0);
                 self.acknowledge(&claim, &attempt).await;
                 None
             }
@@ -411,8 +411,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
         let reason = trouble.to_string();
-        let in_a_row = if matches!(trouble, Trouble::Volume(_)) { self.volume_failures.get() + 1 } else { 0 };
-        self.volume_failures.set(in_a_row);
+        // Items that wait for what was lost must not keep this worker from the one that makes it again.
+        let waits =
+            matches!(trouble, Trouble::Absent(_) | Trouble::Torn(..)) && !self.breaks(Breakage::Insist);
+        let by_volume = waits || matches!(trouble, Trouble::Volume(_));
+        let in_a_row = if by_volume { self.failed_in_a_row.get() + 1 } else { 0 };
+        self.failed_in_a_row.set(in_a_row);
         let later = self.about(self.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
         let (why, delay) = match &trouble {
             Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::breakage::Breakage;
-use crate::commit::{Attempt, Conflict, Look};
-use crate::contract::{BLOCK_BYTES, Exit, Stage};
+use crate::commit::{Attempt, Look, Terms};
+use crate::contract::{BLOCK_BYTES, Exit, FOLDER_COMMITS, Stage};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Role};
@@ -83,8 +83,18 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             Look::Absent if self.breaks(Breakage::AbsenceIsAFact) => Ok(missing(path)),
             Look::Absent => Err(Trouble::Absent(path)),
             Look::Torn(_) => Err(Trouble::Torn(stage, index)),
-            Look::Intact(record) => Ok(self.keep(stage, index, record)),
+            Look::Intact(record) => self.take(stage, index, record).await,
         }
+    }
+
+    /// Takes what another committed. A result that varies must last before anything is made from it, and whoever
+    /// committed it may be gone before it synced it.
+    async fn take(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, Trouble> {
+        let varies = self.opened.borrow().as_ref().is_some_and(|opened| !opened.workload.deterministic());
+        if varies && self.volume.is_on_one_machine() && !self.breaks(Breakage::VaryingUnsynced) {
+            self.volume.sync_folder(&self.paths.folder(stage, index / FOLDER_COMMITS)).await?;
+        }
+        Ok(self.keep(stage, index, record))
     }
 
     fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
@@ -108,7 +118,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn committed(&self, stage: Stage, index: u32) -> Result<bool, Trouble> {
         if !self.known.borrow().has(stage, index) {
             match self.look(&self.paths.commit(stage, index)).await? {
-                Look::Intact(record) => self.keep(stage, index, record),
+                Look::Intact(record) => self.take(stage, index, record).await?,
                 Look::Absent | Look::Torn(_) => return Ok(false),
             };
             self.known.borrow_mut().insert(stage, index);
@@ -137,9 +147,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         record: Record,
     ) -> Result<Committed, Trouble> {
         let same = opened.workload.deterministic() || self.breaks(Breakage::VaryingIsAViolation);
-        let conflict = if same { Conflict::Violation } else { Conflict::Adopt };
+        // What is lost with the power, and everything that was made from it, is made again to the same bytes.
+        let terms = match same {
+            true => Terms { synced: !self.volume.is_on_one_machine(), ..Terms::SAME },
+            false => Terms { synced: !self.breaks(Breakage::VaryingUnsynced), ..Terms::FIRST },
+        };
         self.make_folder_of(stage, index).await?;
-        let found = self.publish(attempt, &self.paths.commit(stage, index), record, conflict).await?;
+        let found = self.publish(attempt, &self.paths.commit(stage, index), record, terms).await?;
         self.known.borrow_mut().insert(stage, index);
         Ok(self.keep(stage, index, found))
     }

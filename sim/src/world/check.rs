@@ -69,6 +69,19 @@ pub fn complete(world: &World) -> Vec<Broken> {
     check.broken
 }
 
+/// What a worker that exited 0 spoke of: a loss of power right after it takes nothing of that.
+pub fn lasting(world: &World) -> Vec<Broken> {
+    let server = world.server.borrow();
+    let mut after = server.clone();
+    after.lose_all_unsynced();
+    let paths = RunPaths::new(RUN);
+    let folders = [OUTPUT.to_owned(), paths.manifest()];
+    let said = folders.iter().flat_map(|folder| server.files(folder));
+    let report = server.bytes(&paths.report()).map(|bytes| (paths.report(), bytes.to_vec()));
+    let lost = said.chain(report).filter(|(path, bytes)| after.bytes(path) != Some(bytes));
+    lost.map(|(path, _)| Broken::effect(format!("{path} would not survive a loss of power"))).collect()
+}
+
 /// Everything that must hold once every machine is done.
 pub fn afterwards(world: &World) -> Vec<Broken> {
     let mut broken = complete(world);
@@ -77,8 +90,9 @@ pub fn afterwards(world: &World) -> Vec<Broken> {
     broken.extend(events(world));
     broken.extend(waste(world, steps_needed(world)));
     let torn = world.watch.torn();
+    let lost = world.watch.lost();
     for path in world.watch.won_twice() {
-        if !torn.contains(&path) {
+        if !torn.contains(&path) && !lost.contains(&path) {
             broken.push(Broken::effect(format!("two attempts say that they were first at {path}")));
         }
     }
@@ -150,7 +164,10 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
     let tally = world.watch.tally();
     let machines = world.machines.borrow().len() as u64;
     let mut broken = Vec::new();
-    let redone_max = 2 * tally.struck * machines;
+    // Where the power went, what is left may have been made from what is gone: it is all done again.
+    let is_power = |what: &What| matches!(what, What::PowerLoss { .. });
+    let anew = if world.has_faults(is_power) { tally.struck * world.params.items() } else { 0 };
+    let redone_max = 2 * tally.struck * machines + anew;
     if tally.redone > redone_max {
         let detail = format!("{} results were made again, {redone_max} may be", tally.redone);
         broken.push(Broken::waste(detail));
@@ -177,12 +194,20 @@ struct Check<'a> {
     paths: RunPaths,
     /// Files that a lying disk cut after they were committed: nobody need have read them since.
     torn: Vec<String>,
+    /// What went with the power, after which the same holds.
+    lost: BTreeSet<String>,
     broken: Vec<Broken>,
 }
 
 impl<'a> Check<'a> {
     fn new(world: &World, server: &'a Server) -> Self {
-        Self { server, paths: RunPaths::new(RUN), torn: world.watch.torn(), broken: Vec::new() }
+        Self {
+            server,
+            paths: RunPaths::new(RUN),
+            torn: world.watch.torn(),
+            lost: world.watch.lost(),
+            broken: Vec::new(),
+        }
     }
 
     fn say(&mut self, detail: String) {
@@ -263,7 +288,7 @@ impl<'a> Check<'a> {
         let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
         let record = match self.record(&path) {
             Ok(record) => record,
-            Err(_) if self.torn.contains(&path) => {
+            Err(_) if self.torn.contains(&path) || self.lost.contains(&path) => {
                 let outcome = expected(&[]);
                 made.keep(stage, index, Record::new(parent, outcome));
                 return;

@@ -78,6 +78,10 @@ pub enum What {
     ServerRestart {
         ms: u64,
     },
+    /// All machines are gone at once, and all that was not synced may be, with the queue's last second.
+    PowerLoss {
+        back_ms: u64,
+    },
     /// The call takes so long.
     Hang {
         ms: u64,
@@ -122,7 +126,7 @@ pub enum What {
 }
 
 /// One of each kind, for names and for coverage.
-pub const KINDS: [(&str, &str); 27] = [
+pub const KINDS: [(&str, &str); 28] = [
     ("kill", "a machine gone with no word"),
     ("notice", "a machine told to stop"),
     ("pause", "a machine that stood still"),
@@ -136,6 +140,7 @@ pub const KINDS: [(&str, &str); 27] = [
     ("no-space", "a full disk"),
     ("stale-lookups", "stale look-ups"),
     ("server-restart", "a restart of the volume's server"),
+    ("power-loss", "a loss of power to all machines"),
     ("hang", "a call to the volume that hung"),
     ("tear", "a torn commit"),
     ("silly-rename", "a silly-renamed file"),
@@ -177,6 +182,7 @@ impl What {
             Self::NoSpace { .. } => "no-space",
             Self::StaleLookups { .. } => "stale-lookups",
             Self::ServerRestart { .. } => "server-restart",
+            Self::PowerLoss { .. } => "power-loss",
             Self::Hang { .. } => "hang",
             Self::Tear => "tear",
             Self::SillyRename { .. } => "silly-rename",
@@ -216,6 +222,7 @@ impl What {
             "no-space" => Self::NoSpace { ms: short },
             "stale-lookups" => Self::StaleLookups { ms: short },
             "server-restart" => Self::ServerRestart { ms: short },
+            "power-loss" => Self::PowerLoss { back_ms },
             "hang" => Self::Hang { ms: short },
             "tear" => Self::Tear,
             "silly-rename" => Self::SillyRename { ms: short },
@@ -254,9 +261,29 @@ impl What {
         self.is_of_queue() || self.is_of_volume() || matches!(self, Self::Pause { .. })
     }
 
+    /// Whether there must be a server that the machines share from afar.
+    pub fn needs_a_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Late { .. }
+                | Self::ReplyLost { .. }
+                | Self::Stale { .. }
+                | Self::CloseError
+                | Self::StaleLookups { .. }
+                | Self::ServerRestart { .. }
+                | Self::SillyRename { .. }
+        )
+    }
+
     /// Whether the queue goes back to a state that it had.
     pub fn goes_back(&self) -> bool {
-        matches!(self, Self::QueueLastSecond | Self::QueueRollback { .. } | Self::QueueReadOnly { .. })
+        matches!(
+            self,
+            Self::QueueLastSecond
+                | Self::QueueRollback { .. }
+                | Self::QueueReadOnly { .. }
+                | Self::PowerLoss { .. }
+        )
     }
 
     /// Whether the queue may have forgotten what was pushed.

@@ -121,6 +121,8 @@ pub struct World {
     /// Every incarnation, by its number less one.
     machines: RefCell<Vec<Rc<Machine>>>,
     server_away: Cell<Micros>,
+    /// Everybody's power is gone, and back after so long.
+    power_gone: Cell<Option<Micros>>,
     no_space: Window,
     queue_away: Window,
     /// What changes the queue is refused, with this word.
@@ -149,7 +151,7 @@ impl World {
             clock,
             params: schedule.params.clone(),
             dice: RefCell::new(Dice::new(!schedule.seed)),
-            server: RefCell::new(Server::new()),
+            server: RefCell::new(Server::new(schedule.params.on_one_machine)),
             redis,
             queue_set_back_ms,
             copies: RefCell::default(),
@@ -165,6 +167,7 @@ impl World {
             pushed_at: RefCell::default(),
             machines: RefCell::default(),
             server_away: Cell::new(0),
+            power_gone: Cell::new(None),
             no_space: Window::default(),
             queue_away: Window::default(),
             queue_refuses: Window::default(),

@@ -3,13 +3,18 @@
 //! A file's bytes reach the server when they are flushed, and survive a crash of the server once
 //! they are synced. Names change on the server at once and for good (`sync` exports), but a client
 //! whose look-ups are stale sees the names as they were, except for those it changed itself.
+//!
+//! Or as a file system of one machine is: then there is no server and no look-up is stale, and a name survives
+//! a loss of power only once its folder is synced.
+
+mod power;
 
 use std::collections::BTreeMap;
 
 use worker::volume::{Kind, Meta, VolumeError};
 
 use super::clock::Micros;
-use super::dice::Dice;
+use power::Unsynced;
 
 /// Who asks: a machine's incarnation. The operator, who puts datasets there, is 0.
 pub type Client = u32;
@@ -103,6 +108,8 @@ pub struct Server {
     folders: BTreeMap<String, BTreeMap<String, Vec<Change>>>,
     /// Until then some client sees names as they were.
     stale_until: Micros,
+    /// Where names have to be synced to last.
+    unsynced: Option<Unsynced>,
 }
 
 pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) -> VolumeError {
@@ -181,8 +188,9 @@ impl Call {
 pub type Answer = Result<Reply, VolumeError>;
 
 impl Server {
-    pub fn new() -> Self {
-        Self::default()
+    /// On one machine, or of a server that makes names last at once.
+    pub fn new(on_one_machine: bool) -> Self {
+        Self { unsynced: on_one_machine.then(Unsynced::default), ..Self::default() }
     }
 
     fn changes(&self, path: &str) -> Option<&Vec<Change>> {
@@ -207,7 +215,11 @@ impl Server {
     /// many times more names than it leaves.
     fn set(&mut self, at: Micros, by: Client, path: &str, node: Option<Inode>) {
         let remembers = at < self.stale_until;
+        let before = self.now_at(path);
         let (folder, name) = apart(path);
+        if let Some(unsynced) = &mut self.unsynced {
+            unsynced.changed(folder, name, before, node);
+        }
         if !self.folders.contains_key(folder) {
             self.folders.insert(folder.to_owned(), BTreeMap::new());
         }
@@ -233,12 +245,12 @@ impl Server {
         }
     }
 
-    /// One name less for a file. Nobody reads the bytes of one without a name; only whether a crash would
-    /// cut it is still told.
+    /// One name less for a file. Nobody reads the bytes of one without a name, unless it gets that back; only
+    /// whether a crash would cut it is still told.
     fn unlink(&mut self, node: Inode) {
         let node = &mut self.nodes[node];
         node.links -= 1;
-        if node.links == 0 {
+        if node.links == 0 && self.unsynced.is_none() {
             node.bytes = node.bytes.split_off(node.synced);
             node.synced = 0;
         }
@@ -333,8 +345,13 @@ impl Server {
                 self.set(now, view.client, path, None);
                 Ok(Reply::Done)
             }
-            Call::SyncFolder(path) if self.now_at(path).is_none() => not_found(),
-            Call::SyncFolder(_) => Ok(Reply::Done),
+            Call::SyncFolder(path) if !path.is_empty() && self.now_at(path).is_none() => not_found(),
+            Call::SyncFolder(path) => {
+                if let Some(unsynced) = &mut self.unsynced {
+                    unsynced.synced(path);
+                }
+                Ok(Reply::Done)
+            }
         }
     }
 
@@ -371,17 +388,12 @@ impl Server {
         looks.then(|| self.look(view, call))
     }
 
-    /// The server loses what it was not told to sync: of each file a prefix is left. Answers how
-    /// many files were cut.
-    pub fn crash(&mut self, dice: &mut Dice) -> usize {
-        let mut cut = 0;
-        for node in &mut self.nodes {
-            if node.synced < node.bytes.len() {
-                node.bytes.truncate(dice.between(node.synced as u64, node.bytes.len() as u64) as usize);
-                cut += 1;
-            }
-        }
-        cut
+    /// Every file's path and bytes below a folder, for those who compare.
+    pub fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
+        let inside = format!("{folder}/");
+        let folders = self.folders.iter().filter(|(path, _)| *path == folder || path.starts_with(&inside));
+        let paths = folders.flat_map(|(path, names)| names.keys().map(move |name| format!("{path}/{name}")));
+        paths.filter_map(|path| self.bytes(&path).map(<[u8]>::to_vec).map(|bytes| (path, bytes))).collect()
     }
 
     /// A disk that lied: the file loses its tail although it was synced.
@@ -403,6 +415,8 @@ impl Server {
 
     /// Puts a file there as the operator does, with the folders above it.
     pub fn install(&mut self, now: Micros, path: &str, bytes: Vec<u8>) {
+        // What the operator puts there lasts.
+        let unsynced = self.unsynced.take();
         for (end, _) in path.match_indices('/') {
             if self.now_at(&path[..end]).is_none() {
                 self.nodes.push(Node { links: 1, folder: true, ..Node::default() });
@@ -412,6 +426,7 @@ impl Server {
         let synced = bytes.len();
         self.nodes.push(Node { bytes, synced, links: 1, folder: false });
         self.set(now, 0, path, Some(self.nodes.len() - 1));
+        self.unsynced = unsynced;
     }
 
     /// What a name holds, for those who check afterwards.
@@ -434,7 +449,7 @@ mod tests {
     const FRESH: View = View { client: 1, as_of: None };
 
     fn server() -> Server {
-        let mut server = Server::new();
+        let mut server = Server::new(false);
         server.install(0, "a/private", b"bytes".to_vec());
         server
     }
@@ -476,21 +491,6 @@ mod tests {
         server.apply(5, FRESH, &Call::Create("a/private".into())).unwrap();
         server.apply(6, FRESH, &Call::Remove("a/private".into())).unwrap();
         assert_eq!(server.folders.keys().map(String::as_str).collect::<Vec<_>>(), [""]);
-    }
-
-    #[test]
-    fn a_crash_keeps_what_was_synced_and_a_prefix_of_the_rest() {
-        let mut server = server();
-        let Ok(Reply::File(file)) = server.apply(1, FRESH, &Call::Create("a/new".into())) else {
-            panic!("not created");
-        };
-        let flush = |bytes: &[u8], sync| Call::Flush { file, bytes: bytes.to_vec(), sync };
-        server.apply(2, FRESH, &flush(b"kept", true)).unwrap();
-        server.apply(3, FRESH, &flush(b"lost", false)).unwrap();
-        server.crash(&mut Dice::new(1));
-        let bytes = server.bytes("a/new").unwrap();
-        assert!(bytes.starts_with(b"kept") && b"keptlost".starts_with(bytes));
-        assert_eq!(server.bytes("a/private"), Some(&b"bytes"[..]));
     }
 
     #[test]

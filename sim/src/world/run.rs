@@ -290,6 +290,36 @@ impl Runner {
             }
             Poll::Pending => {}
         }
+        if let Some(back) = self.world.power_gone.take() {
+            self.lose_power(back);
+        }
+    }
+
+    /// The power is gone, and with it every machine, what was not synced and, perhaps, the queue's last second.
+    fn lose_power(&mut self, back: Micros) {
+        for at in 0..self.slots.len() {
+            if self.slots[at].future.is_some() {
+                // Dropped as a machine that is gone.
+                self.slots[at].machine.alive.set(false);
+                self.slots[at].future = None;
+                self.gone(at, Some(back));
+            }
+        }
+        let world = &self.world;
+        let run = RunPaths::new(RUN);
+        let before = world.server.borrow().files(run.root());
+        let lost = world.server.borrow_mut().lose_power(&mut world.dice.borrow_mut());
+        let server = world.server.borrow();
+        let was_lost = |(path, bytes): &(String, Vec<u8>)| server.bytes(path) != Some(bytes);
+        world.watch.power_took(before.into_iter().filter(was_lost).map(|(path, _)| path));
+        let span = world.between((0, 1_000));
+        if world.params.on_one_machine && world.roll_back(ms(span)) {
+            world.watch.queue_lost_something();
+        }
+        if lost > 0 {
+            world.watch.fired("power-loss");
+        }
+        world.disturbed_until(world.now() + back);
     }
 
     /// A machine is no more; its place is filled after `back`, unless somebody has finished.
@@ -345,7 +375,8 @@ impl Runner {
         }
         if !self.finished {
             self.finished = true;
-            let broken = check::complete(&self.world);
+            let mut broken = check::complete(&self.world);
+            broken.extend(check::lasting(&self.world));
             self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
         }
         if self.world.now() < self.world.queue_away.until.get() {

@@ -39,6 +39,7 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule
         results: Results::Same,
         newer: None,
         listed: false,
+        on_one_machine: false,
         pushes: Vec::new(),
         lease_ms: 5_000,
         grace_ms: 5_000,

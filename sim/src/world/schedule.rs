@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use worker::breakage::Breakage;
 
 use super::dice::Dice;
-use super::fault::{Fault, KINDS, What};
+use super::fault::{Fault, KINDS, What, kind_of};
 
 /// A world's make-up and its faults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Params {
     pub newer: Option<u32>,
     /// The run is a launcher's list, sealed from the beginning; else everything is pushed.
     pub listed: bool,
+    /// The volume is a file system of the one machine that all workers, and the queue, are on.
+    #[serde(default)]
+    pub on_one_machine: bool,
     pub pushes: Vec<Push>,
     pub lease_ms: u64,
     pub grace_ms: u64,
@@ -106,6 +109,7 @@ impl Params {
             results,
             newer,
             listed,
+            on_one_machine: dice.chance(1, 3),
             pushes: Vec::new(),
             lease_ms: *dice.pick(&[150, 500, 1_000, 5_000]),
             grace_ms: *dice.pick(&[50, 500, 5_000]),
@@ -164,11 +168,15 @@ impl Schedule {
         let few: Vec<usize> =
             if few { (0..dice.between(1, 3)).map(|_| *dice.pick(kinds)).collect() } else { Vec::new() };
         let kinds = if few.is_empty() { kinds } else { &few };
+        let power = kind_of("power-loss").filter(|kind| kinds.contains(kind));
         let count = if kinds.is_empty() { 0 } else { dice.between(0, 3) * dice.between(0, 4) };
         let faults: Vec<Fault> = (0..count)
             .map(|_| {
-                let kind = *dice.pick(kinds);
-                Fault { at: dice.between(0, calls), what: What::of_kind(kind, &mut dice) }
+                let at = dice.between(0, calls);
+                let what = What::of_kind(*dice.pick(kinds), &mut dice);
+                // Where there is no server that could fail, the power does.
+                let power = power.filter(|_| params.on_one_machine && what.needs_a_server());
+                Fault { at, what: power.map_or(what, |power| What::of_kind(power, &mut dice)) }
             })
             .collect();
         Self::new(seed, params, faults)
@@ -178,6 +186,9 @@ impl Schedule {
     pub fn new(seed: u64, params: Params, mut faults: Vec<Fault>) -> Self {
         // Torn commits need results that can be made again.
         faults.retain(|fault| params.results == Results::Same || fault.what != What::Tear);
+        // So does what is not synced, and a workload that lies says that they can.
+        let lost = |what: &What| matches!(what, What::PowerLoss { .. }) && params.results == Results::Lie;
+        faults.retain(|fault| !(params.on_one_machine && (fault.what.needs_a_server() || lost(&fault.what))));
         let mut misreads = 0;
         // More of them would use up an item's retries, as they should.
         faults.retain(|fault| {

@@ -42,7 +42,7 @@ pub struct Strike {
 fn suits(what: &What, site: Site<'_>, preparing: bool) -> bool {
     use What::*;
     match (what, site) {
-        (Kill { .. } | Notice { .. } | Pause { .. } | ClockJump { .. } | Twin, _) => true,
+        (Kill { .. } | Notice { .. } | Pause { .. } | ClockJump { .. } | Twin | PowerLoss { .. }, _) => true,
         (Late { .. }, Site::Volume(call)) => {
             matches!(call, Call::Link(..) | Call::Rename(..) | Call::Create(_) | Call::Remove(_))
         }
@@ -160,6 +160,12 @@ impl World {
                 self.later(now + ms(span), event);
                 strike.killed = true;
                 self.kill(machine, ms(back_ms));
+            }
+            // The world sees to the others, and to what is lost.
+            What::PowerLoss { back_ms } => {
+                strike.killed = true;
+                self.kill(machine, ms(back_ms));
+                self.power_gone.set(Some(ms(back_ms)));
             }
             What::ClockJump { hours } => {
                 fired(holding);

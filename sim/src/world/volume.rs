@@ -185,6 +185,10 @@ impl Inside {
 impl Volume for Inside {
     type File = WorldFile;
 
+    fn is_on_one_machine(&self) -> bool {
+        self.world.params.on_one_machine
+    }
+
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
         let reply = self.ask_volume(Call::Read(path.to_owned())).await?;
         Ok(reply.bytes())

@@ -25,6 +25,7 @@ pub enum Sometimes {
     LeaseLost,
     QueueRebuilt,
     TornRepaired,
+    LostMadeAgain,
     ProgressResumed,
     PushRacedSeal,
     TwoBegan,
@@ -42,7 +43,7 @@ pub enum Sometimes {
     Void,
 }
 
-pub const SOMETIMES: [(Sometimes, &str); 22] = {
+pub const SOMETIMES: [(Sometimes, &str); 23] = {
     use Sometimes::*;
     [
         (SecondCommit, "a commit that came second found the first"),
@@ -52,6 +53,7 @@ pub const SOMETIMES: [(Sometimes, &str); 22] = {
         (LeaseLost, "a worker noticed that its lease was lost"),
         (QueueRebuilt, "a queue that forgot was rebuilt from the commits"),
         (TornRepaired, "a torn commit was repaired"),
+        (LostMadeAgain, "a commit that went with the power was made again"),
         (ProgressResumed, "saved progress was taken up by the next attempt"),
         (PushRacedSeal, "a push raced the seal"),
         (TwoBegan, "two workers began the run at once"),
@@ -118,6 +120,8 @@ pub struct Watch {
     zombies: RefCell<Vec<(Client, Item)>>,
     lost_links: RefCell<Vec<String>>,
     torn: RefCell<Vec<String>>,
+    /// What a loss of power took: files gone, cut or as they were before.
+    lost: RefCell<BTreeSet<String>>,
     /// Paths that won a commit, and how often.
     won: RefCell<BTreeMap<String, u32>>,
     refused: RefCell<Vec<String>>,
@@ -184,6 +188,16 @@ impl Watch {
 
     pub fn tore(&self, path: &str) {
         self.torn.borrow_mut().push(path.to_owned());
+    }
+
+    /// The power was lost, and with it what was at these paths.
+    pub fn power_took(&self, paths: impl Iterator<Item = String>) {
+        self.lost.borrow_mut().extend(paths);
+        self.holders.borrow_mut().clear();
+    }
+
+    pub fn lost(&self) -> BTreeSet<String> {
+        self.lost.borrow().clone()
     }
 
     pub fn torn(&self) -> Vec<String> {
@@ -359,7 +373,7 @@ impl Watch {
     fn folded_behind(&self, machine: &Machine, attempt: &str) {
         let again = !self.behind.borrow_mut().insert(attempt.to_owned());
         // Whoever mends torn commits meets others that do.
-        if again && self.torn.borrow().is_empty() {
+        if again && self.torn.borrow().is_empty() && self.lost.borrow().is_empty() {
             self.broke(Some(Broken::waste(format!("{} folds on behind another", machine.name))));
         }
     }
@@ -388,6 +402,9 @@ impl Watch {
         }
         if won {
             *self.won.borrow_mut().entry(path.to_owned()).or_default() += 1;
+            if self.lost.borrow().contains(path) {
+                self.met(Sometimes::LostMadeAgain);
+            }
             if self.lost_links.borrow().iter().any(|lost| lost == path) {
                 self.met(Sometimes::LostLinkWon);
             }

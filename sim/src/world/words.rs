@@ -124,6 +124,10 @@ pub fn fault(what: &What, number: u64, site: Site<'_>) -> String {
         What::NoSpace { ms } => format!("the disk is full for {}", span(*ms)),
         What::StaleLookups { ms } => format!("for {} this machine sees the names of now", span(*ms)),
         What::ServerRestart { ms } => format!("the volume's server restarts, and is back in {}", span(*ms)),
+        What::PowerLoss { back_ms } => format!(
+            "the power is gone: all machines stop, what was not synced may be lost; back in {}",
+            span(*back_ms)
+        ),
         What::Hang { ms } => format!("the call takes {} longer", span(*ms)),
         What::Tear => "a committed result loses its tail: a disk lied".to_owned(),
         What::SillyRename { ms } => format!("the removed file stays for {} as .nfs…", span(*ms)),

@@ -116,6 +116,10 @@ pub(super) struct WiredVolume(pub(super) DirVolume, pub(super) Line);
 impl Volume for WiredVolume {
     type File = DirFile;
 
+    fn is_on_one_machine(&self) -> bool {
+        self.0.is_on_one_machine()
+    }
+
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.1.call("read", self.0.read(path)).await
     }

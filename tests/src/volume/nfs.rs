@@ -60,6 +60,10 @@ impl Mounted {
 impl Volume for Mounted {
     type File = Open;
 
+    fn is_on_one_machine(&self) -> bool {
+        false
+    }
+
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.ask(&Call::Read(path.to_owned())).map(Reply::bytes)
     }

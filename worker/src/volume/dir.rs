@@ -127,6 +127,10 @@ pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> Volu
 impl Volume for DirVolume {
     type File = DirFile;
 
+    fn is_on_one_machine(&self) -> bool {
+        self.is_local
+    }
+
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.call("read", path, self.takes(path), |full| fs::read(full)).await
     }

@@ -2,7 +2,7 @@
 //! volumes never share keys in one Redis, however they are mounted (rule 18).
 
 use super::{Kind, Result, Volume, VolumeError};
-use crate::contract::RUNS;
+use crate::contract::{ROOT, RUNS};
 
 /// Reads the volume's name, or gives it one made of `nonce`.
 ///
@@ -24,6 +24,10 @@ pub async fn identify<V: Volume>(volume: &V, nonce: u128) -> Result<String> {
     let linked = volume.link(&private, &path).await;
     let read = volume.read(&path).await;
     let _ = volume.remove(&private).await;
+    // The queue's keys carry it: it must be the same after a power failure.
+    for folder in [RUNS, ROOT] {
+        volume.sync_folder(folder).await?;
+    }
     match read {
         Ok(bytes) => parse(&path, &bytes),
         Err(error) => Err(linked.err().unwrap_or(error)),

@@ -55,6 +55,10 @@ pub trait Volume {
     /// A new file open for writing.
     type File: fmt::Debug;
 
+    /// Whether it lies on one machine, with all who use it: should that lose its power, nobody goes on from
+    /// what was not synced.
+    fn is_on_one_machine(&self) -> bool;
+
     /// Opens anew, reads all, closes.
     async fn read(&self, path: &str) -> Result<Vec<u8>>;
 
@@ -72,7 +76,7 @@ pub trait Volume {
     /// Appends to a file that this client created and has not closed.
     async fn write(&self, file: &mut Self::File, bytes: &[u8]) -> Result<()>;
 
-    /// Forces the file's content to stable storage.
+    /// Forces the file's content to stable storage; not its name, which is the folder's (fsync(2)).
     async fn sync(&self, file: &mut Self::File) -> Result<()>;
 
     /// Closes; on NFS the place where errors of earlier writes surface.

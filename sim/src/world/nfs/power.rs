@@ -1,0 +1,160 @@
+//! What a crash of the server, or a loss of power, leaves.
+//!
+//! Of a file's bytes that were not synced, a prefix. Of names, where those have to be synced, no more than POSIX
+//! promises: each by itself falls back to any state that it had since its folder was last synced, and a file's own
+//! `fsync` says nothing of its name (fsync(2)). File systems with a journal keep to an order; nothing here relies
+//! on it.
+
+use std::collections::BTreeMap;
+
+use super::super::dice::Dice;
+use super::{Change, Inode, Server};
+
+/// What a name meant when its folder was last synced, and then, in order.
+type States = Vec<Option<Inode>>;
+
+/// Names whose folder was not synced since they changed.
+#[derive(Debug, Clone, Default)]
+pub struct Unsynced {
+    folders: BTreeMap<String, BTreeMap<String, States>>,
+}
+
+impl Unsynced {
+    /// A name that meant `before` means `after` now.
+    pub fn changed(&mut self, folder: &str, name: &str, before: Option<Inode>, after: Option<Inode>) {
+        let names = self.folders.entry(folder.to_owned()).or_default();
+        names.entry(name.to_owned()).or_insert_with(|| vec![before]).push(after);
+    }
+
+    pub fn synced(&mut self, folder: &str) {
+        self.folders.remove(folder);
+    }
+
+    /// Forgets: `choose` gets how many states a name may have, and picks one. Answers folder, name and meaning.
+    pub fn fall_back(
+        &mut self,
+        mut choose: impl FnMut(usize) -> usize,
+    ) -> Vec<(String, String, Option<Inode>)> {
+        let mut fallen = Vec::new();
+        for (folder, names) in std::mem::take(&mut self.folders) {
+            for (name, states) in names {
+                let at = choose(states.len()).min(states.len() - 1);
+                fallen.push((folder.clone(), name, states[at]));
+            }
+        }
+        fallen
+    }
+}
+
+impl Server {
+    /// The server loses what it was not told to sync: of each file a prefix is left. Answers how
+    /// many files were cut.
+    pub fn crash(&mut self, dice: &mut Dice) -> usize {
+        let mut cut = 0;
+        for node in &mut self.nodes {
+            if node.synced < node.bytes.len() {
+                node.bytes.truncate(dice.between(node.synced as u64, node.bytes.len() as u64) as usize);
+                cut += 1;
+            }
+        }
+        cut
+    }
+
+    /// Everybody's power is gone: bytes that were not synced, and names where those have to be. Answers how
+    /// many files were cut or changed their names.
+    pub fn lose_power(&mut self, dice: &mut Dice) -> usize {
+        let cut = self.crash(dice);
+        let mut choose = |states: usize| dice.between(0, states as u64 - 1) as usize;
+        cut + self.forget_names(&mut choose)
+    }
+
+    /// The same at its worst: nothing is left that was not synced.
+    pub fn lose_all_unsynced(&mut self) {
+        for node in &mut self.nodes {
+            node.bytes.truncate(node.synced);
+        }
+        self.forget_names(&mut |_| 0);
+    }
+
+    fn forget_names(&mut self, choose: &mut dyn FnMut(usize) -> usize) -> usize {
+        let Some(unsynced) = &mut self.unsynced else { return 0 };
+        let mut changed = 0;
+        for (folder, name, node) in unsynced.fall_back(choose) {
+            let names = self.folders.entry(folder).or_default();
+            let now = names.get(&name).and_then(|changes| changes.last()?.node);
+            changed += usize::from(now != node);
+            match node {
+                Some(_) => names.insert(name, vec![Change { at: 0, by: 0, node }]),
+                None => names.remove(&name),
+            };
+        }
+        self.drop_what_has_no_folder();
+        changed
+    }
+
+    /// A folder that lost its name takes along what is in it. Then names are counted anew.
+    fn drop_what_has_no_folder(&mut self) {
+        // A folder comes before those in it.
+        for folder in self.folders.keys().cloned().collect::<Vec<_>>() {
+            let is_there =
+                folder.is_empty() || self.now_at(&folder).is_some_and(|node| self.nodes[node].folder);
+            if !is_there {
+                self.folders.remove(&folder);
+            }
+        }
+        for node in &mut self.nodes {
+            node.links = 0;
+        }
+        for change in self.folders.values().flat_map(BTreeMap::values).filter_map(|changes| changes.last()) {
+            if let Some(node) = change.node {
+                self.nodes[node].links += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Call, Reply, View};
+    use super::*;
+    use worker::volume::Meta;
+
+    const FRESH: View = View { client: 1, as_of: None };
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_a_prefix_of_the_rest() {
+        let mut server = Server::new(false);
+        server.install(0, "a/private", b"bytes".to_vec());
+        let Ok(Reply::File(file)) = server.apply(1, FRESH, &Call::Create("a/new".into())) else {
+            panic!("not created");
+        };
+        let flush = |bytes: &[u8], sync| Call::Flush { file, bytes: bytes.to_vec(), sync };
+        server.apply(2, FRESH, &flush(b"kept", true)).unwrap();
+        server.apply(3, FRESH, &flush(b"lost", false)).unwrap();
+        server.crash(&mut Dice::new(1));
+        let bytes = server.bytes("a/new").unwrap();
+        assert!(bytes.starts_with(b"kept") && b"keptlost".starts_with(bytes));
+        assert_eq!(server.bytes("a/private"), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn a_name_lasts_on_one_machine_once_its_folder_is_synced() {
+        let mut server = Server::new(true);
+        server.install(0, "a/private", b"bytes".to_vec());
+        let names = |server: &Server| server.names("a").join(" ");
+        for call in [Call::Link("a/private".into(), "a/kept".into()), Call::SyncFolder("a".into())] {
+            server.apply(1, FRESH, &call).unwrap();
+        }
+        let made = [Call::MakeFolder("a/b".into()), Call::Link("a/private".into(), "a/b/lost".into())];
+        let gone = [Call::Remove("a/private".into()), Call::Remove("a/kept".into())];
+        for call in made.iter().chain(&gone) {
+            server.apply(2, FRESH, call).unwrap();
+        }
+        assert_eq!(names(&server), "b");
+        server.lose_all_unsynced();
+        assert_eq!(names(&server), "kept private");
+        assert_eq!(server.bytes("a/kept"), Some(&b"bytes"[..]));
+        let meta = server.apply(3, FRESH, &Call::Meta("a/kept".into()));
+        assert_eq!(meta, Ok(Reply::Meta(Meta { bytes: 5, links: 2 })));
+    }
+}
