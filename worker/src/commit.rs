@@ -132,12 +132,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
     }
 
-    /// The same after a try to commit `ours`, whose bytes are known: what equals them need not be hashed.
-    async fn look_for(&self, path: &str, ours: &Record, bytes: &[u8]) -> Result<Look, Trouble> {
+    /// The same after a try to commit `ours`: `None` where just that is there, which need not be hashed.
+    async fn look_for(&self, path: &str, ours: &[u8]) -> Result<Option<Look>, Trouble> {
         match self.read_public(path).await? {
-            Some(found) if found == bytes => Ok(Look::Intact(ours.clone())),
-            Some(found) => self.judge(path, found),
-            None => Ok(Look::Absent),
+            Some(found) if found == ours => Ok(None),
+            Some(found) => self.judge(path, found).map(Some),
+            None => Ok(Some(Look::Absent)),
         }
     }
 
@@ -178,7 +178,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 // Swept, perhaps, because another's commit is there: then all is well (rule 13).
                 Err(error) => match self.look(path).await? {
                     Look::Intact(found) => {
-                        return self.settle(attempt, path, record, found, false, terms).await;
+                        return self.settle(attempt, path, record, Some(found), false, terms).await;
                     }
                     _ => return Err(error.into()),
                 },
@@ -192,19 +192,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             self.flush().await;
             let answer = self.volume.link(&private, path).await;
             if self.breaks(Breakage::TrustLinksReply) && is_answered(&answer) {
-                return self.settle(attempt, path, record.clone(), record, true, terms).await;
+                return self.settle(attempt, path, record, None, true, terms).await;
             }
-            match self.look_for(path, &record, &bytes).await? {
-                Look::Intact(found) => {
-                    let won =
-                        answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);
-                    return self.settle(attempt, path, record, found, won, terms).await;
-                }
-                Look::Torn(_) if self.breaks(Breakage::TornIsAViolation) => {
+            let other = match self.look_for(path, &bytes).await? {
+                None => None,
+                Some(Look::Intact(found)) => Some(found),
+                Some(Look::Torn(_)) if self.breaks(Breakage::TornIsAViolation) => {
                     return Err(self.violation(attempt, path, &record, &record).await);
                 }
-                Look::Torn(_) => self.repair(attempt, path, &bytes, terms.synced).await?,
-                Look::Absent => {
+                Some(Look::Torn(_)) => {
+                    self.repair(attempt, path, &bytes, terms.synced).await?;
+                    continue;
+                }
+                Some(Look::Absent) => {
                     if let Err(error) = &answer
                         && matches!(error.kind, Kind::Unsupported | Kind::CrossDevice | Kind::Permission)
                     {
@@ -212,8 +212,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                     }
                     last = answer.err();
                     self.system.sleep(TRY_AGAIN).await;
+                    continue;
                 }
-            }
+            };
+            let won = answer.is_ok() || self.volume.meta(&private).await.is_ok_and(|meta| meta.links > 1);
+            return self.settle(attempt, path, record, other, won, terms).await;
         }
         Err(last.map_or_else(|| Trouble::Absent(path.to_owned()), Trouble::from))
     }
@@ -247,36 +250,40 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
-    /// The public name holds an intact record: ours, its equal, or another.
+    /// The public name holds an intact record: `other`, or where there is none, ours.
     async fn settle(
         &self,
         attempt: &Attempt,
         path: &str,
         ours: Record,
-        found: Record,
+        other: Option<Record>,
         won: bool,
         terms: Terms,
     ) -> Result<Record, Trouble> {
-        if found != ours && terms.conflict == Conflict::Violation {
-            return Err(self.violation(attempt, path, &ours, &found).await);
+        let differs = other.as_ref().filter(|other| **other != ours);
+        if let Some(other) = differs
+            && terms.conflict == Conflict::Violation
+        {
+            return Err(self.violation(attempt, path, &ours, other).await);
         }
+        let won = won && differs.is_none();
         if let Some((folder, _)) = path.rsplit_once('/')
             && terms.synced
             && !self.breaks(Breakage::SkipFolderSync)
         {
             self.volume.sync_folder(folder).await?;
         }
-        let won = won && found == ours;
         attempt.overtaken.set(attempt.overtaken.get() || !won);
         self.note(What::Committed {
             item: attempt.item,
             path: path.to_owned(),
-            hash: found.hash(),
+            hash: other.as_ref().unwrap_or(&ours).hash(),
             attempt: attempt.folder.clone(),
             won,
         });
         self.flush().await;
-        Ok(if self.breaks(Breakage::LoserKeepsItsOwn) { ours } else { found })
+        let other = other.filter(|_| !self.breaks(Breakage::LoserKeepsItsOwn));
+        Ok(other.unwrap_or(ours))
     }
 
     /// Replaces a torn public file by the same result, recomputed.

@@ -70,15 +70,16 @@ impl DirVolume {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let full = self.root.join(path);
-        let answer = if self.is_local && takes == Takes::Short {
-            let answer = work(&full);
-            // However many such calls follow each other: leases are renewed and signals seen between them.
-            tokio::task::yield_now().await;
-            answer
+        let answer = if self.is_in_place(takes) {
+            in_place(work(&full)).await
         } else {
             aside(move || work(&full)).await.unwrap_or_else(|why| Err(io::Error::other(why)))
         };
         answer.map_err(|error| translate(operation, path, &error))
+    }
+
+    fn is_in_place(&self, takes: Takes) -> bool {
+        self.is_local && takes == Takes::Short
     }
 
     /// What it takes to read a file; of one on a server that is not asked, since it is always read beside.
@@ -88,6 +89,13 @@ impl DirVolume {
         }
         fs::metadata(self.root.join(path)).map_or(Takes::Short, |meta| Takes::of(meta.len()))
     }
+}
+
+/// The answer of a call that was made in place. However many such calls follow each other: leases are renewed and
+/// signals seen between them.
+async fn in_place<T>(answer: T) -> T {
+    tokio::task::yield_now().await;
+    answer
 }
 
 /// Whether a folder lies on a file system of this machine's own, as far as is known.
@@ -179,8 +187,13 @@ impl Volume for DirVolume {
     }
 
     async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
-        let (handle, bytes) = (file.file.clone(), bytes.to_vec());
         let takes = Takes::of(bytes.len() as u64);
+        if self.is_in_place(takes) {
+            // The bytes need no copy that goes to another thread.
+            let answer = in_place(file.file.as_ref().write_all(bytes)).await;
+            return answer.map_err(|error| translate("write", &file.path, &error));
+        }
+        let (handle, bytes) = (file.file.clone(), bytes.to_vec());
         self.call("write", &file.path, takes, move |_| handle.as_ref().write_all(&bytes)).await
     }
 
