@@ -148,9 +148,10 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     ) -> Result<Committed, Trouble> {
         let same = opened.workload.deterministic() || self.breaks(Breakage::VaryingIsAViolation);
         // What is lost with the power, and everything that was made from it, is made again to the same bytes.
-        let terms = match same {
-            true => Terms { synced: !self.volume.is_on_one_machine(), ..Terms::SAME },
-            false => Terms { synced: !self.breaks(Breakage::VaryingUnsynced), ..Terms::FIRST },
+        let terms = if same {
+            Terms { synced: !self.volume.is_on_one_machine(), ..Terms::SAME }
+        } else {
+            Terms { synced: !self.breaks(Breakage::VaryingUnsynced), ..Terms::FIRST }
         };
         self.make_folder_of(stage, index).await?;
         let found = self.publish(attempt, &self.paths.commit(stage, index), record, terms).await?;

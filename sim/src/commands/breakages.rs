@@ -9,7 +9,7 @@ use crate::world::breakages::{hunt_all, table};
 #[derive(Debug, Args)]
 pub struct BreakagesArgs {
     /// Schedules that each breakage may survive.
-    #[arg(long, value_name = "N", default_value_t = 40_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
     seeds: u64,
 }
 

@@ -19,7 +19,7 @@ use super::nfs::Server;
 use super::run::CREATED;
 use super::schedule::Results;
 use super::toy::{self, Toy, salt_of};
-use super::watch::Sometimes;
+use super::watch::{Sometimes, Watch};
 use super::{RUN, World};
 
 /// A broken promise.
@@ -89,10 +89,8 @@ pub fn afterwards(world: &World) -> Vec<Broken> {
     broken.extend(versions(world));
     broken.extend(events(world));
     broken.extend(waste(world, steps_needed(world)));
-    let torn = world.watch.torn();
-    let lost = world.watch.lost();
     for path in world.watch.won_twice() {
-        if !torn.contains(&path) && !lost.contains(&path) {
+        if !world.watch.is_damaged(&path) {
             broken.push(Broken::effect(format!("two attempts say that they were first at {path}")));
         }
     }
@@ -192,22 +190,14 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
 struct Check<'a> {
     server: &'a Server,
     paths: RunPaths,
-    /// Files that a lying disk cut after they were committed: nobody need have read them since.
-    torn: Vec<String>,
-    /// What went with the power, after which the same holds.
-    lost: BTreeSet<String>,
+    /// Files that are damaged after they were committed may stay so: nobody need have read them since.
+    watch: &'a Watch,
     broken: Vec<Broken>,
 }
 
 impl<'a> Check<'a> {
-    fn new(world: &World, server: &'a Server) -> Self {
-        Self {
-            server,
-            paths: RunPaths::new(RUN),
-            torn: world.watch.torn(),
-            lost: world.watch.lost(),
-            broken: Vec::new(),
-        }
+    fn new(world: &'a World, server: &'a Server) -> Self {
+        Self { server, paths: RunPaths::new(RUN), watch: &world.watch, broken: Vec::new() }
     }
 
     fn say(&mut self, detail: String) {
@@ -288,7 +278,7 @@ impl<'a> Check<'a> {
         let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
         let record = match self.record(&path) {
             Ok(record) => record,
-            Err(_) if self.torn.contains(&path) || self.lost.contains(&path) => {
+            Err(_) if self.watch.is_damaged(&path) => {
                 let outcome = expected(&[]);
                 made.keep(stage, index, Record::new(parent, outcome));
                 return;
@@ -409,7 +399,7 @@ impl<'a> Check<'a> {
         let expected = Outcome::Part(serde_json::to_vec(&files).unwrap_or_default());
         match committed {
             Ok(outcome) if outcome == expected => {}
-            Err(_) if self.torn.contains(&self.paths.report()) => {}
+            Err(_) if self.watch.is_torn(&self.paths.report()) => {}
             Ok(_) => self.say("the report is not that of an undisturbed run".to_owned()),
             Err(why) => self.say(why),
         }

@@ -196,12 +196,13 @@ impl Watch {
         self.holders.borrow_mut().clear();
     }
 
-    pub fn lost(&self) -> BTreeSet<String> {
-        self.lost.borrow().clone()
+    pub fn is_torn(&self, path: &str) -> bool {
+        self.torn.borrow().iter().any(|torn| torn == path)
     }
 
-    pub fn torn(&self) -> Vec<String> {
-        self.torn.borrow().clone()
+    /// Whether it was torn, or went with the power: then it may have been made again.
+    pub fn is_damaged(&self, path: &str) -> bool {
+        self.is_torn(path) || self.lost.borrow().contains(path)
     }
 
     pub fn refused(&self) -> Vec<String> {

@@ -13,6 +13,13 @@ use super::{Change, Inode, Server};
 /// What a name meant when its folder was last synced, and then, in order.
 type States = Vec<Option<Inode>>;
 
+/// Picks how much is left: from the least to the most, both included.
+type Choose<'a> = &'a mut dyn FnMut(usize, usize) -> usize;
+
+fn by_chance(dice: &mut Dice) -> impl FnMut(usize, usize) -> usize {
+    |least, most| dice.between(least as u64, most as u64) as usize
+}
+
 /// Names whose folder was not synced since they changed.
 #[derive(Debug, Clone, Default)]
 pub struct Unsynced {
@@ -30,16 +37,12 @@ impl Unsynced {
         self.folders.remove(folder);
     }
 
-    /// Forgets: `choose` gets how many states a name may have, and picks one. Answers folder, name and meaning.
-    pub fn fall_back(
-        &mut self,
-        mut choose: impl FnMut(usize) -> usize,
-    ) -> Vec<(String, String, Option<Inode>)> {
+    /// Forgets: of the states that a name may have, `choose` picks one. Answers folder, name and meaning.
+    fn fall_back(&mut self, choose: Choose<'_>) -> Vec<(String, String, Option<Inode>)> {
         let mut fallen = Vec::new();
         for (folder, names) in std::mem::take(&mut self.folders) {
             for (name, states) in names {
-                let at = choose(states.len()).min(states.len() - 1);
-                fallen.push((folder.clone(), name, states[at]));
+                fallen.push((folder.clone(), name, states[choose(0, states.len() - 1)]));
             }
         }
         fallen
@@ -50,33 +53,33 @@ impl Server {
     /// The server loses what it was not told to sync: of each file a prefix is left. Answers how
     /// many files were cut.
     pub fn crash(&mut self, dice: &mut Dice) -> usize {
-        let mut cut = 0;
-        for node in &mut self.nodes {
-            if node.synced < node.bytes.len() {
-                node.bytes.truncate(dice.between(node.synced as u64, node.bytes.len() as u64) as usize);
-                cut += 1;
-            }
-        }
-        cut
+        self.cut(&mut by_chance(dice))
     }
 
     /// Everybody's power is gone: bytes that were not synced, and names where those have to be. Answers how
     /// many files were cut or changed their names.
     pub fn lose_power(&mut self, dice: &mut Dice) -> usize {
-        let cut = self.crash(dice);
-        let mut choose = |states: usize| dice.between(0, states as u64 - 1) as usize;
-        cut + self.forget_names(&mut choose)
+        let mut choose = by_chance(dice);
+        self.cut(&mut choose) + self.forget_names(&mut choose)
     }
 
     /// The same at its worst: nothing is left that was not synced.
     pub fn lose_all_unsynced(&mut self) {
-        for node in &mut self.nodes {
-            node.bytes.truncate(node.synced);
-        }
-        self.forget_names(&mut |_| 0);
+        let mut least = |least, _| least;
+        self.cut(&mut least);
+        self.forget_names(&mut least);
     }
 
-    fn forget_names(&mut self, choose: &mut dyn FnMut(usize) -> usize) -> usize {
+    fn cut(&mut self, choose: Choose<'_>) -> usize {
+        let mut cut = 0;
+        for node in self.nodes.iter_mut().filter(|node| node.synced < node.bytes.len()) {
+            node.bytes.truncate(choose(node.synced, node.bytes.len()));
+            cut += 1;
+        }
+        cut
+    }
+
+    fn forget_names(&mut self, choose: Choose<'_>) -> usize {
         let Some(unsynced) = &mut self.unsynced else { return 0 };
         let mut changed = 0;
         for (folder, name, node) in unsynced.fall_back(choose) {
