@@ -15,6 +15,7 @@ mod listing;
 pub mod manifest;
 mod offer;
 pub mod plan;
+mod prefetch;
 mod progress;
 pub mod queue;
 pub mod record;

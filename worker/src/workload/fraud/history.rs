@@ -7,9 +7,10 @@
 //! depends on the rows of that time alone and not on how long this process has been running.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::ops::Range;
 use std::sync::LazyLock;
+
+use crate::prefetch::prefetch;
 
 use super::likelihood::{Cell, Likelihood, Usual};
 use super::rows::Rows;
@@ -283,15 +284,13 @@ impl Customer {
         self.month.end(day);
     }
 
-    /// Looks at what the next row of this customer will look at. Processors wait for memory: many such looks, of which
-    /// none needs another's answer, cost little more than one.
-    fn look(&self) -> i64 {
-        let at = |at: usize| self.purchases.get(at).map_or(0, |purchase| purchase.stamp.0);
-        let Range { start, end } = self.month.purchases;
-        // A cache's line holds four purchases, or eight amounts.
-        let newest = self.purchases.iter().rev().step_by(4).take(7).fold(0, |seen, next| seen ^ next.stamp.0);
-        let cents = self.month.cents.iter().step_by(8).fold(0, |seen, cents| seen ^ cents.to_bits());
-        at(start) ^ at(end) ^ at(self.windows[2].first) ^ newest ^ cents.cast_signed()
+    /// Asks for what the next row of this customer will look at.
+    fn prefetch(&self) {
+        for purchase in [self.month.purchases.start, self.windows[2].first] {
+            self.purchases.get(purchase).inspect(|purchase| prefetch(*purchase));
+        }
+        prefetch(&self.purchases[self.purchases.len().saturating_sub(NEWEST)..]);
+        prefetch(&self.month.cents[..]);
     }
 
     fn is_before(&self, purchase: usize, time: i64) -> bool {
@@ -334,10 +333,10 @@ impl Terminal {
     }
 
     /// The same as a customer's.
-    fn look(&self) -> i64 {
-        let known = self.visits.get(self.cursors[0]).map_or(0, |visit| visit.0);
-        let newest = self.visits.last().map_or(0, |visit| visit.0);
-        known ^ newest ^ self.frauds.last().map_or(0, |fraud| fraud.time)
+    fn prefetch(&self) {
+        self.visits.get(self.cursors[0]).inspect(|visit| prefetch(*visit));
+        self.visits.last().inspect(|visit| prefetch(*visit));
+        self.frauds.last().inspect(|fraud| prefetch(*fraud));
     }
 
     fn forget(&mut self, until: i64) {
@@ -404,8 +403,20 @@ pub struct History {
     forgot_until: i64,
 }
 
-/// So many rows are looked at before they are added.
-const AHEAD: usize = 32;
+/// So many rows ahead it is asked for a row's customer or terminal, and so many ahead for what that points to:
+/// processors wait for memory, and for many places at once no longer than for one.
+const FAR: usize = 48;
+const NEAR: usize = 24;
+
+/// So many of a customer's purchases, the newest, are asked for: about those of [`JUDGED_DAYS`].
+const NEWEST: usize = 28;
+
+/// The place of a row's customer or terminal, if the row before it has another.
+fn next_place(rows: &[(usize, Now)], at: usize, place: impl Fn(Now) -> u32) -> Option<usize> {
+    let (_, now) = rows.get(at)?;
+    let before = at.checked_sub(1).map(|before| place(rows[before].1));
+    (before != Some(place(*now))).then_some(place(*now) as usize)
+}
 
 /// So many rows are pending at most; a few milliseconds to add.
 const PENDING_ROWS: usize = 1 << 15;
@@ -446,25 +457,25 @@ impl History {
     /// Adds a stretch's rows to their customers, whose rows then come one after another; calls `each` after each
     /// row, with its number.
     pub(super) fn spend_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
-        for rows in stretch.by_customer().chunks(AHEAD) {
-            let look = |(_, now): &(usize, Now)| self.customers[now.customer as usize].look();
-            black_box(rows.iter().fold(0, |seen, row| seen ^ look(row)));
-            for (number, now) in rows {
-                self.spend(*now);
-                each(self, *number, *now);
-            }
+        let rows = stretch.by_customer();
+        for (at, (number, now)) in rows.iter().enumerate() {
+            let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.customer);
+            next(FAR).inspect(|customer| prefetch(&self.customers[*customer]));
+            next(NEAR).inspect(|customer| self.customers[*customer].prefetch());
+            self.spend(*now);
+            each(self, *number, *now);
         }
     }
 
     /// The same with their terminals.
     pub(super) fn visit_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
-        for rows in stretch.by_terminal().chunks(AHEAD) {
-            let look = |(_, now): &(usize, Now)| self.terminals[now.terminal as usize].look();
-            black_box(rows.iter().fold(0, |seen, row| seen ^ look(row)));
-            for (number, now) in rows {
-                self.visit(*now);
-                each(self, *number, *now);
-            }
+        let rows = stretch.by_terminal();
+        for (at, (number, now)) in rows.iter().enumerate() {
+            let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.terminal);
+            next(FAR).inspect(|terminal| prefetch(&self.terminals[*terminal]));
+            next(NEAR).inspect(|terminal| self.terminals[*terminal].prefetch());
+            self.visit(*now);
+            each(self, *number, *now);
         }
     }
 
