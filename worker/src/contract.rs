@@ -4,7 +4,7 @@
 use crate::queue::Item;
 
 /// Version of the formats on the volume: manifest, commits, events, progress files.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Datasets are hashed in blocks of this size, so that a change is found where it is and long
 /// hashing can be resumed.

@@ -1,25 +1,24 @@
-//! The one hash of the project: SHA-256, of contents, of parents, of the ordered datasets.
+//! The one hash of the project: BLAKE3, of contents, of parents, of the ordered datasets.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
-/// A SHA-256 digest; text form is 64 lower-case hexadecimal digits.
+/// A BLAKE3 digest; text form is 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(blake3::hash(bytes).into())
     }
 
     /// Hash of several fields, each preceded by its length, so that no two lists of fields
     /// run together into the same bytes.
     pub fn of_fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hasher = Sha256::new();
+        let mut hasher = blake3::Hasher::new();
         for field in fields {
-            hasher.update((field.len() as u64).to_le_bytes());
+            hasher.update(&(field.len() as u64).to_le_bytes());
             hasher.update(field);
         }
         Self(hasher.finalize().into())

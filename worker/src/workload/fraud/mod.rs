@@ -236,7 +236,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        4
+        5
     }
 
     fn params(&self) -> BTreeMap<String, String> {
