@@ -210,9 +210,11 @@ fn ready(
 ) -> bool {
     match stage {
         Stage::Prepare => true,
-        // The cheap look first: a window is a list.
+        // The cheap looks first: a window is a list, of datasets before its own.
         Stage::Join => {
-            known.has(Stage::Prepare, index) && window(index).iter().all(|i| known.has(Stage::Prepare, *i))
+            let is_prepared = |index: u32| known.has(Stage::Prepare, index);
+            let are_all_before = known.frontier[Stage::Prepare as usize] >= index;
+            is_prepared(index) && (are_all_before || window(index).into_iter().all(is_prepared))
         }
         Stage::Fold => known.has(Stage::Join, index),
         Stage::Evaluate => {
