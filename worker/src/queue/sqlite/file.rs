@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statfs::{Statfs, statfs};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::queue::QueueError;
@@ -83,6 +84,8 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
     // the file may even be damaged, which is said; the queue is rebuilt from the commits.
     connection.execute_batch("PRAGMA synchronous = OFF").map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(32);
+    // Otherwise each claim's select is planned anew, for its times are others than the last one's.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
     prepare(&mut connection, path, boot)?;
     Ok(connection)
 }

@@ -17,6 +17,14 @@ const FOREIGN_MAX: usize = 64;
 /// Deadlines that have passed; and those farther ahead than they were ever set, which are void.
 const CLAIMABLE: &str = "(deadline_ms <= ?2 OR deadline_ms > ?2 + length_ms)";
 
+/// Selects the first row among those of some ranks that a claim may have.
+fn front() -> String {
+    format!(
+        "SELECT rank, item, token, worker, failures FROM items
+         WHERE run = ?1 AND {CLAIMABLE} AND rank BETWEEN ?3 AND ?4 ORDER BY rank LIMIT 1"
+    )
+}
+
 type Result<T, E = QueueError> = std::result::Result<T, E>;
 
 #[derive(Debug)]
@@ -226,11 +234,7 @@ impl Step<'_> {
 
     /// The first row among those of some ranks that a claim may have.
     fn front(&self, ranks: RangeInclusive<i64>) -> rusqlite::Result<Option<Front>> {
-        let sql = format!(
-            "SELECT rank, item, token, worker, failures FROM items
-             WHERE run = ?1 AND {CLAIMABLE} AND rank BETWEEN ?3 AND ?4 ORDER BY rank LIMIT 1"
-        );
-        let mut select = self.transaction.prepare_cached(&sql)?;
+        let mut select = self.transaction.prepare_cached(&front())?;
         let front = select.query_row([self.run, self.now, *ranks.start(), *ranks.end()], |row| {
             let lossy = |bytes: Vec<u8>| bytes.escape_ascii().to_string();
             let owned = row.get::<_, i64>(2)? != 0;
@@ -308,4 +312,26 @@ fn signed(number: u64) -> i64 {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn no_claim_plans_its_statement_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::system().unwrap();
+        let mut store = Store::open(&folder.path().join("queue.sqlite"), "run", clock).unwrap();
+        store.add(&[0, 1, 2, 3].map(Item::Prepare)).unwrap();
+        for preferred in [&[][..], &[Item::Prepare(2)], &[Item::Prepare(3), Item::Prepare(1)], &[]] {
+            assert!(store.claim("worker", 1, 1000, preferred).unwrap().is_some());
+        }
+        let connection = &store.file.as_ref().unwrap().connection;
+        let select = connection.prepare_cached(&front()).unwrap();
+        assert_eq!(select.get_status(StatementStatus::RePrepare), 0);
+        assert!(select.get_status(StatementStatus::Run) >= 4);
+    }
 }
