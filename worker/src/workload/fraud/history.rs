@@ -400,6 +400,8 @@ pub struct History {
     /// Rows that are still to be added, with those that features are asked of next: whoever is in both is
     /// then fetched once.
     pending: Stretch,
+    /// A stretch's rows in another order: memory that is new each day would have to be cleared first.
+    grouped: Vec<(usize, Now)>,
     forgot_until: i64,
 }
 
@@ -430,6 +432,7 @@ impl Default for History {
             customers: Vec::new(),
             terminals: Vec::new(),
             pending: Stretch::default(),
+            grouped: Vec::new(),
             forgot_until: 0,
         }
     }
@@ -457,7 +460,8 @@ impl History {
     /// Adds a stretch's rows to their customers, whose rows then come one after another; calls `each` after each
     /// row, with its number.
     pub(super) fn spend_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
-        let rows = stretch.by_customer();
+        let mut rows = std::mem::take(&mut self.grouped);
+        stretch.by_customer(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
             let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.customer);
             next(FAR).inspect(|customer| prefetch(&self.customers[*customer]));
@@ -465,11 +469,13 @@ impl History {
             self.spend(*now);
             each(self, *number, *now);
         }
+        self.grouped = rows;
     }
 
     /// The same with their terminals.
     pub(super) fn visit_all(&mut self, stretch: &Stretch, mut each: impl FnMut(&mut Self, usize, Now)) {
-        let rows = stretch.by_terminal();
+        let mut rows = std::mem::take(&mut self.grouped);
+        stretch.by_terminal(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
             let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.terminal);
             next(FAR).inspect(|terminal| prefetch(&self.terminals[*terminal]));
@@ -477,6 +483,7 @@ impl History {
             self.visit(*now);
             each(self, *number, *now);
         }
+        self.grouped = rows;
     }
 
     /// Adds a purchase of a customer, not older than those before it.

@@ -41,18 +41,19 @@ pub fn of_day(rows: &Rows, from: usize, most: usize) -> Range<usize> {
 }
 
 impl Stretch {
-    /// Its rows with their number, those of a customer together and in their order.
-    pub(super) fn by_customer(&self) -> Vec<(usize, Now)> {
-        self.by(|now| now.customer)
+    /// Fills `into` with its rows and their numbers, those of a customer together and in their order.
+    pub(super) fn by_customer(&self, into: &mut Vec<(usize, Now)>) {
+        self.by(|now| now.customer, into);
     }
 
     /// The same by terminal.
-    pub(super) fn by_terminal(&self) -> Vec<(usize, Now)> {
-        self.by(|now| now.terminal)
+    pub(super) fn by_terminal(&self, into: &mut Vec<(usize, Now)>) {
+        self.by(|now| now.terminal, into);
     }
 
-    fn by(&self, place: impl Fn(&Now) -> u32) -> Vec<(usize, Now)> {
-        grouped(&self.0, place).into_iter().map(|row| (row as usize, self.0[row as usize])).collect()
+    fn by(&self, place: impl Fn(&Now) -> u32, into: &mut Vec<(usize, Now)>) {
+        into.clear();
+        into.extend(grouped(&self.0, place).into_iter().map(|row| (row as usize, self.0[row as usize])));
     }
 }
 
