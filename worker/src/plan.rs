@@ -213,8 +213,8 @@ fn ready(
         // The cheap looks first: a window is a list, of datasets before its own.
         Stage::Join => {
             let is_prepared = |index: u32| known.has(Stage::Prepare, index);
-            let are_all_before = known.frontier[Stage::Prepare as usize] >= index;
-            is_prepared(index) && (are_all_before || window(index).into_iter().all(is_prepared))
+            let are_before = || window(index).into_iter().all(is_prepared);
+            is_prepared(index) && (known.frontier[Stage::Prepare as usize] >= index || are_before())
         }
         Stage::Fold => known.has(Stage::Join, index),
         Stage::Evaluate => {

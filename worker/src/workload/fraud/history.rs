@@ -286,8 +286,10 @@ impl Customer {
 
     /// Asks for what the next row of this customer will look at.
     fn prefetch(&self) {
-        for purchase in [self.month.purchases.start, self.windows[2].first] {
-            self.purchases.get(purchase).inspect(|purchase| prefetch(*purchase));
+        for first in [self.month.purchases.start, self.windows[2].first] {
+            if let Some(purchase) = self.purchases.get(first) {
+                prefetch(purchase);
+            }
         }
         prefetch(&self.purchases[self.purchases.len().saturating_sub(NEWEST)..]);
         prefetch(&self.month.cents[..]);
@@ -334,9 +336,12 @@ impl Terminal {
 
     /// The same as a customer's.
     fn prefetch(&self) {
-        self.visits.get(self.cursors[0]).inspect(|visit| prefetch(*visit));
-        self.visits.last().inspect(|visit| prefetch(*visit));
-        self.frauds.last().inspect(|fraud| prefetch(*fraud));
+        for visit in [self.visits.get(self.cursors[0]), self.visits.last()].into_iter().flatten() {
+            prefetch(visit);
+        }
+        if let Some(fraud) = self.frauds.last() {
+            prefetch(fraud);
+        }
     }
 
     fn forget(&mut self, until: i64) {
@@ -464,8 +469,12 @@ impl History {
         stretch.by_customer(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
             let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.customer);
-            next(FAR).inspect(|customer| prefetch(&self.customers[*customer]));
-            next(NEAR).inspect(|customer| self.customers[*customer].prefetch());
+            if let Some(customer) = next(FAR) {
+                prefetch(&self.customers[customer]);
+            }
+            if let Some(customer) = next(NEAR) {
+                self.customers[customer].prefetch();
+            }
             self.spend(*now);
             each(self, *number, *now);
         }
@@ -478,8 +487,12 @@ impl History {
         stretch.by_terminal(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
             let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.terminal);
-            next(FAR).inspect(|terminal| prefetch(&self.terminals[*terminal]));
-            next(NEAR).inspect(|terminal| self.terminals[*terminal].prefetch());
+            if let Some(terminal) = next(FAR) {
+                prefetch(&self.terminals[terminal]);
+            }
+            if let Some(terminal) = next(NEAR) {
+                self.terminals[terminal].prefetch();
+            }
             self.visit(*now);
             each(self, *number, *now);
         }
