@@ -284,17 +284,6 @@ impl Customer {
         self.month.end(day);
     }
 
-    /// Asks for what the next row of this customer will look at.
-    fn prefetch(&self) {
-        for first in [self.month.purchases.start, self.windows[2].first] {
-            if let Some(purchase) = self.purchases.get(first) {
-                prefetch(purchase);
-            }
-        }
-        prefetch(&self.purchases[self.purchases.len().saturating_sub(NEWEST)..]);
-        prefetch(&self.month.cents[..]);
-    }
-
     fn is_before(&self, purchase: usize, time: i64) -> bool {
         self.purchases.get(purchase).is_some_and(|purchase| purchase.stamp.time() < time)
     }
@@ -332,16 +321,6 @@ impl Terminal {
     /// The known frauds since `reach_s` seconds before now.
     pub(super) fn frauds(&self, reach_s: i64, now: i64) -> &[Fraud] {
         known(&self.frauds, reach_s, now)
-    }
-
-    /// The same as a customer's.
-    fn prefetch(&self) {
-        for visit in [self.visits.get(self.cursors[0]), self.visits.last()].into_iter().flatten() {
-            prefetch(visit);
-        }
-        if let Some(fraud) = self.frauds.last() {
-            prefetch(fraud);
-        }
     }
 
     fn forget(&mut self, until: i64) {
@@ -410,6 +389,35 @@ pub struct History {
     forgot_until: i64,
 }
 
+/// A customer or a terminal.
+trait Remembered {
+    /// Asks for what it points to that its next row will look at.
+    fn prefetch(&self);
+}
+
+impl Remembered for Customer {
+    fn prefetch(&self) {
+        for first in [self.month.purchases.start, self.windows[2].first] {
+            if let Some(purchase) = self.purchases.get(first) {
+                prefetch(purchase);
+            }
+        }
+        prefetch(&self.purchases[self.purchases.len().saturating_sub(NEWEST)..]);
+        prefetch(&self.month.cents[..]);
+    }
+}
+
+impl Remembered for Terminal {
+    fn prefetch(&self) {
+        for visit in [self.visits.get(self.cursors[0]), self.visits.last()].into_iter().flatten() {
+            prefetch(visit);
+        }
+        if let Some(fraud) = self.frauds.last() {
+            prefetch(fraud);
+        }
+    }
+}
+
 /// So many rows ahead it is asked for a row's customer or terminal, and so many ahead for what that points to:
 /// processors wait for memory, and for many places at once no longer than for one.
 const FAR: usize = 48;
@@ -423,6 +431,16 @@ fn next_place(rows: &[(usize, Now)], at: usize, place: impl Fn(Now) -> u32) -> O
     let (_, now) = rows.get(at)?;
     let before = at.checked_sub(1).map(|before| place(rows[before].1));
     (before != Some(place(*now))).then_some(place(*now) as usize)
+}
+
+/// At a row's turn, asks for those of later rows.
+fn ask_ahead<T: Remembered>(all: &[T], rows: &[(usize, Now)], at: usize, place: impl Fn(Now) -> u32) {
+    if let Some(next) = next_place(rows, at + FAR, &place) {
+        prefetch(&all[next]);
+    }
+    if let Some(next) = next_place(rows, at + NEAR, &place) {
+        all[next].prefetch();
+    }
 }
 
 /// So many rows are pending at most; a few milliseconds to add.
@@ -468,13 +486,7 @@ impl History {
         let mut rows = std::mem::take(&mut self.grouped);
         stretch.by_customer(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
-            let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.customer);
-            if let Some(customer) = next(FAR) {
-                prefetch(&self.customers[customer]);
-            }
-            if let Some(customer) = next(NEAR) {
-                self.customers[customer].prefetch();
-            }
+            ask_ahead(&self.customers, &rows, at, |now| now.customer);
             self.spend(*now);
             each(self, *number, *now);
         }
@@ -486,13 +498,7 @@ impl History {
         let mut rows = std::mem::take(&mut self.grouped);
         stretch.by_terminal(&mut rows);
         for (at, (number, now)) in rows.iter().enumerate() {
-            let next = |ahead: usize| next_place(&rows, at + ahead, |now| now.terminal);
-            if let Some(terminal) = next(FAR) {
-                prefetch(&self.terminals[terminal]);
-            }
-            if let Some(terminal) = next(NEAR) {
-                self.terminals[terminal].prefetch();
-            }
+            ask_ahead(&self.terminals, &rows, at, |now| now.terminal);
             self.visit(*now);
             each(self, *number, *now);
         }
