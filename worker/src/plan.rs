@@ -76,7 +76,8 @@ impl Known {
 /// planning and the length of the queue.
 pub const HORIZON: u32 = 4096;
 
-/// Uncommitted items whose inputs are committed, by rank, at most `limit` of each stage.
+/// Uncommitted items whose inputs are committed, by rank, at most `limit` of each stage, and of the test days' joins
+/// the first however many come before them: who has no history of its own begins with those.
 ///
 /// `window` answers whose prepared parts a dataset's join reads.
 pub fn claimable(
@@ -88,6 +89,8 @@ pub fn claimable(
     let stages = [Stage::Prepare, Stage::Join, Stage::Evaluate];
     let mut items: Vec<Item> =
         stages.into_iter().flat_map(|stage| ready_of(manifest, known, window, stage, limit)).collect();
+    let tests = tests_to_join(manifest, known).filter(|item| is_claimable(manifest, known, window, *item));
+    items.extend(tests);
     if let Some(next) = known.first_missing(Stage::Fold, manifest)
         && known.has(Stage::Join, next)
     {
@@ -97,6 +100,7 @@ pub fn claimable(
         items.push(Item::Report);
     }
     items.sort_by_key(|item| item.rank());
+    items.dedup();
     items
 }
 
@@ -175,10 +179,16 @@ pub fn preferred(
         // Somebody has to begin.
         items.extend(missing_from(joins).take(usize::from(manifest.train_before(joins).is_none())));
         items.extend(others);
-        items.extend(manifest.tests().iter().copied().filter(missing).take(PREFERRED).map(Item::Join));
+        items.extend(tests_to_join(manifest, known));
         items.extend(missing_from(joins));
     }
     items
+}
+
+/// The first joins of test days that are not committed.
+fn tests_to_join(manifest: &Manifest, known: &Known) -> impl Iterator<Item = Item> {
+    let tests = manifest.tests().iter().copied();
+    tests.filter(|test| !known.has(Stage::Join, *test)).take(PREFERRED).map(Item::Join)
 }
 
 /// Whether a dataset's item can be done now: its inputs are committed, and it is not.

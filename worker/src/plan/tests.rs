@@ -226,6 +226,23 @@ fn who_joined_a_dataset_joins_the_next() {
     assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
 }
 
+/// However many joins come before them: evaluation waits for the test days, and a second worker that joins beside
+/// the first adds every dataset to its history, too.
+#[test]
+fn test_days_are_offered_to_be_joined() {
+    let manifest = manifest(&[vec![Role::Train; 100], vec![Role::Test; 7]].concat());
+    let mut known = Known::default();
+    for index in 0..manifest.len() {
+        known.insert(Stage::Prepare, index);
+    }
+    for index in [0, 1, 100] {
+        known.insert(Stage::Join, index);
+    }
+    let joins = claimable(&manifest, &mut known, &window, 3);
+    let expected: Vec<Item> = [2, 3, 4, 101, 102, 103, 104].map(Item::Join).into();
+    assert_eq!(joins.into_iter().filter(|item| matches!(item, Item::Join(_))).collect::<Vec<_>>(), expected);
+}
+
 /// The joins that had to wait for a slow dataset are not left to the end by those that went on without.
 #[test]
 fn no_join_is_left_behind_for_long() {
