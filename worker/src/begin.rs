@@ -23,33 +23,41 @@ struct Vetted {
     refused: Vec<String>,
 }
 
+/// What to do about a volume that cannot be used; of other failures it may recover.
+fn unfit(error: &VolumeError) -> Option<&'static str> {
+    Some(match error.kind {
+        Kind::Unsupported => "commits need hard links: use a volume on ext4, xfs, btrfs, tmpfs or NFS",
+        Kind::CrossDevice => "attempts and commits must lie on one file system",
+        Kind::NotFound => "create the volume's folder, or mount it, first",
+        Kind::Permission => "the worker must be able to write to the volume",
+        _ => return None,
+    })
+}
+
+/// A failure of the volume for who reads it.
+pub(crate) fn with_hint(error: &VolumeError) -> String {
+    unfit(error).map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
+}
+
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Makes the run's folders and tries, once, what every commit needs: a hard link from the
     /// attempts to the commits (rule 8).
     pub(crate) async fn open_volume(&self) -> Result<(), Ended> {
+        let mut waits = false;
         loop {
             let Err(error) = self.try_volume().await else {
                 return Ok(());
             };
-            if !matches!(
-                error.kind,
-                Kind::Unsupported | Kind::CrossDevice | Kind::Permission | Kind::NotFound
-            ) {
-                if self.system.stopping_for().is_some() {
-                    return Err(Ended { exit: Exit::Preempted, reason: error.to_string() });
-                }
-                self.system.sleep(self.about(self.config.idle * 8)).await;
-                continue;
+            if unfit(&error).is_some() {
+                return Err(Ended { exit: Exit::Volume, reason: with_hint(&error) });
             }
-            let hint = match error.kind {
-                Kind::Unsupported => {
-                    "commits need hard links: use a volume on ext4, xfs, btrfs, tmpfs or NFS"
-                }
-                Kind::CrossDevice => "attempts and commits must lie on one file system",
-                Kind::NotFound => "create the volume's folder, or mount it, first",
-                _ => "the worker must be able to write to the volume",
-            };
-            return Err(Ended { exit: Exit::Volume, reason: format!("{error}\nhint: {hint}") });
+            if self.system.stopping_for().is_some() {
+                return Err(Ended { exit: Exit::Preempted, reason: error.to_string() });
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.note(What::Waits { reason: error.to_string() });
+            }
+            self.system.sleep(self.about(self.config.idle * 8)).await;
         }
     }
 

@@ -115,6 +115,10 @@ pub enum What {
         error: String,
     },
     QueueBack,
+    /// Nothing can be done, and not for want of work; told once, until that has passed.
+    Waits {
+        reason: String,
+    },
     Stopping,
     Sealed {
         datasets: u32,

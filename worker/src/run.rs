@@ -226,6 +226,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     async fn work(&self) -> Ended {
         let mut away = None;
+        let mut waits = false;
         loop {
             if self.system.stopping_for().is_some() && !self.breaks(Breakage::ClaimAfterNotice) {
                 return stopped();
@@ -241,10 +242,19 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 Ok(None) => {
                     self.queue_is(&mut away, None);
                     match self.idle().await {
-                        Ok(true) => {}
-                        Ok(false) => self.pause(self.config.idle).await,
+                        Ok(added) => {
+                            waits = false;
+                            if !added {
+                                self.pause(self.config.idle).await;
+                            }
+                        }
                         Err(Trouble::End(exit, reason)) => return Ended { exit, reason },
-                        Err(_) => self.pause(self.config.idle * 4).await,
+                        Err(trouble) => {
+                            if !std::mem::replace(&mut waits, true) {
+                                self.note(What::Waits { reason: trouble.to_string() });
+                            }
+                            self.pause(self.config.idle * 4).await;
+                        }
                     }
                 }
                 Err(QueueError::Refused(why)) => {
@@ -299,8 +309,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
         let items = if self.opened.borrow().is_none() {
             vec![Item::Begin]
-        } else if !self.is_sealed() && !self.queue.pushed().await?.is_empty() {
-            vec![Item::Intake]
+        } else if !self.is_sealed() && self.queue.counts().await?.pushed > 0 {
+            [vec![Item::Intake], self.claimable()].concat()
         } else {
             self.claimable()
         };

@@ -35,6 +35,11 @@ impl Trouble {
                 "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
                 error.path
             )),
+            Kind::Permission | Kind::NoFile => Self::Input(format!(
+                "dataset {} cannot be read: {}\nhint: give a file that the workers' user may read, or take its \
+                 path out of the list",
+                error.path, error.detail
+            )),
             _ => Self::Volume(error),
         }
     }
@@ -48,7 +53,11 @@ impl From<VolumeError> for Trouble {
 
 impl From<QueueError> for Trouble {
     fn from(error: QueueError) -> Self {
-        Self::Queue(error)
+        match error {
+            // It lets us claim and not do the rest: waiting changes nothing.
+            QueueError::Refused(why) => Self::End(Exit::Queue, why),
+            QueueError::Away(_) => Self::Queue(error),
+        }
     }
 }
 

@@ -75,6 +75,7 @@ pub fn event(what: &Told) -> Option<String> {
         }
         Told::QueueAway { error } => format!("cannot reach the queue: {error}"),
         Told::QueueBack => "reaches the queue again".to_owned(),
+        Told::Waits { reason } => format!("waits: {reason}"),
         Told::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
         Told::Reported { hash } => format!("has committed the report ({})", hash.short()),
         Told::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),

@@ -71,13 +71,25 @@ async fn look(
     let mut news = Vec::new();
     for name in names.into_iter().filter(|name| name.ends_with(".jsonl")) {
         let from = read.entry(name.clone()).or_default();
-        let mut added = volume.read_at(&format!("{folder}/{name}"), *from, READ_BYTES).await?;
-        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        added.truncate(whole);
-        *from += whole as u64;
+        let added = whole_lines(volume, &format!("{folder}/{name}"), *from).await?;
+        *from += added.len() as u64;
         news.extend(added);
     }
     Ok(news)
+}
+
+/// The whole lines of a file from a place on: those of the bytes that are taken at once, or a longer one.
+async fn whole_lines(volume: &DirVolume, path: &str, from: u64) -> Result<Vec<u8>, VolumeError> {
+    let mut length = READ_BYTES;
+    loop {
+        let mut added = volume.read_at(path, from, length).await?;
+        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        if whole > 0 || (added.len() as u64) < length {
+            added.truncate(whole);
+            return Ok(added);
+        }
+        length *= 2;
+    }
 }
 
 fn tell(news: &[u8]) -> std::io::Result<()> {

@@ -75,6 +75,7 @@ fn say(session: &str, what: &What) {
         What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer renewed"),
         What::QueueAway { error } => warn!("waiting for the queue: {error}"),
         What::QueueBack => info!("the queue is back"),
+        What::Waits { reason } => warn!("waiting: {reason}"),
         What::Repaired { path, .. } => warn!(path, "replaced a torn file"),
         What::Sealed { datasets } => info!(datasets, "sealed"),
         What::Violation { path, attempts } => error!(path, ?attempts, "two results of one item differ"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::begin::with_hint;
 use crate::contract::Exit;
 use crate::queue::any::AnyQueue;
 use crate::queue::{Queue, QueueError};
@@ -52,7 +53,8 @@ pub(crate) struct QueueArgs {
     #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
     pub volume: PathBuf,
     /// `sqlite` (a file on the volume), `sqlite:PATH`, or `redis://[:PASSWORD@]HOST[:PORT][/DB]`.
-    /// The password may also be in REDISCLI_AUTH.
+    /// The password may also be in REDISCLI_AUTH. What is pushed is taken in by whoever uses the
+    /// same database: give each volume its own.
     #[arg(long, env = "WORKER_QUEUE", value_name = "URL", default_value = "sqlite")]
     pub queue: String,
 }
@@ -67,8 +69,9 @@ impl QueueArgs {
     }
 
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
-        let id =
-            identify(&self.volume()?, random_nonce()).await.map_err(|e| Failure::new(Exit::Volume, e))?;
+        let id = identify(&self.volume()?, random_nonce())
+            .await
+            .map_err(|error| Failure::new(Exit::Volume, with_hint(&error)))?;
         // Workers that start together find the file locked while one of them makes it.
         for _ in 0..OPEN_TRIES {
             match AnyQueue::open(&self.queue, &self.volume, &id, run) {

@@ -24,15 +24,17 @@ impl AnyQueue {
     /// # Errors
     /// `Refused` where the URL names no queue, or the queue does not let us in.
     pub fn open(url: &str, volume: &Path, volume_id: &str, run: &str) -> Result<Self, QueueError> {
-        if url.starts_with("redis://") || url.starts_with("rediss://") {
+        if ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Ok(Self::Redis(Redis::open(url, volume_id, run)?));
         }
         let path = match url.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => path.into(),
             None if url == "sqlite" => volume.join(SQLITE_FILE),
             _ => {
+                // What follows may hold a password.
+                let scheme = url.split(':').next().unwrap_or_default();
                 return Err(QueueError::Refused(format!(
-                    "`{url}` names no queue\nhint: use sqlite, sqlite:PATH or redis://HOST:PORT/DB"
+                    "`{scheme}` names no queue\nhint: use sqlite, sqlite:PATH or redis://HOST:PORT/DB"
                 )));
             }
         };

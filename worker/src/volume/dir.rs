@@ -122,6 +122,7 @@ pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> Volu
         Some(Errno::EEXIST | Errno::ENOTEMPTY) => Kind::Exists,
         Some(Errno::ENOSPC | Errno::EDQUOT) => Kind::NoSpace,
         Some(Errno::ESTALE) => Kind::Stale,
+        Some(Errno::EISDIR | Errno::ENAMETOOLONG | Errno::ELOOP) => Kind::NoFile,
         Some(Errno::EXDEV) => Kind::CrossDevice,
         // link(2): EPERM is also how a file system without hard links answers.
         Some(Errno::EPERM) if operation == "link" => Kind::Unsupported,

@@ -1,5 +1,6 @@
 //! A volume's own name: a random number that whoever comes first links into place, so that two
-//! volumes never share keys in one Redis, however they are mounted (rule 18).
+//! volumes share no items in one Redis, however they are mounted (rule 18). The list of pushed paths
+//! is the tutorial's, and the same for all.
 
 use super::{Kind, Result, Volume, VolumeError};
 use crate::contract::{ROOT, RUNS};

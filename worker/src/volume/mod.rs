@@ -21,6 +21,8 @@ pub enum Kind {
     CrossDevice,
     /// EACCES, EPERM, EROFS.
     Permission,
+    /// EISDIR, ENAMETOOLONG, ELOOP: what can be no file.
+    NoFile,
     /// The file system cannot do it at all (no hard links).
     Unsupported,
     /// Anything else: EIO, ETIMEDOUT…
