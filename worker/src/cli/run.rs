@@ -1,12 +1,13 @@
 //! `worker run`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{Failure, QueueArgs, log, parse_duration};
 use crate::contract::{Exit, RUNS, RunPaths};
-use crate::manifest::{Page, Spec};
+use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::{Config, Source};
@@ -19,7 +20,8 @@ use crate::workload::{Outcome, registry};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     queue: QueueArgs,
-    /// The run's name, the same for all its workers [default: the open run, or the next number]
+    /// The run's name, the same for all its workers [default: the newest number until its report is
+    /// there, then the next; another --list begins another]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
     /// A file on the volume that lists the run's datasets, one path a line; nothing can be pushed
@@ -75,7 +77,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let source = source_of(&args, &volume).await?;
     let name = match &args.run {
         Some(name) => check_name("--run", name)?.clone(),
-        None => choose_run(&args, &volume).await?,
+        None => choose_run(&args, &source, &volume).await?,
     };
     let params = args.workload.params(args.work_rounds);
     let workload = params
@@ -108,10 +110,12 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 
 async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure> {
     let Some(list) = &args.list else { return Ok(Source::Pushed) };
-    let bytes = volume
-        .read(list)
-        .await
-        .map_err(|error| Failure::new(Exit::Input, format!("failed to read --list: {error}")))?;
+    let bytes = volume.read(list).await.map_err(|error| {
+        // Of a volume that fails, another worker may read it.
+        let missing = matches!(error.kind, Kind::NotFound | Kind::Permission | Kind::NoFile);
+        let exit = if missing { Exit::Input } else { Exit::Volume };
+        Failure::new(exit, format!("failed to read --list: {error}"))
+    })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
     Ok(Source::Listed(
@@ -119,8 +123,9 @@ async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure
     ))
 }
 
-/// The newest numbered run while it is open, or while nothing waits for another; else the next.
-async fn choose_run(args: &RunArgs, volume: &DirVolume) -> Result<String, Failure> {
+/// The newest numbered run until its report is there, or while nothing waits for another; else the next.
+/// Whoever starts once more with the same list goes on with the run that it began.
+async fn choose_run(args: &RunArgs, source: &Source, volume: &DirVolume) -> Result<String, Failure> {
     let runs = match volume.list(RUNS).await {
         Ok(runs) => runs,
         Err(error) if error.kind == Kind::NotFound => Vec::new(),
@@ -130,19 +135,31 @@ async fn choose_run(args: &RunArgs, volume: &DirVolume) -> Result<String, Failur
         return Ok("1".to_owned());
     };
     let name = newest.to_string();
-    let queue = args.queue.open(&name).await?;
-    let waiting = args.list.is_some() || !queue.pushed().await?.is_empty();
-    let ended = is_sealed(volume, &RunPaths::new(&name)).await;
-    Ok(if ended && waiting { (newest + 1).to_string() } else { name })
+    let paths = RunPaths::new(&name);
+    let ended = match volume.meta(&paths.report()).await {
+        Ok(_) => true,
+        Err(error) if error.kind == Kind::NotFound => false,
+        Err(error) => return Err(Failure::new(Exit::Volume, error)),
+    };
+    let for_the_next = match source {
+        Source::Listed(list) => ended || is_of_another_list(volume, &paths, list).await?,
+        Source::Pushed => ended && args.queue.open(&name).await?.counts().await?.pushed > 0,
+    };
+    Ok(if for_the_next { (newest + 1).to_string() } else { name })
 }
 
-/// Whether a run's newest page ends it.
-async fn is_sealed(volume: &DirVolume, paths: &RunPaths) -> bool {
-    let names = volume.list(&paths.manifest()).await.unwrap_or_default();
-    let Some(newest) = names.iter().filter_map(|name| name.parse::<u32>().ok()).max() else { return false };
-    let Ok(bytes) = volume.read(&paths.chapter(newest)).await else { return false };
-    let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return false };
-    matches!(Page::decode(&content), Ok(Page::Seal { .. } | Page::First { last: true, .. }))
+/// Whether a run has begun, and not from this list.
+async fn is_of_another_list(volume: &DirVolume, paths: &RunPaths, list: &[String]) -> Result<bool, Failure> {
+    let bytes = match volume.read(&paths.chapter(0)).await {
+        Err(error) if error.kind == Kind::NotFound => return Ok(false),
+        read => read.map_err(|error| Failure::new(Exit::Volume, error))?,
+    };
+    // What cannot be read is told by the worker that goes on with it.
+    let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return Ok(false) };
+    let Ok(Page::First { last, datasets, .. }) = Page::decode(&content) else { return Ok(false) };
+    let held: BTreeSet<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
+    let listed: BTreeSet<String> = list.iter().filter_map(|path| normalise(path).ok()).collect();
+    Ok(!last || held != listed)
 }
 
 /// Names become parts of file names and keys.
