@@ -45,6 +45,10 @@ fn wrong_arguments() {
         ("lease_of_nothing", vec!["run", "--lease", "0s"]),
         ("share_above_one", vec!["run", "--silent", "1.5"]),
         ("queue_of_another_kind", vec!["run", "--queue", "kafka://host"]),
+        (
+            "queue_with_a_password",
+            vec!["worker", "push", "--volume", empty, "--queue", "Redis://:hunter2@h", "a"],
+        ),
         ("schedule_missing", vec!["run", "--preempt", "schedule:/nowhere/schedule.toml"]),
         ("no_datasets", vec!["run", "--datasets", empty]),
         ("datasets_missing", vec!["run", "--datasets", "/nowhere"]),
@@ -148,6 +152,27 @@ fn a_missing_dataset_stops_the_run_loudly() {
     see("missing_dataset", folder.path(), last.lines().rev().take(2).collect::<Vec<_>>().join("\n").as_str());
 }
 
+/// What no worker can ever read stops the run as what is missing does; so does what is still being written.
+#[test]
+fn a_path_that_is_no_whole_file_stops_the_run_loudly() {
+    let too_long = format!("datasets/training/{}", "x".repeat(300));
+    let mut told = String::new();
+    for path in ["datasets/training", &too_long, "datasets/training/growing"] {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().to_str().unwrap();
+        write_volume(folder.path());
+        // Says that it holds nothing, and holds more when it is read.
+        std::os::unix::fs::symlink("/proc/version", folder.path().join("datasets/training/growing")).unwrap();
+        run(SIM, &["worker", "push", "--volume", volume, "datasets/training/2018-04-01.parquet", path]);
+        let output = run(SIM, &["worker", "run", "--volume", volume, "--retries", "2", "--idle", "1ms"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = errors.lines().filter(|line| !line.contains("TIME")).collect();
+        let last = last[last.len() - 2..].join("\n");
+        told += &format!("{:?}: {}\n", output.status.code(), last.replace(volume, "FOLDER"));
+    }
+    insta::assert_snapshot!("no_whole_file", told.replace(&"x".repeat(300), "XXX"));
+}
+
 /// Killed while it prepares; the dataset changes; the next worker will not use it.
 #[test]
 fn a_dataset_that_changes_after_the_run_began_stops_it() {
@@ -241,4 +266,17 @@ fn redis_that_is_not_there_or_refuses() {
             &transcript(&run(SIM, &["worker", "run", "--volume", volume, "--queue", &url])),
         );
     }
+}
+
+/// A line of any length: what one push took in is told in one.
+#[test]
+fn events_longer_than_what_is_read_at_once_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path().to_str().unwrap();
+    let events = folder.path().join(RunPaths::new("1").events());
+    fs::create_dir_all(&events).unwrap();
+    let text = format!("{{\"a\":\"{}\"}}\n{{}}\n", "x".repeat(3 << 20));
+    fs::write(events.join("w.jsonl"), format!("{{}}\n{text}half")).unwrap();
+    let output = run(SIM, &["worker", "events", "--volume", volume, "--run", "1"]);
+    assert!(output.status.success() && output.stdout == format!("{{}}\n{text}").as_bytes());
 }

@@ -23,6 +23,7 @@ use crate::volume::Volume;
 pub(crate) struct Hashing {
     files: BTreeMap<String, Blocks>,
     saved_at: Duration,
+    saved_as: Option<String>,
 }
 
 /// The hashes of a file's first blocks, and the size that it had.
@@ -35,7 +36,7 @@ struct Blocks {
 impl Hashing {
     /// Nothing hashed yet.
     pub(crate) fn begun_at(now: Duration) -> Self {
-        Self { files: BTreeMap::new(), saved_at: now }
+        Self { files: BTreeMap::new(), saved_at: now, saved_as: None }
     }
 
     fn blocks(&self) -> u64 {
@@ -84,6 +85,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for number in done..bytes.div_ceil(BLOCK_BYTES).max(1) {
             let block = self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await;
             let block = block.map_err(Trouble::with_dataset)?;
+            // The manifest would hold the beginning of a file that is being written.
+            if block.len() as u64 != BLOCK_BYTES.min(bytes - number * BLOCK_BYTES) {
+                return Err(Trouble::Input(format!(
+                    "dataset {path} had {bytes} bytes when its hashing began, and has others now\n\
+                     hint: push or list files that are copied whole"
+                )));
+            }
             let hash = self.compute(move || Hash::of(&block)).await?;
             hashing.file(&path, bytes).hashes.push(hash);
             self.tick();
@@ -102,7 +110,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             let done = hashing.blocks();
             // Hashes by path: writing them as JSON cannot fail.
             let state = serde_json::to_vec(&hashing.files).unwrap_or_default();
-            self.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
+            let saved = self.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
+            // All of the one before is in this one.
+            if let Some(before) = saved.and_then(|name| hashing.saved_as.replace(name)) {
+                let _ = self.volume.remove(&before).await;
+            }
             self.flush().await;
         }
         if stop { Err(Trouble::Stop) } else { Ok(()) }
@@ -119,6 +131,7 @@ mod tests {
         let hashing = || Hashing {
             files: BTreeMap::from([("a".to_owned(), blocks.clone())]),
             saved_at: Duration::ZERO,
+            saved_as: None,
         };
         assert_eq!(*hashing().file("a", 10), blocks);
         assert_eq!(*hashing().file("a", 11), Blocks { bytes: 11, hashes: Vec::new() });

@@ -79,29 +79,31 @@ impl Saving {
 }
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
-    /// Saves a state. A failure costs no more than the state.
-    pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) {
+    /// Saves a state, and answers under which name. A failure costs no more than the state.
+    pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) -> Option<String> {
         let began = self.system.elapsed();
-        let is_saved = self.write_saved(attempt, &saved.encode()).await.is_ok();
+        let name = self.write_saved(attempt, &saved.encode()).await.ok();
         self.saving.cost.set(self.system.elapsed().saturating_sub(began));
-        if is_saved {
+        if name.is_some() {
             self.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
         }
+        name
     }
 
-    async fn write_saved(&self, attempt: &Attempt, bytes: &[u8]) -> Result<(), VolumeError> {
+    async fn write_saved(&self, attempt: &Attempt, bytes: &[u8]) -> Result<String, VolumeError> {
         if !attempt.made.get() {
             self.volume.make_folder(&attempt.folder).await?;
             attempt.made.set(true);
         }
         // Of work that is done again from its beginning if need be.
         let synced = !self.volume.is_on_one_machine();
-        let written = self.write_new(&attempt.saved_name(), bytes, synced).await;
+        let name = attempt.saved_name();
+        let written = self.write_new(&name, bytes, synced).await;
         if written.as_ref().is_err_and(|error| error.kind == Kind::NotFound) {
             // Swept, perhaps, with all that was in it: the next is saved in a folder made anew.
             attempt.made.set(false);
         }
-        written
+        written.map(|()| name)
     }
 
     /// Takes up the furthest state that any attempt at the item saved.
