@@ -115,6 +115,11 @@ impl RunPaths {
         format!("{}/report", self.root)
     }
 
+    /// Present once `output/` has held all of the run: it may have become another's since.
+    pub fn projected(&self) -> String {
+        format!("{}/projected", self.root)
+    }
+
     /// Present once two intact results of one item differed: nobody exits 0 any more.
     pub fn violation(&self) -> String {
         format!("{}/violation", self.root)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
-use crate::contract::{Exit, OUTPUT, ROOT};
+use crate::contract::{Exit, OUTPUT, ROOT, RUNS, RunPaths};
 use crate::events::What;
 use crate::manifest::{Page, Role};
 use crate::queue::{Item, Queue};
@@ -13,8 +13,11 @@ use crate::run::{Opened, Worker};
 use crate::stage::damaged;
 use crate::system::System;
 use crate::trouble::Trouble;
-use crate::volume::{Kind, Volume, VolumeError};
+use crate::volume::{Kind, Volume};
 use crate::workload::{Outcome, ReportInput, Workload};
+
+/// The report for people, the last file that is put.
+const TEXT: &str = "report.txt";
 
 /// What a report's commit holds: its files by name.
 type Files = BTreeMap<String, String>;
@@ -40,7 +43,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         }
         let files = self.commit_report(attempt, &opened).await?;
-        self.project(attempt, &opened, &files).await?;
+        if !self.has_given_way(&files).await? {
+            self.project(attempt, &opened, &files).await?;
+            self.mark_projected().await?;
+        }
+        // After the mark: the private file of whoever stood still before a rename goes, and its rename fails.
         self.sweep_all().await;
         self.known.borrow_mut().report = true;
         Ok(())
@@ -97,12 +104,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let names: Vec<_> = checkpoint_names(opened).collect();
         let quarter = |number| {
             let names = names.iter().skip(number).step_by(4);
-            self.put_checkpoints(attempt, names)
+            self.put_checkpoints(attempt, files, names)
         };
         // Side by side, since most of it is waiting for the disk.
         tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
         for (name, text) in files {
-            self.put(attempt, name, text.as_bytes()).await?;
+            self.put(attempt, files, name, text.as_bytes()).await?;
         }
         Ok(())
     }
@@ -110,31 +117,70 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn put_checkpoints(
         &self,
         attempt: &Attempt,
+        files: &Files,
         names: impl Iterator<Item = &(u32, String)>,
     ) -> Result<(), Trouble> {
         for (index, name) in names {
             if let Some(part) = self.checkpoint(*index).await? {
-                self.put(attempt, name, &part.bytes).await?;
+                self.put(attempt, files, name, &part.bytes).await?;
             }
         }
         Ok(())
     }
 
-    /// Puts a file into `output/`, whole or not at all, unless it is there already.
-    async fn put(&self, attempt: &Attempt, name: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+    /// Puts a file of the report's into `output/`, whole or not at all, unless it is there already.
+    async fn put(&self, attempt: &Attempt, files: &Files, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
         let path = format!("{OUTPUT}/{name}");
         if self.volume.read(&path).await.is_ok_and(|found| found == bytes) {
             return Ok(());
         }
         let private = self.write_private(attempt, bytes, true).await?;
+        if self.has_given_way(files).await? {
+            return Ok(());
+        }
         match self.volume.rename(&private, &path).await {
             Ok(()) => Ok(()),
             // The reply may be lost: what counts is what is there.
             Err(error) => match self.volume.read(&path).await {
                 Ok(found) if found == bytes => Ok(()),
-                _ => Err(error),
+                _ => Err(error.into()),
             },
         }
+    }
+
+    /// Says that `output/` has held all of the run.
+    async fn mark_projected(&self) -> Result<(), Trouble> {
+        match self.volume.create(&self.paths.projected()).await {
+            Ok(file) => Ok(self.volume.close(file).await?),
+            Err(error) if error.kind == Kind::Exists => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether `output/` has held all of the run, and holds another run's report now: whoever stood still
+    /// meanwhile must not put its own over it.
+    async fn has_given_way(&self, files: &Files) -> Result<bool, Trouble> {
+        match self.volume.meta(&self.paths.projected()).await {
+            Err(error) if error.kind == Kind::NotFound => return Ok(false),
+            there => there?,
+        };
+        let text = match self.volume.read(&format!("{OUTPUT}/{TEXT}")).await {
+            Err(error) if error.kind == Kind::NotFound => return Ok(false),
+            text => String::from_utf8_lossy(&text?).into_owned(),
+        };
+        if files.get(TEXT) == Some(&text) {
+            return Ok(false);
+        }
+        for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
+            let path = RunPaths::new(&run).report();
+            if let Ok(bytes) = self.volume.read(&path).await
+                && let Ok(record) = Record::decode(bytes)
+                && read_files(&path, record).is_ok_and(|files| files.get(TEXT) == Some(&text))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes what every attempt left behind: all that counts is committed.
@@ -172,18 +218,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let careless = self.breaks(Breakage::ExitBeforeOutput);
         // Of what is put there the report's text comes last: only then is the rest looked for, a long
         // report and a folder of many names.
-        let there = careless || self.has_put_text().await? && self.has_put_checkpoints(&opened).await?;
-        if !there {
+        if !careless && !self.has_put_text().await? {
             return Ok(());
         }
         let path = self.paths.report();
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
-        let projected = careless || self.has_put(&read_files(&path, record)?).await?;
-        if projected {
+        let files = read_files(&path, record)?;
+        let there = careless || self.has_put(&files).await? && self.has_put_checkpoints(&opened).await?;
+        if there || self.has_given_way(&files).await? {
+            self.mark_projected().await?;
             self.sync_names().await?;
-            let reason = format!("run {} is complete: {OUTPUT}/report.txt", self.config.run);
+            let reason = format!("run {} is complete: {OUTPUT}/{TEXT}", self.config.run);
             return Err(Trouble::End(Exit::Finished, reason));
         }
         Ok(())
@@ -202,7 +249,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Whether `output/` holds a report's text, whatever it says.
     async fn has_put_text(&self) -> Result<bool, Trouble> {
-        match self.volume.meta(&format!("{OUTPUT}/report.txt")).await {
+        match self.volume.meta(&format!("{OUTPUT}/{TEXT}")).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == Kind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
