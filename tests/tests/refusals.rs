@@ -54,6 +54,8 @@ fn wrong_arguments() {
         ("datasets_missing", vec!["run", "--datasets", "/nowhere"]),
         ("worker_volume_missing", vec!["worker", "run", "--volume", "/nowhere"]),
         ("worker_without_datasets", vec!["worker", "run", "--volume", empty, "--run", "1"]),
+        ("worker_lease_of_nothing", vec!["worker", "run", "--volume", empty, "--lease", "0s"]),
+        ("worker_idle_of_ages", vec!["worker", "run", "--volume", empty, "--idle", "99999999999y"]),
         ("push_of_a_path_outside", vec!["worker", "push", "--volume", empty, "../outside.parquet"]),
     ] {
         see(name, folder.path(), &transcript(&run(SIM, &arguments)));

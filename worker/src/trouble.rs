@@ -21,7 +21,7 @@ pub enum Trouble {
     Input(String),
     /// Neither a run nor datasets to begin one with are to be seen.
     NoDatasets(String),
-    /// The workload panicked.
+    /// The workload failed, or panicked.
     Defect(String),
     /// The worker ends here: finished, or with no point in going on.
     End(Exit, String),
@@ -70,7 +70,7 @@ impl std::fmt::Display for Trouble {
             Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
             Self::Torn(stage, index) => write!(f, "{}/{index} is torn", stage.folder()),
             Self::Input(detail) | Self::NoDatasets(detail) => f.write_str(detail),
-            Self::Defect(message) => write!(f, "the workload panicked: {message}"),
+            Self::Defect(message) => write!(f, "the workload failed: {message}"),
             Self::End(_, reason) => f.write_str(reason),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, QueueArgs, log, parse_duration};
+use super::{Failure, QueueArgs, log, parse_duration, parse_positive};
 use crate::contract::{Exit, RUNS, RunPaths};
 use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Queue;
@@ -35,19 +35,19 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "WORKER_NAME", value_name = "NAME")]
     name: Option<String>,
     /// A claim that is not renewed for so long is given to another worker.
-    #[arg(long, env = "WORKER_LEASE", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, env = "WORKER_LEASE", value_name = "TIME", default_value = "5s", value_parser = parse_positive)]
     lease: Duration,
     /// The time between SIGTERM and SIGKILL.
     #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
     /// Without progress for so long, a claim is no longer renewed.
-    #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_positive)]
     stall: Duration,
     /// How often long work saves its progress at least; more often where that is cheap.
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     progress_every: Duration,
     /// How often an idle worker asks for work.
-    #[arg(long, env = "WORKER_IDLE", value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
+    #[arg(long, env = "WORKER_IDLE", value_name = "TIME", default_value = "50ms", value_parser = parse_positive)]
     idle: Duration,
     /// Attempts at a dataset that is missing or changed before the run stops loudly.
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]

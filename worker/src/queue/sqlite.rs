@@ -4,7 +4,8 @@
 //!
 //! Times are milliseconds since the machine booted: they pass while it is suspended, no one sets
 //! them, and a reboot, told by the boot's id, voids all of them (rule 16). The file may lose its
-//! last changes with the machine's power: the queue is a hint, and what it forgets is added again.
+//! last changes with the machine's power: the queue is a hint, and items that it forgets are added again. A path
+//! that was pushed in the second before that, and not taken in, has to be pushed again.
 
 mod clock;
 mod file;
