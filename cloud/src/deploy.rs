@@ -49,7 +49,6 @@ pub struct Deployer<'a, C: Connect> {
     pub desired: &'a Desired,
     /// None: only the places for a batch are made.
     pub datasets: Option<&'a Datasets>,
-    pub worker_args: &'a [String],
     /// The most that an hour may cost.
     pub max_cost: Option<Money>,
 }
@@ -239,7 +238,7 @@ impl<C: Connect> Deployer<'_, C> {
             workers: self.desired.workers,
             nodes: Nodes::GkeSpot,
             files: self.datasets.map(|datasets| datasets.files.clone()).unwrap_or_default(),
-            worker_args: self.worker_args.to_vec(),
+            worker_args: self.desired.work.as_ref().map(|work| work.worker_args.clone()).unwrap_or_default(),
         };
         match (step, self.datasets) {
             (Step::Apply, _) => {
@@ -251,7 +250,7 @@ impl<C: Connect> Deployer<'_, C> {
                 cluster.stage(&batch, &datasets.from, tell).await
             }
             (Step::Start, _) => {
-                person.tell(&format!("starting the Job with {} workers", batch.workers));
+                person.tell(&format!("running the Job with {} workers", batch.workers));
                 cluster.start(&batch).await
             }
             _ => Ok(()),

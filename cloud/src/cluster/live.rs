@@ -23,8 +23,8 @@ use super::{
 use crate::error::{Error, Kind, Result};
 use crate::exec::Inside;
 use crate::manifest::{
-    CLAIM, Config, DATASETS, DEPLOYMENT_LABEL, FILESERVER, MOUNT, PART_LABEL, SPOT, WORKER_CONTAINER,
-    WORKLOAD,
+    CLAIM, Config, DATASETS, DEPLOYMENT_LABEL, FILESERVER, MOUNT, PART_LABEL, PROGRAM, SPOT,
+    WORKER_CONTAINER, WORKLOAD,
 };
 use crate::{apply, stage, watch};
 
@@ -122,6 +122,18 @@ impl LiveCluster {
 
     async fn job(&self, deployment: &str) -> Result<Option<Job>> {
         apply::find(&self.namespaced(), &self.config(deployment), WORKLOAD).await
+    }
+
+    /// Gives a Job that runs the number of workers asked for. That alone can be changed in place.
+    async fn keep_running(&self, running: &JobSeen, batch: &Batch) -> Result<()> {
+        if let Some(how) = running.difference(&batch.digest(), &batch.program()) {
+            return Err(Error::new("start the Job", format!("one is running {how}"), Kind::Differs));
+        }
+        let jobs: Api<Job> = self.namespaced();
+        let workers = json!({"spec": {"parallelism": batch.workers}});
+        let changed = jobs.patch(WORKLOAD, &PatchParams::default(), &Patch::Merge(workers)).await;
+        let doing = || format!("give the Job {} workers", batch.workers);
+        changed.map(|_| ()).map_err(|error| apply::failed(doing(), &error))
     }
 
     /// The pods of the Job, oldest first.
@@ -258,6 +270,10 @@ impl Cluster for LiveCluster {
     }
 
     async fn start(&self, batch: &Batch) -> Result<()> {
+        let found = self.job(&batch.deployment).await?.map(|job| job_seen(&job));
+        if let Some(running) = found.filter(|job| job.state == JobState::Running) {
+            return self.keep_running(&running, batch).await;
+        }
         let path = list_path(&batch.digest());
         // Aside, then renamed: a worker reads all of it or none.
         let script = format!("cd {MOUNT} && cat > {path}.new && mv -f {path}.new {path}");
@@ -313,7 +329,10 @@ fn job_seen(job: &Job) -> JobSeen {
         Some((true, _)) => JobState::Succeeded,
         Some((false, why)) => JobState::Failed(why),
     };
-    JobSeen { state, digest: job.annotations().get(DATASETS).cloned().unwrap_or_default() }
+    let noted = |name: &str| job.annotations().get(name).cloned().unwrap_or_default();
+    let workers =
+        job.spec.as_ref().and_then(|spec| spec.parallelism).and_then(|workers| workers.try_into().ok());
+    JobSeen { state, digest: noted(DATASETS), program: noted(PROGRAM), workers: workers.unwrap_or(1) }
 }
 
 /// One file of events after another, each with [`FILE_END`] behind it: from an incarnation's first event
@@ -350,6 +369,7 @@ mod tests {
     use worker::events::{Event, What};
 
     use super::*;
+    use crate::cluster::Nodes;
 
     fn line(worker: &str, seq: u64, at_ms: u64) -> String {
         let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };
@@ -388,6 +408,32 @@ mod tests {
         let file = |path: &str| StagedFile { path: path.into(), bytes: 1, sha256: "00".into() };
         let files = ["datasets/history/a", "datasets/testing/b", "datasets/training/c"].map(file).to_vec();
         assert_eq!(list(&files), "datasets/history/a\ndatasets/testing/b\ndatasets/training/c\n");
+    }
+
+    #[test]
+    fn a_job_tells_what_it_was_started_for() {
+        let batch = Batch {
+            deployment: "batch-aiml".into(),
+            nfs: Config::gke().nfs,
+            image: Some("worker:1".into()),
+            workers: 3,
+            nodes: Nodes::GkeSpot,
+            files: Vec::new(),
+            worker_args: vec!["--param".into(), "features=rich".into()],
+        };
+        let config = Config { digest: Some(batch.digest()), ..Config::from(&batch) };
+        let seen = job_seen(&crate::manifest::job::job(&config));
+        assert_eq!((&seen.state, seen.workers), (&JobState::Running, 3));
+        let differs = |other: &Batch| seen.difference(&other.digest(), &other.program());
+        assert_eq!(differs(&Batch { workers: 5, ..batch.clone() }), None);
+        let program = Some("with another image or other arguments");
+        assert_eq!(differs(&Batch { image: Some("worker:2".into()), ..batch.clone() }), program);
+        assert_eq!(
+            differs(&Batch { worker_args: vec!["--param features=rich".into()], ..batch.clone() }),
+            program
+        );
+        let files = vec![StagedFile { path: "datasets/training/a".into(), bytes: 1, sha256: "00".into() }];
+        assert_eq!(differs(&Batch { files, ..batch }), Some("on other datasets"));
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Batch {
     pub fn digest(&self) -> String {
         datasets_digest(&self.files)
     }
+
+    /// One hash for what its workers are, see [`program_digest`].
+    pub fn program(&self) -> String {
+        program_digest(self.image.as_deref().unwrap_or_default(), &self.worker_args)
+    }
 }
 
 /// A Job that is there.
@@ -113,6 +118,21 @@ pub struct JobSeen {
     pub state: JobState,
     /// The digest of the datasets it was started for, kept as an annotation on it.
     pub digest: String,
+    /// That of its workers' image and arguments, kept likewise.
+    pub program: String,
+    /// How many workers it has at once.
+    pub workers: u32,
+}
+
+impl JobSeen {
+    /// How its results may differ from those of `program` on the datasets of `digest`. None: in nothing,
+    /// however many workers it has.
+    pub fn difference(&self, digest: &str, program: &str) -> Option<&'static str> {
+        if self.digest != digest {
+            return Some("on other datasets");
+        }
+        (self.program != program).then_some("with another image or other arguments")
+    }
 }
 
 /// How the Job stands.
@@ -192,8 +212,8 @@ pub trait Cluster {
     /// as it arrives.
     async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
-    /// Makes the Job; an earlier one that has ended is replaced, one that runs is left alone. The
-    /// batch's digest goes with it.
+    /// Makes the Job; an earlier one that has ended is replaced. One that runs is left alone but for its
+    /// number of workers, and refused if it is not the batch's. The batch's digests go with it.
     async fn start(&self, batch: &Batch) -> Result<()>;
 
     /// Gives the workers' log lines to `tell`. With [`Follow::UntilDone`] it ends when the Job does,
@@ -223,5 +243,15 @@ pub fn datasets_digest(files: &[StagedFile]) -> String {
     for file in sorted {
         hash.update(format!("{}  {}\n", file.sha256, file.path));
     }
+    hex::encode(hash.finalize())
+}
+
+/// One hash for what decides the results beside the datasets: the image, and the arguments that were added.
+pub fn program_digest(image: &str, args: &[String]) -> String {
+    use sha2::{Digest, Sha256};
+    // Each with its end, which no argument can hold: `a b` is not `a`, `b`.
+    let ended = |text: &str| [text.as_bytes(), b"\0"].concat();
+    let mut hash = Sha256::new_with_prefix(ended(image));
+    args.iter().for_each(|arg| hash.update(ended(arg)));
     hex::encode(hash.finalize())
 }

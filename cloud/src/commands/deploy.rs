@@ -25,9 +25,6 @@ pub(super) struct Arguments {
     /// Start the batch and leave; `cloud status`, `logs` and `fetch` come back to it.
     #[arg(long)]
     detach: bool,
-    /// Further arguments for the worker.
-    #[arg(last = true)]
-    worker_args: Vec<String>,
 }
 
 impl Question for Plan {
@@ -41,7 +38,7 @@ impl Question for Plan {
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
     let asked = Asked::of(&arguments.shape, &site)?;
     let desired = &asked.desired;
-    let deployer = asked.deployer(&site.google, &site.prices, connect, &arguments.worker_args);
+    let deployer = asked.deployer(&site.google, &site.prices, connect);
     if arguments.json {
         print(&format!("{:#}", plan_json(&deployer.plan(&site.memory).await?)))?;
     }

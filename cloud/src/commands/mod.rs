@@ -132,6 +132,9 @@ struct Shape {
     /// Refuse what may cost more than this many dollars an hour.
     #[arg(long, value_name = "DOLLARS")]
     max_cost: Option<Money>,
+    /// Further arguments for the worker.
+    #[arg(last = true)]
+    worker_args: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -152,6 +155,7 @@ impl Shape {
         };
         let work = datasets.zip(self.image.as_ref()).map(|(datasets, image)| Work {
             image: image.clone(),
+            worker_args: self.worker_args.clone(),
             digest: crate::cluster::datasets_digest(&datasets.files),
             files: datasets.files.len(),
             bytes: datasets.files.iter().map(|file| file.bytes).sum(),
@@ -190,11 +194,10 @@ impl Asked {
         google: &'a Google,
         prices: &'a Prices,
         connect: &'a C,
-        worker_args: &'a [String],
     ) -> Deployer<'a, C> {
         let Self { desired, datasets, max_cost } = self;
         let (datasets, max_cost) = (datasets.as_ref(), *max_cost);
-        Deployer { google, connect, prices, desired, datasets, worker_args, max_cost }
+        Deployer { google, connect, prices, desired, datasets, max_cost }
     }
 }
 

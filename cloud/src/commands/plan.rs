@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
     let asked = Asked::of(&arguments.shape, site)?;
-    let deployer = asked.deployer(&site.google, &site.prices, connect, &[]);
+    let deployer = asked.deployer(&site.google, &site.prices, connect);
     let plan = deployer.plan(&site.memory).await?;
     match arguments.json {
         true => print(&format!("{:#}", plan_json(&plan)))?,

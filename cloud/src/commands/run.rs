@@ -76,7 +76,7 @@ pub(super) async fn run<C: Connect>(
     teller.tell("making the volume and Redis");
     cluster.apply(&batch).await?;
     cluster.stage(&batch, &datasets.from, &mut |path| teller.tell(&format!("staged {path}"))).await?;
-    teller.tell(&format!("starting the Job with {} workers", batch.workers));
+    teller.tell(&format!("running the Job with {} workers", batch.workers));
     cluster.start(&batch).await?;
     batch::follow(&cluster, name).await?;
     batch::fetch(&cluster, name, &mut memory, &arguments.out).await?;
@@ -87,12 +87,48 @@ pub(super) async fn run<C: Connect>(
     Ok(())
 }
 
-/// A Job that runs on other datasets is somebody's work.
+/// A Job that does something else is somebody's work.
 fn refuse_another_run(found: &Objects, batch: &Batch) -> Result<()> {
     let Some(job) = &found.job else { return Ok(()) };
-    if job.state != JobState::Running || job.digest == batch.digest() {
-        return Ok(());
-    }
+    let running = job.state == JobState::Running;
+    let difference = job.difference(&batch.digest(), &batch.program()).filter(|_| running);
+    let Some(how) = difference else { return Ok(()) };
     let hint = "wait for it, or choose another name with --name";
-    Err(Error::with_hint("start the Job", "one is running on other datasets", hint))
+    Err(Error::with_hint("start the Job", format!("one is running {how}"), hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::JobSeen;
+
+    #[test]
+    fn a_job_that_does_something_else_is_left_alone() {
+        let batch = Batch {
+            deployment: "batch-aiml".into(),
+            nfs: nfs("10.0.0.2:/NFSVol").unwrap(),
+            image: Some("worker:1".into()),
+            workers: 1,
+            nodes: Nodes::Any,
+            files: Vec::new(),
+            worker_args: Vec::new(),
+        };
+        let job = JobSeen {
+            state: JobState::Running,
+            digest: batch.digest(),
+            program: batch.program(),
+            workers: 3,
+        };
+        let refused = |job: JobSeen| {
+            let found = Objects { job: Some(job), ..Objects::default() };
+            refuse_another_run(&found, &batch).map_err(|error| error.why)
+        };
+        assert_eq!(refused(job.clone()), Ok(()));
+        let other = JobSeen { program: String::new(), ..job };
+        assert_eq!(
+            refused(other.clone()),
+            Err("one is running with another image or other arguments".into())
+        );
+        assert_eq!(refused(JobSeen { state: JobState::Succeeded, ..other }), Ok(()));
+    }
 }

@@ -21,8 +21,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use worker::contract::Exit;
 
 use super::{
-    Config, DATASETS, MOUNT, REDIS, SPOT, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume,
-    container_security, pod_security, redis, resources,
+    Config, MOUNT, REDIS, SPOT, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
+    pod_security, redis, resources,
 };
 
 /// How many machines may come and go in one run. Kubernetes takes at most 100,000 indexes.
@@ -47,10 +47,7 @@ const UNSEEN: i32 = 255;
 /// The Job: as many workers at a time as asked for, done when one of them has sealed the run.
 pub fn job(config: &Config) -> Job {
     Job {
-        metadata: ObjectMeta {
-            annotations: config.digest.clone().map(|digest| [(DATASETS.to_owned(), digest)].into()),
-            ..config.meta(WORKLOAD, WORKLOAD)
-        },
+        metadata: ObjectMeta { annotations: config.notes(), ..config.meta(WORKLOAD, WORKLOAD) },
         spec: Some(JobSpec {
             parallelism: Some(i32::try_from(config.workers).unwrap_or(i32::MAX)),
             completion_mode: Some("Indexed".to_owned()),

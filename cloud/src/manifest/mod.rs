@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::cluster::{Batch, Nfs, Nodes, PodSize, WORKER};
+use crate::cluster::{Batch, Nfs, Nodes, PodSize, WORKER, program_digest};
 
 /// The PersistentVolume, and the pod through which files are copied.
 pub const FILESERVER: &str = "fileserver";
@@ -42,6 +42,8 @@ pub const SPOT: &str = "cloud.google.com/gke-spot";
 /// The annotation on the claim that says which datasets were staged last, by their digest; on the Job,
 /// which it runs on.
 pub const DATASETS: &str = "batch/datasets";
+/// The annotation on the Job that says what its workers are, by [`program_digest`].
+pub const PROGRAM: &str = "batch/program";
 
 /// Says which part an object is.
 pub const PART_LABEL: &str = "app.kubernetes.io/name";
@@ -79,7 +81,8 @@ pub struct Config {
     pub lease_ms: u64,
     /// Further arguments of the worker.
     pub worker_args: Vec<String>,
-    /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on.
+    /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on. None: nobody
+    /// asks what it ran.
     pub digest: Option<String>,
 }
 
@@ -122,6 +125,14 @@ impl Config {
             "default" => FILESERVER.to_owned(),
             namespace => format!("{FILESERVER}-{namespace}"),
         }
+    }
+
+    /// What a later deployer compares the Job with.
+    fn notes(&self) -> Option<BTreeMap<String, String>> {
+        let program = || program_digest(&self.image, &self.worker_args);
+        let notes =
+            |digest: &String| [(DATASETS.to_owned(), digest.clone()), (PROGRAM.to_owned(), program())];
+        self.digest.as_ref().map(|digest| notes(digest).into())
     }
 
     fn labels(&self, part: &str) -> BTreeMap<String, String> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::cluster::{SUPPORT, WORKER};
+use crate::cluster::{SUPPORT, WORKER, program_digest};
 use crate::error::{Error, Kind, Result};
 
 /// The export's name, as in the tutorial.
@@ -87,10 +87,19 @@ impl fmt::Display for Tier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     pub image: String,
+    /// Arguments for the worker beyond those that the manifests give.
+    pub worker_args: Vec<String>,
     /// Of all files, see [`crate::cluster::datasets_digest`].
     pub digest: String,
     pub files: usize,
     pub bytes: u64,
+}
+
+impl Work {
+    /// One hash for what its workers are, see [`program_digest`].
+    pub fn program(&self) -> String {
+        program_digest(&self.image, &self.worker_args)
+    }
 }
 
 /// A deployment as asked for.

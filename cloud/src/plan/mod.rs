@@ -404,20 +404,24 @@ fn object_items(desired: &Desired, observed: &Observed) -> Vec<Item> {
         let datasets = if staged { Action::Keep(None) } else { Action::Make(None) };
         items.push(item(Resource::Datasets, format!("{} files, {} bytes", work.files, work.bytes), datasets));
         let name = format!("workload, {} workers, {}", desired.workers, work.image);
-        items.push(item(Resource::Job, name, job_action(objects.job.as_ref(), work)));
+        items.push(item(Resource::Job, name, job_action(objects.job.as_ref(), work, desired.workers)));
     }
     items
 }
 
-fn job_action(found: Option<&JobSeen>, work: &Work) -> Action {
-    let Some(JobSeen { state, digest }) = found else { return Action::Make(None) };
-    match (state, *digest == work.digest) {
-        (JobState::Running, true) => Action::Keep(Some("running".into())),
-        (JobState::Running, false) => {
-            refuse(Resource::Job, "a Job is running on other datasets".into(), Kind::Differs)
+fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32) -> Action {
+    let Some(seen) = found else { return Action::Make(None) };
+    match (&seen.state, seen.difference(&work.digest, &work.program())) {
+        (JobState::Running, Some(how)) => {
+            refuse(Resource::Job, format!("a Job is running {how}"), Kind::Differs)
         }
-        (JobState::Succeeded, true) => Action::Keep(Some("done".into())),
-        (JobState::Succeeded, false) => Action::Make(Some("the last one ran on other datasets".into())),
+        (JobState::Running, None) if seen.workers != workers => {
+            Action::Change(format!("{} to {workers} workers", seen.workers))
+        }
+        (JobState::Running, None) => Action::Keep(Some("running".into())),
+        // However many workers there were, the results are the same.
+        (JobState::Succeeded, None) => Action::Keep(Some("done".into())),
+        (JobState::Succeeded, Some(how)) => Action::Make(Some(format!("the last one ran {how}"))),
         (JobState::Failed(why), _) => Action::Make(Some(why.clone())),
     }
 }

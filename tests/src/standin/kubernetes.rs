@@ -95,16 +95,21 @@ impl Cluster for FakeCluster {
     }
 
     async fn start(&self, batch: &Batch) -> Result<()> {
-        let digest = batch.digest();
+        let (digest, program, workers) = (batch.digest(), batch.program(), batch.workers);
         let start = |project: &mut Project| {
-            let runs = |job: &JobSeen| job.state == JobState::Running;
-            if project.objects.job.as_ref().is_some_and(runs) {
-                return;
+            let found = project.objects.job.as_mut();
+            if let Some(job) = found.filter(|job| job.state == JobState::Running) {
+                if job.difference(&digest, &program).is_some() {
+                    return Err(Error::new("start the Job", "another is running", Kind::Differs));
+                }
+                job.workers = workers;
+                return Ok(());
             }
             project.jobs_started += 1;
-            project.objects.job = Some(JobSeen { state: JobState::Running, digest });
+            project.objects.job = Some(JobSeen { state: JobState::Running, digest, program, workers });
+            Ok(())
         };
-        self.call("start the Job", start).await
+        self.call("start the Job", start).await?
     }
 
     async fn logs(&self, _deployment: &str, _follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()> {

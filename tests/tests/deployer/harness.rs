@@ -83,7 +83,13 @@ impl Site {
             file("datasets/training/2018-04-02.pkl", "02"),
             file("datasets/testing/2018-04-09.pkl", "09"),
         ];
-        let work = Work { image: "worker:1".into(), digest: datasets_digest(&files), files: 3, bytes: 3 };
+        let work = Work {
+            image: "worker:1".into(),
+            worker_args: Vec::new(),
+            digest: datasets_digest(&files),
+            files: 3,
+            bytes: 3,
+        };
         self.desired.work = Some(work);
         self.datasets = Some(Datasets { from: PathBuf::from("."), files });
         self
@@ -109,7 +115,6 @@ impl Site {
             prices,
             desired: &self.desired,
             datasets: self.datasets.as_ref(),
-            worker_args: &[],
             max_cost: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cloud::error::Kind;
 use cloud::gcp::{Google, Query, Scope, credentials};
 use cloud::plan::{Action, Plan, Resource, Step};
 use serde_json::json;
@@ -118,6 +119,47 @@ fn filestore_grows_in_place_and_never_shrinks() {
         site.desired.capacity_gib = 1024;
         let kept = Action::Keep(Some("has 2048 GiB; it can only grow".into()));
         assert_eq!(*action(&planned(&site).await, Resource::Filestore), kept);
+    });
+}
+
+/// What the same datasets give with another worker is not there yet, however well the last one ended.
+#[test]
+fn a_job_that_is_done_is_run_again_with_another_image_or_arguments() {
+    in_a_world(async |world| {
+        let mut site = world.project(Project::new("p")).with_work();
+        let again = "the last one ran with another image or other arguments";
+        for (started, image, args) in
+            [(1, "worker:1", ""), (2, "worker:2", ""), (3, "worker:2", "features=rich")]
+        {
+            let work = site.desired.work.as_mut().unwrap();
+            work.image = image.into();
+            work.worker_args = vec!["--param".into(), args.into()];
+            let expected = Action::Make((started > 1).then(|| again.to_owned()));
+            assert_eq!(*action(&planned(&site).await, Resource::Job), expected);
+            assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+            site.with(Project::finish_job);
+            assert_eq!(*action(&planned(&site).await, Resource::Job), Action::Keep(Some("done".into())));
+            assert_eq!(site.with(|project| project.jobs_started), started);
+        }
+        site.desired.workers = 7;
+        assert_eq!(*action(&planned(&site).await, Resource::Job), Action::Keep(Some("done".into())));
+    });
+}
+
+#[test]
+fn a_running_job_is_given_more_workers_and_no_other_image() {
+    in_a_world(async |world| {
+        let mut site = world.project(Project::new("p")).with_work();
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.desired.workers = 5;
+        assert_eq!(*action(&planned(&site).await, Resource::Job), Action::Change("1 to 5 workers".into()));
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        assert_eq!(*action(&planned(&site).await, Resource::Job), Action::Keep(Some("running".into())));
+        site.desired.work.as_mut().unwrap().image = "worker:2".into();
+        let Ended::With(Err(error)) = site.deploy().await else { panic!("somebody's Job is running") };
+        assert_eq!(error.kind, Kind::Differs);
+        assert_eq!(error.why, "a Job is running with another image or other arguments");
+        assert_eq!(site.with(|project| project.jobs_started), 1);
     });
 }
 
