@@ -298,7 +298,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 /// What a pod waits for, in Kubernetes' words: not scheduled, an image that cannot be pulled.
-fn waiting(pod: &Pod) -> Option<String> {
+pub fn waiting(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let mut reasons = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());

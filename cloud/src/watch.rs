@@ -10,8 +10,8 @@ use kube::runtime::watcher::{self, Event as Change};
 use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, ResourceExt};
 
-use crate::apply::finished;
-use crate::error::{Error, Result};
+use crate::apply::{self, finished};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::{Config, DEPLOYMENT_LABEL, PART_LABEL, SPOT, WORKER_CONTAINER, WORKLOAD};
 
 /// Something changed. An object is told whole, and once for each state that differs.
@@ -42,6 +42,8 @@ pub struct PodState {
     pub disruption: Option<String>,
     /// The worker's exit code.
     pub exit_code: Option<i32>,
+    /// What it waits for while it is `Pending`.
+    pub waiting: Option<String>,
 }
 
 /// A node.
@@ -68,16 +70,22 @@ pub struct JobState {
 /// All events of a deployment from now on, beginning with what is there. It ends never; a connection that
 /// breaks is made again, and meanwhile yields its errors.
 pub fn watch(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes =
+        events(nodes, watcher::Config::default(), |node| Event::Node(node_state(node)), Event::NodeGone);
+    news(select_all([batch(client, config), nodes])).boxed()
+}
+
+/// The same without nodes, of which nobody may read who has but a namespace.
+pub fn batch(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
     let ours = watcher::Config::default().labels(&format!("{DEPLOYMENT_LABEL}={}", config.deployment));
     let pods: Api<Pod> = Api::namespaced(client.clone(), &config.namespace);
     let jobs: Api<Job> = Api::namespaced(client.clone(), &config.namespace);
-    let nodes: Api<Node> = Api::all(client.clone());
-    let everything = select_all([
+    let both = select_all([
         events(pods, ours.clone(), |pod| Event::Pod(pod_state(pod)), Event::PodGone),
         events(jobs, ours, |job| Event::Job(job_state(job)), |_| Event::JobGone),
-        events(nodes, watcher::Config::default(), |node| Event::Node(node_state(node)), Event::NodeGone),
     ]);
-    news(everything).boxed()
+    news(both).boxed()
 }
 
 fn events<K>(
@@ -96,10 +104,21 @@ where
                 Ok(Change::Apply(object) | Change::InitApply(object)) => Some(Ok(there(&object))),
                 Ok(Change::Delete(object)) => Some(Ok(gone(object.name_any()))),
                 Ok(Change::Init | Change::InitDone) => None,
-                Err(error) => Some(Err(Error::other("watch the cluster", error))),
+                Err(error) => Some(Err(failed(error))),
             }
         })
         .boxed()
+}
+
+fn failed(error: watcher::Error) -> Error {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    let doing = "watch the cluster".to_owned();
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            apply::failed(doing, &error)
+        }
+        WatchError(_) | NoResourceVersion => Error::new(doing, error.to_string(), Kind::Transient),
+    }
 }
 
 /// Leaves out what says nothing new: heartbeats of nodes, and what a reconnection tells again.
@@ -128,11 +147,13 @@ pub fn pod_state(pod: &Pod) -> PodState {
     let is_true = |kind: &str| conditions.iter().find(|one| one.type_ == kind && one.status == "True");
     let containers = status.container_statuses.unwrap_or_default();
     let worker = containers.iter().find(|container| container.name == WORKER_CONTAINER);
+    let phase = status.phase.unwrap_or_default();
     PodState {
         name: pod.name_any(),
         part: pod.labels().get(PART_LABEL).cloned().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        phase: status.phase.unwrap_or_default(),
+        waiting: apply::waiting(pod).filter(|_| phase == "Pending"),
+        phase,
         ready: is_true("Ready").is_some(),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         disruption: is_true("DisruptionTarget").and_then(|one| one.reason.clone()),
@@ -229,6 +250,30 @@ mod tests {
         assert_eq!(state.disruption.as_deref(), Some("DeletionByTaintManager"));
         assert_eq!((state.exit_code, state.deleting, state.ready), (Some(75), true, false));
         assert_eq!((state.node.as_deref(), state.part.as_str()), (Some("w2"), "workload"));
+    }
+
+    #[test]
+    fn a_pod_that_waits_says_for_what() {
+        let mut pod = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "workload-0-x" },
+            "status": {
+                "phase": "Pending",
+                "conditions": [
+                    { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available." },
+                ],
+            },
+        }))
+        .unwrap();
+        assert_eq!(pod_state(&pod).waiting.as_deref(), Some("0/1 nodes are available."));
+        pod.status.as_mut().unwrap().container_statuses = serde_json::from_value(json!([{
+            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } },
+        }]))
+        .unwrap();
+        assert_eq!(pod_state(&pod).waiting.as_deref(), Some("ImagePullBackOff: Back-off pulling image"));
+        pod.status.as_mut().unwrap().phase = Some("Failed".into());
+        assert_eq!(pod_state(&pod).waiting, None);
     }
 
     #[tokio::test]

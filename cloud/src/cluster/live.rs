@@ -1,6 +1,5 @@
 //! The arm of [`Cluster`] that is real: a cluster behind its API server.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,10 +15,12 @@ use serde_json::{Value, json};
 use tower::timeout::TimeoutLayer;
 use worker::contract::RunPaths;
 
+use super::follow::{Follower, Next};
 use super::{
     Access, Batch, Cluster, Connect, Follow, JobSeen, JobState, Objects, PodSize, PodUse, ResultFile,
     StagedFile, WORKER, gke,
 };
+use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, Kind, Result};
 use crate::exec::Inside;
 use crate::manifest::{
@@ -33,9 +34,6 @@ const FILE_END: &str = "==";
 
 /// How long the log of an ended Job is waited for; that of a pod on a lost machine never ends.
 const LAST_LINES: Duration = Duration::from_secs(10);
-
-/// A watch makes its connection anew by itself; after so many errors in a row, it won't.
-const WATCH_ERRORS_MAX: usize = 10;
 
 /// Opens clusters: GKE's with these credentials, others with what kubeconfig says.
 #[derive(Clone, Debug)]
@@ -166,32 +164,25 @@ impl LiveCluster {
 
     /// The workers' lines as they come, from every pod that comes, until the Job is over.
     async fn follow(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        let mut events = watch::watch(&self.client, &self.config(deployment));
+        let mut events = watch::batch(&self.client, &self.config(deployment));
         let mut logs = stream::SelectAll::new();
-        let (mut begun, mut errors) = (BTreeSet::new(), 0);
+        let mut follower = Follower::default();
         loop {
             tokio::select! {
                 biased;
                 Some(line) = logs.next() => tell_line(line, tell),
-                event = events.next() => match event {
-                    Some(Ok(watch::Event::Pod(pod))) => {
-                        errors = 0;
-                        if pod.part == WORKLOAD && pod.phase != "Pending" && begun.insert(pod.name.clone()) {
-                            logs.push(self.lines(pod.name, true).await);
-                        }
-                    }
-                    Some(Ok(watch::Event::Job(job))) if job.finished.is_some() => break,
-                    Some(Ok(watch::Event::JobGone)) => break,
-                    Some(Ok(_)) => errors = 0,
-                    Some(Err(error)) if errors >= WATCH_ERRORS_MAX => return Err(error),
-                    Some(Err(_)) => errors += 1,
-                    None => break,
+                Some(event) = events.next() => match follower.hear(event, SystemClock.now_s())? {
+                    Next::Nothing => {}
+                    Next::Tell(line) => tell(&line),
+                    Next::Open(pod) => logs.push(self.lines(pod, true).await),
+                    Next::Over => break,
                 },
+                else => break,
             }
         }
         // Of pods that came and went between two events, or before the first.
         for pod in self.worker_pods(deployment).await? {
-            if begun.insert(pod.name_any()) {
+            if follower.begins(&pod.name_any()) {
                 logs.push(self.lines(pod.name_any(), false).await);
             }
         }

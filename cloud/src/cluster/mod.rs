@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 
 #[cfg(feature = "gcp")]
+mod follow;
+#[cfg(feature = "gcp")]
 pub mod gke;
 #[cfg(feature = "cluster")]
 pub mod kind;

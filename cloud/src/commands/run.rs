@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     datasets: PathBuf,
     /// Workers at once.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     workers: u32,
     /// Run on GKE Spot machines.
     #[arg(long)]

@@ -188,7 +188,14 @@ impl Desired {
         if !(1..=1000).contains(&self.workers) {
             return Err(Error::other("choose a number of workers", "1 to 1000 workers can be asked for"));
         }
-        Ok(())
+        match self.mode {
+            Mode::Standard { nodes, .. } if !(1..=1000).contains(&nodes) => {
+                let why = format!("1 to 1000 can be asked for, not {nodes}");
+                let hint = "workers run on these machines alone; --nodes says how many";
+                Err(Error::with_hint("choose a number of Spot machines", why, hint))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_names(&self) -> Result<()> {

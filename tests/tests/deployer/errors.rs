@@ -117,6 +117,16 @@ fn tier_and_zone_mismatch() {
 }
 
 #[test]
+fn no_machine_to_work_on() {
+    insta::assert_snapshot!(refused(
+        |_| {},
+        |site| {
+            site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 0 };
+        }
+    ));
+}
+
+#[test]
 fn capacity_too_small() {
     insta::assert_snapshot!(refused(|_| {}, |site| site.desired.capacity_gib = 100));
 }
