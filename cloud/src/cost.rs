@@ -2,6 +2,7 @@
 //! the seconds its pods ran). Prices come from `prices.toml`, with its date.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -87,7 +88,23 @@ pub struct Estimate {
     pub credit_a_month: Money,
 }
 
+/// A sum in words, and what it lacks because the table has no price for it.
+pub fn sum_text(sum: impl fmt::Display, unpriced: &[&str]) -> String {
+    match unpriced {
+        [] => sum.to_string(),
+        _ => format!("{sum} or more, as no price is known for {}", unpriced.join(", ")),
+    }
+}
+
 impl Estimate {
+    /// What an hour costs with no workers, in words.
+    pub fn idle_text(&self) -> String {
+        let idle = self.lines.iter().filter(|line| line.with != Resource::Job);
+        let unpriced: Vec<_> =
+            idle.filter(|line| line.hour.is_none()).map(|line| line.what.as_str()).collect();
+        sum_text(format_args!("{} an hour", self.idle_hour), &unpriced)
+    }
+
     /// What has no price in the table; the totals lack it.
     pub fn unpriced(&self) -> Vec<&str> {
         self.lines.iter().filter(|line| line.hour.is_none()).map(|line| line.what.as_str()).collect()

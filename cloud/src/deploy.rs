@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::{Access, Batch, Cluster, Connect, Nodes, StagedFile};
-use crate::cost::Prices;
+use crate::cost::{Estimate, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{Google, Patience, Query, Scope, from_operation};
 use crate::money::Money;
@@ -61,12 +61,17 @@ impl<C: Connect> Deployer<'_, C> {
         Ok(plan)
     }
 
-    /// Brings everything up. Returns the cluster, with the Job started if there is one to start.
+    /// Brings everything up. Returns the cluster, with the Job started if there is one to start, and
+    /// what everything costs.
     ///
     /// # Errors
     /// What can't be had, what was declined, and what went wrong for longer than patience lasts. Calling
     /// it again goes on from what is there.
-    pub async fn deploy(&self, memory: &mut Memory, person: &mut impl Person<Plan>) -> Result<C::Cluster> {
+    pub async fn deploy(
+        &self,
+        memory: &mut Memory,
+        person: &mut impl Person<Plan>,
+    ) -> Result<(C::Cluster, Estimate)> {
         self.desired.check()?;
         let mut patience = Patience::default();
         let mut approved: Option<Vec<Resource>> = None;
@@ -83,7 +88,7 @@ impl<C: Connect> Deployer<'_, C> {
             waiting.check(waits, self.google, "cloud deploy")?;
             let done = match (&step, cluster) {
                 (Step::Stop(error), _) => return Err(error.clone()),
-                (Step::Done, Some(cluster)) => return Ok(cluster),
+                (Step::Done, Some(cluster)) => return Ok((cluster, plan.cost)),
                 (Step::Wait, _) => self.wait(&plan, memory, &mut waited_for, person).await,
                 (Step::Apply | Step::Stage | Step::Start, Some(cluster)) => {
                     self.inside(&step, &observed, &cluster, person).await

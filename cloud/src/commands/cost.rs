@@ -23,9 +23,9 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
     let (observed, cluster) = site.everything(connect).await?;
     let found_cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
     let found_filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
-    let desired = match found_cluster {
-        Some(_) => as_deployed(site, found_cluster, found_filestore),
-        None => arguments.shape.desired(site.google.project(), &site.name, None),
+    let desired = match (found_cluster, found_filestore) {
+        (Some(_), _) | (_, Some(_)) => as_deployed(site, found_cluster, found_filestore),
+        (None, None) => arguments.shape.desired(site.google.project(), &site.name, None),
     };
     let estimate = site.prices.estimate(&desired);
     match arguments.json {

@@ -43,7 +43,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
         print(&format!("{:#}", plan_json(&deployer.plan(&site.memory).await?)))?;
     }
     let mut terminal = Terminal::new(arguments.yes);
-    let cluster = deployer.deploy(&mut site.memory, &mut terminal).await?;
+    let (cluster, cost) = deployer.deploy(&mut site.memory, &mut terminal).await?;
     if desired.work.is_none() {
         eprintln!("ready; `cloud deploy --datasets DIR --image IMAGE` runs a batch in it");
     } else if arguments.detach {
@@ -53,6 +53,6 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
         batch::fetch(&cluster, &site.name, &mut site.memory, &arguments.out).await?;
         batch::tell_cost(&cluster, desired, &site.prices).await?;
     }
-    eprintln!("it bills {} an hour until `cloud destroy`", site.prices.estimate(desired).idle_hour);
+    eprintln!("until `cloud destroy` it bills {}", cost.idle_text());
     Ok(())
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::show::range_json;
 use super::{Site, print};
 use crate::cluster::{Connect, JobState};
+use crate::cost::sum_text;
 use crate::error::Result;
 use crate::money::Range;
 use crate::plan::{ClusterSeen, Desired, FilestoreSeen, Observed, Resource, State, Tier, is_ours};
@@ -20,10 +21,14 @@ pub(super) struct Arguments {
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
     let (observed, _) = site.everything(connect).await?;
     let now_s = site.google.clock().now_s();
-    let (rows, total) = (rows(&observed, &site.name), total(site, &observed, now_s));
+    let rows = rows(&observed, &site.name);
+    let (total, unpriced) = total(site, &observed, now_s);
     if arguments.json {
         let rows: Vec<Value> = rows.iter().map(|(what, how)| json!({"what": what, "state": how})).collect();
-        return print(&format!("{:#}", json!({"rows": rows, "cost_so_far": range_json(total)})));
+        return print(&format!(
+            "{:#}",
+            json!({"rows": rows, "cost_so_far": range_json(total), "unpriced": unpriced})
+        ));
     }
     for (what, how) in &rows {
         print(&format!("{what:<60} {how}"))?;
@@ -31,7 +36,9 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
     match rows.is_empty() {
         true => print(&format!("nothing of deployment {} is there", site.name)),
         false => {
-            print(&format!("cost so far, without worker pods: {total} (prices of {})", site.prices.as_of))
+            let unpriced: Vec<_> = unpriced.iter().map(String::as_str).collect();
+            let sum = sum_text(total, &unpriced);
+            print(&format!("cost so far, without worker pods: {sum} (prices of {})", site.prices.as_of))
         }
     }
 }
@@ -84,23 +91,28 @@ fn rows(observed: &Observed, name: &str) -> Vec<(String, String)> {
     rows
 }
 
-/// What has been billed since things were made, as far as prices are known. What the workers used is in
-/// the run's events, which `cloud cost` reads.
-fn total(site: &Site, observed: &Observed, now_s: u64) -> Range {
+/// What has been billed since things were made, as far as prices are known, and what has none. What the
+/// workers used is in the run's events, which `cloud cost` reads.
+fn total(site: &Site, observed: &Observed, now_s: u64) -> (Range, Vec<String>) {
     let age_s =
         |created_s: Option<u64>| u128::from(created_s.map_or(0, |created_s| now_s.saturating_sub(created_s)));
     let cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
     let filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
     let estimate = site.prices.estimate(&as_deployed(site, cluster, filestore));
-    let billed = estimate.lines.iter().map(|line| {
+    let (mut sum, mut unpriced) = (Range::default(), Vec::new());
+    for line in estimate.lines {
         let created_s = match line.with {
-            Resource::Cluster => cluster.and_then(|seen| seen.created_s),
-            Resource::Filestore => filestore.and_then(|seen| seen.created_s),
+            Resource::Cluster => cluster.map(|seen| seen.created_s),
+            Resource::Filestore => filestore.map(|seen| seen.created_s),
             _ => None,
         };
-        line.hour.unwrap_or_default().scaled(age_s(created_s), 3600)
-    });
-    billed.fold(Range::default(), |sum, cost| sum + cost)
+        match (created_s, line.hour) {
+            (Some(created_s), Some(hour)) => sum += hour.scaled(age_s(created_s), 3600),
+            (Some(_), None) => unpriced.push(line.what),
+            (None, _) => {}
+        }
+    }
+    (sum, unpriced)
 }
 
 /// What is there, as if it had been asked for.
@@ -112,14 +124,23 @@ pub(super) fn as_deployed(
     let mut desired = Desired::tutorial(site.google.project());
     desired.deployment.clone_from(&site.name);
     if let Some(seen) = cluster {
-        let is_zone = seen.location.rsplit('-').next().is_some_and(|last| last.len() == 1);
-        let region = seen.location.rsplit_once('-').map(|(region, _)| region).filter(|_| is_zone);
-        desired.region = region.unwrap_or(&seen.location).to_owned();
+        desired.region = region(&seen.location).to_owned();
         desired.mode.clone_from(&seen.mode);
     }
     if let Some(seen) = filestore {
+        if cluster.is_none() {
+            desired.region = region(&seen.location).to_owned();
+        }
         desired.capacity_gib = seen.capacity_gib;
         desired.tier = seen.tier.parse().unwrap_or(Tier::BasicHdd);
     }
     desired
+}
+
+/// Of a zone or a region.
+fn region(location: &str) -> &str {
+    match location.rsplit_once('-') {
+        Some((region, letter)) if letter.len() == 1 => region,
+        _ => location,
+    }
 }

@@ -157,7 +157,14 @@ pub fn plan(desired: &Desired, observed: &Observed, prices: &Prices) -> Plan {
         action: filestore,
     });
     items.extend(object_items(desired, observed));
-    Plan { items, cost: prices.estimate(desired) }
+    Plan { items, cost: prices.estimate(&billed(desired, observed)) }
+}
+
+/// What is paid for: a larger instance than was asked for stays as large as it is.
+fn billed(desired: &Desired, observed: &Observed) -> Desired {
+    let ours = target_filestore(desired, observed).filter(|seen| is_ours(&seen.labels, &desired.deployment));
+    let there_gib = ours.map_or(0, |seen| seen.capacity_gib);
+    Desired { capacity_gib: desired.capacity_gib.max(there_gib), ..desired.clone() }
 }
 
 /// The deployment's cluster where it is asked for, ours or not.

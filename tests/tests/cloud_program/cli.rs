@@ -76,6 +76,24 @@ fn status_of_nothing() {
     insta::assert_snapshot!(printed(&["status"]));
 }
 
+/// The table has no prices there, and there is no cluster to say where it is.
+fn elsewhere(project: &mut Project) {
+    half_deployed(project);
+    let (_, mut instance) = project.filestores.pop_first().unwrap();
+    instance["name"] = json!("projects/my-project/locations/europe-west1-b/instances/batch-aiml-filestore");
+    project.filestores.insert(("europe-west1-b".into(), "batch-aiml-filestore".into()), instance);
+}
+
+#[test]
+fn status_of_what_has_no_price() {
+    insta::assert_snapshot!(ran(elsewhere, &["status"], |_| {}).0);
+}
+
+#[test]
+fn cost_of_what_has_no_price() {
+    insta::assert_snapshot!(ran(elsewhere, &["cost"], |_| {}).0);
+}
+
 #[test]
 fn logs_of_nothing() {
     insta::assert_snapshot!(printed(&["logs"]));

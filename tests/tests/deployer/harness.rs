@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud::cluster::{StagedFile, datasets_digest};
-use cloud::cost::Prices;
+use cloud::cost::{Estimate, Prices};
 use cloud::deploy::{Datasets, Deployer, Person};
 use cloud::destroy::{Destroyer, Proof};
 use cloud::error::Result;
@@ -126,11 +126,14 @@ impl Site {
     }
 
     /// Deploys, agreeing to everything, until it ends or the schedule presses Ctrl-C.
-    pub(crate) async fn deploy(&self) -> Ended<FakeCluster> {
+    pub(crate) async fn deploy(&self) -> Ended<(FakeCluster, Estimate)> {
         self.deploy_asking(&mut Agrees).await
     }
 
-    pub(crate) async fn deploy_asking(&self, person: &mut impl Person<Plan>) -> Ended<FakeCluster> {
+    pub(crate) async fn deploy_asking(
+        &self,
+        person: &mut impl Person<Plan>,
+    ) -> Ended<(FakeCluster, Estimate)> {
         let prices = Prices::built_in().unwrap();
         let (deployer, mut memory) = (self.deployer(&prices), self.memory());
         self.until_interrupted(deployer.deploy(&mut memory, person)).await

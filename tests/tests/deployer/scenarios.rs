@@ -118,7 +118,12 @@ fn filestore_grows_in_place_and_never_shrinks() {
         assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
         site.desired.capacity_gib = 1024;
         let kept = Action::Keep(Some("has 2048 GiB; it can only grow".into()));
-        assert_eq!(*action(&planned(&site).await, Resource::Filestore), kept);
+        let plan = planned(&site).await;
+        assert_eq!(*action(&plan, Resource::Filestore), kept);
+        // What is there is paid for, whatever is asked for.
+        assert_eq!(plan.cost.lines[1].what, "Filestore BASIC_HDD 2048 GiB");
+        let Ended::With(Ok((_, cost))) = site.deploy().await else { panic!("all is there") };
+        assert_eq!(cost, plan.cost);
     });
 }
 
