@@ -178,9 +178,9 @@ impl Prices {
             }
             Mode::Standard { machine_type, nodes } => {
                 let nodes = u128::from(*nodes);
-                let machine = region.and_then(|region| self.machine_hour(region, machine_type));
-                lines.push(line(format!("1 {machine_type} node for Redis"), machine, Resource::Cluster));
-                let spot = machine.map(|machine| self.spot(machine).scaled(nodes, 1));
+                let node = |spot| region.and_then(|region| self.node_hour(region, machine_type, spot));
+                lines.push(line(format!("1 {machine_type} node for Redis"), node(false), Resource::Cluster));
+                let spot = node(true).map(|node| node.scaled(nodes, 1));
                 lines.push(line(format!("{nodes} Spot {machine_type} nodes"), spot, Resource::Cluster));
             }
         }
@@ -192,11 +192,13 @@ impl Prices {
         Some(month.scaled(u128::from(desired.capacity_gib), u128::from(self.hours_a_month)))
     }
 
-    /// A machine of the E2 family with GKE's default boot disk of 100 GiB; no other is in the table.
-    fn machine_hour(&self, region: &RegionPrices, machine_type: &str) -> Option<Range> {
+    /// A machine of the E2 family with GKE's default boot disk of 100 GiB; no other is in the table. Spot makes
+    /// the machine cheaper and not its disk.
+    fn node_hour(&self, region: &RegionPrices, machine_type: &str, spot: bool) -> Option<Range> {
         let (vcpus, gib) = e2_shape(machine_type)?;
+        let machine = region.e2_vcpu.range().scaled(vcpus, 1) + region.e2_gib.range().scaled(gib, 1);
         let disk = region.boot_disk_gib_month.range().scaled(100, u128::from(self.hours_a_month));
-        Some(region.e2_vcpu.range().scaled(vcpus, 1) + region.e2_gib.range().scaled(gib, 1) + disk)
+        Some(if spot { self.spot(machine) } else { machine } + disk)
     }
 
     fn spot(&self, on_demand: Range) -> Range {

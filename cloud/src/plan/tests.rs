@@ -170,6 +170,17 @@ fn the_tutorial_left_running_costs_what_the_research_found() {
     );
 }
 
+/// From 9 to 40 % of the machine, and all of its disk.
+#[test]
+fn a_spot_machines_disk_is_no_cheaper() {
+    let spot = |nodes| {
+        let mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes };
+        prices().estimate(&Desired { mode, ..desired() }).lines.pop().unwrap().hour.unwrap()
+    };
+    insta::assert_snapshot!(spot(3));
+    assert_eq!(spot(1).scaled(3, 1), spot(3));
+}
+
 #[test]
 fn what_has_no_price_is_refused_by_max_cost() {
     let elsewhere = Desired { region: "europe-west1".into(), ..desired() };
