@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::cluster::{PodSize, PodUse, SUPPORT, WORKER};
+use crate::cluster::{PodSize, PodUse, SUPPORT, SUPPORT_RAISED, WORKER};
 use crate::error::{Error, Kind, Result};
 use crate::money::{Money, Range};
 use crate::plan::{Desired, Mode, Resource};
@@ -171,7 +171,10 @@ impl Prices {
         let workers = u128::from(desired.workers);
         match &desired.mode {
             Mode::Autopilot => {
-                let support = region.map(|region| pod_hour(region, SUPPORT, false));
+                let support = region.map(|region| Range {
+                    low: pod_hour(region, SUPPORT, false).low,
+                    high: pod_hour(region, SUPPORT_RAISED, false).high,
+                });
                 lines.push(line("Redis and staging pods".into(), support, Resource::Cluster));
                 let spot = region.map(|region| pod_hour(region, WORKER, true).scaled(workers, 1));
                 lines.push(line(format!("worker pods on Spot: {workers}"), spot, Resource::Job));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
-use crate::manifest::WORKLOAD;
+use crate::manifest::{FILESERVER, REDIS_LEADER, WORKLOAD};
 use crate::watch::{Event, PodState};
 
 /// So long an API server may be away: that of a zonal cluster is for minutes while Google upgrades it, and the
@@ -33,6 +33,8 @@ pub(super) struct Follower {
     begun: BTreeSet<String>,
     /// What pods wait for; forgotten once one of them gets it.
     told: BTreeSet<String>,
+    /// Pods that went and nothing makes anew.
+    lost: BTreeSet<String>,
     /// The first and the last error, in seconds, since the cluster answered.
     away: Option<(u64, u64)>,
 }
@@ -52,6 +54,8 @@ impl Follower {
             Event::Job(job) if job.finished.is_some() => Next::Over,
             Event::JobGone => Next::Over,
             Event::Pod(pod) if pod.part == WORKLOAD => self.worker(pod),
+            Event::Pod(pod) => self.support(pod),
+            Event::PodGone(name) => self.lost(name),
             _ => Next::Nothing,
         })
     }
@@ -75,6 +79,25 @@ impl Follower {
         if self.told.insert(why) { Next::Tell(line) } else { Next::Nothing }
     }
 
+    /// Redis or the staging pod.
+    fn support(&mut self, pod: PodState) -> Next {
+        // On a machine that died in silence a pod reads as running, until it is told to end.
+        if pod.deleting || matches!(pod.phase.as_str(), "Failed" | "Succeeded") {
+            return self.lost(pod.name);
+        }
+        self.lost.remove(&pod.name);
+        Next::Nothing
+    }
+
+    fn lost(&mut self, name: String) -> Next {
+        let alone = [REDIS_LEADER, FILESERVER].contains(&name.as_str());
+        let line = format!(
+            "{name}  is gone, and nothing makes it anew by itself: run `cloud deploy`, or `cloud run`, again; it \
+             goes on from what is there"
+        );
+        if alone && self.lost.insert(name) { Next::Tell(line) } else { Next::Nothing }
+    }
+
     fn failed(&mut self, error: Error, now_s: u64) -> Result<()> {
         let goes_on = |(_, last_s): &(u64, u64)| now_s.saturating_sub(*last_s) < APART_S;
         let since_s = self.away.filter(goes_on).map_or(now_s, |(since_s, _)| since_s);
@@ -96,19 +119,25 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::REDIS;
 
-    fn pod(number: u32, phase: &str, waiting: Option<&str>) -> Result<Event> {
-        Ok(Event::Pod(PodState {
-            name: format!("workload-{number}"),
-            part: WORKLOAD.into(),
+    fn state(name: &str, part: &str, phase: &str) -> PodState {
+        PodState {
+            name: name.into(),
+            part: part.into(),
             node: None,
             phase: phase.into(),
             ready: false,
             deleting: false,
             disruption: None,
             exit_code: None,
-            waiting: waiting.map(str::to_owned),
-        }))
+            waiting: None,
+        }
+    }
+
+    fn pod(number: u32, phase: &str, waiting: Option<&str>) -> Result<Event> {
+        let waiting = waiting.map(str::to_owned);
+        Ok(Event::Pod(PodState { waiting, ..state(&format!("workload-{number}"), WORKLOAD, phase) }))
     }
 
     fn refused() -> Result<Event> {
@@ -129,6 +158,26 @@ mod tests {
         assert_eq!(hear(pod(0, "Failed", None)), Next::Nothing);
         assert_eq!(hear(pod(2, "Pending", Some(full))), waits(2, full));
         assert_eq!(hear(Ok(Event::JobGone)), Next::Over);
+    }
+
+    #[test]
+    fn a_pod_that_nothing_makes_anew_is_told_once_when_it_goes() {
+        let mut follower = Follower::default();
+        let mut hear = |event| match follower.hear(Ok(event), 0) {
+            Ok(Next::Tell(line)) => Some(line),
+            other => {
+                assert_eq!(other, Ok(Next::Nothing));
+                None
+            }
+        };
+        let redis = |deleting| Event::Pod(PodState { deleting, ..state(REDIS_LEADER, REDIS, "Running") });
+        assert_eq!(hear(redis(false)), None);
+        insta::assert_snapshot!(hear(redis(true)).unwrap());
+        assert_eq!(hear(Event::PodGone(REDIS_LEADER.into())), None);
+        assert_eq!(hear(redis(false)), None, "a second deploy made it anew");
+        assert!(hear(Event::PodGone(REDIS_LEADER.into())).is_some());
+        assert!(hear(Event::Pod(state(FILESERVER, FILESERVER, "Failed"))).is_some());
+        assert_eq!(hear(Event::PodGone("workload-0".into())), None);
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct PodSize {
 pub const WORKER: PodSize = PodSize { milli_cpu: 1000, mib: 2048 };
 /// What Redis and the staging pod request together; both run beside the Spot machines.
 pub const SUPPORT: PodSize = PodSize { milli_cpu: 500, mib: 1024 };
+/// What Autopilot may make of that: it has higher minimums, of half a vCPU as far as is known, for a pod that is
+/// not to be evicted.
+pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
 
 /// Where worker pods run: what differs between the kinds of cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,10 @@ pub const DATASETS: &str = "batch/datasets";
 /// The annotation on the Job that says what its workers are, by [`program_digest`].
 pub const PROGRAM: &str = "batch/program";
 
+/// The annotation that keeps a pod where it is while GKE makes room or upgrades machines: on Autopilot for a
+/// week, on a Standard cluster against its autoscaler alone.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+
 /// Says which part an object is.
 pub const PART_LABEL: &str = "app.kubernetes.io/name";
 /// Says whose it is: nothing without the deployment's is ever touched.
@@ -139,6 +143,12 @@ impl Config {
         [(PART_LABEL, part), (DEPLOYMENT_LABEL, &self.deployment)]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into()
+    }
+
+    /// For a pod that nothing makes anew once it is gone.
+    fn lasting(&self, name: &str, part: &str) -> ObjectMeta {
+        let annotations = Some([(SAFE_TO_EVICT.to_owned(), "false".to_owned())].into());
+        ObjectMeta { annotations, ..self.meta(name, part) }
     }
 
     fn meta(&self, name: &str, part: &str) -> ObjectMeta {

@@ -61,7 +61,7 @@ pub fn secret(config: &Config, password: &str) -> Secret {
 /// The pod `redis-leader`. It tolerates no Spot taint, so it stays off the machines that vanish.
 pub fn pod(config: &Config) -> Pod {
     Pod {
-        metadata: config.meta(REDIS_LEADER, REDIS),
+        metadata: config.lasting(REDIS_LEADER, REDIS),
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),

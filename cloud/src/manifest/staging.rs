@@ -16,7 +16,7 @@ const FOLDERS: [&str; 5] = ["datasets", "datasets/training", "datasets/testing",
 /// first container, the only one that is ever root, hands the folders to the workers' user.
 pub fn pod(config: &Config) -> Pod {
     Pod {
-        metadata: config.meta(FILESERVER, FILESERVER),
+        metadata: config.lasting(FILESERVER, FILESERVER),
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),

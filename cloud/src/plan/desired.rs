@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::cluster::{SUPPORT, WORKER, program_digest};
+use crate::cluster::{SUPPORT_RAISED, WORKER, program_digest};
 use crate::error::{Error, Kind, Result};
 
 /// The export's name, as in the tutorial.
@@ -167,7 +167,7 @@ impl Desired {
         match &self.mode {
             Mode::Autopilot => {
                 let spot = (WORKER.milli_cpu * u64::from(self.workers)).div_ceil(1000);
-                (spot, SUPPORT.milli_cpu.div_ceil(1000))
+                (spot, SUPPORT_RAISED.milli_cpu.div_ceil(1000))
             }
             Mode::Standard { machine_type, nodes } => {
                 let vcpus = machine_type.rsplit('-').next().and_then(|vcpus| vcpus.parse().ok()).unwrap_or(1);

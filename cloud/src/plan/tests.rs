@@ -159,12 +159,13 @@ proptest! {
     }
 }
 
+/// 0.36 to 0.41 dollars, and what Autopilot may add for pods that are not to be evicted.
 #[test]
 fn the_tutorial_left_running_costs_what_the_research_found() {
     let estimate = prices().estimate(&desired());
     let hour = |text: &str| text.parse::<Money>().unwrap();
     assert!(
-        estimate.idle_hour.low >= hour("0.34") && estimate.idle_hour.high <= hour("0.42"),
+        estimate.idle_hour.low >= hour("0.34") && estimate.idle_hour.high <= hour("0.44"),
         "{}",
         estimate.idle_hour
     );
