@@ -6,6 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::error::{Error, Kind, Result};
+
 /// A wait that a [`Clock`] hands out.
 pub type Wait<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -17,6 +19,30 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn sleep(&self, duration: Duration) -> Wait<'_>;
     /// The limit of something else: ready when that has taken longer than `duration`.
     fn limit(&self, duration: Duration) -> Wait<'_>;
+}
+
+/// Gives up what takes longer than `limit`.
+///
+/// # Errors
+/// Its own, or that there was no answer.
+pub fn within<T>(
+    clock: &dyn Clock,
+    limit: Duration,
+    doing: &str,
+    what: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    // On the heap: a request of Google's crates is large, and whoever awaits it would be larger still.
+    let what = Box::pin(what);
+    async move {
+        tokio::select! {
+            biased;
+            answer = what => answer,
+            () = clock.limit(limit) => {
+                let why = format!("no answer within {} s", limit.as_secs());
+                Err(Error::new(doing, why, Kind::Transient))
+            }
+        }
+    }
 }
 
 /// The machine's clock.

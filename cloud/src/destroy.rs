@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Cluster, Connect, ResultFile};
+use crate::clock::within;
+use crate::cluster::{Cluster, Connect, ResultFile, VOLUME_LIMIT};
 use crate::deploy::{Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{Google, Patience, Query, Scope};
@@ -104,7 +105,10 @@ impl<C: Connect> Destroyer<'_, C> {
         memory: &Memory,
         person: &mut impl Person<Loss>,
     ) -> Result<()> {
-        let unfetched = self.unfetched(observed, memory).await.map_err(|error| error.to_string());
+        // Even one who agreed beforehand would wait here for a volume that is gone.
+        let look = self.unfetched(observed, memory);
+        let look = within(&**self.google.clock(), VOLUME_LIMIT, "look for results", look).await;
+        let unfetched = look.map_err(|error| error.to_string());
         let loss = Loss { teardown: down.clone(), unfetched };
         if person.approves(&loss) {
             return Ok(());

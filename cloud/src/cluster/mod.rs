@@ -4,6 +4,7 @@
 //! reports, so they can be tested with no cluster at all.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::Result;
 
@@ -188,6 +189,10 @@ pub struct PodUse {
     pub size: PodSize,
     pub spot: bool,
 }
+
+/// Longer than it takes to list what is on the volume. The volume is mounted hard, so with its NFS server gone
+/// whoever looks at it waits for ever.
+pub const VOLUME_LIMIT: Duration = Duration::from_secs(180);
 
 /// Which lines [`Cluster::logs`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::print;
-use crate::cluster::{Cluster, Follow, JobState, PodUse, ResultFile};
+use crate::clock::{Clock, within};
+use crate::cluster::{Cluster, Follow, JobState, PodUse, ResultFile, VOLUME_LIMIT};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Desired, Mode};
@@ -39,11 +40,12 @@ pub(super) async fn follow(cluster: &impl Cluster, deployment: &str) -> Result<(
 /// Fetches what was not fetched yet, and notes it.
 pub(super) async fn fetch(
     cluster: &impl Cluster,
+    clock: &dyn Clock,
     deployment: &str,
     memory: &mut Memory,
     out: &Path,
 ) -> Result<Vec<ResultFile>> {
-    let results = cluster.results(deployment).await?;
+    let results = within(clock, VOLUME_LIMIT, "list the results", cluster.results(deployment)).await?;
     let missing =
         |file: &&ResultFile| !memory.is_fetched(&file.path, &file.sha256) || !out.join(&file.path).exists();
     let missing: Vec<_> = results.iter().filter(missing).cloned().collect();
@@ -54,8 +56,14 @@ pub(super) async fn fetch(
 }
 
 /// Tells what the run cost, and what it would have cost without Spot.
-pub(super) async fn tell_cost(cluster: &impl Cluster, desired: &Desired, prices: &Prices) -> Result<()> {
-    let used = cluster.usage(&desired.deployment).await?;
+pub(super) async fn tell_cost(
+    cluster: &impl Cluster,
+    clock: &dyn Clock,
+    desired: &Desired,
+    prices: &Prices,
+) -> Result<()> {
+    let usage = cluster.usage(&desired.deployment);
+    let used = within(clock, VOLUME_LIMIT, "read the run's events", usage).await?;
     eprintln!("{}", run_text(&used, desired, prices));
     Ok(())
 }

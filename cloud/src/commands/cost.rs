@@ -34,7 +34,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
     }
     let ran = observed.objects.as_ref().is_some_and(|objects| objects.job.is_some());
     match cluster.filter(|_| ran) {
-        Some(cluster) => batch::tell_cost(&cluster, &desired, &site.prices).await,
+        Some(cluster) => batch::tell_cost(&cluster, &**site.google.clock(), &desired, &site.prices).await,
         None => Ok(()),
     }
 }

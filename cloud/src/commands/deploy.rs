@@ -50,8 +50,9 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
         eprintln!("running; `cloud status`, `cloud logs --follow` and `cloud fetch` come back to it");
     } else {
         batch::follow(&cluster, &site.name).await?;
-        batch::fetch(&cluster, &site.name, &mut site.memory, &arguments.out).await?;
-        batch::tell_cost(&cluster, desired, &site.prices).await?;
+        let clock = &**site.google.clock();
+        batch::fetch(&cluster, clock, &site.name, &mut site.memory, &arguments.out).await?;
+        batch::tell_cost(&cluster, clock, desired, &site.prices).await?;
     }
     eprintln!("until `cloud destroy` it bills {}", cost.idle_text());
     Ok(())

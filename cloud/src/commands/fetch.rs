@@ -17,7 +17,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
     let cluster = site.cluster(connect).await?;
-    for file in batch::fetch(&cluster, &site.name, &mut site.memory, &arguments.out).await? {
+    let clock = &**site.google.clock();
+    for file in batch::fetch(&cluster, clock, &site.name, &mut site.memory, &arguments.out).await? {
         print(&arguments.out.join(&file.path).display().to_string())?;
     }
     Ok(())

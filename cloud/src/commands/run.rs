@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Teller, batch, datasets};
+use crate::clock::SystemClock;
 use crate::cluster::{Access, Batch, Cluster as _, Connect, JobState, Nfs, Nodes, Objects};
 use crate::error::{Error, Result};
 use crate::state::Memory;
@@ -79,7 +80,7 @@ pub(super) async fn run<C: Connect>(
     teller.tell(&format!("running the Job with {} workers", batch.workers));
     cluster.start(&batch).await?;
     batch::follow(&cluster, name).await?;
-    batch::fetch(&cluster, name, &mut memory, &arguments.out).await?;
+    batch::fetch(&cluster, &SystemClock, name, &mut memory, &arguments.out).await?;
     if !arguments.keep {
         teller.tell("deleting what was made in the cluster; the export keeps its files");
         cluster.delete(name).await?;

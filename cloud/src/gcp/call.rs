@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::error::{Error, Kind, Result};
 
 use super::Google;
@@ -68,18 +68,11 @@ impl Google {
         self.within_limit(doing, sent).await
     }
 
-    pub(super) async fn within_limit<T>(
+    pub(super) fn within_limit<T>(
         &self,
         doing: &str,
         request: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        tokio::select! {
-            biased;
-            answer = request => answer,
-            () = self.clock.limit(LIMIT) => {
-                let why = format!("no answer within {} s", LIMIT.as_secs());
-                Err(Error::new(doing, why, Kind::Transient))
-            }
-        }
+    ) -> impl Future<Output = Result<T>> {
+        within(&*self.clock, LIMIT, doing, request)
     }
 }

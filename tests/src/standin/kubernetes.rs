@@ -119,6 +119,10 @@ impl Cluster for FakeCluster {
     }
 
     async fn results(&self, _deployment: &str) -> Result<Vec<ResultFile>> {
+        if self.standin.with(&self.project, |project| project.volume_hangs) {
+            self.standin.with(&self.project, |project| project.clock.expire_limits());
+            return std::future::pending().await;
+        }
         self.call("list the results", |project| project.results.clone()).await
     }
 

@@ -128,6 +128,8 @@ pub struct Project {
     pub objects: Objects,
     pub staged: BTreeMap<String, String>,
     pub results: Vec<ResultFile>,
+    /// Whoever looks at what is on the volume gets no answer: its NFS server is gone, and the mount is hard.
+    pub volume_hangs: bool,
     /// Sizes of what is being pushed, by number; of what was, by digest; and the images that name it.
     pub uploads: Vec<usize>,
     pub blobs: BTreeMap<String, usize>,
@@ -164,6 +166,7 @@ impl Project {
             objects: Objects::default(),
             staged: BTreeMap::new(),
             results: Vec::new(),
+            volume_hangs: false,
             uploads: Vec::new(),
             blobs: BTreeMap::new(),
             images: Vec::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cloud::cluster::{StagedFile, datasets_digest};
 use cloud::cost::{Estimate, Prices};
 use cloud::deploy::{Datasets, Deployer, Person};
-use cloud::destroy::{Destroyer, Proof};
+use cloud::destroy::{Destroyer, Loss, Proof};
 use cloud::error::Result;
 use cloud::gcp::{Google, credentials};
 use cloud::plan::{Desired, Plan, Work};
@@ -140,10 +140,14 @@ impl Site {
     }
 
     pub(crate) async fn destroy(&self) -> Ended<Proof> {
+        self.destroy_asking(&mut Agrees).await
+    }
+
+    pub(crate) async fn destroy_asking(&self, person: &mut impl Person<Loss>) -> Ended<Proof> {
         let destroyer =
             Destroyer { google: &self.google, connect: &self.connect, deployment: &self.desired.deployment };
         let mut memory = self.memory();
-        self.until_interrupted(destroyer.destroy(&mut memory, &mut Agrees)).await
+        self.until_interrupted(destroyer.destroy(&mut memory, person)).await
     }
 
     async fn until_interrupted<T>(&self, command: impl Future<Output = Result<T>>) -> Ended<T> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cloud::deploy::Person;
+use cloud::destroy::Loss;
 use cloud::error::Kind;
 use cloud::gcp::{Google, Query, Scope, credentials};
 use cloud::plan::{Action, Plan, Resource, Step};
@@ -198,6 +200,39 @@ fn destroy_takes_the_images_and_what_a_cluster_left_behind() {
         assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
         site.google.create_repository("batch-aiml", "us-central1").await.unwrap();
         assert!(matches!(site.destroy().await, Ended::With(Ok(_))));
+        assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
+    });
+}
+
+/// Agrees, and keeps what was said of the results.
+#[derive(Default)]
+struct Listens {
+    results: Option<Result<usize, String>>,
+}
+
+impl Person<Loss> for Listens {
+    fn approves(&mut self, loss: &Loss) -> bool {
+        self.results = Some(loss.unfetched.clone().map(|files| files.len()));
+        true
+    }
+
+    fn tell(&mut self, _line: &str) {}
+}
+
+/// Somebody deleted the instance by hand, and the staging pod still has it mounted.
+#[test]
+fn destroy_does_not_wait_for_ever_for_a_volume_that_is_gone() {
+    in_a_world(async |world| {
+        let site = world.project(Project::new("p")).with_work();
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.with(|project| {
+            project.filestores.clear();
+            project.volume_hangs = true;
+        });
+        let mut person = Listens::default();
+        let ended = site.destroy_asking(&mut person).await;
+        assert!(matches!(ended, Ended::With(Ok(_))), "{ended:?}");
+        assert_eq!(person.results, Some(Err("look for results: no answer within 180 s".into())));
         assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
     });
 }
