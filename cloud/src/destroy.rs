@@ -8,7 +8,9 @@ use crate::cluster::{Cluster, Connect, ResultFile, VOLUME_LIMIT};
 use crate::deploy::{Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{Google, Patience, Query, Scope};
-use crate::plan::{ClusterSeen, Doomed, Observed, Resource, State, Teardown, Verb, is_ours, teardown};
+use crate::plan::{
+    ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
+};
 use crate::state::{Kept, Memory};
 
 /// More steps than any teardown takes.
@@ -199,7 +201,10 @@ fn left(down: &Teardown, error: &Error) -> Error {
     let names =
         |doomed: &&Doomed| format!("{} {} in {}", doomed.resource.noun(), doomed.name, doomed.location);
     let left = down.left().iter().map(names).collect::<Vec<_>>().join("; ");
-    let why = format!("{error}; this may still be there and be billed: {left}");
+    let mut why = format!("{error}; this may still be there and be billed: {left}");
+    if !down.unasked.is_empty() {
+        why = format!("{why}; this could not be asked: {}", unasked_names(down));
+    }
     // Who may act on the reason is helped more by its own hint.
     let kind = match &error.kind {
         Kind::Credentials | Kind::Permission { .. } | Kind::ApiDisabled { .. } => error.kind.clone(),
@@ -209,13 +214,12 @@ fn left(down: &Teardown, error: &Error) -> Error {
 }
 
 fn unasked(down: &Teardown) -> Error {
-    let names = down
-        .unasked
-        .iter()
-        .map(|unasked| format!("{} in {} ({})", unasked.resource.noun(), unasked.place, unasked.why));
-    let why = format!(
-        "nothing more was found, but this could not be asked: {}",
-        names.collect::<Vec<_>>().join("; ")
-    );
+    let why = format!("nothing more was found, but this could not be asked: {}", unasked_names(down));
     Error::new("prove that nothing is left", why, Kind::Left)
+}
+
+fn unasked_names(down: &Teardown) -> String {
+    let name =
+        |unasked: &Unasked| format!("{} in {} ({})", unasked.resource.noun(), unasked.place, unasked.why);
+    down.unasked.iter().map(name).collect::<Vec<_>>().join("; ")
 }

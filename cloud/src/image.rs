@@ -28,7 +28,7 @@ pub async fn make_repository(
         let query = Query {
             deployment,
             region: Some(region),
-            scope: Scope::Deployment,
+            scope: Scope::Image,
             kept: memory.operations(),
             made: false,
         };

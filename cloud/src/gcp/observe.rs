@@ -5,18 +5,24 @@ use std::collections::BTreeMap;
 use super::Google;
 use crate::error::{Kind, Result};
 use crate::plan::{
-    APIS, ClusterSeen, FilestoreSeen, Observed, OperationSeen, RegionSeen, Resource, State, Unasked, is_ours,
+    APIS, ClusterSeen, FilestoreSeen, Observed, OperationSeen, RegionSeen, RepositorySeen, Resource, State,
+    Unasked, is_ours,
 };
 use crate::state::Kept;
 
 const ARTIFACTS: &str = "artifactregistry.googleapis.com";
+/// Every place there is.
+const ALL: &str = "all locations";
 
 /// How far to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// What a deployment needs, with the region's quotas.
     Deployment,
-    /// Everything that could still bill: also disks, and image repositories in all locations.
+    /// What `cloud image` needs: the region's image repositories.
+    Image,
+    /// Everything that could still bill: also disks, and image repositories in all locations. Where those can't be
+    /// asked, that is told with what else was found: it must not keep `cloud destroy` from deleting the rest.
     Everything,
 }
 
@@ -47,17 +53,17 @@ impl Google {
         }
         let mut enabled = self.apis(&[APIS[0], APIS[1], APIS[2], ARTIFACTS]).await?;
         observed.artifacts_enabled = enabled.remove(ARTIFACTS).unwrap_or(false);
-        let is_enabled = |api: &str| enabled.get(api).copied().unwrap_or(false);
         if query.made {
             observed.unasked.extend(cannot_be_asked(&enabled));
         }
-        if is_enabled("container.googleapis.com") {
+        let asks = |api: &str| query.scope != Scope::Image && enabled.get(api).copied().unwrap_or(false);
+        if asks("container.googleapis.com") {
             self.observe_clusters(query, &mut observed).await?;
         }
-        if is_enabled("file.googleapis.com") {
+        if asks("file.googleapis.com") {
             self.observe_filestores(query, &mut observed).await?;
         }
-        if is_enabled("compute.googleapis.com") {
+        if asks("compute.googleapis.com") {
             self.observe_compute(query, &mut observed).await?;
         }
         if observed.artifacts_enabled {
@@ -106,25 +112,36 @@ impl Google {
                     region => region?,
                 };
             }
-            (Scope::Deployment, None) => {}
             (Scope::Everything, _) => {
-                let (disks, silent) = self.disks(query.deployment).await?;
+                let disks = self.disks(query.deployment).await;
+                let disks = asked(disks, Resource::Disk, ALL, &mut observed.unasked)?;
+                let (disks, silent) = disks.unwrap_or_default();
                 observed.disks = disks;
                 observed.unasked.extend(no_answer(Resource::Disk, silent));
             }
+            _ => {}
         }
         Ok(())
     }
 
     async fn observe_repositories(&self, query: &Query<'_>, observed: &mut Observed) -> Result<()> {
-        let places = match (query.scope, query.region) {
-            (Scope::Deployment, Some(region)) => vec![region.to_owned()],
-            _ => self.repository_locations().await?,
-        };
-        for place in places {
-            let found = self.repositories(&place).await?;
-            let ours = found.into_iter().filter(|seen| is_ours(&seen.labels, query.deployment));
-            observed.repositories.extend(ours);
+        let of_deployment = |seen: &RepositorySeen| is_ours(&seen.labels, query.deployment);
+        match (query.scope, query.region) {
+            (Scope::Image, Some(region)) => {
+                let found = self.repositories(region).await?;
+                observed.repositories.extend(found.into_iter().filter(of_deployment));
+            }
+            (Scope::Everything, _) => {
+                let places = self.repository_locations().await;
+                let places = asked(places, Resource::Repository, ALL, &mut observed.unasked)?;
+                for place in places.unwrap_or_default() {
+                    let found = self.repositories(&place).await;
+                    let found = asked(found, Resource::Repository, &place, &mut observed.unasked)?;
+                    observed.repositories.extend(found.into_iter().flatten().filter(of_deployment));
+                }
+            }
+            // A deployment needs none, nor the right to list them.
+            _ => {}
         }
         Ok(())
     }
@@ -156,6 +173,25 @@ impl Google {
     }
 }
 
+/// What was answered; None where that can't be had, which is noted. Without credentials nothing can.
+fn asked<T>(
+    answer: Result<T>,
+    resource: Resource,
+    place: &str,
+    unasked: &mut Vec<Unasked>,
+) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.kind == Kind::Credentials => Err(error),
+        Err(error) => {
+            let role = error.hint().filter(|_| matches!(error.kind, Kind::Permission { .. }));
+            let why = [Some(error.why), role].into_iter().flatten().collect::<Vec<_>>().join("; ");
+            unasked.push(Unasked { resource, place: place.to_owned(), why });
+            Ok(None)
+        }
+    }
+}
+
 fn no_answer(resource: Resource, places: Vec<String>) -> impl Iterator<Item = Unasked> {
     let why = || "no answer from there".to_owned();
     places.into_iter().map(move |place| Unasked { resource, place, why: why() })
@@ -166,7 +202,7 @@ fn cannot_be_asked(enabled: &BTreeMap<String, bool>) -> Vec<Unasked> {
     let unasked = |api: &str, resource| {
         let why = format!("{api} is not enabled");
         let asked = enabled.get(api).copied().unwrap_or(false);
-        (!asked).then(|| Unasked { resource, place: "all locations".into(), why })
+        (!asked).then(|| Unasked { resource, place: ALL.into(), why })
     };
     let by_api = [
         unasked("container.googleapis.com", Resource::Cluster),

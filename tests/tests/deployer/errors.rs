@@ -350,3 +350,48 @@ fn a_disk_that_is_still_attached_is_named() {
         project.disks.insert(("us-central1-b".into(), "by-hand".into()), disk);
     }));
 }
+
+/// Deploys well, then destroys while one read beside the main ones fails for ever: all goes that can be seen,
+/// and what can't be is told.
+fn unasked(rule: Rule) -> String {
+    runtime().block_on(async {
+        let world = World::start().await;
+        let mut project = Project::new("my-project");
+        project.apis.insert("artifactregistry.googleapis.com".into());
+        let site = world.project(project);
+        assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+        site.with(|project| project.rules.push(rule));
+        let Ended::With(Err(error)) = site.destroy().await else { panic!("it can't be proved") };
+        assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
+        shown(&error)
+    })
+}
+
+#[test]
+fn destroy_without_the_right_to_list_disks_deletes_the_rest() {
+    let message = "Required 'compute.disks.list' permission for 'projects/my-project'";
+    let body = error(403, "PERMISSION_DENIED", message, json!([]));
+    insta::assert_snapshot!(unasked(rule("GET", "/aggregated/disks", FOR_EVER, 403, body)));
+}
+
+#[test]
+fn destroy_with_one_registry_out_of_order_deletes_the_rest() {
+    let body = error(503, "UNAVAILABLE", "The service is currently unavailable.", json!([]));
+    insta::assert_snapshot!(unasked(rule("GET", "/europe-west1/repositories", FOR_EVER, 503, body)));
+}
+
+/// Only `cloud image` needs it, as docs/gcp.md says.
+#[test]
+fn deploy_needs_no_right_to_image_repositories() {
+    let message = "Permission 'artifactregistry.repositories.list' denied.";
+    let body = error(403, "PERMISSION_DENIED", message, json!([]));
+    runtime().block_on(async {
+        let world = World::start().await;
+        let mut project = Project::new("my-project");
+        project.apis.insert("artifactregistry.googleapis.com".into());
+        project.rules.push(rule("GET", "/repositories", FOR_EVER, 403, body));
+        let site = world.project(project);
+        let ended = site.deploy().await;
+        assert!(matches!(ended, Ended::With(Ok(_))), "{ended:?}");
+    });
+}
