@@ -23,6 +23,9 @@ pub(crate) const POLL: Duration = Duration::from_secs(5);
 pub(crate) const STUCK_AFTER_S: u64 = 40 * 60;
 /// More steps than any deployment takes; one that takes more turns in circles.
 const STEPS_MAX: usize = 2000;
+/// Told when a deploy fails and something was begun.
+pub const STAYS: &str = "what was made until now stays and is billed: `cloud status` shows it, `cloud destroy` \
+                         removes it";
 
 /// The person in front of it, who is asked about a plan or a loss.
 pub trait Person<Q> {
@@ -73,6 +76,19 @@ impl<C: Connect> Deployer<'_, C> {
         person: &mut impl Person<Plan>,
     ) -> Result<(C::Cluster, Estimate)> {
         self.desired.check()?;
+        let ended = self.bring_up(memory, person).await;
+        // The reason may be Filestore's, while the cluster that was begun before it is billed.
+        if ended.is_err() && memory.made() {
+            person.tell(STAYS);
+        }
+        ended
+    }
+
+    async fn bring_up(
+        &self,
+        memory: &mut Memory,
+        person: &mut impl Person<Plan>,
+    ) -> Result<(C::Cluster, Estimate)> {
         let mut patience = Patience::default();
         let mut approved: Option<Vec<Resource>> = None;
         let mut waited_for = BTreeSet::new();
@@ -153,8 +169,7 @@ impl<C: Connect> Deployer<'_, C> {
             let Some(_) = approved else {
                 return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
             };
-            let hint = "what was made until now stays and is billed: `cloud status` shows it, `cloud destroy` \
-                        removes it, `cloud deploy` asks again";
+            let hint = "`cloud deploy` asks again";
             return Err(Error::with_hint("deploy", "deleting what is broken was not agreed to", hint));
         }
         *approved = Some(replaced);

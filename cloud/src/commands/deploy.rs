@@ -1,13 +1,13 @@
 //! `cloud deploy`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Asked, Question, Shape, Site, Terminal, batch, plan_json, plan_text, print};
-use crate::cluster::Connect;
+use crate::cluster::{Cluster, Connect};
 use crate::error::Result;
-use crate::plan::Plan;
+use crate::plan::{Desired, Plan};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,12 +48,19 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
         eprintln!("ready; `cloud deploy --datasets DIR --image IMAGE` runs a batch in it");
     } else if arguments.detach {
         eprintln!("running; `cloud status`, `cloud logs --follow` and `cloud fetch` come back to it");
-    } else {
-        batch::follow(&cluster, &site.name).await?;
-        let clock = &**site.google.clock();
-        batch::fetch(&cluster, clock, &site.name, &mut site.memory, &arguments.out).await?;
-        batch::tell_cost(&cluster, clock, desired, &site.prices).await?;
     }
+    let ended = match desired.work.is_some() && !arguments.detach {
+        true => see_through(&cluster, &mut site, desired, &arguments.out).await,
+        false => Ok(()),
+    };
     eprintln!("until `cloud destroy` it bills {}", cost.idle_text());
-    Ok(())
+    ended
+}
+
+/// The batch to its end, and what it left.
+async fn see_through(cluster: &impl Cluster, site: &mut Site, desired: &Desired, out: &Path) -> Result<()> {
+    let clock = &**site.google.clock();
+    batch::follow(cluster, &site.name).await?;
+    batch::fetch(cluster, clock, &site.name, &mut site.memory, out).await?;
+    batch::tell_cost(cluster, clock, desired, &site.prices).await
 }

@@ -1,6 +1,6 @@
 //! What a person reads when it can't be done: each refusal with its hint.
 
-use cloud::deploy::Person;
+use cloud::deploy::{Person, STAYS};
 use cloud::error::Error;
 use cloud::plan::{Mode, Plan, Tier};
 use serde_json::{Value, json};
@@ -29,6 +29,21 @@ fn shown(error: &Error) -> String {
     format!("error: failed to {error}{hint}")
 }
 
+/// Agrees, and keeps the one line that is told because something failed.
+struct Warned(String);
+
+impl Person<Plan> for Warned {
+    fn approves(&mut self, _plan: &Plan) -> bool {
+        true
+    }
+
+    fn tell(&mut self, line: &str) {
+        if line == STAYS {
+            self.0 = format!("{line}\n");
+        }
+    }
+}
+
 /// Deploys to a project after `prepare`, and gives what it says.
 fn refused(prepare: impl FnOnce(&mut Project), ask: impl FnOnce(&mut Site)) -> String {
     runtime().block_on(async {
@@ -37,8 +52,9 @@ fn refused(prepare: impl FnOnce(&mut Project), ask: impl FnOnce(&mut Site)) -> S
         prepare(&mut project);
         let mut site = world.project(project);
         ask(&mut site);
-        match site.deploy().await {
-            Ended::With(Err(error)) => shown(&error),
+        let mut person = Warned(String::new());
+        match site.deploy_asking(&mut person).await {
+            Ended::With(Err(error)) => format!("{}{}", person.0, shown(&error)),
             ended => format!("{:?}", matches!(ended, Ended::Interrupted)),
         }
     })
