@@ -2,7 +2,7 @@
 
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::rpc::Status;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -37,10 +37,14 @@ impl Rest {
     ) -> Result<Value> {
         let token = authorization(&self.credentials).await?;
         let url = format!("{}{path}", self.endpoint);
-        let mut request = self.client.request(method, url).query(query).header(AUTHORIZATION, token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        let is_post = method == Method::POST;
+        let request = self.client.request(method, url).query(query).header(AUTHORIZATION, token);
+        let request = match body {
+            Some(body) => request.json(body),
+            // Nothing says so by itself, and Google's front end then answers 411.
+            None if is_post => request.header(CONTENT_LENGTH, 0),
+            None => request,
+        };
         let cut = |error: reqwest::Error| Error::new(doing, innermost(&error), Kind::Transient);
         let response = request.send().await.map_err(cut)?;
         let http = response.status();

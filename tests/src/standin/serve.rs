@@ -131,6 +131,9 @@ async fn answer(
         Door::Token => return Ok(token()),
         Door::Images => return Ok(image_pushed(&parts, &body, projects)),
     };
+    if !has_length(&parts) {
+        return Ok(respond(411, "<html><title>Error 411 (Length Required)!!1</title></html>".into()));
+    }
     let body = serde_json::from_slice(&body).map(named).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let query: Vec<(String, String)> =
@@ -158,6 +161,12 @@ async fn answer(
         Done::Cut => Err(Cut),
         Done::Silence => std::future::pending().await,
     }
+}
+
+/// Google's front end takes no POST that leaves open whether a body follows.
+fn has_length(parts: &Parts) -> bool {
+    let says = |header: &str| parts.headers.contains_key(header);
+    parts.method != "POST" || says("content-length") || says("transfer-encoding")
 }
 
 /// One request of `docker push`.

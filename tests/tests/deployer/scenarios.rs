@@ -257,6 +257,24 @@ fn an_api_disabled_after_the_deploy_is_not_taken_for_nothing_left() {
     });
 }
 
+#[test]
+fn a_spot_machine_is_preempted_on_request() {
+    in_a_world(async |world| {
+        let mut project = Project::new("p");
+        project.apis.insert("compute.googleapis.com".into());
+        let labels = json!({"batch-deployment": "batch-aiml"});
+        let machine = json!({
+            "name": "spot-1", "zone": "us-central1-b", "labels": labels, "scheduling": {"provisioningModel": "SPOT"},
+        });
+        project.machines.insert(("us-central1-b".into(), "spot-1".into()), machine);
+        let site = world.project(project);
+        let machines = site.google.machines("batch-aiml").await.unwrap();
+        assert!(machines.len() == 1 && machines[0].spot, "{machines:?}");
+        site.google.preempt(&machines[0]).await.unwrap();
+        assert_eq!(site.google.machines("batch-aiml").await.unwrap(), []);
+    });
+}
+
 /// Both have a first operation; that of Service Usage is asked for outside of any project's path.
 #[test]
 fn one_projects_faults_strike_no_other() {
