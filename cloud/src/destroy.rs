@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::clock::within;
 use crate::cluster::{Cluster, Connect, ResultFile, VOLUME_LIMIT};
-use crate::deploy::{Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
+use crate::deploy::{POLL, Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::error::{Error, Kind, Result};
 use crate::gcp::{Google, Patience, Query, Scope};
 use crate::plan::{
@@ -48,7 +48,7 @@ impl<C: Connect> Destroyer<'_, C> {
         let mut patience = Patience::default();
         let mut waited_for = BTreeSet::new();
         let (mut approved, mut objects_gone) = (false, false);
-        let mut waiting = Waiting::default();
+        let (mut waiting, mut busy) = (Waiting::default(), None);
         for _ in 0..STEPS_MAX {
             let observed = self.look(memory).await?;
             memory.learn(&observed.operations)?;
@@ -68,7 +68,7 @@ impl<C: Connect> Destroyer<'_, C> {
                 patience.wait(self.google.clock(), unasked(&down)).await?;
                 continue;
             }
-            let waits = down.delete.is_empty().then(|| waits_for(&down).to_owned());
+            let waits = busy.take().or_else(|| down.delete.is_empty().then(|| waits_for(&down).to_owned()));
             waiting.check(waits, self.google, "cloud destroy").map_err(|error| left(&down, &error))?;
             if !objects_gone {
                 self.delete_objects(&observed, person).await;
@@ -80,6 +80,12 @@ impl<C: Connect> Destroyer<'_, C> {
             };
             match stepped {
                 Ok(()) => patience.restore(),
+                // Google upgrades or repairs it, which takes longer than patience lasts.
+                Err(error) if error.kind == Kind::Busy => {
+                    person.tell(&format!("waiting for Google Cloud: {error}"));
+                    busy = Some(format!("Google Cloud ({error})"));
+                    self.google.clock().sleep(POLL).await;
+                }
                 Err(error) if error.is_transient() => {
                     patience.wait(self.google.clock(), error).await.map_err(|error| left(&down, &error))?;
                 }
@@ -165,7 +171,7 @@ impl<C: Connect> Destroyer<'_, C> {
         waited_for: &mut BTreeSet<String>,
         person: &mut impl Person<Loss>,
     ) -> Result<()> {
-        let mut first_failure = Ok(());
+        let mut failures = Vec::new();
         for Doomed { resource, name, location } in doomed {
             person.tell(&format!("deleting {} {name} in {location}", resource.noun()));
             let sent = match resource {
@@ -181,10 +187,12 @@ impl<C: Connect> Destroyer<'_, C> {
                 }
                 Ok(None) => {}
                 // The others are asked for all the same: each costs by the hour.
-                Err(error) => first_failure = first_failure.and(Err(error)),
+                Err(error) => failures.push(error),
             }
         }
-        first_failure
+        // What no waiting mends is told at once, and what is merely busy waited for longest.
+        let mends_itself = |error: &Error| (error.is_transient(), error.kind == Kind::Busy);
+        failures.into_iter().min_by_key(mends_itself).map_or(Ok(()), Err)
     }
 }
 

@@ -16,6 +16,7 @@ mod run;
 mod show;
 mod status;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -355,14 +356,13 @@ fn print(text: &str) -> Result<()> {
 /// Tells what is being done, on standard error; the same line once.
 #[derive(Debug, Default)]
 struct Teller {
-    last: String,
+    told: BTreeSet<String>,
 }
 
 impl Teller {
     fn tell(&mut self, line: &str) {
-        if self.last != line {
+        if self.told.insert(line.to_owned()) {
             eprintln!("{line}");
-            line.clone_into(&mut self.last);
         }
     }
 }

@@ -351,6 +351,33 @@ fn what_destroy_could_not_delete_is_named() {
     ))));
 }
 
+/// What Google answers while it repairs a cluster or upgrades it.
+fn repairing(times: usize) -> Rule {
+    let message = "Operation operation-7 is currently repairing cluster batch-aiml. Please wait and try again once it \
+                   is done.";
+    rule("DELETE", "/clusters", times, 400, error(400, "FAILED_PRECONDITION", message, json!([])))
+}
+
+#[test]
+fn a_cluster_that_google_repairs_is_waited_for_longer_than_patience_lasts() {
+    let ended = left(|project| project.rules.push(repairing(100)));
+    assert_eq!(ended, "With(Ok(Proof { foreign: [] }))");
+}
+
+#[test]
+fn a_cluster_that_google_never_stops_to_repair_is_named() {
+    insta::assert_snapshot!(left(|project| project.rules.push(repairing(FOR_EVER))));
+}
+
+#[test]
+fn a_right_that_lacks_is_not_waited_for_behind_a_busy_cluster() {
+    let refusal = error(403, "PERMISSION_DENIED", "Required \"file.instances.delete\".", json!([]));
+    let said = left(|project| {
+        project.rules.extend([repairing(FOR_EVER), rule("DELETE", "/instances", FOR_EVER, 403, refusal)]);
+    });
+    assert!(said.contains("file.instances.delete") && said.contains("roles/file.editor"), "{said}");
+}
+
 #[test]
 fn what_destroy_could_not_ask_is_named() {
     insta::assert_snapshot!(left(|project| project.silent = vec!["europe-west4-a".into()]));
