@@ -28,9 +28,10 @@ pub const STAYS: &str = "what was made until now stays and is billed: `cloud sta
                          removes it";
 
 /// The person in front of it, who is asked about a plan or a loss.
+#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
 pub trait Person<Q> {
-    /// Shows it and asks.
-    fn approves(&mut self, question: &Q) -> bool;
+    /// Shows it and asks. Ctrl-C is heard while nobody has answered.
+    async fn approves(&mut self, question: &Q) -> bool;
     /// Tells what is being done.
     fn tell(&mut self, line: &str);
 }
@@ -97,7 +98,7 @@ impl<C: Connect> Deployer<'_, C> {
             let (observed, plan, cluster) = self.look(memory).await?;
             memory.learn(&observed.operations)?;
             fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;
-            self.approve(&plan, &mut approved, person)?;
+            self.approve(&plan, &mut approved, person).await?;
             let step = plan.next();
             let names = || plan.waits_for().map(|(what, _)| what).collect::<Vec<_>>().join(" and ");
             let waits = (step == Step::Wait).then(names);
@@ -151,7 +152,7 @@ impl<C: Connect> Deployer<'_, C> {
     }
 
     /// Asks before the first write, and again before anything is deleted that was not asked about.
-    fn approve(
+    async fn approve(
         &self,
         plan: &Plan,
         approved: &mut Option<Vec<Resource>>,
@@ -165,7 +166,7 @@ impl<C: Connect> Deployer<'_, C> {
         if let Some(most) = self.max_cost {
             plan.cost.check(most)?;
         }
-        if !person.approves(plan) {
+        if !person.approves(plan).await {
             let Some(_) = approved else {
                 return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
             };

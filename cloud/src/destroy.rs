@@ -118,7 +118,7 @@ impl<C: Connect> Destroyer<'_, C> {
         let look = within(&**self.google.clock(), VOLUME_LIMIT, "look for results", look).await;
         let unfetched = look.map_err(|error| error.to_string());
         let loss = Loss { teardown: down.clone(), unfetched };
-        if person.approves(&loss) {
+        if person.approves(&loss).await {
             return Ok(());
         }
         Err(Error::new("destroy", "it was not agreed to", Kind::Declined))

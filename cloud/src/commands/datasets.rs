@@ -13,7 +13,15 @@ const ROLES: [&str; 3] = [worker::contract::HISTORY, worker::contract::TESTING, 
 
 /// Reads and hashes every file of training/, testing/ and history/ in `folder`, which is named
 /// `datasets` as on the volume, or holds such a folder.
-pub(super) fn read(folder: &Path) -> Result<Datasets> {
+///
+/// That may take long; on a thread of its own, for the caller's hears Ctrl-C.
+pub(super) async fn read(folder: &Path) -> Result<Datasets> {
+    let (doing, folder) = (format!("read the datasets in {}", folder.display()), folder.to_owned());
+    let measured = tokio::task::spawn_blocking(move || measure(&folder)).await;
+    measured.unwrap_or_else(|error| Err(Error::other(doing, error)))
+}
+
+fn measure(folder: &Path) -> Result<Datasets> {
     let doing = format!("find datasets in {}", folder.display());
     let hint = "the folder is named `datasets` and holds training/ and testing/, as in the tutorial";
     let refuse = |why: &str| Error::with_hint(&doing, why, hint);

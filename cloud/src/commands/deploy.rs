@@ -36,7 +36,7 @@ impl Question for Plan {
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
-    let asked = Asked::of(&arguments.shape, &site)?;
+    let asked = Asked::of(&arguments.shape, &site).await?;
     let desired = &asked.desired;
     let deployer = asked.deployer(&site.google, &site.prices, connect);
     if arguments.json {

@@ -184,8 +184,11 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(shape: &Shape, site: &Site) -> Result<Self> {
-        let datasets = shape.datasets.as_deref().map(datasets::read).transpose()?;
+    async fn of(shape: &Shape, site: &Site) -> Result<Self> {
+        let datasets = match &shape.datasets {
+            Some(folder) => Some(datasets::read(folder).await?),
+            None => None,
+        };
         let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref());
         Ok(Self { desired, datasets, max_cost: shape.max_cost })
     }
@@ -294,9 +297,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell_error(&Error::other("start", error)),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         tokio::select! {
-            ended = run(cli) => ended.map_or_else(|error| tell_error(&error), |()| ExitCode::SUCCESS),
+            // First, so that it is heard from the beginning.
+            biased;
             _ = tokio::signal::ctrl_c() => {
                 eprintln!(
                     "interrupted: what was begun goes on and may be billed; the same command again goes on from \
@@ -304,8 +308,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 );
                 ExitCode::from(INTERRUPTED)
             }
+            ended = run(cli) => ended.map_or_else(|error| tell_error(&error), |()| ExitCode::SUCCESS),
         }
-    })
+    });
+    // Not waiting for a thread that still waits for an answer, or reads datasets.
+    runtime.shutdown_background();
+    code
 }
 
 fn tell_error(error: &Error) -> ExitCode {
@@ -387,9 +395,9 @@ impl Terminal {
 }
 
 impl<Q: Question> Person<Q> for Terminal {
-    fn approves(&mut self, question: &Q) -> bool {
+    async fn approves(&mut self, question: &Q) -> bool {
         eprintln!("{}\n", question.text());
-        agrees(Q::ASKS, self.yes)
+        agrees(Q::ASKS, self.yes).await
     }
 
     fn tell(&mut self, line: &str) {
@@ -398,7 +406,7 @@ impl<Q: Question> Person<Q> for Terminal {
 }
 
 /// Asks on the terminal; without one, the answer is no.
-fn agrees(question: &str, yes: bool) -> bool {
+async fn agrees(question: &str, yes: bool) -> bool {
     if yes {
         return true;
     }
@@ -407,6 +415,11 @@ fn agrees(question: &str, yes: bool) -> bool {
         return false;
     }
     eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map(|_| answer)
+    };
+    // On a thread of its own, for this one hears Ctrl-C.
+    let answer = tokio::task::spawn_blocking(read).await;
+    matches!(answer, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
-    let asked = Asked::of(&arguments.shape, site)?;
+    let asked = Asked::of(&arguments.shape, site).await?;
     let deployer = asked.deployer(&site.google, &site.prices, connect);
     let plan = deployer.plan(&site.memory).await?;
     match arguments.json {

@@ -33,7 +33,8 @@ pub(super) async fn run(arguments: Arguments, site: &Site) -> Result<()> {
         let hint = "only Spot machines can be preempted; this one runs Redis and the staging pod";
         return Err(Error::with_hint(doing, "it is not a Spot machine", hint));
     }
-    if !agrees(&format!("Preempt machine {} in {}?", machine.name, machine.zone), arguments.yes) {
+    let question = format!("Preempt machine {} in {}?", machine.name, machine.zone);
+    if !agrees(&question, arguments.yes).await {
         return Err(Error::new("preempt the machine", "it was not agreed to", crate::error::Kind::Declined));
     }
     site.google.preempt(machine).await?;

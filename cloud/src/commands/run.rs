@@ -59,7 +59,7 @@ pub(super) async fn run<C: Connect>(
     mut memory: Memory,
     connect: &C,
 ) -> Result<()> {
-    let datasets = datasets::read(&arguments.datasets)?;
+    let datasets = datasets::read(&arguments.datasets).await?;
     let access = Access::Kubeconfig { path: arguments.kubeconfig, context: arguments.context };
     let cluster = connect.connect(&access).await?;
     let batch = Batch {

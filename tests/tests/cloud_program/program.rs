@@ -23,10 +23,15 @@ impl Cloud {
 
     /// Runs it to its end; the stand-in answers meanwhile.
     pub(crate) async fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    /// The command, for whoever speaks to it while it runs.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-under-test"));
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
         command.env_remove("RUST_LOG").env_remove("KUBECONFIG").envs(self.variables.iter().cloned());
         command.env("CLOUD_STATE_DIR", self.folder.join("state"));
-        command.output().await.unwrap()
+        command
     }
 }

@@ -33,7 +33,7 @@ fn shown(error: &Error) -> String {
 struct Warned(String);
 
 impl Person<Plan> for Warned {
-    fn approves(&mut self, _plan: &Plan) -> bool {
+    async fn approves(&mut self, _plan: &Plan) -> bool {
         true
     }
 
@@ -299,7 +299,7 @@ struct Wavers<'a> {
 }
 
 impl Person<Plan> for Wavers<'_> {
-    fn approves(&mut self, _plan: &Plan) -> bool {
+    async fn approves(&mut self, _plan: &Plan) -> bool {
         self.asked += 1;
         self.asked == 1
     }

@@ -185,7 +185,7 @@ impl Site {
 pub(crate) struct Agrees;
 
 impl<Q> Person<Q> for Agrees {
-    fn approves(&mut self, _question: &Q) -> bool {
+    async fn approves(&mut self, _question: &Q) -> bool {
         true
     }
 

@@ -211,7 +211,7 @@ struct Listens {
 }
 
 impl Person<Loss> for Listens {
-    fn approves(&mut self, loss: &Loss) -> bool {
+    async fn approves(&mut self, loss: &Loss) -> bool {
         self.results = Some(loss.unfetched.clone().map(|files| files.len()));
         true
     }
