@@ -277,14 +277,14 @@ fn whatever_the_schedule_deploy_ends_up_and_destroy_ends_clean() {
 fn schedules_that_once_failed() {
     use Fault::{Conflict, FailedOperation, Unauthorized};
     let schedules = [
-        BTreeMap::from([(5, FailedOperation), (6, Unauthorized), (16, FailedOperation), (17, Unauthorized)]),
+        BTreeMap::from([(3, FailedOperation), (4, Unauthorized), (13, FailedOperation), (14, Unauthorized)]),
         BTreeMap::from([
             (0, Conflict),
-            (9, Unauthorized),
-            (15, FailedOperation),
-            (16, FailedOperation),
-            (17, Conflict),
-            (40, Unauthorized),
+            (7, Unauthorized),
+            (12, FailedOperation),
+            (13, FailedOperation),
+            (14, Conflict),
+            (34, Unauthorized),
         ]),
     ];
     let runtime = runtime();
