@@ -80,7 +80,14 @@ impl Cluster for FakeCluster {
 
     async fn apply(&self, batch: &Batch) -> Result<()> {
         let volume = format!("{}:{}", batch.nfs.server, batch.nfs.path);
-        self.call("make the volume", |project| project.objects.volume = Some(volume)).await?;
+        let point = |project: &mut Project| {
+            // With one that points elsewhere go its pods, its Job, and the claim that notes what was staged.
+            if project.objects.volume.as_ref().is_some_and(|there| *there != volume) {
+                project.forget_objects();
+            }
+            project.objects.volume = Some(volume);
+        };
+        self.call("make the volume", point).await?;
         self.call("make Redis", |project| project.objects.redis_ready = true).await
     }
 
