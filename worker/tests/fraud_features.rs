@@ -360,6 +360,39 @@ fn a_window_is_of_45_days_by_name_or_of_45_datasets() {
     assert_eq!(fraud.window(&chain.datasets, 50), (5..50).collect::<Vec<_>>());
 }
 
+/// What is taken in after the tests has larger indices, whenever its transactions were.
+#[test]
+fn tests_that_come_later_are_in_no_window_of_a_training_day() {
+    let fraud = Fraud::new(Params::default());
+    let window = |datasets: &[(&str, Role)], index| {
+        let dataset =
+            |(index, (path, role)): (u32, &(&str, Role))| fraud_support::dataset(index, path, *role);
+        fraud.window(&(0..).zip(datasets).map(dataset).collect::<Vec<_>>(), index)
+    };
+    let (train, history, test) = (Role::Train, Role::History, Role::Test);
+    let dated = [
+        ("2018-04-01.csv", train),
+        ("2018-04-03.csv", test),
+        ("2018-04-05.csv", test),
+        ("2018-04-02.csv", train),
+        ("2018-04-03.csv", train),
+        ("2018-04-04.csv", history),
+        ("2018-04-05.csv", train),
+    ];
+    assert_eq!(window(&dated, 2), [0, 1]);
+    assert_eq!(window(&dated, 3), [0]);
+    assert_eq!(window(&dated, 4), [0, 3]);
+    assert_eq!(window(&dated, 6), [0, 1, 3, 4, 5]);
+    let undated =
+        [("a.csv", train), ("test.csv", test), ("test-2.csv", test), ("b.csv", train), ("c.csv", train)];
+    assert_eq!(window(&undated, 2), [0, 1]);
+    assert_eq!(window(&undated, 4), [0, 3]);
+    let mixed = [("2018-04-01.csv", train), ("test.csv", test), ("2018-04-02.csv", train), ("a.csv", train)];
+    assert_eq!(window(&mixed, 1), [0]);
+    assert_eq!(window(&mixed, 2), [0]);
+    assert_eq!(window(&mixed, 3), [0, 2]);
+}
+
 #[test]
 fn bytes_that_are_no_dataset_are_rejected() {
     let fraud = Fraud::new(Params::default());

@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::hash::Hash;
 use crate::input;
-use crate::manifest::Dataset;
+use crate::manifest::{Dataset, Role};
 
 use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
 use chains::Chains;
@@ -253,22 +253,26 @@ impl Workload for Fraud {
         self.params.learner == Learner::Ftrl
     }
 
-    /// By the days in the names, where they have them; otherwise a dataset counts as a day.
+    /// Of the datasets before it in the run, those before it in time and not too old: by the days in the names;
+    /// where these do not tell, the tests come last and a dataset counts as a day. What was taken in later has a
+    /// larger index, so that test days see only what was taken in before them.
     fn window(&self, datasets: &[Dataset], index: u32) -> Vec<u32> {
-        let at = index as usize;
-        if at >= datasets.len() {
-            return Vec::new();
-        }
-        let own_day = day_of(&datasets[at].path);
-        let mut window: Vec<u32> = datasets[..at]
+        let Some(own) = datasets.get(index as usize) else { return Vec::new() };
+        let own_day = day_of(&own.path);
+        let mut window: Vec<u32> = datasets[..index as usize]
             .iter()
             .rev()
-            .enumerate()
-            .take_while(|(back, dataset)| match (own_day, day_of(&dataset.path)) {
-                (Some(own), Some(day)) => (own - day).get_days() <= WINDOW_DAYS,
-                _ => *back < WINDOW_DAYS as usize,
+            .map(|other| (other, own_day.zip(day_of(&other.path))))
+            .filter(|(other, days)| match days {
+                Some((own, day)) if own != day => day < own,
+                _ => other.role != Role::Test || own.role == Role::Test,
             })
-            .map(|(_, dataset)| dataset.index)
+            .enumerate()
+            .take_while(|(back, (_, days))| match days {
+                Some((own, day)) => (*own - *day).get_days() <= WINDOW_DAYS,
+                None => *back < WINDOW_DAYS as usize,
+            })
+            .map(|(_, (other, _))| other.index)
             .collect();
         window.reverse();
         window
