@@ -269,12 +269,33 @@ pub fn normalise(path: &str) -> Result<String, String> {
     Ok(parts.join("/"))
 }
 
-/// Oldest first: by the day in the name, those without one last; then by path.
+/// Oldest first: by the day in the name, those without one last; tests after what they are to test; then by
+/// path, `part-2` before `part-10`.
 pub fn oldest_first(paths: &mut [String]) {
     paths.sort_by_cached_key(|path| {
         let day = day_of(path);
-        (day.is_none(), day, path.clone())
+        (day.is_none(), day, Role::of(path) == Role::Test, natural(path), path.clone())
     });
+}
+
+/// A key by which texts are in order with the numbers in them in order: each number after the count of its digits.
+fn natural(text: &str) -> Vec<u8> {
+    let mut key = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [byte, others @ ..] = rest {
+        if !byte.is_ascii_digit() {
+            key.push(*byte);
+            rest = others;
+            continue;
+        }
+        let (number, others) = rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+        let number = &number[number.iter().take_while(|digit| **digit == b'0').count()..];
+        key.push(b'0');
+        key.extend((number.len() as u64).to_be_bytes());
+        key.extend(number);
+        rest = others;
+    }
+    key
 }
 
 /// What datasets a run holds, to tell what may follow.
@@ -348,6 +369,27 @@ mod tests {
         assert_eq!(paths, ["z/2018-04-01.pkl", "a/2018-04-02.pkl", "a/b.pkl", "z/test.pkl"]);
     }
 
+    #[test]
+    fn tests_come_after_what_has_no_day_either_and_numbers_in_order() {
+        let ordered = [
+            "datasets/training/x.2018-04-02.csv",
+            "datasets/testing/x.2018-04-02.csv",
+            "datasets/training/2018-04-03.csv",
+            "datasets/training/part-1.csv",
+            "datasets/training/part-02.csv",
+            "datasets/training/part-2.csv",
+            "datasets/training/part-2b.csv",
+            "datasets/training/part-10-2.csv.1",
+            "datasets/training/part-10.csv",
+            "datasets/training/part.csv",
+            "datasets/testing/holdout.csv",
+        ];
+        let mut paths = ordered.map(String::from);
+        paths.sort();
+        oldest_first(&mut paths);
+        assert_eq!(paths, ordered);
+    }
+
     fn dataset(index: u32, path: String) -> Dataset {
         Dataset { index, role: Role::of(&path), path, bytes: 1, blocks: vec![Hash::of(&index.to_le_bytes())] }
     }
@@ -357,6 +399,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_are_in_order(one: u64, other: u64, rest in "[a-z0-9]?") {
+            let key = |number: u64| natural(&format!("part-{number}.{rest}"));
+            prop_assert_eq!(key(one).cmp(&key(other)), one.cmp(&other));
+        }
+
         /// The lineage depends on the datasets in their order and not on where chapters end.
         #[test]
         fn lineage_ignores_chapters(count in 1..20u32, cuts in prop::collection::vec(0..20u32, 0..4)) {

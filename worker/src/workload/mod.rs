@@ -161,14 +161,19 @@ pub trait Workload: Send + Sync {
     fn checkpoint_name(&self, stem: &str) -> String;
 }
 
-/// The day in a file's name (`2018-04-01.parquet`), where there is one.
+/// The day in a file's name (`2018-04-01.parquet`, `transactions.2018-04-01.csv`), where there is one.
 pub fn day_of(path: &str) -> Option<Date> {
-    let stem = stem_of(path);
-    (0..=stem.len().checked_sub(10)?).find_map(|at| stem.get(at..at + 10)?.parse().ok())
+    let name = name_of(path);
+    (0..=name.len().checked_sub(10)?).find_map(|at| name.get(at..at + 10)?.parse().ok())
 }
 
 /// A file's name without folders and ending.
 pub fn stem_of(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
+    let name = name_of(path);
     name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// A file's name without its folders.
+pub fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

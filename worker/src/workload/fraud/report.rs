@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::manifest::{Dataset, Role};
-use crate::workload::{Part, ReportInput, stem_of};
+use crate::workload::{Part, ReportInput, name_of, stem_of};
 
 use super::edges::EDGES;
 use super::evaluate::Evaluation;
@@ -59,11 +59,6 @@ pub(super) fn files(input: &ReportInput<'_>) -> Result<BTreeMap<String, String>,
     Ok(BTreeMap::from([("report.txt".to_owned(), report.text()), ("report.json".to_owned(), json + "\n")]))
 }
 
-/// The file's name without its folders, as the tutorial shows it.
-fn file_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 pub(super) fn checkpoint_name(stem: &str) -> String {
     format!("model_cpt_{stem}.ftrl")
 }
@@ -76,14 +71,14 @@ impl<'a> Report<'a> {
             let dataset: &'a Dataset = dataset(part.index).ok_or("find an evaluation's dataset")?;
             let evaluation = serde_json::from_slice(&part.bytes);
             Ok::<_, String>(Trained {
-                dataset: file_of(&dataset.path),
+                dataset: name_of(&dataset.path),
                 checkpoint: checkpoint_name(stem_of(&dataset.path)),
                 evaluation: evaluation.map_err(|error| format!("read an evaluation: {error}"))?,
             })
         };
         let rejected = |(index, reason): (&u32, &'a String)| {
             let dataset = dataset(*index)?;
-            Some(Rejected { dataset: file_of(&dataset.path), role: dataset.role, reason })
+            Some(Rejected { dataset: name_of(&dataset.path), role: dataset.role, reason })
         };
         let model = input.model.map(|part| Model::decode(&part.bytes)).transpose()?;
         Ok(Self {
