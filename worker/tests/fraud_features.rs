@@ -400,3 +400,31 @@ fn bytes_that_are_no_dataset_are_rejected() {
     let outcome = finish(fraud.prepare(&dataset, b"PAR1 and nothing more".to_vec()));
     assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
 }
+
+#[test]
+fn a_dataset_named_for_a_day_holds_no_other() {
+    let fraud = Fraud::new(Params::default());
+    let prepared = |path: &str, time: &str| {
+        let csv = format!(
+            "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD\n\
+             7,2018-04-02 10:00:00,1,1,5.00,0\n8,{time},1,1,5.00,0\n"
+        );
+        finish(fraud.prepare(&fraud_support::dataset(0, path, Role::Train), csv.into_bytes()))
+    };
+    // What is late on the day in one time zone is on the next in another.
+    for good in ["2018-04-01 00:00:00", "2018-04-02 23:00:00", "2018-04-03 23:59:59"] {
+        assert!(matches!(prepared("2018-04-02.csv", good), Outcome::Part(_)), "{good}");
+    }
+    for (bad, seen) in [
+        ("2018-03-31 23:59:59", "2018-03-31T23:59:59"),
+        ("2018-04-04 00:00:00", "2018-04-04T00:00:00"),
+        ("2028-04-02 10:00:00", "2028-04-02T10:00:00"),
+    ] {
+        let reason = format!(
+            "transaction 8 is of {seen}, and the dataset's name says 2018-04-02 (hint: leave the day out of the \
+             name of a file of several days)"
+        );
+        assert_eq!(prepared("2018-04-02.csv", bad), Outcome::Rejected(reason));
+        assert!(matches!(prepared("april.csv", bad), Outcome::Part(_)), "{bad}");
+    }
+}

@@ -34,8 +34,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::civil::{Date, date};
+
 use crate::hash::Hash;
-use crate::input;
+use crate::input::{self, Transactions};
 use crate::manifest::{Dataset, Role};
 
 use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
@@ -43,6 +45,7 @@ use chains::Chains;
 use evaluate::Evaluation;
 use features::FeatureSet;
 use ftrl::Rates;
+use history::DAY_S;
 use joined::Joined;
 use metrics::Metrics;
 use model::Model;
@@ -215,10 +218,26 @@ fn prepared(path: &str, content: Vec<u8>) -> Outcome {
         Ok(read) => read,
         Err(reject) => return Outcome::Rejected(reject.to_string()),
     };
+    if let Some(reason) = day_of(path).and_then(|day| of_another_day(day, &read)) {
+        return Outcome::Rejected(reason);
+    }
     match Rows::from_transactions(path, read) {
         Ok(rows) => Outcome::Part(rows.encode()),
         Err(reason) => Outcome::Rejected(reason),
     }
+}
+
+/// Why a dataset named for a day is none of it, where it is none: one row of a later year would make every day
+/// before then come too late. A day more on either side is left to time zones.
+fn of_another_day(day: Date, read: &Transactions) -> Option<String> {
+    let begin = i64::from((day - date(1970, 1, 1)).get_days()) * DAY_S;
+    let row = read.time.iter().position(|time| !(begin - DAY_S..begin + 2 * DAY_S).contains(time))?;
+    Some(format!(
+        "transaction {} is of {}, and the dataset's name says {day} (hint: leave the day out of the name of a file \
+         of several days)",
+        read.id[row],
+        tasks::text_of(read.time[row]),
+    ))
 }
 
 /// A task that fails at its first step.

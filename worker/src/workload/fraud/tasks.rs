@@ -140,7 +140,7 @@ impl Task for Join {
 }
 
 /// A time as a person reads it.
-fn text_of(time: i64) -> String {
+pub(super) fn text_of(time: i64) -> String {
     date(1970, 1, 1)
         .at(0, 0, 0, 0)
         .checked_add(time.seconds())
