@@ -27,8 +27,12 @@ fn finished() -> tempfile::TempDir {
 }
 
 fn score(volume: &Path, checkpoint: &str, day: &str, out: &str) -> String {
+    score_after(volume, "datasets/training", [checkpoint, day, out])
+}
+
+fn score_after(volume: &Path, history: &str, [checkpoint, day, out]: [&str; 3]) -> String {
     let path = |name: &str| volume.join(name).to_str().unwrap().to_owned();
-    let (checkpoint, history, out, day) = (path(checkpoint), path("datasets/training"), path(out), path(day));
+    let (checkpoint, history, out, day) = (path(checkpoint), path(history), path(out), path(day));
     let arguments =
         ["worker", "score", "--checkpoint", &checkpoint, "--history", &history, "--out", &out, &day];
     transcript(&run(SIM, &arguments)).replace(volume.to_str().unwrap(), "VOLUME")
@@ -116,4 +120,25 @@ fn what_is_no_checkpoint_or_no_dataset_is_refused() {
     ];
     insta::assert_snapshot!(told.join("\n"));
     assert!(!volume.join("scores.csv").exists());
+}
+
+/// What is named is read, or it is told why not; a folder may hold other files too.
+#[test]
+fn history_is_read_or_its_absence_is_told() {
+    let folder = finished();
+    let volume = folder.path();
+    let args = [CHECKPOINT, DAY, "scores.csv"];
+    let missing = score_after(volume, "datasets/trainnig", args);
+    assert!(!volume.join("scores.csv").exists());
+    for other in [".2018-04-01.parquet.part", ".2018-04-02.csv", "README.md"] {
+        fs::write(volume.join("datasets/training").join(other), "no dataset").unwrap();
+    }
+    let mut told = vec![missing, score(volume, CHECKPOINT, DAY, "scores.csv")];
+    told.push(score_after(volume, "datasets/training/README.md", args));
+    let day = "datasets/training/2018-04-01.parquet";
+    told.push(score_after(volume, "datasets/../datasets/training/2018-04-01.parquet", args));
+    let before = [CHECKPOINT, DAY, day].map(|path| fs::read(volume.join(path)).unwrap());
+    told.extend([CHECKPOINT, DAY, day].map(|input| score(volume, CHECKPOINT, DAY, input)));
+    insta::assert_snapshot!(told.join("\n"));
+    assert!([CHECKPOINT, DAY, day].map(|path| fs::read(volume.join(path)).unwrap()) == before);
 }

@@ -21,8 +21,8 @@ pub(crate) struct ScoreArgs {
     /// The checkpoint: a file as in output/model_cpt_2018-04-04.ftrl.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Datasets that came before (repeatable, in any order), or a folder of them: what features look
-    /// back on. Those of the last 44 days matter; without them, every customer is new.
+    /// Datasets that came before (repeatable, in any order), or a folder of .parquet, .csv and .pkl files: what
+    /// features look back on. Those of the last 44 days matter; without them, every customer is new.
     #[arg(long, value_name = "PATH")]
     history: Vec<PathBuf>,
     /// Where to write the scores: Parquet, or CSV where the name ends in .csv.
@@ -34,6 +34,8 @@ pub(crate) struct ScoreArgs {
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
     let unreadable = |path: &Path, why: &dyn std::fmt::Display| input_failure(path, why, DATASET_HINT);
+    let before = files(&args.history)?;
+    keep_inputs(args, &before)?;
     let checkpoint = read(&args.checkpoint, CHECKPOINT_HINT)?;
     let mut scorer =
         Scorer::new(&checkpoint).map_err(|why| input_failure(&args.checkpoint, why, CHECKPOINT_HINT))?;
@@ -41,19 +43,21 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
     let transactions = input::read_unlabelled(&name_of(&args.dataset), &content)
         .map_err(|why| unreadable(&args.dataset, &why))?;
     // A dataset that was read has a row.
-    let first = transactions.time[0];
-    for (path, day) in history(&args.history, first, &args.dataset)? {
+    let history = history(before, transactions.time[0], &args.dataset)?;
+    let remembered = history.len();
+    for (path, day) in history {
         scorer.remember(&name_of(&path), day).map_err(|why| unreadable(&path, &why))?;
     }
     let scores = scorer
         .score(&name_of(&args.dataset), transactions.clone())
         .map_err(|why| unreadable(&args.dataset, &why))?;
+    let out = args.out.display();
     write(&args.out, &transactions, &scores).map_err(|why| {
-        let out = args.out.display();
         let hint = "make its folder, or free space, or name another file with --out";
         Failure::new(Exit::Volume, format!("failed to write {out}: {why}\nhint: {hint}"))
     })?;
-    println!("scored {} transactions: {}", scores.len(), args.out.display());
+    let count = scores.len();
+    println!("scored {count} transactions (datasets of history used: {remembered}): {out}");
     Ok(Exit::Finished)
 }
 
@@ -72,22 +76,47 @@ fn input_failure(path: &Path, why: impl std::fmt::Display, hint: &str) -> Failur
     Failure::new(Exit::Input, format!("failed to read {}: {why}\nhint: {hint}", path.display()))
 }
 
-/// The datasets within reach of one that begins at `first`, oldest first. `scored`, which may lie among
-/// them, is left out, and so is what comes after it.
-fn history(given: &[PathBuf], first: i64, scored: &Path) -> Result<Vec<(PathBuf, Transactions)>, Failure> {
-    let mut paths = Vec::new();
+/// The files given, and those in the folders given that can be datasets.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
     for path in given {
         if !path.is_dir() {
-            paths.push(path.clone());
+            files.push(path.clone());
             continue;
         }
         for entry in fs::read_dir(path).map_err(|why| input_failure(path, why, DATASET_HINT))? {
-            paths.push(entry.map_err(|why| input_failure(path, why, DATASET_HINT))?.path());
+            let inside = entry.map_err(|why| input_failure(path, why, DATASET_HINT))?.path();
+            let is_hidden = inside.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if inside.is_file() && !is_hidden && input::has_ending(&name_of(&inside)) {
+                files.push(inside);
+            }
         }
     }
+    Ok(files)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other
+        || one.canonicalize().ok().is_some_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
+/// Refuses to write over what is read.
+fn keep_inputs(args: &ScoreArgs, history: &[PathBuf]) -> Result<(), Failure> {
+    let mut inputs = [&args.checkpoint, &args.dataset].into_iter().chain(history);
+    if inputs.any(|input| is_same(input, &args.out)) {
+        let out = args.out.display();
+        let hint = "name another file with --out, outside of the folders of --history";
+        let text = format!("failed to write {out}: it is one of the files that are read\nhint: {hint}");
+        return Err(Failure::new(Exit::Input, text));
+    }
+    Ok(())
+}
+
+/// The datasets within reach of one that begins at `first`, oldest first. `scored`, which may lie among
+/// them, is left out, and so is what comes after it.
+fn history(paths: Vec<PathBuf>, first: i64, scored: &Path) -> Result<Vec<(PathBuf, Transactions)>, Failure> {
     let mut days = Vec::new();
-    let same = |path: &Path| path == scored || path.canonicalize().ok() == scored.canonicalize().ok();
-    for path in paths.into_iter().filter(|path| path.is_file() && !same(path)) {
+    for path in paths.into_iter().filter(|path| !is_same(path, scored)) {
         let day = input::read(&name_of(&path), &read(&path, DATASET_HINT)?)
             .map_err(|why| input_failure(&path, why, DATASET_HINT))?;
         if day.time[0] < first && day.time.last().is_some_and(|last| *last > Scorer::reach(first)) {

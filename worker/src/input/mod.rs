@@ -64,6 +64,12 @@ fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, R
     }
 }
 
+/// Whether a file's name ends like that of a dataset.
+pub fn has_ending(path: &str) -> bool {
+    let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    matches!(ending.as_deref(), Some("parquet" | "csv" | "pkl" | "pickle"))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Parquet,
