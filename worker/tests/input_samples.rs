@@ -6,7 +6,7 @@
 mod input_support;
 
 use input_support::{samples, shared_data};
-use worker::input::{Transactions, read};
+use worker::input::{Transactions, read, read_unlabelled};
 
 /// What `tests/data/make.py` says, sorted by (time, id).
 fn made() -> Transactions {
@@ -18,6 +18,22 @@ fn made() -> Transactions {
         cents: vec![0, 29, 110, 12_345_678, 14_600, 5716],
         fraud: vec![false, false, false, true, true, false],
         scenario: Some(vec![0, 0, 0, 3, 1, 0]),
+    }
+}
+
+/// What is to be scored may have labels, or columns where they will be: they are not looked at.
+#[test]
+fn labels_that_are_not_asked_for_are_not_read() {
+    let csv = |fraud: &str, scenario: &str| {
+        let names = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD,TX_FRAUD_SCENARIO";
+        format!("{names}\n1,2018-04-01 10:00:00,2,3,4.50,{fraud},{scenario}\n").into_bytes()
+    };
+    assert_eq!(read("day.csv", &csv("1", "2")).unwrap().fraud, [true]);
+    let genuine = read_unlabelled("day.csv", &csv("1", "2")).unwrap();
+    assert_eq!((&genuine.fraud[..], &genuine.scenario), (&[false][..], &None));
+    for (fraud, scenario) in [("", ""), ("0", ""), ("unknown", "-1")] {
+        assert!(read("day.csv", &csv(fraud, scenario)).is_err());
+        assert_eq!(read_unlabelled("day.csv", &csv(fraud, scenario)), Ok(genuine.clone()));
     }
 }
 

@@ -41,19 +41,19 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
     read_with(path, bytes, Labels::Needed)
 }
 
-/// Reads transactions to be scored: as [`read`], but `TX_FRAUD` may be missing; all are then genuine.
+/// Reads transactions to be scored: as [`read`], but neither label column is looked at. All are genuine.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_unlabelled(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
-    read_with(path, bytes, Labels::Optional)
+    read_with(path, bytes, Labels::Unread)
 }
 
-/// Whether a dataset may come without `TX_FRAUD`.
+/// Whether `TX_FRAUD` and `TX_FRAUD_SCENARIO` are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Labels {
     Needed,
-    Optional,
+    Unread,
 }
 
 fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {

@@ -122,8 +122,8 @@ struct Column(usize, &'static str);
 /// Reads a table's columns into transactions sorted by (time, id).
 pub(super) fn transactions(table: &dyn Table, labels: Labels) -> Result<Transactions, Reject> {
     let [id, time, customer, terminal, amount] = required(&table.names(), labels)?;
-    let fraud = optional(&table.names(), FRAUD)?;
-    let scenario = optional(&table.names(), SCENARIO)?;
+    let label_of = |name| if labels == Labels::Unread { Ok(None) } else { optional(&table.names(), name) };
+    let (fraud, scenario) = (label_of(FRAUD)?, label_of(SCENARIO)?);
     match table.rows() {
         0 => return Err(Reject::NoRows),
         rows if rows > MAX_ROWS => {
