@@ -86,6 +86,40 @@ fn the_model_learns_what_linfa_learns() {
     }
 }
 
+fn parsed(text: &str) -> Result<Params, String> {
+    let params = text.split_whitespace().filter_map(|param| param.split_once('='));
+    Params::parse(&params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Whoever begins a run has to be told: later on every worker would fail.
+#[test]
+fn rates_that_could_not_be_learned_with_are_refused() {
+    let mut told = Vec::new();
+    for bad in [
+        "alpha=0",
+        "alpha=5e-324",
+        "alpha=1e308",
+        "alpha=NaN",
+        "l1=-1",
+        "learner=linfa l1=1.5",
+        "l2=2 learner=linfa",
+    ] {
+        told.push(parsed(bad).expect_err(bad));
+    }
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn rates_that_are_taken_can_be_learned_with() {
+    let edge = ["1e-9", "1e9"].map(|alpha| format!("alpha={alpha} l1=0 l2=0"));
+    let large = ["beta", "l1", "l2"].map(|name| format!("{name}=1e308"));
+    let linfa = ["learner=linfa l1=1 l2=1", "learner=linfa alpha=1e-9"].map(str::to_owned);
+    for good in edge.into_iter().chain(large).chain(linfa) {
+        let chain = run(parsed(&good).unwrap(), 6);
+        assert_eq!(chain.evals.len(), 3, "{good}");
+    }
+}
+
 #[test]
 fn the_model_finds_the_frauds() {
     let chain = run(Params::default(), 50);

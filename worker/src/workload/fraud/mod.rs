@@ -32,6 +32,7 @@ mod timeline;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::civil::{Date, date};
@@ -55,6 +56,9 @@ use timeline::Timeline;
 /// How many days before a dataset's its window begins: the 44 that features look back, and what a row
 /// late in that first day needs of it.
 const WINDOW_DAYS: i32 = 45;
+
+/// Learning rates, far beyond any that learn something. Near to 0 and to infinity weights are no numbers.
+const ALPHAS: RangeInclusive<f64> = 1e-9..=1e9;
 
 /// Decoded joined parts kept: the test days are asked for by every evaluation.
 const JOINED_KEPT: usize = 48;
@@ -108,7 +112,10 @@ impl Params {
                 ("learner", "ftrl") => params.learner = Learner::Ftrl,
                 ("learner", "linfa") => params.learner = Learner::Linfa,
                 ("learner", _) => return Err(wrong("ftrl or linfa")),
-                ("alpha", _) => params.rates.alpha = rate()?,
+                ("alpha", _) => match rate()? {
+                    alpha if ALPHAS.contains(&alpha) => params.rates.alpha = alpha,
+                    _ => return Err(wrong("a number from 1e-9 to 1e9")),
+                },
                 ("beta", _) => params.rates.beta = rate()?,
                 ("l1", _) => params.rates.l1 = rate()?,
                 ("l2", _) => params.rates.l2 = rate()?,
@@ -118,7 +125,20 @@ impl Params {
                 }
             }
         }
+        params.check_linfa()?;
         Ok(params)
+    }
+
+    /// What linfa would refuse once a run has begun.
+    fn check_linfa(&self) -> Result<(), String> {
+        let Rates { l1, l2, .. } = self.rates;
+        let too_large = [("l1", l1), ("l2", l2)].into_iter().find(|(_, rate)| *rate > 1.0);
+        match (self.learner, too_large) {
+            (Learner::Linfa, Some((name, rate))) => {
+                Err(format!("parameter {name}={rate}: linfa takes at most 1; use that, or learner=ftrl"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
