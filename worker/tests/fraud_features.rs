@@ -265,6 +265,18 @@ proptest! {
         }
     }
 
+    /// Also after a day of so many visits to one terminal that the one or the other is as good as excluded.
+    #[test]
+    fn the_suspicion_of_a_busy_terminal_is_a_number(genuine in 50..200_i64, frauds in 50..400_i64, order: bool) {
+        let visit = |second| (second, second, 1, 5_000, (second < genuine) != order);
+        let busy = fraud_support::days::day(1, (0..genuine + frauds).map(visit).collect());
+        let later = (9..44).map(|number| fraud_support::days::day(number, vec![(0, 1, 1, 5_000, false)]));
+        let rows = concat(&[busy].into_iter().chain(later).collect::<Vec<_>>());
+        for (row, values) in features(&rows, FeatureSet::Suspicion).iter().enumerate() {
+            prop_assert!(values.iter().all(|value| !value.is_nan()), "row {}: {:?}", row, values);
+        }
+    }
+
     #[test]
     fn a_label_is_no_feature_before_seven_days_are_over(days in days(60), flipped in any::<prop::sample::Index>()) {
         let rows = concat(&days);

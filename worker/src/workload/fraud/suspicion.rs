@@ -147,6 +147,9 @@ fn unseen(days: Option<i64>) -> Suspected {
     BY_DAYS[days]
 }
 
+/// The least weight: what a day of hundreds of visits says of a terminal would be 0 against 0 otherwise.
+const WEIGHT_MIN: f64 = 1e-200;
+
 /// Weights of what a terminal can be in: not compromised, or so for some days. Only their ratios count.
 struct State {
     sound: f64,
@@ -178,9 +181,9 @@ impl State {
 
     /// Weighs what was seen by how much likelier it is if the terminal is not compromised.
     fn see(&mut self, sound: f64) {
-        self.sound *= sound;
+        self.sound = (self.sound * sound).max(WEIGHT_MIN);
         if self.sound > 1e100 {
-            self.compromised.iter_mut().for_each(|weight| *weight *= 1e-100);
+            self.compromised.iter_mut().for_each(|weight| *weight = (*weight * 1e-100).max(WEIGHT_MIN));
             self.sound *= 1e-100;
         }
     }
