@@ -1,12 +1,12 @@
 //! How a run ends: the seal, the report, `output/`, and the end of every worker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
 use crate::contract::{Exit, OUTPUT, ROOT, RUNS, RunPaths};
 use crate::events::What;
-use crate::manifest::{Page, Role};
+use crate::manifest::Page;
 use crate::queue::{Item, Queue};
 use crate::record::Record;
 use crate::run::{Opened, Worker};
@@ -14,7 +14,7 @@ use crate::stage::damaged;
 use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume};
-use crate::workload::{Outcome, ReportInput, Workload};
+use crate::workload::{self, Outcome, ReportInput};
 
 /// The report for people, the last file that is put.
 const TEXT: &str = "report.txt";
@@ -290,20 +290,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 }
 
-/// The names of the training datasets' checkpoints under `output/`, fixed by the manifest alone:
-/// two datasets of one stem get their index added.
-pub(crate) fn checkpoint_names(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
-    let mut taken: BTreeSet<String> = BTreeSet::new();
-    let trained = opened.manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train);
-    trained.map(move |dataset| {
-        let workload: &dyn Workload = opened.workload.as_ref();
-        let mut name = workload.checkpoint_name(dataset.stem());
-        if taken.contains(&name) {
-            name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
-        }
-        taken.insert(name.clone());
-        (dataset.index, name)
-    })
+fn checkpoint_names(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
+    workload::checkpoint_names(opened.workload.as_ref(), &opened.manifest.datasets)
 }
 
 fn read_files(path: &str, record: Record) -> Result<Files, Trouble> {

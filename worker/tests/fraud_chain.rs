@@ -54,6 +54,18 @@ fn the_report_reads_well() {
     insta::assert_snapshot!(chain.report(&Fraud::new(Params::default()))["report.txt"]);
 }
 
+/// The names are those of the files in `output/`.
+#[test]
+fn the_report_tells_checkpoints_of_one_stem_apart() {
+    let mut chain = run(Params::default(), 5);
+    for (dataset, folder) in chain.datasets.iter_mut().zip(["a", "b"]) {
+        dataset.path = format!("{folder}/part.csv");
+    }
+    let text = chain.report(&Fraud::new(Params::default()))["report.txt"].clone();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Model checkpoint: ")).collect();
+    assert_eq!(names, ["model_cpt_part.ftrl", "model_cpt_part.1.ftrl"]);
+}
+
 /// The floats of a checkpoint's chains: of each its weights, z and n, the last chain's first.
 fn floats(checkpoint: &[u8], set: FeatureSet) -> Vec<f64> {
     let mut rest = checkpoint;

@@ -4,14 +4,14 @@
 //! parameter, no order of arrival, no machine. The runner stores results and hands them back as
 //! [`Part`]s; what the bytes mean is the workload's own affair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use crate::hash::Hash;
-use crate::manifest::Dataset;
+use crate::manifest::{Dataset, Role};
 
 pub mod fraud;
 pub mod longer;
@@ -159,6 +159,24 @@ pub trait Workload: Send + Sync {
 
     /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;
+}
+
+/// The names of the training datasets' checkpoints under `output/`, by index, fixed by the manifest alone: two
+/// datasets of one stem get their index added.
+pub fn checkpoint_names(
+    workload: &dyn Workload,
+    datasets: &[Dataset],
+) -> impl Iterator<Item = (u32, String)> {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let trained = datasets.iter().filter(|dataset| dataset.role == Role::Train);
+    trained.map(move |dataset| {
+        let mut name = workload.checkpoint_name(dataset.stem());
+        if taken.contains(&name) {
+            name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
+        }
+        taken.insert(name.clone());
+        (dataset.index, name)
+    })
 }
 
 /// The day in a file's name (`2018-04-01.parquet`, `transactions.2018-04-01.csv`), where there is one.

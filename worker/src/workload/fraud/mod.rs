@@ -41,7 +41,7 @@ use crate::hash::Hash;
 use crate::input::{self, Transactions};
 use crate::manifest::{Dataset, Role};
 
-use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, day_of};
+use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, checkpoint_names, day_of};
 use chains::Chains;
 use evaluate::Evaluation;
 use features::FeatureSet;
@@ -354,7 +354,7 @@ impl Workload for Fraud {
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
-        report::files(input)
+        report::files(input, &checkpoint_names(self, input.datasets).collect())
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::manifest::{Dataset, Role};
-use crate::workload::{Part, ReportInput, name_of, stem_of};
+use crate::workload::{Part, ReportInput, name_of};
 
 use super::edges::EDGES;
 use super::evaluate::Evaluation;
@@ -19,7 +19,7 @@ use super::model::Model;
 #[derive(Debug, Serialize)]
 struct Trained<'a> {
     dataset: &'a str,
-    checkpoint: String,
+    checkpoint: &'a str,
     #[serde(flatten)]
     evaluation: Evaluation,
 }
@@ -52,9 +52,12 @@ struct Report<'a> {
     features: Vec<Weighted>,
 }
 
-/// `report.txt` and `report.json`.
-pub(super) fn files(input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
-    let report = Report::of(input)?;
+/// `report.txt` and `report.json`, from the checkpoints' names by index.
+pub(super) fn files(
+    input: &ReportInput<'_>,
+    checkpoints: &BTreeMap<u32, String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let report = Report::of(input, checkpoints)?;
     let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
     Ok(BTreeMap::from([("report.txt".to_owned(), report.text()), ("report.json".to_owned(), json + "\n")]))
 }
@@ -64,7 +67,7 @@ pub(super) fn checkpoint_name(stem: &str) -> String {
 }
 
 impl<'a> Report<'a> {
-    fn of(input: &ReportInput<'a>) -> Result<Self, String> {
+    fn of(input: &ReportInput<'a>, checkpoints: &'a BTreeMap<u32, String>) -> Result<Self, String> {
         // A dataset's index is its place in the manifest.
         let dataset = |index: u32| input.datasets.get(index as usize);
         let trained = |part: &Part| {
@@ -72,7 +75,7 @@ impl<'a> Report<'a> {
             let evaluation = serde_json::from_slice(&part.bytes);
             Ok::<_, String>(Trained {
                 dataset: name_of(&dataset.path),
-                checkpoint: checkpoint_name(stem_of(&dataset.path)),
+                checkpoint: checkpoints.get(&part.index).ok_or("find a checkpoint's name")?,
                 evaluation: evaluation.map_err(|error| format!("read an evaluation: {error}"))?,
             })
         };
