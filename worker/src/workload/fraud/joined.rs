@@ -12,7 +12,11 @@
 //! ```
 //! All numbers are little-endian.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use crate::hash::Hash;
+use crate::workload::Part;
 
 use super::bytes::{Reader, Writer};
 use super::edges;
@@ -98,6 +102,41 @@ impl Joined {
     }
 }
 
+/// The decoded parts that were asked for last, by the hash of their bytes.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The oldest first.
+    parts: VecDeque<(Hash, Arc<Joined>)>,
+    /// Of the parts' own bytes; what is decoded beside them takes about as many.
+    bytes: usize,
+    most: usize,
+}
+
+impl Kept {
+    pub(super) fn new(most: usize) -> Self {
+        Self { parts: VecDeque::new(), bytes: 0, most }
+    }
+
+    /// The part, decoded.
+    ///
+    /// # Errors
+    /// What is wrong with its bytes, for a message.
+    pub(super) fn get(&mut self, part: &Part) -> Result<Arc<Joined>, String> {
+        if let Some((_, joined)) = self.parts.iter().find(|(hash, _)| *hash == part.hash) {
+            return Ok(joined.clone());
+        }
+        let joined = Arc::new(Joined::decode(part.bytes.clone())?);
+        self.bytes += joined.bytes.len();
+        self.parts.push_back((part.hash, joined.clone()));
+        while self.bytes > self.most
+            && let Some((_, oldest)) = self.parts.pop_front()
+        {
+            self.bytes -= oldest.bytes.len();
+        }
+        Ok(joined)
+    }
+}
+
 /// The distinct values, ascending, and the place of each value among them.
 fn ranked(values: &[i64]) -> (Vec<i64>, Vec<u32>) {
     let lowest = values.iter().copied().min().unwrap_or(0);
@@ -127,6 +166,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn parts_are_kept_by_their_bytes() {
+        let part = |index: u32| {
+            let rows = Rows {
+                time: vec![i64::from(index)],
+                customer: vec![1],
+                fraud: vec![true],
+                ..Rows::default()
+            };
+            let set = FeatureSet::default();
+            let bytes = encode(&rows, set, &vec![0; set.width()]);
+            Part { index, hash: Hash::of(&bytes), bytes: Arc::new(bytes) }
+        };
+        let mut kept = Kept::new(2 * part(0).bytes.len());
+        let mut held = |asked: u32| {
+            kept.get(&part(asked)).unwrap();
+            let held = (0..4).filter(|index| kept.parts.iter().any(|(hash, _)| *hash == part(*index).hash));
+            (held.collect::<Vec<_>>(), kept.bytes / part(0).bytes.len())
+        };
+        assert_eq!(held(0), (vec![0], 1));
+        assert_eq!(held(1), (vec![0, 1], 2));
+        assert_eq!(held(0), (vec![0, 1], 2));
+        assert_eq!(held(2), (vec![1, 2], 2));
+        // One that is larger than all that may be kept is decoded and let go.
+        let mut none = Kept::new(1);
+        assert!(none.get(&part(0)).is_ok() && none.parts.is_empty() && none.bytes == 0);
+        assert!(none.get(&Part { bytes: Arc::default(), ..part(0) }).is_err());
+    }
 
     proptest! {
         #[test]

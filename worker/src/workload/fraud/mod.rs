@@ -30,7 +30,7 @@ mod suspicion;
 mod tasks;
 mod timeline;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ use evaluate::Evaluation;
 use features::FeatureSet;
 use ftrl::Rates;
 use history::DAY_S;
-use joined::Joined;
+use joined::{Joined, Kept};
 use metrics::Metrics;
 use model::Model;
 use rows::Rows;
@@ -60,8 +60,8 @@ const WINDOW_DAYS: i32 = 45;
 /// Learning rates, far beyond any that learn something. Near to 0 and to infinity weights are no numbers.
 const ALPHAS: RangeInclusive<f64> = 1e-9..=1e9;
 
-/// Decoded joined parts kept: the test days are asked for by every evaluation.
-const JOINED_KEPT: usize = 48;
+/// Bytes of joined parts kept decoded: the test days are asked for by every evaluation.
+const JOINED_KEPT: usize = 64 << 20;
 
 /// Who takes the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,7 +146,7 @@ impl Params {
 pub struct Fraud {
     params: Params,
     timeline: Arc<Mutex<Timeline>>,
-    joined: Mutex<VecDeque<(Hash, Arc<Joined>)>>,
+    joined: Mutex<Kept>,
 }
 
 impl fmt::Debug for Fraud {
@@ -157,21 +157,12 @@ impl fmt::Debug for Fraud {
 
 impl Fraud {
     pub fn new(params: Params) -> Self {
-        Self { params, timeline: Arc::default(), joined: Mutex::default() }
+        Self { params, timeline: Arc::default(), joined: Mutex::new(Kept::new(JOINED_KEPT)) }
     }
 
     fn joined(&self, part: &Part) -> Result<Arc<Joined>, String> {
         let mut kept = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, joined)) = kept.iter().find(|(hash, _)| *hash == part.hash) {
-            return Ok(joined.clone());
-        }
-        let joined = Joined::decode(part.bytes.clone());
-        let joined = Arc::new(joined.map_err(|error| format!("read a joined part: {error}"))?);
-        if kept.len() == JOINED_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((part.hash, joined.clone()));
-        Ok(joined)
+        kept.get(part).map_err(|error| format!("read a joined part: {error}"))
     }
 
     fn begin_fold(
