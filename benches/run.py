@@ -11,7 +11,6 @@ import argparse
 import atexit
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -292,7 +291,7 @@ def goodput(bench):
 
     def preempted():
         with bench.handbook(bench.volume(), "2018-04-01", bench.days) as volume:
-            spent, preemptions = 0.0, Counter()
+            preemptions = Counter()
             running = {number: (volume.start(*more, name=f"w{number}"), time.time() + 1 + number) for number in range(2)}
             while running:
                 time.sleep(0.02)
@@ -309,7 +308,7 @@ def goodput(bench):
                         del running[number]
                     else:
                         sys.exit(f"failed: a worker ended with {process.returncode}")
-            return volume.outputs(), dict(preemptions), spent
+            return volume.outputs(), dict(preemptions)
 
     def children():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -317,7 +316,7 @@ def goodput(bench):
 
     plain_s, plain = undisturbed()
     before = children()
-    disturbed, preemptions, _ = preempted()
+    disturbed, preemptions = preempted()
     spent = children() - before
     return {
         "undisturbed_cpu_s": round(plain_s, 2),

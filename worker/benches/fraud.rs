@@ -47,7 +47,7 @@ fn day(number: i64) -> Rows {
         fraud: (0..count).map(|_| random.below(100) == 0).collect(),
         scenario: None,
     };
-    Rows::from_transactions(&format!("{number}.csv"), read).expect("a good day")
+    Rows::from_transactions(&format!("{number}.csv"), read)
 }
 
 fn fold(bench: &mut Criterion) {
@@ -94,9 +94,7 @@ fn readers(bench: &mut Criterion) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let data = std::env::var_os("FRAUD_DATA").map_or(data, Into::into);
     let mut group = bench.benchmark_group("read");
-    for (name, file) in
-        [("parquet", "handbook/2018-05-01.parquet"), ("pickle", "tutorial/training/2018-04-01.pkl")]
-    {
+    for (name, file) in [("parquet", "handbook/2018-05-01.parquet"), ("pickle", "tutorial/2018-04-01.pkl")] {
         let Ok(content) = std::fs::read(data.join(file)) else {
             eprintln!("SKIPPED: {file} is not in {}", data.display());
             continue;

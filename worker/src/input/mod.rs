@@ -12,6 +12,7 @@ mod table;
 
 pub use pickle::Refusal;
 pub use reject::{ParquetPart, Place, Problem, Reject};
+pub(crate) use table::CENTS_MAX;
 
 /// One dataset's transactions as columns of equal length, sorted by (time, id).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -104,7 +104,7 @@ pub enum Problem {
     MixedUnits(i64, &'static str, &'static str),
     #[error("{0} is neither 0 nor 1")]
     NotALabel(String),
-    #[error("{0} is not between 0 and 255")]
+    #[error("{0} is not between 0 and 126")]
     NotAScenario(String),
 }
 

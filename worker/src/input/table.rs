@@ -25,6 +25,10 @@ pub(super) const MAX_ROWS: usize = 1 << 24;
 
 /// A billion of the currency. The sum over a dataset's rows stays far from the end of an i64.
 const MAX_AMOUNT: f64 = 1e9;
+pub(crate) const CENTS_MAX: i64 = 100 * MAX_AMOUNT as i64;
+
+/// Kinds of frauds are kept in seven bits, one more than their number.
+const MAX_SCENARIO: i64 = 126;
 
 /// Times of the years 1970 to 2199, in seconds.
 const TIMES: std::ops::Range<i64> = 0..7_258_118_400;
@@ -251,7 +255,10 @@ fn label(cell: Cell<'_>) -> Result<bool, Problem> {
 
 fn kind(cell: Cell<'_>) -> Result<u8, Problem> {
     let value = integer(cell)?;
-    u8::try_from(value).map_err(|_| Problem::NotAScenario(value.to_string()))
+    match u8::try_from(value) {
+        Ok(kind) if value <= MAX_SCENARIO => Ok(kind),
+        _ => Err(Problem::NotAScenario(value.to_string())),
+    }
 }
 
 fn mistyped(cell: Cell<'_>, wanted: &'static str) -> Problem {

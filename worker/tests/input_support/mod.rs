@@ -43,7 +43,7 @@ pub fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let time = prop_oneof![1_522_540_800..1_522_540_900_i64, 0..7_258_118_400_i64];
     let key = prop_oneof![0..20_i64, 0..70_000_i64, any::<i64>()];
     let cents = prop_oneof![0..100_000_i64, 0..=100_000_000_000_i64];
-    let cells = (time, key.clone(), key, cents, any::<bool>(), any::<u8>());
+    let cells = (time, key.clone(), key, cents, any::<bool>(), 0..=126_u8);
     prop::collection::btree_map(id, cells, 1..=most)
         .prop_map(|rows| {
             let row = |(id, (time, customer, terminal, cents, fraud, scenario))| Row {

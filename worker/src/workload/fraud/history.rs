@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use crate::input::CENTS_MAX;
 use crate::prefetch::prefetch;
 
 use super::likelihood::{Cell, Likelihood, Usual};
@@ -82,8 +83,8 @@ pub(super) struct Purchase {
 }
 
 impl Purchase {
-    /// Amounts are at most [`super::rows::CENTS_MAX`], 2^40.
     fn new(stamp: Stamp, cents: i64, cell: Cell) -> Self {
+        const { assert!(CENTS_MAX << Cell::BITS >> Cell::BITS == CENTS_MAX, "amounts fit beside a cell") };
         Self { stamp, cents_and_cell: cents << Cell::BITS | i64::from(cell.0) }
     }
 

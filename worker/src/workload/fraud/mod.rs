@@ -232,10 +232,7 @@ fn prepared(path: &str, content: Vec<u8>) -> Outcome {
     if let Some(reason) = day_of(path).and_then(|day| of_another_day(day, &read)) {
         return Outcome::Rejected(reason);
     }
-    match Rows::from_transactions(path, read) {
-        Ok(rows) => Outcome::Part(rows.encode()),
-        Err(reason) => Outcome::Rejected(reason),
-    }
+    Outcome::Part(Rows::from_transactions(path, read).encode())
 }
 
 /// Why a dataset named for a day is none of it, where it is none: one row of a later year would make every day

@@ -18,9 +18,6 @@ use super::bytes::{Reader, Writer};
 const MAGIC: &[u8; 8] = b"FRAUDROW";
 const VERSION: u32 = 1;
 
-/// Above this (ten billion in whole money) 44 days of squares no longer fit their sums.
-pub const CENTS_MAX: i64 = 1 << 40;
-
 /// The rows of one dataset, as columns of equal length sorted by (time, id).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rows {
@@ -58,25 +55,9 @@ impl Header {
 }
 
 impl Rows {
-    /// Takes over what was read.
-    ///
-    /// # Errors
-    /// The reason to reject the dataset: no rows, a time that is no date, an amount out of bounds.
-    pub fn from_transactions(path: &str, read: Transactions) -> Result<Self, String> {
-        if read.time.is_empty() {
-            return Err("it has no rows".to_owned());
-        }
-        // Years 1900 to 9999: what a calendar can show, and far from any overflow.
-        if let Some(time) = read.time.iter().find(|time| !(-2_208_988_800..253_402_300_800).contains(*time)) {
-            return Err(format!("time {time} s is no date of the years 1900 to 9999"));
-        }
-        if let Some(cents) = read.cents.iter().find(|cents| !(0..=CENTS_MAX).contains(*cents)) {
-            return Err(format!("amount {cents} cents is out of bounds (0 to {CENTS_MAX})"));
-        }
-        if let Some(scenario) = read.scenario.iter().flatten().find(|scenario| **scenario > 126) {
-            return Err(format!("fraud scenario {scenario} is out of bounds (0 to 126)"));
-        }
-        Ok(Self {
+    /// Takes over what was read, and checked by [`crate::input`].
+    pub fn from_transactions(path: &str, read: Transactions) -> Self {
+        Self {
             path: path.to_owned(),
             time: read.time,
             customer: read.customer,
@@ -84,7 +65,7 @@ impl Rows {
             cents: read.cents,
             fraud: read.fraud,
             scenario: read.scenario,
-        })
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -39,7 +39,7 @@ impl Scorer {
     /// Reads a dataset that came before, oldest first. Only the last 44 days matter.
     ///
     /// # Errors
-    /// Transactions that no dataset may have, or that are not after all those read before.
+    /// Transactions that are not after all those read before.
     pub fn remember(&mut self, path: &str, read: Transactions) -> Result<(), String> {
         let rows = self.rows(path, read)?;
         // The dataset to be scored may be the very next.
@@ -75,8 +75,8 @@ impl Scorer {
     }
 
     fn rows(&mut self, path: &str, read: Transactions) -> Result<Rows, String> {
-        let rows = Rows::from_transactions(path, read)?;
-        // There is a row: what has none was refused.
+        let rows = Rows::from_transactions(path, read);
+        // There is a row: of a dataset without one there are no transactions.
         let (first, last) = (rows.time[0], rows.time[rows.len() - 1]);
         if first <= self.last {
             return Err("its transactions are not all after those of the dataset before".to_owned());
