@@ -45,7 +45,8 @@ pub struct Config {
     pub lease: Duration,
     /// Without progress for so long, the lease is no longer renewed.
     pub stall: Duration,
-    /// How often long work saves its progress at least: the bound of what a preemption can lose.
+    /// How often work that saves its progress does so at least: hashing, a fold of more than 16,384 rows, extra
+    /// work. Of all else a preemption loses the item's whole work.
     pub progress_every: Duration,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,

@@ -43,7 +43,8 @@ pub(crate) struct RunArgs {
     /// Without progress for so long, a claim is no longer renewed.
     #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_positive)]
     stall: Duration,
-    /// How often long work saves its progress at least; more often where that is cheap.
+    /// How often hashing, and a fold of more than 16,384 rows, save their progress at least; more often
+    /// where that is cheap. Reading a dataset and making its features are begun anew.
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     progress_every: Duration,
     /// How often an idle worker asks for work.
@@ -52,7 +53,7 @@ pub(crate) struct RunArgs {
     /// Attempts at a dataset that is missing or changed before the run stops loudly.
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]
     retries: u32,
-    /// Rounds of extra work on each dataset, saved and resumed like any other (4,000 take about a
+    /// Rounds of extra work on each dataset, saved and resumed as hashing is (4,000 take about a
     /// millisecond); for trying out preemptions.
     #[arg(long, env = "WORKER_WORK_ROUNDS", value_name = "N", default_value_t = 0)]
     work_rounds: u64,

@@ -1,4 +1,4 @@
-//! What is done to each dataset: the stages of a workload, as pure, resumable tasks.
+//! What is done to each dataset: the stages of a workload, as pure tasks of short steps. Some can be resumed.
 //!
 //! A stage's result is a function of its inputs alone: no clock, no randomness that is not a
 //! parameter, no order of arrival, no machine. The runner stores results and hands them back as
