@@ -2,7 +2,8 @@
 //!
 //! Each format gives a [`table::Table`] of cells; the rules for what a column may hold are one
 //! set for all, in [`table`]. Whatever the bytes, the answer is transactions or a [`Reject`]:
-//! nothing panics, nothing is executed, and memory is bounded by a multiple of the file's size.
+//! nothing panics and nothing is executed. Memory is bounded by a multiple of the file's size, but for
+//! Parquet's compressed pages (`parquet.rs`).
 
 mod csv;
 mod parquet;

@@ -17,7 +17,7 @@ use super::reject::{ParquetPart, Reject, quote};
 use super::table::{self, Cell, MAX_ROWS, Table, Unit, Visit};
 use super::{Labels, Transactions};
 
-/// Rows taken from a column at a time, so that a file's word for its length allocates nothing.
+/// Rows taken from a column at a time, so that a file's word for the number of its rows allocates nothing.
 const BATCH: usize = 1 << 16;
 
 /// Reads a Parquet file into transactions.
@@ -25,6 +25,10 @@ const BATCH: usize = 1 << 16;
 /// The crate answers damaged files with errors, but fuzzing found few that make it panic instead
 /// (negative offsets, pages whose dictionary is missing). A dataset must not be able to end the
 /// worker, so a panic is taken for the damage that it is; nothing outlives it.
+///
+/// Memory is not bounded by the file's size: the crate decompresses a page whole, Snappy and Zstandard into up to
+/// as many bytes as the page's header claims (2 GiB at most), gzip into as many as come out. It shows no page's
+/// header before that and takes no decompressor of ours: a file made to do so can use up a machine's memory.
 pub(super) fn read(bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
     if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
         return Err(Reject::ParquetCut);
