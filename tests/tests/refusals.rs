@@ -282,3 +282,34 @@ fn events_longer_than_what_is_read_at_once_are_printed() {
     let output = run(SIM, &["worker", "events", "--volume", volume, "--run", "1"]);
     assert!(output.status.success() && output.stdout == format!("{{}}\n{text}").as_bytes());
 }
+
+/// `| head`: whoever read went away, and that changes no exit code.
+#[test]
+fn a_reader_that_went_away_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, out) = (folder.path().join("volume"), folder.path().join("out"));
+    let (volume, out) = (volume.to_str().unwrap(), out.to_str().unwrap());
+    write_volume(Path::new(volume));
+    let dataset = "datasets/training/2018-04-01.parquet";
+    for arguments in [
+        vec!["replay", "5"],
+        vec!["replay", "5", "--json"],
+        vec!["explore", "--kinds"],
+        vec!["explore", "--seeds", "1"],
+        vec!["scale", "--workers", "1", "--datasets", "1"],
+        vec!["completions", "bash"],
+        vec!["run", "--preempt", "none", "--work", "0", "--verify=false", "--out", out],
+        vec!["worker", "push", "--volume", volume, dataset],
+        vec!["worker", "run", "--volume", volume],
+        vec!["worker", "status", "--volume", volume],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(SIM).args(&arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", transcript(&output));
+    }
+    let mut nobody = Command::new(SIM);
+    let output =
+        nobody.args(["replay", "5"]).stdout(fs::File::create("/dev/full").unwrap()).output().unwrap();
+    see("output_that_cannot_be_written", folder.path(), &transcript(&output));
+}

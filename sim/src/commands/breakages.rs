@@ -4,6 +4,7 @@ use clap::Args;
 use worker::contract::Exit;
 
 use super::Failure;
+use crate::report::terminal::print;
 use crate::world::breakages::{hunt_all, table};
 
 #[derive(Debug, Args)]
@@ -16,11 +17,11 @@ pub struct BreakagesArgs {
 /// Hunts all breakages, to an exit code.
 ///
 /// # Errors
-/// None so far.
+/// Where the output cannot be written.
 pub fn main(args: &BreakagesArgs) -> Result<u8, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let found = hunt_all(args.seeds, threads);
-    print!("{}", table(&found));
+    print(&table(&found))?;
     let all = found.iter().all(|(_, caught)| caught.is_some());
     Ok(if all { Exit::Finished } else { Exit::Check }.code())
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use cloud::cluster::kind::{down, remove_images};
 
 use super::Failure;
+use crate::report::terminal::print;
 
 #[derive(Debug, Args)]
 pub struct DownArgs {
@@ -32,10 +33,11 @@ pub fn main(args: DownArgs) -> Result<u8, Failure> {
             removed.containers.into_iter().map(|name| format!("container {name}")).collect();
         told.extend(removed.network.then(|| format!("network {}-network", args.cluster)));
         told.extend((images > 0).then(|| format!("{images} images built here")));
-        match told.is_empty() {
-            true => println!("nothing of cluster {} is here", args.cluster),
-            false => println!("removed {}", told.join(", ")),
-        }
+        let told = match told.is_empty() {
+            true => format!("nothing of cluster {} is here\n", args.cluster),
+            false => format!("removed {}\n", told.join(", ")),
+        };
+        print(&told)?;
         Ok(0)
     })
 }

@@ -11,6 +11,7 @@ use worker::breakage::Breakage;
 use worker::contract::Exit;
 
 use super::Failure;
+use crate::report::terminal::print;
 use crate::world::campaign::{Search, campaign, summary, verdict};
 use crate::world::fault::KINDS;
 use crate::world::words::count;
@@ -71,9 +72,7 @@ impl SearchArgs {
 #[expect(clippy::disallowed_methods, reason = "the rate of schedules is told, nothing depends on it")]
 pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
     if args.kinds {
-        for (name, meaning) in KINDS {
-            println!("{name:<18} {meaning}");
-        }
+        print(&KINDS.map(|(name, meaning)| format!("{name:<18} {meaning}\n")).concat())?;
         return Ok(Exit::Finished.code());
     }
     let search = args.search.search()?;
@@ -94,12 +93,12 @@ pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
     if on_terminal {
         eprintln!();
     }
-    print!("{}", summary(&found));
     let rate = found.schedules as f64 / started.elapsed().as_secs_f64();
-    println!("\n{rate:.0} schedules a second on {}", count(threads as u64, "thread"));
+    let threads = count(threads as u64, "thread");
+    print(&format!("{}\n{rate:.0} schedules a second on {threads}\n", summary(&found)))?;
     let Some((seed, broken)) = &found.failure else {
         return Ok(Exit::Finished.code());
     };
-    print!("{}", verdict(*seed, broken, &search).map_err(usage)?);
+    print(&verdict(*seed, broken, &search).map_err(usage)?)?;
     Ok(Exit::Check.code())
 }

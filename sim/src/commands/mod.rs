@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use worker::contract::Exit;
 
 use crate::backend::process::child;
+use crate::report::terminal::{print, tell};
 
 pub mod breakages;
 #[cfg(feature = "kind")]
@@ -105,14 +106,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "sim", &mut std::io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sim", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| 0).map_err(Failure::from)
         }
     };
     match answer {
         Ok(exit) => ExitCode::from(exit),
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error);
+            tell(&format!("error: {:#}", failure.error));
             ExitCode::from(failure.exit)
         }
     }

@@ -8,6 +8,7 @@ use worker::contract::Exit;
 
 use super::Failure;
 use super::explore::SearchArgs;
+use crate::report::terminal::print;
 use crate::world::run::run;
 use crate::world::schedule::Schedule;
 use crate::world::shrink::shrink;
@@ -38,11 +39,12 @@ pub struct ReplayArgs {
 pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     let schedule = schedule(args)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&schedule).context("failed to write the schedule")?);
+        let json = serde_json::to_string_pretty(&schedule).context("failed to write the schedule")?;
+        print(&(json + "\n"))?;
         return Ok(Exit::Finished.code());
     }
     let outcome = run(&schedule, true);
-    print!("{}", story(&schedule, &outcome));
+    print(&story(&schedule, &outcome))?;
     Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
 }
 

@@ -5,6 +5,7 @@ use nix::time::{ClockId, clock_gettime};
 use worker::contract::Exit;
 
 use super::Failure;
+use crate::report::terminal::print;
 use crate::world::scale::{Sample, measure, schedule, table};
 
 #[derive(Debug, Args)]
@@ -23,19 +24,19 @@ pub struct ScaleArgs {
 /// Runs one world, to an exit code.
 ///
 /// # Errors
-/// None so far.
+/// Where the output cannot be written.
 pub fn main(args: &ScaleArgs) -> Result<u8, Failure> {
     let ScaleArgs { workers, datasets, faults, seed } = *args;
-    println!("{workers} workers, {datasets} datasets to train on, {faults} faults, seed {seed}");
+    print(&format!("{workers} workers, {datasets} datasets to train on, {faults} faults, seed {seed}\n"))?;
     let schedule = schedule(seed, workers, datasets, faults);
     let tick = |sample: &Sample| {
         eprintln!("{} results after {:.0} s of CPU", sample.results, sample.cpu_us as f64 / 1e6)
     };
     let (samples, outcome) = measure(&schedule, &meter, &tick);
-    print!("{}", table(&samples));
     let (cpu_us, memory) = meter();
-    println!(
-        "checked: {:.1} s of CPU in all, {} MB; {} calls, {:.1} s of virtual time, {} results made again",
+    let mut text = table(&samples);
+    text += &format!(
+        "checked: {:.1} s of CPU in all, {} MB; {} calls, {:.1} s of virtual time, {} results made again\n",
         cpu_us as f64 / 1e6,
         memory >> 20,
         outcome.calls,
@@ -43,8 +44,9 @@ pub fn main(args: &ScaleArgs) -> Result<u8, Failure> {
         outcome.tally.redone,
     );
     for broken in outcome.broken.iter().take(5) {
-        println!("BROKEN ({}): {}", broken.property, broken.detail);
+        text += &format!("BROKEN ({}): {}\n", broken.property, broken.detail);
     }
+    print(&text)?;
     Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
 }
 

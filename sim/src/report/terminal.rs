@@ -2,8 +2,10 @@
 //! nothing where only JSON is wanted. The one gate through which it goes.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use worker::events::{Event, What};
 use worker::queue::Item;
@@ -11,6 +13,26 @@ use worker::queue::Item;
 use crate::backend::Beat;
 use crate::backend::process::in_words;
 use crate::story::{Came, Story, Strike};
+
+/// Writes to standard output. A reader that went away (`| head`) ends nothing: there is a cluster to be
+/// removed, or an exit code to come.
+///
+/// # Errors
+/// Where the output goes to a file that cannot take it.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow!(
+            "failed to write to standard output: {error}\nhint: free space there, or send it elsewhere"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error, where nobody may be left to read it.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// How to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +70,10 @@ impl Terminal {
         match (&self.bars, self.mode) {
             (Some(bars), _) => bars.run.println(line),
             (None, Mode::Silent) => {}
-            (None, _) => println!("{line}"),
+            // Progress: the run matters more than who hears of it.
+            (None, _) => {
+                let _ = print(&format!("{line}\n"));
+            }
         }
     }
 

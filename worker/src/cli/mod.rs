@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -169,8 +170,21 @@ async fn push(args: PushArgs) -> Result<Exit, Failure> {
     }
     let queue = args.queue.open("push").await?;
     queue.push(&paths).await?;
-    println!("pushed {}", paths.len());
+    print(&format!("pushed {}\n", paths.len()))?;
     Ok(Exit::Finished)
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let hint = "free space there, or send it elsewhere";
+            let reason = format!("failed to write to standard output: {error}\nhint: {hint}");
+            Err(Failure::new(Exit::Failed, reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Longest duration taken: sums and multiples of a few of them are far from overflow.

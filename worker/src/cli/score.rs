@@ -57,7 +57,7 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
         Failure::new(Exit::Volume, format!("failed to write {out}: {why}\nhint: {hint}"))
     })?;
     let count = scores.len();
-    println!("scored {count} transactions (datasets of history used: {remembered}): {out}");
+    super::print(&format!("scored {count} transactions (datasets of history used: {remembered}): {out}\n"))?;
     Ok(Exit::Finished)
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, QueueArgs};
+use super::{Failure, QueueArgs, print};
 use crate::contract::{Exit, RunPaths, Stage, is_later};
 use crate::queue::{Counts, Queue};
 use crate::volume::Volume;
@@ -50,7 +50,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         run: args.run,
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status).unwrap_or_default());
+        print(&(serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"))?;
         return Ok(Exit::Finished);
     }
     let state = match (status.void, status.reported) {
@@ -58,15 +58,21 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         (_, true) => "complete",
         _ => "open",
     };
-    println!("run {}: {state}", status.run);
-    println!(
-        "committed: {} pages of the manifest, {} prepared, {} joined, {} checkpoints, {} evaluations",
-        status.chapters, status.prepared, status.joined, status.checkpoints, status.evals
+    let text = format!(
+        "run {}: {state}\n\
+         committed: {} pages of the manifest, {} prepared, {} joined, {} checkpoints, {} evaluations\n\
+         queue: {} pending, {} claimed, {} pushed\n",
+        status.run,
+        status.chapters,
+        status.prepared,
+        status.joined,
+        status.checkpoints,
+        status.evals,
+        status.queue.pending,
+        status.queue.claimed,
+        status.queue.pushed
     );
-    println!(
-        "queue: {} pending, {} claimed, {} pushed",
-        status.queue.pending, status.queue.claimed, status.queue.pushed
-    );
+    print(&text)?;
     Ok(Exit::Finished)
 }
 

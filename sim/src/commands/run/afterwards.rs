@@ -16,6 +16,7 @@ use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};
 use crate::datasets::put;
+use crate::report::terminal::print;
 use crate::report::{self, DatasetCounts, Summary, Verified};
 use crate::schedule::Schedule;
 use crate::settle::settle;
@@ -196,10 +197,6 @@ fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> R
     put(&folder.join("report.html"), page.as_bytes()).context("failed to write the page")?;
     let json = serde_json::to_string_pretty(summary).context("failed to write the summary")?;
     put(&folder.join("summary.json"), json.as_bytes()).context("failed to write the summary")?;
-    if prepared.args.json {
-        println!("{json}");
-    } else {
-        print!("{}", summary.text());
-    }
+    print(&if prepared.args.json { json + "\n" } else { summary.text() })?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use worker::contract::Exit;
 
 use super::{Failure, INTERRUPTED, Prepared, afterwards};
 use crate::backend::kind::{Place, Stand};
-use crate::report::terminal::Terminal;
+use crate::report::terminal::{Terminal, tell};
 
 /// Runs it, to an exit code. Of the cluster nothing is left, unless it is to be kept.
 pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
@@ -33,7 +33,7 @@ pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
         return answer.unwrap_or(Ok(INTERRUPTED));
     }
     if interrupted {
-        eprintln!("interrupted: removing cluster {name}; once more leaves it to `sim down`");
+        tell(&format!("interrupted: removing cluster {name}; once more leaves it to `sim down`"));
     }
     let removed = tokio::select! {
         biased;
@@ -44,12 +44,12 @@ pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
         (Some(answer), Ok(Some(_))) => answer,
         (None, Ok(Some(_))) => Ok(INTERRUPTED),
         (_, Ok(None)) => {
-            eprintln!("interrupted again: `sim down --cluster {name}` removes what is left");
+            tell(&format!("interrupted again: `sim down --cluster {name}` removes what is left"));
             Ok(INTERRUPTED)
         }
         // Why the run failed says more than why its cluster could not be removed.
         (Some(Err(failure)), Err(error)) => {
-            eprintln!("error: failed to {error}");
+            tell(&format!("error: failed to {error}"));
             Err(failure)
         }
         (_, Err(error)) => Err(error.into()),
