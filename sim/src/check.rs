@@ -376,11 +376,11 @@ impl Checker<'_> {
     }
 
     fn queue(&mut self) {
-        let Counts { pending, claimed, pushed } = self.evidence.queue;
-        if self.evidence.queue.is_empty() {
+        let Counts { pending, claimed, .. } = self.evidence.queue;
+        if self.evidence.queue.is_drained() {
             return self.saw(Check::Queue);
         }
-        let detail = format!("{pending} pending, {claimed} claimed and {pushed} pushed are left");
+        let detail = format!("{pending} pending and {claimed} claimed are left");
         self.fail(Check::Queue, detail, None, &[]);
     }
 

@@ -27,7 +27,7 @@ pub async fn settle(
     let looks = lease.as_millis() / LOOK_AGAIN.as_millis() + 25;
     for _ in 0..looks {
         let counts = queue.counts().await?;
-        if counts.is_empty() {
+        if counts.is_drained() {
             return Ok(counts);
         }
         match queue.claim("sim", random_nonce(), lease, &[]).await? {

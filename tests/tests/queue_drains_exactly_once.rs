@@ -10,14 +10,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sim::check::{Check, Evidence, check};
 use sim::settle::settle;
+use sim::story::Story;
 use sim::view::View;
 use tests::batch::{Batch, Crash, Play, RUN, different, undisturbed};
-use tests::queue::block_on;
 use tests::queue::server::Server;
+use tests::queue::{block_on, memory_in_real_time};
 use worker::contract::{Exit, TRAINING};
-use worker::queue::Queue;
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::Sqlite;
+use worker::queue::{Counts, Queue};
 use worker::workload::registry;
 
 const LEASE: Duration = Duration::from_millis(50);
@@ -76,6 +77,7 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
         (ran, left)
     });
     assert!(ran.ended.iter().all(|ended| ended.exit == Exit::Finished), "{:?}", ran.ended);
+    assert_eq!(left.pushed, 0, "the run took in all that was pushed");
     let view = View::read(volume, RUN).expect("the run's files can be read");
     let workload = registry::make(&[].into()).expect("the workload's defaults");
     let verdict = check(&Evidence {
@@ -99,6 +101,27 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     assert_eq!(outputs, usable.count(), "one checkpoint for each dataset that can be used");
     assert_eq!(different(&undisturbed(&case.batch), &view), [""; 0]);
     ran.struck.len()
+}
+
+/// Whoever pushes to the database of a run that is born sealed pushes for another run.
+#[test]
+fn what_is_pushed_for_another_run_is_no_leftover() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let queue = memory_in_real_time();
+    let left = block_on(async {
+        queue.push(&[format!("{TRAINING}/2018-04-01.parquet")]).await.expect("pushed");
+        settle(&queue, folder.path(), RUN, LEASE).await.expect("counts")
+    });
+    assert_eq!(left, Counts { pushed: 1, ..Counts::default() });
+    let verdict = check(&Evidence {
+        run: RUN,
+        story: &Story::default(),
+        view: &View::default(),
+        queue: left,
+        workload: registry::make(&[].into()).expect("the workload's defaults").as_ref(),
+        drained_ms_max: 0,
+    });
+    assert_eq!(verdict.looked_at.get(&Check::Queue), Some(&1), "{:?}", verdict.violations);
 }
 
 fn on_arm<Q: Queue, C: Fn() -> Q>(arm: &str, count: u32, queue: impl Fn(&Path) -> C) {

@@ -147,6 +147,12 @@ impl Counts {
     pub fn is_empty(&self) -> bool {
         self.pending + self.claimed + self.pushed == 0
     }
+
+    /// Whether nothing of this run is left in the queue. What is pushed is not: all runs of a database
+    /// share that list.
+    pub fn is_drained(&self) -> bool {
+        self.pending + self.claimed == 0
+    }
 }
 
 /// Why a queue's operation failed. Its effect may have happened all the same.
