@@ -353,14 +353,17 @@ impl Checker<'_> {
                 }
             }
         }
+        // Names are fixed by the manifest alone: one that was rejected keeps its name from the next too.
+        let mut taken = BTreeSet::new();
         for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+            let workload = self.evidence.workload;
+            let mut name = workload.checkpoint_name(dataset.stem());
+            if taken.contains(&name) {
+                name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
+            }
+            taken.insert(name.clone());
             let record = self.records.get(&self.paths.commit(Stage::Fold, dataset.index));
             if let Some(Record { outcome: Outcome::Part(bytes), .. }) = record {
-                let workload = self.evidence.workload;
-                let mut name = workload.checkpoint_name(dataset.stem());
-                if wanted.iter().any(|(taken, _)| *taken == name) {
-                    name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
-                }
                 wanted.push((name, bytes.clone()));
             }
         }

@@ -33,13 +33,16 @@ struct Case {
     crashes: Vec<Crash>,
 }
 
+/// What can be read, and not be used.
+const UNUSABLE: &[u8] = b"TRANSACTION_ID,TX_DATETIME\n1,yesterday\n";
+
 /// Some days, of which one may be unusable: it is rejected, told, and skipped by the fold.
 fn batches() -> impl Strategy<Value = Batch> {
     (1..5u32, prop::option::of(any::<prop::sample::Index>())).prop_map(|(trainings, unusable)| {
         let mut batch = Batch::small(trainings);
         if let Some(which) = unusable {
             let path = batch.trainings()[which.index(trainings as usize)].clone();
-            batch.files.insert(path, b"TRANSACTION_ID,TX_DATETIME\n1,yesterday\n".to_vec());
+            batch.files.insert(path, UNUSABLE.to_vec());
         }
         batch
     })
@@ -101,6 +104,22 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     assert_eq!(outputs, usable.count(), "one checkpoint for each dataset that can be used");
     assert_eq!(different(&undisturbed(&case.batch), &view), [""; 0]);
     ran.struck.len()
+}
+
+/// Checkpoints' names are fixed by the manifest: a rejected dataset takes the name of its stem too.
+#[test]
+fn two_datasets_of_one_stem_have_their_checkpoints_though_the_first_is_rejected() {
+    let small = Batch::small(1);
+    let usable = small.files[&small.trainings()[0]].clone();
+    // Names without a day: of two of one day the second is none of the run's.
+    let files = [("days.csv", UNUSABLE.to_vec()), ("days.parquet", usable)];
+    let files = files.map(|(name, bytes)| (format!("{TRAINING}/{name}"), bytes)).into();
+    let batch = Batch { files };
+    let case = Case { pushes: batch.trainings(), batch, workers: 1, crashes: Vec::new() };
+    drains_exactly_once(&case, |_| {
+        let queue = memory_in_real_time();
+        move || queue.clone()
+    });
 }
 
 /// Whoever pushes to the database of a run that is born sealed pushes for another run.
