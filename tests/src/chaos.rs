@@ -124,6 +124,14 @@ impl Chaos {
         Self { seed, workers, trainings, redis, lease, schedule }
     }
 
+    /// The same on SQLite, which nothing strikes.
+    #[must_use]
+    pub fn without_redis(mut self) -> Self {
+        self.redis = false;
+        self.schedule.preemptions.retain(|preemption| !preemption.kind.is_queue());
+        self
+    }
+
     /// Runs it through this program, which is `sim` where it is told so; the folder holds everything.
     ///
     /// # Errors
