@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use worker::events::What;
 use worker::queue::Item;
 
-use crate::units::{Span, positive};
+use crate::units::{SPAN_MS_MAX, Span, positive};
 
 /// What `--preempt` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ pub struct Draw {
 }
 
 /// Preemptions of one worker by time: beyond them nothing disturbs it any more, so that a mean
-/// shorter than any work still ends.
+/// shorter than any work still ends. Nor does anything beyond the longest time that can be written down.
 const TIMED_PER_WORKER: u32 = 256;
 /// Preemptions by progress in the default schedule.
 const BY_PROGRESS: u32 = 8;
@@ -284,6 +284,9 @@ fn by_time(draw: &Draw, mut gap_ms: impl FnMut(&mut Dice, u32, u32) -> u64) -> V
         let mut ms = 0u64;
         for number in 0..TIMED_PER_WORKER {
             ms = ms.saturating_add(gap_ms(&mut dice, worker, number));
+            if ms > SPAN_MS_MAX {
+                break;
+            }
             let chance = dice.unit();
             let kind = match chance {
                 chance if chance < draw.silent => Kind::Kill,
@@ -313,6 +316,9 @@ fn services_by_time(
         (0..TIMED_PER_WORKER).zip([Kind::VolumeRestart, Kind::QueueWipe].into_iter().cycle())
     {
         ms = ms.saturating_add(2 * gap_ms(&mut dice, draw.workers, number));
+        if ms > SPAN_MS_MAX {
+            break;
+        }
         all.push(dice.preemption(Trigger::At { ms, worker: 0 }, kind, draw.lease));
     }
 }
@@ -439,8 +445,8 @@ mod tests {
         prop_oneof![
             Just(Rule::None),
             Just(Rule::Progress),
-            (1..100_000u64).prop_map(|ms| Rule::Poisson(Span::ms(ms))),
-            (1..100_000u64).prop_map(|ms| Rule::Every(Span::ms(ms))),
+            (1..SPAN_MS_MAX).prop_map(|ms| Rule::Poisson(Span::ms(ms))),
+            (1..SPAN_MS_MAX).prop_map(|ms| Rule::Every(Span::ms(ms))),
         ]
     }
 

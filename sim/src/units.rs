@@ -14,7 +14,7 @@ pub struct Span {
 }
 
 /// Longest span taken: ten days. Sums of a few of them are far from overflow.
-const SPAN_MS_MAX: u64 = 10 * 24 * 3_600_000;
+pub const SPAN_MS_MAX: u64 = 10 * 24 * 3_600_000;
 
 impl Span {
     pub const fn ms(ms: u64) -> Self {
