@@ -8,6 +8,7 @@ pub mod out;
 pub mod report;
 pub mod schedule;
 pub mod settle;
+pub mod signals;
 pub mod story;
 pub mod units;
 pub mod view;

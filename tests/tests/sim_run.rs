@@ -4,14 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use sim::schedule::{Kind, Preemption, Schedule, Trigger};
 use sim::units::Span;
 use tests::command::{run, transcript, write_days};
+use tests::queue::block_on;
 use tests::queue::server::Server;
+use worker::queue::sqlite::Sqlite;
+use worker::queue::{GiveBack, Item, Queue};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 
@@ -109,22 +114,77 @@ fn a_queue_that_is_away_at_the_end_is_waited_for() {
 /// Ctrl-C in the middle: exit code 130, nobody left, and the next run on top of it is right.
 #[test]
 fn an_interrupted_run_leaves_no_process_and_harms_no_other() {
-    use std::io::{BufRead, BufReader};
     let out = tempfile::tempdir().unwrap();
     let shown = out.path().to_str().unwrap();
     let mut command = Command::new(SIM);
-    command.args(["run", "--verify=false", "--out", shown]).stdout(std::process::Stdio::piped());
+    command.args(["run", "--verify=false", "--out", shown]).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // The first preemption is told: workers live.
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("in the middle of")), "nothing was preempted");
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    interrupt(&child);
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(processes_of(shown), Vec::<String>::new());
     let again = summary(&["--out", shown]);
     assert_eq!((&again["run"], &again["verified"]["different"]), (&"2".into(), &Value::Array(Vec::new())));
+}
+
+/// Ctrl-C while the simulator waits for a lease that is left in the queue: no worker lives any more, and the
+/// undisturbed run has not begun.
+#[test]
+fn a_simulator_that_looks_at_the_queue_can_be_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (days, out) = (folder.path().join("days"), folder.path().join("out"));
+    write_days(&days);
+    let shown = out.to_str().unwrap();
+    let mut command = Command::new(SIM);
+    command.args([
+        "run",
+        "--preempt",
+        "none",
+        "--workers",
+        "1",
+        "--lease",
+        "60s",
+        "--verify",
+        "--out",
+        shown,
+    ]);
+    let mut child =
+        command.args(["--datasets", days.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    // The queue is there; an item of no dataset is claimed in it, and never acknowledged.
+    assert!(lines.any(|line| line.starts_with("run 1 in ")));
+    let queue = Sqlite::open(&out.join("sim/1/queue.sqlite"), "1").unwrap();
+    block_on(hold(&queue, Item::Evaluate(999)));
+    let all_done =
+        |line: String| line.split_once(" of ").is_some_and(|(n, rest)| rest == format!("{n} commits"));
+    assert!(lines.any(all_done), "not everything was committed");
+    while processes_of(shown).len() > 1 {}
+    interrupt(&child);
+    let told: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("run 1 interrupted")), "{told:?}");
+    assert!(!out.join("sim/1/undisturbed").exists(), "the undisturbed run was begun");
+}
+
+/// Claims an item for an hour, though the run's worker may be quicker and give it back.
+async fn hold(queue: &Sqlite, item: Item) {
+    loop {
+        queue.add(&[item]).await.unwrap();
+        let claim = queue.claim("test", 1, Duration::from_secs(3_600), &[item]).await.unwrap();
+        match claim {
+            Some(claim) if claim.item == item => return,
+            Some(other) => drop(queue.give_back(&other, Duration::ZERO, GiveBack::Preempted).await.unwrap()),
+            None => {}
+        }
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
 }
 
 /// Command lines of living processes that name a folder.

@@ -17,6 +17,7 @@ use crate::out::Out;
 use crate::report::Phase;
 use crate::report::terminal::{Mode, Terminal};
 use crate::schedule::{Draw, Rule, Schedule};
+use crate::signals::Signals;
 use crate::story::Story;
 use crate::units::{Span, positive, share};
 
@@ -127,10 +128,12 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
         terminal.say(&line);
     }
     let mut watch = |story: &Story, beat| terminal.beat(story, beat);
-    let ran = process::run(&prepared.plan, &prepared.schedule, server.as_mut(), &mut watch).await;
+    let mut signals = Signals::new()?;
+    let (plan, schedule) = (&prepared.plan, &prepared.schedule);
+    let ran = process::run(plan, schedule, server.as_mut(), &mut signals, &mut watch).await;
     terminal.end();
     let answer = match ran {
-        Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended).await,
+        Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended, &mut signals).await,
         Err(error) => Err(error.into()),
     };
     if let Some(server) = &mut server {

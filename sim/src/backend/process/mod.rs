@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Audience, Ended};
 use crate::schedule::Schedule;
+use crate::signals::Signals;
 use crate::story::Story;
 use crate::units::Span;
 
@@ -67,15 +68,16 @@ impl Plan {
     }
 }
 
-/// Runs workers under a schedule until the run has ended; none of them is left when this returns.
+/// Runs workers under a schedule until the run has ended, or a signal came; none of them is left when this returns.
 ///
 /// # Errors
-/// Where processes or signal handlers cannot be had at all.
+/// Where processes cannot be had at all.
 pub async fn run(
     plan: &Plan,
     schedule: &Schedule,
     redis: Option<&mut Server>,
+    signals: &mut Signals,
     watch: Audience<'_>,
 ) -> anyhow::Result<(Story, Ended)> {
-    supervisor::run(plan, schedule, redis, watch).await
+    supervisor::run(plan, schedule, redis, signals, watch).await
 }

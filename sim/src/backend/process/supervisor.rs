@@ -9,7 +9,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 use worker::contract::Exit;
@@ -21,6 +20,7 @@ use super::machine::{self, Handle, Told};
 use super::redis::Server;
 use crate::backend::{Audience, Beat, Ended};
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
+use crate::signals::Signals;
 use crate::story::{Came, Held, Incarnation, Story, Strike};
 use crate::units::Span;
 use crate::view;
@@ -86,6 +86,7 @@ pub(super) async fn run(
     plan: &Plan,
     schedule: &Schedule,
     redis: Option<&mut Server>,
+    signals: &mut Signals,
     watch: Audience<'_>,
 ) -> anyhow::Result<(Story, Ended)> {
     let (tell, told) = unbounded_channel();
@@ -115,7 +116,7 @@ pub(super) async fn run(
         tell,
     };
     supervisor.expect(schedule);
-    let ended = supervisor.supervise(told).await?;
+    let ended = supervisor.supervise(told, signals).await?;
     supervisor.story.ended_ms = wall_ms();
     Ok((supervisor.story, ended))
 }
@@ -150,24 +151,20 @@ impl Supervisor<'_> {
         self.at(Instant::now() + span.duration(), due);
     }
 
-    async fn supervise(&mut self, mut told: UnboundedReceiver<(usize, Told)>) -> anyhow::Result<Ended> {
-        let mut interrupts = [
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ];
+    async fn supervise(
+        &mut self,
+        mut told: UnboundedReceiver<(usize, Told)>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Ended> {
         for machine in 0..self.plan.workers {
             self.start(machine)?;
         }
-        let [interrupt, terminate, hangup] = &mut interrupts;
         let ended = loop {
             let limit = self.last_disturbance + self.plan.patience;
             let next = self.due.first_key_value().map_or(limit, |((when, _), _)| limit.min(*when));
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => break Ended::Interrupted,
-                _ = terminate.recv() => break Ended::Interrupted,
-                _ = hangup.recv() => break Ended::Interrupted,
+                () = signals.recv() => break Ended::Interrupted,
                 Some((life, what)) = told.recv() => {
                     if let Some(ended) = self.hear(life, what)? {
                         break ended;

@@ -20,22 +20,31 @@ use crate::report::terminal::print;
 use crate::report::{self, DatasetCounts, Summary, Verified};
 use crate::schedule::Schedule;
 use crate::settle::settle;
+use crate::signals::Signals;
 use crate::story::Story;
 use crate::view::View;
 
 /// Checks, compares, tells; answers the exit code.
-pub async fn conclude(prepared: &Prepared, story: &Story, ended: Ended) -> Result<u8, Failure> {
+pub async fn conclude(
+    prepared: &Prepared,
+    story: &Story,
+    mut ended: Ended,
+    signals: &mut Signals,
+) -> Result<u8, Failure> {
     let view = View::read(&prepared.out.root, &prepared.plan.run)?;
     let mut checked = Verdict::default();
     let mut verified = None;
-    let mut ended = ended;
     if ended == Ended::Complete {
-        checked = look(prepared, story, &view).await?;
-        if prepared.args.verify.unwrap_or(prepared.args.datasets.is_none()) {
-            match twin(prepared, &view).await? {
-                Ok(found) => verified = Some(found),
-                Err(why) => ended = why,
-            }
+        tokio::select! {
+            biased;
+            () = signals.recv() => ended = Ended::Interrupted,
+            looked = look(prepared, story, &view) => checked = looked?,
+        }
+    }
+    if ended == Ended::Complete && prepared.args.verify.unwrap_or(prepared.args.datasets.is_none()) {
+        match twin(prepared, &view, signals).await? {
+            Ok(found) => verified = Some(found),
+            Err(why) => ended = why,
         }
     }
     let different = verified.as_ref().is_some_and(|verified: &Verified| !verified.different.is_empty());
@@ -82,7 +91,11 @@ fn manifest(view: &View, run: &str) -> Option<Manifest> {
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
-async fn twin(prepared: &Prepared, view: &View) -> Result<Result<Verified, Ended>, Failure> {
+async fn twin(
+    prepared: &Prepared,
+    view: &View,
+    signals: &mut Signals,
+) -> Result<Result<Verified, Ended>, Failure> {
     let volume = prepared.out.folder().join("undisturbed");
     prepared.datasets.stage(&volume)?;
     let list = prepared.datasets.paths().join("\n") + "\n";
@@ -95,7 +108,7 @@ async fn twin(prepared: &Prepared, view: &View) -> Result<Result<Verified, Ended
         idle: Backend::Process.defaults().idle,
         ..prepared.plan.clone()
     };
-    let (story, ended) = process::run(&plan, &Schedule::none(), None, &mut |_, _| {}).await?;
+    let (story, ended) = process::run(&plan, &Schedule::none(), None, signals, &mut |_, _| {}).await?;
     if ended != Ended::Complete {
         return Ok(Err(match ended {
             Ended::Failed { exit, reason } => {

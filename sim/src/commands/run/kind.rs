@@ -4,12 +4,12 @@ use std::fs::{File, TryLockError};
 
 use anyhow::anyhow;
 use cloud::cluster::kind::{KindCluster, Spec, down, installed, local_node_image};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker::contract::Exit;
 
 use super::{Failure, INTERRUPTED, Prepared, afterwards};
 use crate::backend::kind::{Place, Stand};
 use crate::report::terminal::{Terminal, tell};
+use crate::signals::Signals;
 
 /// Runs it, to an exit code. Of the cluster nothing is left, unless it is to be kept.
 pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
@@ -72,7 +72,8 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
     let (_forward, queue) = stand.queue().await?;
     prepared.plan.queue = queue;
     prepared.phases = stand.phases.clone();
-    afterwards::conclude(prepared, &story, ended).await
+    // Whoever called drops this at a signal: these are for the undisturbed run's processes.
+    afterwards::conclude(prepared, &story, ended, &mut Signals::new()?).await
 }
 
 async fn place(prepared: &Prepared) -> Result<Place, Failure> {
@@ -105,30 +106,5 @@ fn lock(cluster: &str) -> Result<File, Failure> {
             anyhow!("another simulator uses cluster {cluster}\nhint: wait for it, or give another --cluster"),
         )),
         Err(TryLockError::Error(error)) => Err(anyhow!("failed to lock {}: {error}", path.display()).into()),
-    }
-}
-
-/// The signals that end a run.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::from(anyhow!("failed to listen for signals: {error}")))
-        };
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn recv(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

@@ -1,0 +1,34 @@
+//! The signals that end a run: Ctrl-C, SIGTERM, SIGHUP.
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Hears of each signal from its making on, also of one that came while nobody waited for it.
+#[derive(Debug)]
+pub struct Signals([Signal; 3]);
+
+impl Signals {
+    /// From now on they end no process by themselves, also once this is dropped: whoever makes one waits for
+    /// it wherever the program may wait long.
+    ///
+    /// # Errors
+    /// Where the system lets no process listen.
+    pub fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("failed to listen for signals");
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// Resolves when one came.
+    pub async fn recv(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
