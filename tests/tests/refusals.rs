@@ -50,6 +50,7 @@ fn wrong_arguments() {
             vec!["worker", "push", "--volume", empty, "--queue", "Redis://:hunter2@h", "a"],
         ),
         ("schedule_missing", vec!["run", "--preempt", "schedule:/nowhere/schedule.toml"]),
+        ("seeds_past_the_last", vec!["explore", "--from", "18446744073709551610", "--seeds", "10"]),
         ("no_datasets", vec!["run", "--datasets", empty]),
         ("datasets_missing", vec!["run", "--datasets", "/nowhere"]),
         ("worker_volume_missing", vec!["worker", "run", "--volume", "/nowhere"]),
@@ -60,6 +61,39 @@ fn wrong_arguments() {
     ] {
         see(name, folder.path(), &transcript(&run(SIM, &arguments)));
     }
+}
+
+/// A recorded schedule that somebody has edited.
+#[test]
+fn schedules_of_worlds_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schedule.json");
+    let replay = ["replay", "--schedule", file.to_str().unwrap()];
+    let recorded = run(SIM, &["replay", "5", "--json"]).stdout;
+    fs::write(&file, &recorded).unwrap();
+    assert!(run(SIM, &replay).status.success(), "as it was recorded it can be replayed");
+    let schedule: serde_json::Value = serde_json::from_slice(&recorded).unwrap();
+    let mut told = String::new();
+    for (name, value) in [
+        ("steps", 0.into()),
+        ("step_us", [0, 0].into()),
+        ("volume_us", [500, 499].into()),
+        ("queue_us", [1, u64::MAX].into()),
+        ("workers", 0.into()),
+        ("lease_ms", u64::MAX.into()),
+        ("tests", "two".into()),
+    ] as [(&str, serde_json::Value); 7]
+    {
+        let mut edited = schedule.clone();
+        edited["params"][name] = value;
+        fs::write(&file, edited.to_string()).unwrap();
+        told += &transcript(&run(SIM, &replay));
+    }
+    let mut edited = schedule.clone();
+    edited["faults"] = serde_json::json!([{ "at": 1, "what": { "pause": { "ms": u64::MAX } } }]);
+    fs::write(&file, edited.to_string()).unwrap();
+    told += &transcript(&run(SIM, &replay));
+    see("schedules_of_worlds_that_cannot_be", folder.path(), &told);
 }
 
 #[test]

@@ -19,10 +19,10 @@ use crate::world::words::count;
 #[derive(Debug, Args)]
 pub struct ExploreArgs {
     /// How many seeds, each a schedule of its own.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     seeds: u64,
     /// The first seed.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     from: u64,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N")]

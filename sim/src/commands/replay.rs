@@ -1,6 +1,6 @@
 //! `sim replay`: the story of one seed, line by line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -48,14 +48,24 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
 }
 
+fn read(path: &Path) -> anyhow::Result<Schedule> {
+    let shown = path.display();
+    let content = std::fs::read(path).with_context(|| format!("failed to read schedule {shown}"))?;
+    let parsed: Result<Schedule, _> = serde_json::from_slice(&content);
+    let checked = parsed.map_err(|error| error.to_string()).and_then(|schedule| {
+        schedule.check()?;
+        Ok(schedule)
+    });
+    checked.map_err(|why| {
+        let hint = "give one as `sim replay SEED --json` prints it";
+        anyhow!("failed to read schedule {shown}: {why}\nhint: {hint}")
+    })
+}
+
 fn schedule(args: &ReplayArgs) -> Result<Schedule, Failure> {
     let usage = |error| Failure::new(Exit::Usage, error);
     let schedule = match (&args.schedule, args.seed) {
-        (Some(path), _) => {
-            let read = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()));
-            let parsed = serde_json::from_slice(&read.map_err(usage)?);
-            parsed.with_context(|| format!("{} is no schedule", path.display())).map_err(usage)?
-        }
+        (Some(path), _) => read(path).map_err(usage)?,
         (None, seed) => {
             let search = args.search.search()?;
             search.schedule(seed.unwrap_or_default()).map_err(|why| usage(anyhow!(why)))?

@@ -240,6 +240,26 @@ impl What {
         }
     }
 
+    /// The longest of its times.
+    pub fn longest_ms(&self) -> u64 {
+        match *self {
+            Self::Kill { back_ms, .. } | Self::Notice { back_ms } | Self::PowerLoss { back_ms } => back_ms,
+            Self::Late { ms, back_ms } => ms.max(back_ms),
+            Self::Pause { ms }
+            | Self::NoSpace { ms }
+            | Self::StaleLookups { ms }
+            | Self::ServerRestart { ms }
+            | Self::Hang { ms }
+            | Self::SillyRename { ms }
+            | Self::QueueAway { ms }
+            | Self::QueueSlow { ms }
+            | Self::QueueRollback { ms }
+            | Self::QueueMisconf { ms }
+            | Self::QueueReadOnly { ms } => ms,
+            _ => 0,
+        }
+    }
+
     /// Whether it is the queue that fails.
     pub fn is_of_queue(&self) -> bool {
         self.name().starts_with("queue-")

@@ -72,6 +72,12 @@ pub struct Push {
     pub paths: Vec<String>,
 }
 
+/// As many as a person may ask for.
+pub const WORKERS_MAX: u32 = 1_000;
+pub const DATASETS_MAX: u32 = 100_000;
+/// The longest time in a schedule, a day: sums and products of a few of them are far from overflow.
+const TIME_MS_MAX: u64 = 24 * 3_600_000;
+
 /// Failed attempts at one item before a worker gives up.
 pub const RETRIES: u32 = 5;
 
@@ -85,6 +91,31 @@ impl Params {
     pub fn items(&self) -> u64 {
         let train = u64::from(self.train);
         2 + 4 * train + 2 * u64::from(self.tests) + u64::from(self.history)
+    }
+
+    /// What a world cannot have, in the words of its JSON: one of seeds has none of it, one that somebody
+    /// wrote may.
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, number: u64, (low, high): (u64, u64)| match (low..=high).contains(&number) {
+            true => Ok(()),
+            false => Err(format!("{name} is {number}, and not from {low} to {high}")),
+        };
+        within("workers", self.workers.into(), (1, WORKERS_MAX.into()))?;
+        within("train", self.train.into(), (1, DATASETS_MAX.into()))?;
+        // The paths of these have the day of a month in them.
+        within("tests", self.tests.into(), (0, 28))?;
+        within("history", self.history.into(), (0, 28))?;
+        within("steps", self.steps.into(), (1, DATASETS_MAX.into()))?;
+        within("lease_ms", self.lease_ms, (1, TIME_MS_MAX))?;
+        within("grace_ms", self.grace_ms, (1, TIME_MS_MAX))?;
+        within("idle_ms", self.idle_ms, (1, TIME_MS_MAX))?;
+        within("progress_ms", self.progress_ms, (1, TIME_MS_MAX))?;
+        let spans = [("volume_us", self.volume_us), ("queue_us", self.queue_us), ("step_us", self.step_us)];
+        for (name, (low, high)) in spans {
+            within(&format!("{name}[0]"), low, (1, high.min(TIME_MS_MAX * 1_000)))?;
+            within(&format!("{name}[1]"), high, (low, TIME_MS_MAX * 1_000))?;
+        }
+        Ok(())
     }
 
     fn of_seed(dice: &mut Dice) -> Self {
@@ -158,6 +189,18 @@ pub fn training(number: u32) -> String {
 }
 
 impl Schedule {
+    /// Whether a schedule that was read can be run.
+    ///
+    /// # Errors
+    /// With what no world can have.
+    pub fn check(&self) -> Result<(), String> {
+        self.params.check()?;
+        match self.faults.iter().find(|fault| fault.what.longest_ms() > TIME_MS_MAX) {
+            Some(fault) => Err(format!("a {} lasts longer than {TIME_MS_MAX} ms", fault.what.name())),
+            None => Ok(()),
+        }
+    }
+
     /// The schedule of a seed, with faults of the given kinds.
     pub fn of_seed(seed: u64, kinds: &[usize]) -> Self {
         let mut dice = Dice::new(seed);
