@@ -45,6 +45,7 @@ pub enum Breakage {
     RenewalWaitsForVolume,
     TrustAnyDeadline,
     OwnRandomness,
+    GiveUpOnQueue,
     DeafToNotice,
     ClaimAfterNotice,
     KeepLeaseWhenPreempted,
@@ -69,7 +70,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 45] = {
+pub const BREAKAGES: [Entry; 46] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -103,6 +104,7 @@ pub const BREAKAGES: [Entry; 45] = {
         of(FoldOnBehind, "fold-on-behind", 0, "folds on behind another that is ahead", WASTE),
         of(NeverRenew, "never-renew", 0, "lets its leases run out while it works", WASTE),
         of(RenewWithoutProgress, "renew-without-progress", 0, "renews while nothing moves", LIVENESS),
+        of(GiveUpOnQueue, "give-up-on-queue", 0, "ends when the queue is away", EFFECT),
         of(DeafToNotice, "deaf-to-notice", 0, "does not hear SIGTERM", LIVENESS),
         of(ClaimAfterNotice, "claim-after-notice", 0, "claims on after SIGTERM", WASTE),
         of(KeepLeaseWhenPreempted, "keep-lease-when-preempted", 0, "gives nothing back on SIGTERM", WASTE),

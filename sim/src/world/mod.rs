@@ -212,12 +212,18 @@ impl World {
         self.dice.borrow_mut().nonce()
     }
 
+    /// Something that a fault brings about.
     fn later(&self, at: Micros, event: Event) {
+        self.expect(at, event);
+        self.disturbed_until(at);
+    }
+
+    /// Something that comes without a fault: it puts off no bound.
+    fn expect(&self, at: Micros, event: Event) {
         let mut events = self.events.borrow_mut();
         let number = u32::try_from(events.len()).unwrap_or(u32::MAX);
         events.push(Some(event));
         self.clock.wake_at(at, Wake::Event(number));
-        self.disturbed_until(at);
     }
 
     fn disturbed_until(&self, at: Micros) {

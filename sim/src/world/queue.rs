@@ -162,7 +162,12 @@ impl World {
 
 impl Inside {
     async fn ask_queue(&self, ask: Ask) -> Result<Told, QueueError> {
-        self.world.queue_call(&self.machine, ask).await
+        match self.world.queue_call(&self.machine, ask).await {
+            Err(QueueError::Away(why)) if self.world.breaks(Breakage::GiveUpOnQueue) => {
+                Err(QueueError::Refused(why))
+            }
+            answer => answer,
+        }
     }
 
     async fn ask_hold(&self, ask: Ask) -> Result<Hold, QueueError> {

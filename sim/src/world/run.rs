@@ -82,9 +82,8 @@ pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -
     world.lay_out();
     for place in 0..schedule.params.workers as usize {
         let at = world.between((0, 5_000));
-        world.later(at, Event::Start { place });
+        world.expect(at, Event::Start { place });
     }
-    world.quiet_at.set(0);
     runner.go(look);
     runner.end()
 }
@@ -188,6 +187,9 @@ fn at_once(call: impl std::future::Future<Output = Result<Told, QueueError>>) ->
         Poll::Pending => Err(QueueError::Away("it waits".to_owned())),
     }
 }
+
+/// So long a worker waits for a queue that is away while it starts, before it may end.
+const QUEUE_AWAY: Micros = ms(60_000);
 
 /// The date that every run's launcher gives.
 pub const CREATED: &str = "2018-04-30";
@@ -322,7 +324,9 @@ impl Runner {
         world.disturbed_until(world.now() + back);
     }
 
-    /// A machine is no more; its place is filled after `back`, unless somebody has finished.
+    /// A machine is no more; its place is filled after `back`, unless somebody has finished. What puts off
+    /// the run's end is the fault that took it, if one did: a worker that ends again and again by itself is
+    /// not to be waited for.
     fn gone(&mut self, at: usize, back: Option<Micros>) {
         let machine = self.slots[at].machine.clone();
         machine.alive.set(false);
@@ -334,7 +338,7 @@ impl Runner {
         {
             self.outstanding += 1;
             let place = machine.place;
-            self.world.later(self.world.now() + back, Event::Start { place });
+            self.world.expect(self.world.now() + back, Event::Start { place });
         }
     }
 
@@ -344,9 +348,16 @@ impl Runner {
         let mut back = None;
         match ended.exit {
             Exit::Finished => self.first_exit(&machine),
-            Exit::Preempted if machine.stopping.get().is_some() => back = machine.back_at.get(),
-            // Away for a minute while a worker starts: its launcher starts it again.
-            Exit::Queue => back = Some(ms(1_000)),
+            Exit::Preempted if machine.stopping.get().is_some() => {
+                back = machine.back_at.get();
+                world.disturbed_until(world.now() + back.unwrap_or_default());
+            }
+            // Its launcher starts it again.
+            Exit::Queue
+                if world.now() - machine.started > QUEUE_AWAY && world.has_faults(What::is_of_queue) =>
+            {
+                back = Some(ms(1_000));
+            }
             // It could not see the names; or what was pushed is lost with the queue, and whoever
             // pushed it pushes it again.
             Exit::NoDatasets if machine.has_been_stale() || self.pushes_were_lost() => {
