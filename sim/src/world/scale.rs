@@ -26,8 +26,9 @@ pub struct Sample {
 /// CPU that this process has used, in microseconds, and its memory, in bytes.
 pub type Meter<'a> = &'a dyn Fn() -> (u64, u64);
 
-/// A batch of so many datasets on so many workers, pushed to the queue, with so many faults of all kinds
-/// spread over it. Work and leases are of a size that lets the fold keep up.
+/// A batch of so many datasets on so many workers, pushed to the queue, with so many faults spread over
+/// it: of each kind in turn, but for those that take the queue back. Work and leases are of a size that
+/// lets the fold keep up.
 pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule {
     let params = Params {
         workers,
