@@ -20,7 +20,7 @@ pub mod scale;
 
 /// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version, after_help = Exit::table())]
+#[command(name = "sim", version, after_help = exit_codes())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a batch, preempted as scheduled: on this machine's processes, or in a cluster of kind's.
+    #[command(after_help = exit_codes())]
     Run(run::RunArgs),
     /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
     #[cfg(feature = "kind")]
@@ -49,6 +50,11 @@ enum Command {
     },
     /// Print completions for a shell.
     Completions { shell: Shell },
+}
+
+/// The workers' exit codes, which are this program's too, and the one that only it has.
+fn exit_codes() -> String {
+    format!("{}\n  {:>3}  interrupted by Ctrl-C, SIGTERM or SIGHUP", Exit::table(), run::INTERRUPTED)
 }
 
 /// Why a command failed: an exit code, and an error for the person who reads it.

@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// (each for each worker), or `schedule:<file>` (as a run recorded it)
     #[arg(long, value_name = "RULE", default_value = "progress")]
     preempt: Rule,
-    /// From SIGTERM to SIGKILL [default: 250ms; on kind the 15s that GKE leaves, always]
+    /// From SIGTERM to SIGKILL [default: 250ms]; not for kind, where it is the 15s that GKE leaves
     #[arg(long, value_name = "TIME")]
     grace: Option<Span>,
     /// A claim that is not renewed for so long is given to another worker [default: 1s; on kind 5s]
@@ -88,7 +88,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a dataset may take beside its `--work`, on a slow machine.
 const PATIENCE_PER_DATASET: Duration = Duration::from_secs(3);
 /// 128 + SIGINT, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// Everything decided before the first process starts.
 struct Prepared {
@@ -154,6 +154,7 @@ async fn on_kind(_: Prepared) -> Result<u8, Failure> {
 }
 
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
+    args.place.check(args.grace).map_err(|error| Failure::new(Exit::Usage, error))?;
     let datasets = match &args.datasets {
         Some(folder) => Datasets::find(folder, &args.test),
         None => Datasets::generated(),

@@ -14,8 +14,8 @@ use crate::signals::Signals;
 /// Runs it, to an exit code. Of the cluster nothing is left, unless it is to be kept.
 pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
     let mut signals = Signals::new()?;
-    let _lock = lock(&prepared.args.place.cluster)?;
-    let name = prepared.args.place.cluster.clone();
+    let name = prepared.args.place.cluster();
+    let _lock = lock(&name)?;
     let keep = prepared.args.place.keep;
     // Nothing is made before it is known that it can be, and nothing that was not made is removed.
     let place = tokio::select! {
@@ -80,16 +80,14 @@ async fn place(prepared: &Prepared) -> Result<Place, Failure> {
     let args = &prepared.args.place;
     let binary = args.worker().map_err(|error| Failure::new(Exit::Usage, error))?;
     // Refuses a cluster of that name that is somebody else's; and where there is no Docker.
-    KindCluster::open(&args.cluster).await?;
+    let name = args.cluster();
+    KindCluster::open(&name).await?;
     installed().await?;
-    let node_image = match &args.node_image {
-        Some(image) => Some(image.clone()),
+    let node_image = match args.node_image() {
+        Some(image) => Some(image),
         None => local_node_image().await?,
     };
-    Ok(Place {
-        cluster: Spec { name: args.cluster.clone(), workers: prepared.plan.workers, node_image },
-        binary,
-    })
+    Ok(Place { cluster: Spec { name, workers: prepared.plan.workers, node_image }, binary })
 }
 
 /// A cluster is one simulator's at a time: the volume in it is emptied for each run.

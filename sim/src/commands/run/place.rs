@@ -57,21 +57,57 @@ pub struct PlaceArgs {
     /// Where the workers run.
     #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
     pub backend: Backend,
-    /// kind: the cluster's name. One of ours that is healthy is used again
-    #[arg(long, value_name = "NAME", default_value = "batch-aiml")]
-    pub cluster: String,
+    /// kind: the cluster's name. One of ours that is healthy is used again [default: batch-aiml]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
     /// kind: the image of the nodes [default: the newest that Docker has, else kind's own choice]
-    #[arg(long, env = "SIM_NODE_IMAGE", value_name = "IMAGE")]
-    pub node_image: Option<String>,
+    /// [env: SIM_NODE_IMAGE]
+    #[arg(long, value_name = "IMAGE")]
+    node_image: Option<String>,
     /// kind: the worker's program, built for Linux [default: `worker` beside this program]
     #[arg(long, value_name = "FILE")]
-    pub worker: Option<PathBuf>,
+    worker: Option<PathBuf>,
     /// kind: leave the cluster for the next run; `sim down` removes it
     #[arg(long)]
     pub keep: bool,
 }
 
 impl PlaceArgs {
+    /// # Errors
+    /// Where an option is given that the backend has no use for.
+    pub fn check(&self, grace: Option<Span>) -> anyhow::Result<()> {
+        let of_kind = [
+            ("--cluster", self.cluster.is_some()),
+            ("--node-image", self.node_image.is_some()),
+            ("--worker", self.worker.is_some()),
+            ("--keep", self.keep),
+        ];
+        match self.backend {
+            Backend::Process => match of_kind.iter().find(|(_, given)| *given) {
+                Some((option, _)) => Err(anyhow!(
+                    "{option} cannot be had with processes\nhint: leave {option} out, or give --backend kind"
+                )),
+                None => Ok(()),
+            },
+            Backend::Kind if grace.is_some() => Err(anyhow!(
+                "--grace cannot be had with --backend kind\nhint: leave --grace out; nodes have 15s, as on GKE"
+            )),
+            Backend::Kind => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "kind")]
+    pub fn cluster(&self) -> String {
+        self.cluster.clone().unwrap_or_else(|| "batch-aiml".to_owned())
+    }
+
+    /// As given, or from the environment: there it may be meant for other runs.
+    #[cfg(feature = "kind")]
+    pub fn node_image(&self) -> Option<String> {
+        let from_environment = || std::env::var("SIM_NODE_IMAGE").ok().filter(|image| !image.is_empty());
+        self.node_image.clone().or_else(from_environment)
+    }
+
     /// The queue that is asked for, or the backend's own.
     ///
     /// # Errors
