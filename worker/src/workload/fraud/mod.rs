@@ -263,7 +263,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        5
+        6
     }
 
     fn params(&self) -> BTreeMap<String, String> {

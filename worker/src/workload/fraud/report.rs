@@ -127,7 +127,7 @@ impl<'a> Report<'a> {
         }
         out.push_str("What the accuracy hides, checkpoint by checkpoint, on the testing data\n");
         out.push_str(
-            "  majority: the accuracy of calling every transaction genuine; AP: average precision;\n",
+            "  majority: the accuracy of calling all what most of them are; AP: average precision;\n",
         );
         out.push_str("  CP@100: share of frauds among a day's 100 cards of the highest scores;\n");
         out.push_str("  +/-: average precision against the previous checkpoint's\n\n");
