@@ -1,5 +1,6 @@
 //! A Redis server of the tests' own: a container of Redis 7 where Docker answers, otherwise
-//! `redis-server` from the path. Gone when dropped, and when the tests die.
+//! `redis-server` from the path. Gone when dropped; a process also however the tests die, a container where a
+//! signal such as Ctrl-C ends them, and not after SIGKILL.
 
 #![expect(clippy::disallowed_methods, reason = "waits for a real server by real time")]
 
