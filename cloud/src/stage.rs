@@ -92,7 +92,8 @@ fn plain(path: &Path) -> Result<String> {
 /// how many were sent. Each appears under its name whole and checked, or not at all.
 ///
 /// # Errors
-/// A file that is not what was listed, a broken connection, a full volume. Calling again goes on.
+/// A file that is not what was listed, a broken connection, a full volume. Calling again goes on from what
+/// has its name, at most a quarter of a GiB, or one file, before where it broke.
 pub async fn put(
     inside: &Inside,
     from: &Path,
@@ -106,20 +107,50 @@ pub async fn put(
     }
     let there = hashes(inside, "", &paths).await?;
     let missing: Vec<_> = files.iter().filter(|file| there.get(&file.path) != Some(&file.sha256)).collect();
-    if missing.is_empty() {
-        return Ok(0);
+    let bytes_total = missing.iter().map(|file| file.bytes).sum();
+    let mut bytes_before = 0;
+    for group in groups(&missing) {
+        let mut tell = |path: &str, bytes: u64| {
+            tell(Progress { path, bytes_done: bytes_before + bytes, bytes_total });
+        };
+        put_group(inside, from, group, &mut tell, doing).await?;
+        bytes_before += group.iter().map(|file| file.bytes).sum::<u64>();
     }
+    Ok(missing.len())
+}
+
+/// Files that are sent together: what a broken connection can cost.
+const GROUP_BYTES: u64 = 256 << 20;
+
+fn groups<'a>(files: &'a [&'a StagedFile]) -> impl Iterator<Item = &'a [&'a StagedFile]> {
+    let mut bytes = 0;
+    files.chunk_by(move |before, _| {
+        bytes += before.bytes;
+        let is_full = bytes >= GROUP_BYTES;
+        bytes = if is_full { 0 } else { bytes };
+        !is_full
+    })
+}
+
+/// Sends some files aside, checks them there, and gives them their names.
+async fn put_group(
+    inside: &Inside,
+    from: &Path,
+    files: &[&StagedFile],
+    tell: &mut dyn FnMut(&str, u64),
+    doing: &str,
+) -> Result<()> {
     let script = format!(
         "set -e; cd {MOUNT}; rm -rf {ARRIVALS}; mkdir {ARRIVALS}; tar -xf - -C {ARRIVALS} --no-same-owner"
     );
     let send = async |mut stdin: Box<dyn AsyncWrite + Send + Unpin>| {
-        send(&mut stdin, from, &missing, tell).await?;
+        send(&mut stdin, from, files, tell).await?;
         stdin.shutdown().await
     };
     inside.pipe(&script, send, &mut tokio::io::sink(), doing).await?;
-    let names: Vec<_> = missing.iter().map(|file| file.path.as_str()).collect();
+    let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     let arrived = hashes(inside, ARRIVALS, &names).await?;
-    if let Some(file) = missing.iter().find(|file| arrived.get(&file.path) != Some(&file.sha256)) {
+    if let Some(file) = files.iter().find(|file| arrived.get(&file.path) != Some(&file.sha256)) {
         let hint = "it may have changed while it was read; run the same command again";
         return Err(Error::with_hint(doing, format!("{} arrived with another hash", file.path), hint));
     }
@@ -129,23 +160,22 @@ pub async fn put(
     );
     let lines: String =
         names.iter().map(|name| format!("{}{name}\n", if name.contains('/') { "" } else { "./" })).collect();
-    inside.sh(&script, lines.as_bytes(), doing).await?;
-    Ok(missing.len())
+    inside.sh(&script, lines.as_bytes(), doing).await.map(drop)
 }
 
+/// As an archive. `tell` is given the file under way, and how many bytes of all went before.
 async fn send(
     to: &mut (impl AsyncWrite + Unpin),
     from: &Path,
     files: &[&StagedFile],
-    tell: &mut dyn FnMut(Progress<'_>),
+    tell: &mut dyn FnMut(&str, u64),
 ) -> std::io::Result<()> {
-    let bytes_total = files.iter().map(|file| file.bytes).sum();
     let (mut bytes_done, mut buffer) = (0, vec![0; 256 * 1024]);
     for file in files {
         to.write_all(&header(file)?).await?;
         let mut local = tokio::fs::File::open(from.join(&file.path)).await?.take(file.bytes);
         let mut left = file.bytes;
-        tell(Progress { path: &file.path, bytes_done, bytes_total });
+        tell(&file.path, bytes_done);
         while left > 0 {
             let read = local.read(&mut buffer).await?;
             if read == 0 {
@@ -154,7 +184,7 @@ async fn send(
             to.write_all(&buffer[..read]).await?;
             left -= read as u64;
             bytes_done += read as u64;
-            tell(Progress { path: &file.path, bytes_done, bytes_total });
+            tell(&file.path, bytes_done);
         }
         let padding = (BLOCK - file.bytes % BLOCK) % BLOCK;
         to.write_all(&[0; BLOCK as usize][..padding as usize]).await?;
@@ -261,7 +291,7 @@ fn unpack(archive: impl Read, wanted: &[ResultFile], into: &Path) -> std::io::Re
 mod tests {
     use std::path::Path;
 
-    use super::{StagedFile, list, plain, send, unpack};
+    use super::{GROUP_BYTES, StagedFile, groups, list, plain, send, unpack};
     use crate::cluster::ResultFile;
 
     fn as_results(files: &[StagedFile]) -> Vec<ResultFile> {
@@ -276,8 +306,19 @@ mod tests {
     async fn archive(from: &Path, files: &[StagedFile]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let files: Vec<_> = files.iter().collect();
-        send(&mut bytes, from, &files, &mut |_| {}).await.unwrap();
+        send(&mut bytes, from, &files, &mut |_, _| {}).await.unwrap();
         bytes
+    }
+
+    #[test]
+    fn files_are_sent_by_the_quarter_of_a_gib() {
+        let sizes = [0, 1, GROUP_BYTES - 2, 1, 5, 3 * GROUP_BYTES, 7, 8];
+        let file = |bytes: &u64| StagedFile { path: String::new(), bytes: *bytes, sha256: String::new() };
+        let files: Vec<_> = sizes.iter().map(file).collect();
+        let files: Vec<_> = files.iter().collect();
+        let counts: Vec<_> = groups(&files).map(<[_]>::len).collect();
+        assert_eq!(counts, [4, 2, 2]);
+        assert_eq!(groups(&[]).count(), 0);
     }
 
     #[tokio::test]
@@ -319,7 +360,7 @@ mod tests {
         let files = list(from.path()).unwrap();
         std::fs::write(from.path().join("day"), vec![1; 50]).unwrap();
         let files: Vec<_> = files.iter().collect();
-        let error = send(&mut Vec::new(), from.path(), &files, &mut |_| {}).await.unwrap_err();
+        let error = send(&mut Vec::new(), from.path(), &files, &mut |_, _| {}).await.unwrap_err();
         assert!(error.to_string().contains("shorter"), "{error}");
     }
 
