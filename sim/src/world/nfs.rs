@@ -328,7 +328,7 @@ impl Server {
                     return not_found();
                 };
                 if self.nodes[node].folder {
-                    return Err(call.fail(Kind::Io, "is a directory"));
+                    return Err(call.fail(Kind::NoFile, "is a directory"));
                 }
                 self.unlink(node);
                 self.set(now, view.client, path, None);

@@ -213,7 +213,7 @@ pub async fn a_folder_is_no_file(arm: &impl Arm) {
     let volume = arm.client();
     folder(&volume, "folder").await;
     put(&volume, "file", b"").await;
-    assert_eq!(kind(volume.remove("folder").await), Kind::Io);
+    assert_eq!(kind(volume.remove("folder").await), Kind::NoFile);
     assert_eq!(kind(volume.list("file").await), Kind::NotFound);
     assert_eq!(kind(volume.remove_folder("file").await), Kind::NotFound);
     assert_eq!(volume.list("folder").await, Ok(vec![]));
