@@ -99,15 +99,18 @@ pub fn sum_text(sum: impl fmt::Display, unpriced: &[&str]) -> String {
 impl Estimate {
     /// What an hour costs with no workers, in words.
     pub fn idle_text(&self) -> String {
-        let idle = self.lines.iter().filter(|line| line.with != Resource::Job);
-        let unpriced: Vec<_> =
-            idle.filter(|line| line.hour.is_none()).map(|line| line.what.as_str()).collect();
+        let unpriced = self.unpriced_of(|line| line.with != Resource::Job);
         sum_text(format_args!("{} an hour", self.idle_hour), &unpriced)
     }
 
     /// What has no price in the table; the totals lack it.
     pub fn unpriced(&self) -> Vec<&str> {
-        self.lines.iter().filter(|line| line.hour.is_none()).map(|line| line.what.as_str()).collect()
+        self.unpriced_of(|_| true)
+    }
+
+    fn unpriced_of(&self, counts: impl Fn(&Line) -> bool) -> Vec<&str> {
+        let unpriced = self.lines.iter().filter(|line| line.hour.is_none() && counts(line));
+        unpriced.map(|line| line.what.as_str()).collect()
     }
 
     /// Refuses what may cost more than `most` dollars an hour, or an unknown amount.

@@ -73,19 +73,23 @@ pub fn watch(client: &Client, config: &Config) -> BoxStream<'static, Result<Even
     let nodes: Api<Node> = Api::all(client.clone());
     let nodes =
         events(nodes, watcher::Config::default(), |node| Event::Node(node_state(node)), Event::NodeGone);
-    news(select_all([batch(client, config), nodes])).boxed()
+    news(select_all([objects(client, config), nodes])).boxed()
 }
 
 /// The same without nodes, of which nobody may read who has but a namespace.
 pub fn batch(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
+    news(objects(client, config)).boxed()
+}
+
+fn objects(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
     let ours = watcher::Config::default().labels(&format!("{DEPLOYMENT_LABEL}={}", config.deployment));
     let pods: Api<Pod> = Api::namespaced(client.clone(), &config.namespace);
     let jobs: Api<Job> = Api::namespaced(client.clone(), &config.namespace);
-    let both = select_all([
+    let objects = [
         events(pods, ours.clone(), |pod| Event::Pod(pod_state(pod)), Event::PodGone),
         events(jobs, ours, |job| Event::Job(job_state(job)), |_| Event::JobGone),
-    ]);
-    news(both).boxed()
+    ];
+    select_all(objects).boxed()
 }
 
 fn events<K>(

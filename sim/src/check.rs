@@ -12,7 +12,7 @@ use worker::hash::Hash;
 use worker::manifest::{Dataset, Manifest, Page, Role};
 use worker::queue::{Counts, Item};
 use worker::record::Record;
-use worker::workload::{Outcome, Workload};
+use worker::workload::{Outcome, Workload, checkpoint_names};
 
 use crate::story::Story;
 use crate::view::View;
@@ -353,16 +353,8 @@ impl Checker<'_> {
                 }
             }
         }
-        // Names are fixed by the manifest alone: one that was rejected keeps its name from the next too.
-        let mut taken = BTreeSet::new();
-        for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
-            let workload = self.evidence.workload;
-            let mut name = workload.checkpoint_name(dataset.stem());
-            if taken.contains(&name) {
-                name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
-            }
-            taken.insert(name.clone());
-            let record = self.records.get(&self.paths.commit(Stage::Fold, dataset.index));
+        for (index, name) in checkpoint_names(self.evidence.workload, &manifest.datasets) {
+            let record = self.records.get(&self.paths.commit(Stage::Fold, index));
             if let Some(Record { outcome: Outcome::Part(bytes), .. }) = record {
                 wanted.push((name, bytes.clone()));
             }

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fixtures::{Config, Format};
 use worker::contract::{TESTING, TRAINING};
+use worker::input::ENDINGS;
 use worker::manifest::oldest_first;
 use worker::workload::day_of;
 
-/// Endings of the files that workers read.
-const ENDINGS: [&str; 4] = ["parquet", "csv", "pkl", "pickle"];
 /// Training days that are generated where no data is given; a test day follows them.
 const GENERATED_DAYS: u32 = 8;
 

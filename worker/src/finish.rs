@@ -160,10 +160,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Whether `output/` has held all of the run, and holds another run's report now: whoever stood still
     /// meanwhile must not put its own over it.
     async fn has_given_way(&self, files: &Files) -> Result<bool, Trouble> {
-        match self.volume.meta(&self.paths.projected()).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(false),
-            there => there?,
-        };
+        if !self.is_there(&self.paths.projected()).await? {
+            return Ok(false);
+        }
         let text = match self.volume.read(&format!("{OUTPUT}/{TEXT}")).await {
             Err(error) if error.kind == Kind::NotFound => return Ok(false),
             text => String::from_utf8_lossy(&text?).into_owned(),
@@ -218,7 +217,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let careless = self.breaks(Breakage::ExitBeforeOutput);
         // Of what is put there the report's text comes last: only then is the rest looked for, a long
         // report and a folder of many names.
-        if !careless && !self.has_put_text().await? {
+        if !careless && !self.is_there(&format!("{OUTPUT}/{TEXT}")).await? {
             return Ok(());
         }
         let path = self.paths.report();
@@ -247,9 +246,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
-    /// Whether `output/` holds a report's text, whatever it says.
-    async fn has_put_text(&self) -> Result<bool, Trouble> {
-        match self.volume.meta(&format!("{OUTPUT}/{TEXT}")).await {
+    /// Whether a file can be seen, whatever it says.
+    async fn is_there(&self, path: &str) -> Result<bool, Trouble> {
+        match self.volume.meta(path).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == Kind::NotFound => Ok(false),
             Err(error) => Err(error.into()),

@@ -113,7 +113,7 @@ impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
 /// A queue that is away when a worker starts is waited for so long: it may be misnamed.
-const PATIENCE_AT_START: Duration = Duration::from_secs(60);
+pub const PATIENCE_AT_START: Duration = Duration::from_secs(60);
 /// The queue's failures are waited out with a back-off between these.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 

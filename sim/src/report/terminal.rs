@@ -20,13 +20,7 @@ use crate::story::{Came, Story, Strike};
 /// # Errors
 /// Where the output goes to a file that cannot take it.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow!(
-            "failed to write to standard output: {error}\nhint: free space there, or send it elsewhere"
-        )),
-        _ => Ok(()),
-    }
+    worker::cli::write_out(text).map_err(|why| anyhow!(why))
 }
 
 /// Writes a line to standard error, where nobody may be left to read it.

@@ -13,7 +13,7 @@ use worker::breakage::Breakage;
 use worker::contract::{Exit, HISTORY, OUTPUT, RunPaths, TESTING};
 use worker::manifest::Spec;
 use worker::queue::QueueError;
-use worker::run::{Config, Ended, Source};
+use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
 use worker::workload::Workload;
 
 use super::check::{self, Broken};
@@ -188,9 +188,6 @@ fn at_once(call: impl std::future::Future<Output = Result<Told, QueueError>>) ->
     }
 }
 
-/// So long a worker waits for a queue that is away while it starts, before it may end.
-const QUEUE_AWAY: Micros = ms(60_000);
-
 /// The date that every run's launcher gives.
 pub const CREATED: &str = "2018-04-30";
 
@@ -354,7 +351,8 @@ impl Runner {
             }
             // Its launcher starts it again.
             Exit::Queue
-                if world.now() - machine.started > QUEUE_AWAY && world.has_faults(What::is_of_queue) =>
+                if world.now() - machine.started > ms(PATIENCE_AT_START.as_millis() as u64)
+                    && world.has_faults(What::is_of_queue) =>
             {
                 back = Some(ms(1_000));
             }

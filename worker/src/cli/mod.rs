@@ -174,15 +174,20 @@ async fn push(args: PushArgs) -> Result<Exit, Failure> {
     Ok(Exit::Finished)
 }
 
+fn print(text: &str) -> Result<(), Failure> {
+    write_out(text).map_err(|why| Failure::new(Exit::Failed, why))
+}
+
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// In words, where the output goes to a file that cannot take it.
+pub fn write_out(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let hint = "free space there, or send it elsewhere";
-            let reason = format!("failed to write to standard output: {error}\nhint: {hint}");
-            Err(Failure::new(Exit::Failed, reason))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!(
+            "failed to write to standard output: {error}\nhint: free space there, or send it elsewhere"
+        )),
         _ => Ok(()),
     }
 }

@@ -66,10 +66,16 @@ fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, R
     }
 }
 
+/// Endings of datasets' names.
+pub const ENDINGS: [&str; 4] = ["parquet", "csv", "pkl", "pickle"];
+
 /// Whether a file's name ends like that of a dataset.
 pub fn has_ending(path: &str) -> bool {
-    let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    matches!(ending.as_deref(), Some("parquet" | "csv" | "pkl" | "pickle"))
+    ending_of(path).is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+fn ending_of(path: &str) -> Option<String> {
+    path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +99,7 @@ impl Format {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(Reject::Compressed("xz")),
             _ => {}
         }
-        match path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
+        match ending_of(path).as_deref() {
             Some("parquet") => Err(Reject::NotWhatItSays("a Parquet file")),
             Some("pkl" | "pickle") => Ok(Self::Pickle),
             _ => Ok(Self::Csv),
