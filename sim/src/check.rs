@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
-use worker::contract::{Exit, OUTPUT, RunPaths, Stage};
+use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::events::{Event, What};
 use worker::hash::Hash;
-use worker::manifest::{Dataset, Manifest, Page, Role};
-use worker::queue::{Counts, Item};
+use worker::item::Name;
+use worker::manifest::{Dataset, Manifest};
+use worker::pipeline::{Input, Pipeline, Stage, Step};
+use worker::queue::Counts;
+use worker::reader::ManifestReader;
 use worker::record::Record;
 use worker::workload::{Outcome, Workload, checkpoint_names};
 
@@ -189,39 +192,39 @@ impl Checker<'_> {
         }
     }
 
-    fn page(&self, number: u32) -> Option<Result<Page, String>> {
-        let record = self.records.get(&self.paths.chapter(number))?;
-        let Outcome::Part(content) = &record.outcome else {
-            return Some(Err("it is a rejection".to_owned()));
-        };
-        Some(Page::decode(content).map_err(|error| error.to_string()))
+    fn manifest(&mut self) -> Result<Manifest, String> {
+        let files = &self.evidence.view.files;
+        let reader = ManifestReader::read(self.evidence.run, |path| files.get(path).cloned());
+        let reader = reader.map_err(|why| why.to_string())?;
+        match reader.manifest() {
+            None => Err("its first page is missing".to_owned()),
+            Some(manifest) if !manifest.sealed => {
+                Err(format!("page {} is missing, and nothing sealed the run", manifest.next_page))
+            }
+            Some(manifest) => {
+                for _ in 0..manifest.next_page {
+                    self.saw(Check::Manifest);
+                }
+                Ok(manifest.clone())
+            }
+        }
     }
 
-    fn manifest(&mut self) -> Result<Manifest, String> {
-        let at = |number: u32, why: String| format!("page {number} of the manifest: {why}");
-        let first = self.page(0).unwrap_or_else(|| Err("it is missing".to_owned()));
-        let first = first.map_err(|why| at(0, why))?;
-        let mut manifest = Manifest::begin(first).map_err(|error| at(0, error.to_string()))?;
-        self.saw(Check::Manifest);
-        while !manifest.sealed {
-            let number = manifest.next_page;
-            let page = self
-                .page(number)
-                .unwrap_or_else(|| Err("it is missing, and nothing sealed the run".to_owned()));
-            let page = page.map_err(|why| at(number, why))?;
-            manifest.turn(page).map_err(|error| at(number, error.to_string()))?;
-            self.saw(Check::Manifest);
-        }
-        Ok(manifest)
+    fn pipeline(&self) -> Pipeline {
+        self.evidence.workload.pipeline()
+    }
+
+    fn commit_path(&self, stage: Stage, index: u32) -> String {
+        self.paths.commit(self.pipeline().folder(stage), index)
     }
 
     fn check_run(&mut self, manifest: &Manifest) {
         let mut expected: BTreeSet<String> = (0..manifest.next_page).map(|n| self.paths.chapter(n)).collect();
         for dataset in &manifest.datasets {
-            for stage in stages(dataset.role) {
-                let path = self.paths.commit(*stage, dataset.index);
-                self.once(*stage, dataset, &path);
-                self.chain(manifest, *stage, dataset, &path);
+            for stage in self.pipeline().stages_of(dataset.role) {
+                let path = self.commit_path(stage, dataset.index);
+                self.once(stage, dataset, &path);
+                self.chain(manifest, stage, dataset, &path);
                 expected.insert(path);
             }
         }
@@ -247,7 +250,8 @@ impl Checker<'_> {
     fn once(&mut self, stage: Stage, dataset: &Dataset, path: &str) {
         self.saw(Check::Once);
         if !self.records.contains_key(path) {
-            let detail = format!("{} of dataset {} is not committed", stage.folder(), dataset.index);
+            let detail =
+                format!("{} of dataset {} is not committed", self.pipeline().folder(stage), dataset.index);
             self.fail(Check::Once, detail, Some(dataset), &[path]);
             return;
         }
@@ -265,36 +269,30 @@ impl Checker<'_> {
     }
 
     fn hash(&self, stage: Stage, index: u32) -> Option<Hash> {
-        self.records.get(&self.paths.commit(stage, index)).map(Record::hash)
+        self.records.get(&self.commit_path(stage, index)).map(Record::hash)
     }
 
     /// The hash over everything that a commit must have been made from; `None` where some of that
     /// is missing, which is told elsewhere.
     fn parent(&self, manifest: &Manifest, stage: Stage, dataset: &Dataset) -> Option<Hash> {
         let mut parents = vec![manifest.spec.hash()];
-        match stage {
-            Stage::Prepare => parents.push(dataset.hash()),
-            Stage::Join => {
-                parents.push(self.hash(Stage::Prepare, dataset.index)?);
-                let own = self.records.get(&self.paths.commit(Stage::Prepare, dataset.index))?;
-                if matches!(own.outcome, Outcome::Part(_)) {
+        for input in self.pipeline().spec(stage).inputs {
+            match input {
+                Input::Content => parents.push(dataset.hash()),
+                Input::Own(read) => parents.push(self.hash(*read, dataset.index)?),
+                Input::Window(read) => {
                     for before in self.evidence.workload.window(&manifest.datasets, dataset.index) {
-                        parents.push(self.hash(Stage::Prepare, before)?);
+                        parents.push(self.hash(*read, before)?);
                     }
                 }
-            }
-            Stage::Fold => {
-                let before = match manifest.train_before(dataset.index) {
-                    Some(before) => self.hash(Stage::Fold, before)?,
+                Input::Previous => parents.push(match manifest.train_before(dataset.index) {
+                    Some(before) => self.hash(stage, before)?,
                     None => Hash::default(),
-                };
-                parents.extend([before, self.hash(Stage::Join, dataset.index)?]);
-            }
-            Stage::Evaluate => {
-                parents.push(self.hash(Stage::Fold, dataset.index)?);
-                parents.push(self.hash(Stage::Join, dataset.index)?);
-                for test in manifest.tests() {
-                    parents.push(self.hash(Stage::Join, *test)?);
+                }),
+                Input::Tests(read) => {
+                    for test in manifest.tests() {
+                        parents.push(self.hash(*read, *test)?);
+                    }
                 }
             }
         }
@@ -354,7 +352,7 @@ impl Checker<'_> {
             }
         }
         for (index, name) in checkpoint_names(self.evidence.workload, &manifest.datasets) {
-            let record = self.records.get(&self.paths.commit(Stage::Fold, index));
+            let record = self.records.get(&self.commit_path(self.pipeline().shown(), index));
             if let Some(Record { outcome: Outcome::Part(bytes), .. }) = record {
                 wanted.push((name, bytes.clone()));
             }
@@ -371,8 +369,8 @@ impl Checker<'_> {
     }
 
     fn queue(&mut self) {
-        let Counts { pending, claimed, .. } = self.evidence.queue;
-        if self.evidence.queue.is_drained() {
+        let Counts { pending, claimed } = self.evidence.queue;
+        if self.evidence.queue.is_empty() {
             return self.saw(Check::Queue);
         }
         let detail = format!("{pending} pending and {claimed} claimed are left");
@@ -419,15 +417,6 @@ impl Checker<'_> {
     }
 }
 
-/// The stages that are done to datasets of a role.
-fn stages(role: Role) -> &'static [Stage] {
-    match role {
-        Role::Train => &Stage::ALL,
-        Role::Test => &[Stage::Prepare, Stage::Join],
-        Role::History => &[Stage::Prepare],
-    }
-}
-
 /// The public path that an event speaks of, and its attempt.
 fn speaks_of(event: &Event) -> (Option<&str>, Option<&str>) {
     match &event.what {
@@ -444,15 +433,13 @@ fn line_of(event: &Event) -> String {
     format!("{} #{}: {what}", event.worker, event.seq)
 }
 
-/// The item whose commit a leftover of the queue waits for; `None` for items that may be offered
-/// once more than they are needed.
-pub fn commit_of(paths: &RunPaths, item: Item) -> Option<String> {
-    match item {
-        Item::Prepare(index) => Some(paths.commit(Stage::Prepare, index)),
-        Item::Join(index) => Some(paths.commit(Stage::Join, index)),
-        Item::Evaluate(index) => Some(paths.commit(Stage::Evaluate, index)),
-        Item::Report => Some(paths.report()),
-        Item::Begin => Some(paths.chapter(0)),
-        Item::Fold | Item::Intake => None,
+/// The commit that an item left in the queue waits for; `None` for items that may be offered once more than they
+/// are needed, and for names that are no items.
+pub fn commit_of(paths: &RunPaths, pipeline: Pipeline, item: Name) -> Option<String> {
+    match pipeline.step(item)? {
+        Step::Each(stage, index) => Some(paths.commit(pipeline.folder(stage), index)),
+        Step::Report => Some(paths.report()),
+        Step::Begin => Some(paths.chapter(0)),
+        Step::Chain(_) | Step::Intake => None,
     }
 }

@@ -11,8 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use worker::events::What;
-use worker::queue::Item;
+use worker::pipeline::REPORT;
 
+use crate::items::first_of;
 use crate::units::{SPAN_MS_MAX, Span, positive};
 
 /// What `--preempt` asks for.
@@ -137,11 +138,14 @@ impl Trigger {
     /// Whether an event sets it off, with so many claims told, the event's own among them.
     pub fn is_set_off(self, claims: u32, what: &What) -> bool {
         match (self, what) {
-            (Self::Claim(number), What::Claimed { item: Item::Prepare(_), .. }) => number <= claims,
-            (Self::Percent { dataset, percent }, What::Progress { item: Item::Prepare(of), done, total }) => {
-                dataset == *of && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent))
+            (Self::Claim(number), What::Claimed { item, .. }) if first_of(*item).is_some() => {
+                number <= claims
             }
-            (Self::Report, What::Committed { item: Item::Report, .. }) => true,
+            (Self::Percent { dataset, percent }, What::Progress { item, done, total }) => {
+                first_of(*item) == Some(dataset)
+                    && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent))
+            }
+            (Self::Report, What::Committed { item, .. }) => *item == REPORT.name,
             _ => false,
         }
     }

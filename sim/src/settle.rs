@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use worker::contract::RunPaths;
-use worker::queue::{Counts, Queue, QueueError};
+use worker::pipeline::Pipeline;
+use worker::queue::{Counts, QueueError, WorkQueue};
 use worker::system::random_nonce;
 
 use crate::check::commit_of;
@@ -18,21 +19,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// # Errors
 /// Where the queue does not answer.
 pub async fn settle(
-    queue: &impl Queue,
+    queue: &impl WorkQueue,
     volume: &Path,
     run: &str,
+    pipeline: Pipeline,
     lease: Duration,
 ) -> Result<Counts, QueueError> {
     let paths = RunPaths::new(run);
     let looks = lease.as_millis() / LOOK_AGAIN.as_millis() + 25;
     for _ in 0..looks {
         let counts = queue.counts().await?;
-        if counts.is_drained() {
+        if counts.is_empty() {
             return Ok(counts);
         }
         match queue.claim("sim", random_nonce(), lease, &[]).await? {
             Some(claim) => {
-                let commit = commit_of(&paths, claim.item);
+                let commit = commit_of(&paths, pipeline, claim.item.name);
                 if commit.is_some_and(|path| !volume.join(path).exists()) {
                     // Left undone: the claim stays, and is counted.
                     return queue.counts().await;

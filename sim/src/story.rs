@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use worker::events::{Event, What};
-use worker::queue::{GiveBack, Item};
+use worker::item::Name;
+use worker::queue::Release;
 
 use crate::schedule::{Kind, Preemption};
 
@@ -41,7 +42,7 @@ impl Incarnation {
     }
 
     /// The folder of the attempt that a claim began.
-    pub fn attempt_of(&self, item: Item, token: u64) -> String {
+    pub fn attempt_of(&self, item: Name, token: u64) -> String {
         let found = self.events.iter().rev().find_map(|event| match &event.what {
             What::Claimed { item: of, token: number, attempt, .. } if (*of, *number) == (item, token) => {
                 Some(attempt.clone())
@@ -63,7 +64,7 @@ impl Incarnation {
 /// A claim, as events name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
-    pub item: Item,
+    pub item: Name,
     pub token: u64,
     /// The attempt's folder.
     pub attempt: String,
@@ -122,7 +123,7 @@ pub struct Story {
 #[serde(rename_all = "snake_case")]
 pub enum End {
     Acked,
-    GaveBack(GiveBack),
+    GaveBack(Release),
     /// With its process.
     Died,
     /// Not by what was seen.
@@ -310,7 +311,7 @@ mod tests {
         event(
             at_ms,
             What::Claimed {
-                item: Item::Prepare(0),
+                item: Name::constant("prepare/0"),
                 token,
                 attempt: format!("attempts/{token}"),
                 dataset: None,
@@ -320,14 +321,14 @@ mod tests {
     }
 
     fn saved(at_ms: u64) -> Event {
-        event(at_ms, What::Saved { item: Item::Prepare(0), done: 1, total: 2 })
+        event(at_ms, What::Saved { item: Name::constant("prepare/0"), done: 1, total: 2 })
     }
 
     fn committed(at_ms: u64, won: bool) -> Event {
         event(
             at_ms,
             What::Committed {
-                item: Item::Prepare(0),
+                item: Name::constant("prepare/0"),
                 path: "runs/1/prepared/0".to_owned(),
                 hash: worker::hash::Hash::default(),
                 attempt: "attempts/1".to_owned(),
@@ -376,7 +377,7 @@ mod tests {
     fn what_is_acknowledged_or_given_back_is_held_no_more() {
         let mut one = story(vec![claimed(100, 1), claimed(200, 2)], Kind::Kill, 0, 0);
         assert_eq!(one.incarnations[0].held().map(|held| held.token), Some(2));
-        let acked = event(300, What::Acked { item: Item::Prepare(0), token: 2, held: true });
+        let acked = event(300, What::Acked { item: Name::constant("prepare/0"), token: 2, held: true });
         one.incarnations[0].events.push(acked);
         assert_eq!(one.incarnations[0].held(), None);
     }

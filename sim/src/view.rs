@@ -5,7 +5,7 @@ use std::fs::FileType;
 use std::path::Path;
 
 use anyhow::Context;
-use worker::contract::{OUTPUT, RunPaths, Stage};
+use worker::contract::{OUTPUT, RunPaths};
 
 /// Public files by their path relative to the volume.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,9 +32,9 @@ impl View {
 /// The paths of a run's public files: everything but attempts and events.
 pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
     let paths = RunPaths::new(run);
-    let mut all = names(volume, &paths.manifest());
-    for stage in Stage::ALL {
-        let folder = paths.stage(stage);
+    let private = [paths.attempts(), paths.events()];
+    let mut all = Vec::new();
+    for folder in folders(volume, paths.root()).into_iter().filter(|folder| !private.contains(folder)) {
         all.extend(names(volume, &folder));
         for later in folders(volume, &folder) {
             all.extend(names(volume, &later));

@@ -8,7 +8,7 @@ use sim::view::View;
 use tests::batch::{Batch, Crash, Play, RUN};
 use tests::queue::{block_on, memory_in_real_time};
 use worker::contract::Exit;
-use worker::queue::Queue;
+use worker::queue::Inbox;
 
 /// Right after the link that makes chapter 0 public: before it, the volume was tried with one.
 const BEGUN: Crash = Crash { number: 1, before: false, of: Some("link") };

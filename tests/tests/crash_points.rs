@@ -18,6 +18,7 @@ use worker::contract::Exit;
 use worker::queue::Queue;
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::Sqlite;
+use worker::workload::fraud::PIPELINE;
 
 const TRAININGS: u32 = 2;
 const WORKERS: u32 = 2;
@@ -130,7 +131,7 @@ fn crashed<Q: Queue, C: Fn() -> Q>(
     let (ran, left) = block_on(async {
         client().push(&batch.trainings()).await.expect("pushed");
         let ran = play.run(&client).await;
-        let left = settle(&client(), folder.path(), RUN, LEASE).await.expect("counts");
+        let left = settle(&client(), folder.path(), RUN, PIPELINE, LEASE).await.expect("counts");
         (ran, left)
     });
     let when = if crash.before { "before" } else { "after" };

@@ -12,9 +12,10 @@ use proptest::prelude::*;
 use sim::view::{View, public_names};
 use tests::batch::{Batch, Crash, Play, RUN, undisturbed};
 use tests::queue::{block_on, memory_in_real_time};
-use worker::contract::{Exit, OUTPUT, RunPaths, Stage};
-use worker::queue::Queue;
+use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::queue::Inbox;
 use worker::queue::sqlite::Sqlite;
+use worker::workload::fraud::PIPELINE;
 
 /// What is done to a file; places are shares of its length.
 #[derive(Debug, Clone)]
@@ -138,7 +139,8 @@ fn fates() -> impl Strategy<Value = Fate> {
 /// Lets every result that can be made again meet a fate; answers how many did.
 fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
     let paths = RunPaths::new(RUN);
-    let stages = Stage::ALL.map(|stage| format!("{}/", paths.stage(stage)));
+    let stage = |stage| format!("{}/", paths.stage(PIPELINE.folder(stage)));
+    let stages: Vec<String> = PIPELINE.stages().map(stage).collect();
     let mut names = public_names(volume, RUN);
     names.retain(|name| stages.iter().any(|stage| name.starts_with(stage)));
     let met = names.iter().zip(fates.iter().cycle());

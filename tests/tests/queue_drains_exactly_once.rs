@@ -18,8 +18,9 @@ use tests::queue::{block_on, memory_in_real_time};
 use worker::contract::{Exit, TRAINING};
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::Sqlite;
-use worker::queue::{Counts, Queue};
-use worker::workload::registry;
+use worker::queue::{Counts, Inbox, Queue};
+use worker::workload::fraud::PIPELINE;
+use worker::workload::registry::Registry;
 
 const LEASE: Duration = Duration::from_millis(50);
 
@@ -76,13 +77,13 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     let (ran, left) = block_on(async {
         client().push(&case.pushes).await.expect("pushed");
         let ran = play.run(&client).await;
-        let left = settle(&client(), volume, RUN, LEASE).await.expect("counts");
+        let left = settle(&client(), volume, RUN, PIPELINE, LEASE).await.expect("counts");
         (ran, left)
     });
     assert!(ran.ended.iter().all(|ended| ended.exit == Exit::Finished), "{:?}", ran.ended);
-    assert_eq!(left.pushed, 0, "the run took in all that was pushed");
+    assert_eq!(block_on(client().pushed_count()), Ok(0), "the run took in all that was pushed");
     let view = View::read(volume, RUN).expect("the run's files can be read");
-    let workload = registry::make(&[].into()).expect("the workload's defaults");
+    let workload = Registry::standard().make("fraud", &[].into()).expect("the workload's defaults");
     let verdict = check(&Evidence {
         run: RUN,
         story: &ran.story,
@@ -129,15 +130,15 @@ fn what_is_pushed_for_another_run_is_no_leftover() {
     let queue = memory_in_real_time();
     let left = block_on(async {
         queue.push(&[format!("{TRAINING}/2018-04-01.parquet")]).await.expect("pushed");
-        settle(&queue, folder.path(), RUN, LEASE).await.expect("counts")
+        settle(&queue, folder.path(), RUN, PIPELINE, LEASE).await.expect("counts")
     });
-    assert_eq!(left, Counts { pushed: 1, ..Counts::default() });
+    assert_eq!(left, Counts::default());
     let verdict = check(&Evidence {
         run: RUN,
         story: &Story::default(),
         view: &View::default(),
         queue: left,
-        workload: registry::make(&[].into()).expect("the workload's defaults").as_ref(),
+        workload: Registry::standard().make("fraud", &[].into()).expect("the workload's defaults").as_ref(),
         drained_ms_max: 0,
     });
     assert_eq!(verdict.looked_at.get(&Check::Queue), Some(&1), "{:?}", verdict.violations);

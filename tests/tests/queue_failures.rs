@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use tests::queue::block_on;
+use tests::queue::items::{BEGIN, FOLD, REPORT, join, prepare};
 use tests::queue::server::{PATIENCE, Server, connect};
 use tests::queue::wire::Proxy;
 use worker::queue::redis::Redis;
-use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -30,21 +31,21 @@ async fn claimed(queue: &Redis, lease: Duration) -> Claim {
 
 /// Two items, one of them claimed, and a pushed path.
 async fn begin(queue: &Redis) -> Claim {
-    assert_eq!(queue.add(&[Item::Fold, Item::Prepare(1)]).await, Ok(2));
+    assert_eq!(queue.add(&[FOLD, prepare(1)]).await, Ok(2));
     queue.push(&["path".to_owned()]).await.expect("pushed");
     claimed(queue, LONG).await
 }
 
-const BEGUN: Counts = Counts { pending: 1, claimed: 1, pushed: 1 };
+const BEGUN: Counts = Counts { pending: 1, claimed: 1 };
 
 /// The claim is worked on to its end, and the queue goes on from there.
 async fn goes_on(queue: &Redis, claim: &Claim) {
     assert_eq!(queue.counts().await, Ok(BEGUN));
     assert_eq!(queue.pushed().await, Ok(vec!["path".to_owned()]));
-    assert_eq!(queue.renew(claim, LONG, 1).await, Ok(Hold::Held));
-    assert_eq!(queue.ack(claim, &[Item::Join(1)]).await, Ok(Hold::Held));
+    assert_eq!(queue.heartbeat(claim, LONG, 1).await, Ok(Ownership::Held));
+    assert_eq!(queue.ack(claim, &[join(1)]).await, Ok(Ownership::Held));
     let next = claimed(queue, LONG).await;
-    assert_eq!(next.item, Item::Prepare(1));
+    assert_eq!(next.item, prepare(1));
     assert!(next.token > claim.token);
 }
 
@@ -52,13 +53,13 @@ async fn goes_on(queue: &Redis, claim: &Claim) {
 async fn writes(queue: &Redis, claim: &Claim) -> Vec<(&'static str, QueueError)> {
     let path = ["path".to_owned()];
     let answers = [
-        ("add", queue.add(&[Item::Report]).await.err()),
+        ("add", queue.add(&[REPORT]).await.err()),
         ("claim", queue.claim("other", 8, LONG, &[]).await.err()),
-        ("renew", queue.renew(claim, LONG, 1).await.err()),
-        ("give back", queue.give_back(claim, Duration::ZERO, GiveBack::Failed).await.err()),
-        ("ack", queue.ack(claim, &[Item::Join(1)]).await.err()),
+        ("renew", queue.heartbeat(claim, LONG, 1).await.err()),
+        ("give back", queue.release(claim, Duration::ZERO, Release::Failed).await.err()),
+        ("ack", queue.ack(claim, &[join(1)]).await.err()),
         ("push", queue.push(&path).await.err()),
-        ("take in", queue.take_in(&path).await.err()),
+        ("take in", queue.remove_pushed(&path).await.err()),
     ];
     answers
         .into_iter()
@@ -138,19 +139,19 @@ fn a_full_server_is_away_for_what_is_added() {
         let claim = begin(&queue).await;
         config(&url, "maxmemory", "1");
         let needs = [
-            ("add", queue.add(&[Item::Report]).await.err()),
+            ("add", queue.add(&[REPORT]).await.err()),
             ("push", queue.push(&["path".to_owned()]).await.err()),
         ];
         for (name, error) in needs {
             all_away(&[(name, error.unwrap_or_else(|| panic!("{name} worked")))], "OOM");
         }
         assert_eq!(queue.counts().await, Ok(BEGUN));
-        assert_eq!(queue.ack(&claim, &[]).await, Ok(Hold::Held));
+        assert_eq!(queue.ack(&claim, &[]).await, Ok(Ownership::Held));
         let next = claimed(&queue, LONG).await;
-        assert_eq!(next.item, Item::Prepare(1));
+        assert_eq!(next.item, prepare(1));
         config(&url, "maxmemory", "0");
-        assert_eq!(queue.ack(&next, &[Item::Join(1)]).await, Ok(Hold::Held));
-        assert_eq!(claimed(&queue, LONG).await.item, Item::Join(1));
+        assert_eq!(queue.ack(&next, &[join(1)]).await, Ok(Ownership::Held));
+        assert_eq!(claimed(&queue, LONG).await.item, join(1));
     });
 }
 
@@ -182,13 +183,13 @@ fn a_restart_without_data_voids_every_claim() {
         // The first operation may find the old connection dead.
         let _ = queue.counts().await;
         assert_eq!(queue.counts().await.map(|counts| counts.is_empty()), Ok(true));
-        assert_eq!(queue.add(&[Item::Fold]).await, Ok(1));
+        assert_eq!(queue.add(&[FOLD]).await, Ok(1));
         let new = queue.claim("other", 8, LONG, &[]).await.expect("answered").expect("the fold");
         assert_eq!(new.token, old.token, "tokens start over");
-        assert_eq!(queue.renew(&old, LONG, 1).await, Ok(Hold::Lost));
-        assert_eq!(queue.give_back(&old, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Lost));
-        assert_eq!(queue.ack(&old, &[]).await, Ok(Hold::Lost));
-        assert_eq!(queue.ack(&new, &[]).await, Ok(Hold::Held));
+        assert_eq!(queue.heartbeat(&old, LONG, 1).await, Ok(Ownership::Lost));
+        assert_eq!(queue.release(&old, Duration::ZERO, Release::Failed).await, Ok(Ownership::Lost));
+        assert_eq!(queue.ack(&old, &[]).await, Ok(Ownership::Lost));
+        assert_eq!(queue.ack(&new, &[]).await, Ok(Ownership::Held));
     });
 }
 
@@ -201,7 +202,7 @@ fn forgotten_scripts_and_dropped_connections_heal() {
         let queue = client(&url);
         let claim = begin(&queue).await;
         tell(&url, redis::cmd("SCRIPT").arg("FLUSH"));
-        assert_eq!(queue.renew(&claim, LONG, 1).await, Ok(Hold::Held));
+        assert_eq!(queue.heartbeat(&claim, LONG, 1).await, Ok(Ownership::Held));
         tell(&url, redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal"));
         if let Err(error) = queue.counts().await {
             assert!(matches!(error, QueueError::Away(_)), "{error}");
@@ -230,19 +231,19 @@ fn an_answer_that_is_lost_leaves_no_harm() {
             };
         }
         // The server gets to know every script: what it does not know it would ask for again.
-        assert_eq!(far.add(&[Item::Begin]).await, Ok(1));
+        assert_eq!(far.add(&[BEGIN]).await, Ok(1));
         let begin = claimed(&far, LONG).await;
-        assert_eq!(far.ack(&begin, &[]).await, Ok(Hold::Held));
+        assert_eq!(far.ack(&begin, &[]).await, Ok(Ownership::Held));
 
         // Pushed twice, taken in by value.
         lost!(far.push(&path));
         far.push(&path).await.expect("pushed again");
         assert_eq!(near.pushed().await.map(|paths| paths.len()), Ok(2));
-        far.take_in(&path).await.expect("taken in");
+        far.remove_pushed(&path).await.expect("taken in");
         assert_eq!(near.pushed().await, Ok(vec![]));
 
-        lost!(far.add(&[Item::Fold]));
-        assert_eq!(far.add(&[Item::Fold]).await, Ok(0), "added before");
+        lost!(far.add(&[FOLD]));
+        assert_eq!(far.add(&[FOLD]).await, Ok(0), "added before");
 
         // Claimed by nobody who knows: its lease brings it back.
         lost!(far.claim("worker", 7, Duration::ZERO, &[]));
@@ -250,9 +251,9 @@ fn an_answer_that_is_lost_leaves_no_harm() {
         assert_eq!(claim.taken_over_from.as_deref(), Some("worker"));
 
         // Acknowledged, and told again: by then it is nobody's.
-        lost!(far.ack(&claim, &[Item::Report]));
-        assert_eq!(far.ack(&claim, &[Item::Report]).await, Ok(Hold::Lost));
-        assert_eq!(near.counts().await, Ok(Counts { pending: 1, claimed: 0, pushed: 0 }));
+        lost!(far.ack(&claim, &[REPORT]));
+        assert_eq!(far.ack(&claim, &[REPORT]).await, Ok(Ownership::Lost));
+        assert_eq!(near.counts().await, Ok(Counts { pending: 1, claimed: 0 }));
     });
 }
 

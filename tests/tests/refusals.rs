@@ -14,7 +14,6 @@ use worker::contract::RunPaths;
 use worker::events::{Event, What};
 use worker::hash::Hash;
 use worker::manifest::{Page, Spec};
-use worker::queue::Item;
 use worker::record::Record;
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
@@ -229,8 +228,8 @@ fn a_dataset_that_changes_after_the_run_began_stops_it() {
     let mut first = first.spawn().unwrap();
     let lines = BufReader::new(first.stdout.take().unwrap()).lines();
     let preparing = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
-    let mut claims =
-        preparing.filter(|event| matches!(event.what, What::Claimed { item: Item::Prepare(_), .. }));
+    let mut claims = preparing
+        .filter(|event| matches!(event.what, What::Claimed { item, .. } if item.step() == "prepare"));
     assert!(claims.next().is_some(), "it ended before it prepared anything");
     first.kill().unwrap();
     first.wait().unwrap();

@@ -10,7 +10,6 @@ use std::process::{Command, Output, Stdio};
 
 use tests::command::{run, transcript, write_volume};
 use worker::events::{Event, What};
-use worker::queue::Item;
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 const PATHS: [&str; 2] = ["datasets/training/2018-04-01.parquet", "datasets/training/2018-04-02.parquet"];
@@ -43,7 +42,7 @@ fn begin_and_die(volume: &Path, arguments: &[&str]) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut events = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
-    assert!(events.any(|event| matches!(event.what, What::Claimed { item: Item::Prepare(_), .. })));
+    assert!(events.any(|event| matches!(event.what, What::Claimed { item, .. } if item.step() == "prepare")));
     child.kill().unwrap();
     child.wait().unwrap();
 }

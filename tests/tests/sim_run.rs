@@ -14,9 +14,11 @@ use sim::schedule::{Kind, Preemption, Schedule, Trigger};
 use sim::units::Span;
 use tests::command::{run, transcript, write_days};
 use tests::queue::block_on;
+use tests::queue::items::{FOLD, evaluate};
 use tests::queue::server::Server;
+use worker::item::Item;
 use worker::queue::sqlite::Sqlite;
-use worker::queue::{GiveBack, Item, Queue};
+use worker::queue::{Release, WorkQueue};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 
@@ -157,14 +159,14 @@ fn a_simulator_that_looks_at_the_queue_can_be_interrupted() {
     // The queue is there; an item of no dataset is claimed in it, and never acknowledged.
     assert!(lines.any(|line| line.starts_with("run 1 in ")));
     let queue = Sqlite::open(&out.join("sim/1/queue.sqlite"), "1").unwrap();
-    block_on(hold(&queue, Item::Evaluate(999)));
+    block_on(hold(&queue, evaluate(999)));
     let all_done =
         |line: String| line.split_once(" of ").is_some_and(|(n, rest)| rest == format!("{n} commits"));
     assert!(lines.any(all_done), "not everything was committed");
     while processes_of(shown).len() > 1 {}
     // No worker lives: whoever takes this is the simulator, which looks at the queue.
     block_on(async {
-        queue.add(&[Item::Fold]).await.unwrap();
+        queue.add(&[FOLD]).await.unwrap();
         while queue.counts().await.unwrap().pending > 0 {}
     });
     interrupt(&child);
@@ -181,7 +183,7 @@ async fn hold(queue: &Sqlite, item: Item) {
         let claim = queue.claim("test", 1, Duration::from_secs(3_600), &[item]).await.unwrap();
         match claim {
             Some(claim) if claim.item == item => return,
-            Some(other) => drop(queue.give_back(&other, Duration::ZERO, GiveBack::Preempted).await.unwrap()),
+            Some(other) => drop(queue.release(&other, Duration::ZERO, Release::Preempted).await.unwrap()),
             None => {}
         }
     }

@@ -17,7 +17,7 @@ use worker::workload::fraud::ftrl::Rates;
 use worker::workload::fraud::history::History;
 use worker::workload::fraud::rows::Rows;
 use worker::workload::fraud::{Fraud, Params};
-use worker::workload::{Outcome, Part, Step, Workload};
+use worker::workload::{Outcome, Part, Step};
 
 const DAY_ROWS: u64 = 9_600;
 const DAY_S: i64 = 86_400;

@@ -6,11 +6,17 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use worker::item::{Item, Name};
 use worker::queue::redis::Redis;
 use worker::queue::redis::script::{ACK, CLAIM, Script};
-use worker::queue::{Item, Queue, QueueError};
+use worker::queue::{QueueError, WorkQueue};
 
 const LEASE: Duration = Duration::from_secs(60);
+
+/// An item as a pipeline of two stages has it.
+fn item(step: &str, index: u32) -> Item {
+    Item { rank: 4 + 8 * u64::from(index) + u64::from(step == "join"), name: Name::of(step, index) }
+}
 
 /// Claims and acknowledges until nothing is left; each acknowledgement names a next item, as on a
 /// run's way.
@@ -20,7 +26,7 @@ async fn drain(url: &str, run: &str, most: u32) -> Result<u32, QueueError> {
     while done < most
         && let Some(claim) = queue.claim("bench", u128::from(done), LEASE, &[]).await?
     {
-        queue.ack(&claim, &[Item::Join(done)]).await?;
+        queue.ack(&claim, &[item("join", done)]).await?;
         done += 1;
     }
     Ok(done)
@@ -31,7 +37,7 @@ async fn drain(url: &str, run: &str, most: u32) -> Result<u32, QueueError> {
 async fn measure(url: &str, connections: u32, jobs: u32) -> Result<f64, QueueError> {
     let run = format!("bench-{connections}");
     let queue = Redis::open(url, "bench", &run)?;
-    let items: Vec<Item> = (0..2 * jobs).map(Item::Prepare).collect();
+    let items: Vec<Item> = (0..2 * jobs).map(|index| item("prepare", index)).collect();
     queue.add(&items).await?;
     let began = Instant::now();
     let mut drains = tokio::task::JoinSet::new();

@@ -14,7 +14,6 @@ use crate::stage::damaged;
 use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
-use crate::workload::Outcome;
 
 /// Paths that can be taken in, hashed; and those refused, as they were pushed.
 #[derive(Debug, Default)]
@@ -117,10 +116,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     fn turn(&self, opened: Option<Opened>, path: &str, record: Record) -> Result<(), Trouble> {
-        let Outcome::Part(content) = record.outcome else {
-            return Err(damaged(path, &"it is no page"));
-        };
-        let page = Page::decode(&content).map_err(|error| damaged(path, &error))?;
+        let page = Page::of(&record).map_err(|error| damaged(path, &error))?;
         let opened = match opened {
             None => {
                 let manifest = Manifest::begin(page).map_err(|error| damaged(path, &error))?;
@@ -174,11 +170,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             _ => created_now(self.system.wall_ms()),
         };
         if self.breaks(Breakage::TakeInBeforeChapter) {
-            self.queue.take_in(&pushed).await?;
+            self.queue.remove_pushed(&pushed).await?;
         }
         let page = Page::First { spec: self.config.spec.clone(), created, last, datasets };
         self.commit_page(attempt, 0, &page).await?;
-        self.take_in(&pushed, &refused).await
+        self.forget_pushed(&pushed, &refused).await
     }
 
     /// The pushed paths, with whatever lies in the folders for tests and history.
@@ -206,12 +202,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let Vetted { datasets, refused } =
             self.vet(attempt, pushed.clone(), &opened.manifest.datasets, false).await?;
         if self.breaks(Breakage::TakeInBeforeChapter) {
-            self.queue.take_in(&pushed).await?;
+            self.queue.remove_pushed(&pushed).await?;
         }
         if !datasets.is_empty() {
             self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets }).await?;
         }
-        self.take_in(&pushed, &refused).await
+        self.forget_pushed(&pushed, &refused).await
     }
 
     /// Makes a page public, unless another was first; reads the manifest on from there.
@@ -228,13 +224,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Removes from the pushed paths those that the manifest now holds, and those refused. Only
     /// after the chapter's link, and by value (rule 6).
-    async fn take_in(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
+    async fn forget_pushed(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
         let opened = self.opened()?;
         let taken = |raw: &&String| normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some());
         let paths: Vec<String> = pushed.iter().filter(taken).cloned().collect();
         let gone = [&paths[..], refused].concat();
         if !gone.is_empty() {
-            self.queue.take_in(&gone).await?;
+            self.queue.remove_pushed(&gone).await?;
             self.note(What::TookIn { chapter: opened.manifest.next_page - 1, paths });
         }
         Ok(())

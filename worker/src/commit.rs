@@ -16,7 +16,8 @@ use crate::breakage::Breakage;
 use crate::contract::Exit;
 use crate::events::What;
 use crate::hash::Hash;
-use crate::queue::{Item, Queue};
+use crate::item::Name;
+use crate::queue::Queue;
 use crate::record::{Damage, Record};
 use crate::run::Worker;
 use crate::system::System;
@@ -35,7 +36,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// saved progress has a folder, `<attempt>/<n>`, since there may be much of it and others look for it.
 #[derive(Debug)]
 pub struct Attempt {
-    pub item: Item,
+    pub item: Name,
     /// Where it is told apart from all others, and its folder where it has one.
     pub folder: String,
     next: Cell<u32>,
@@ -49,7 +50,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub fn new(item: Item, folder: String) -> Self {
+    pub fn new(item: Name, folder: String) -> Self {
         Self {
             item,
             folder,

@@ -1,10 +1,10 @@
 //! Everything that launchers, workers and checkers must agree on: paths on the volume, keys in
 //! Redis, exit codes, sizes. Arguments and environment are declared in `cli.rs`.
 
-use crate::queue::Item;
+use crate::item::Name;
 
 /// Version of the formats on the volume: manifest, commits, events, progress files.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Datasets are hashed in blocks of this size, so that a change is found where it is and long
 /// hashing can be resumed.
@@ -42,28 +42,6 @@ pub fn redis_prefix(volume: &str, run: &str) -> String {
     format!("{PUSHED}:{{{volume}:{run}}}")
 }
 
-/// The four stages whose results are commits of their own, each in its own folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    Prepare,
-    Join,
-    Fold,
-    Evaluate,
-}
-
-impl Stage {
-    pub const ALL: [Self; 4] = [Self::Prepare, Self::Join, Self::Fold, Self::Evaluate];
-
-    pub fn folder(self) -> &'static str {
-        match self {
-            Self::Prepare => "prepared",
-            Self::Join => "joined",
-            Self::Fold => "checkpoints",
-            Self::Evaluate => "evals",
-        }
-    }
-}
-
 /// The paths of one run, relative to the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPaths {
@@ -94,20 +72,21 @@ impl RunPaths {
         format!("{}/manifest/{number}", self.root)
     }
 
-    /// Where the first [`FOLDER_COMMITS`] of a stage's commits lie, and the folders of the later ones.
-    pub fn stage(&self, stage: Stage) -> String {
-        format!("{}/{}", self.root, stage.folder())
+    /// Where the first [`FOLDER_COMMITS`] of a stage's commits lie, and the folders of the later ones. `stage` is
+    /// the stage's folder, as its pipeline names it.
+    pub fn stage(&self, stage: &str) -> String {
+        format!("{}/{stage}", self.root)
     }
 
     /// The folder, counted from 0, of a dataset's commits of a stage: `prepared`, `prepared/from-1000`…
-    pub fn folder(&self, stage: Stage, number: u32) -> String {
+    pub fn folder(&self, stage: &str, number: u32) -> String {
         match number {
             0 => self.stage(stage),
             _ => format!("{}/{LATER}{}", self.stage(stage), u64::from(number) * u64::from(FOLDER_COMMITS)),
         }
     }
 
-    pub fn commit(&self, stage: Stage, index: u32) -> String {
+    pub fn commit(&self, stage: &str, index: u32) -> String {
         format!("{}/{index}", self.folder(stage, index / FOLDER_COMMITS))
     }
 
@@ -130,7 +109,7 @@ impl RunPaths {
     }
 
     /// The private folder of one attempt: item, token and nonce make it unique for ever.
-    pub fn attempt(&self, item: Item, token: u64, nonce: u128) -> String {
+    pub fn attempt(&self, item: Name, token: u64, nonce: u128) -> String {
         format!("{}/attempts/{}-{token}-{nonce:032x}", self.root, item.file_name())
     }
 
@@ -138,12 +117,9 @@ impl RunPaths {
         format!("{}/events", self.root)
     }
 
-    /// Every folder that a run needs before its first commit.
+    /// Every folder that a run needs before its first page; those of stages are made with their first commit.
     pub fn folders(&self) -> Vec<String> {
-        let mut folders = vec![RUNS.to_owned(), self.root.clone(), self.manifest()];
-        folders.extend(Stage::ALL.map(|stage| self.stage(stage)));
-        folders.extend([self.attempts(), self.events()]);
-        folders
+        vec![RUNS.to_owned(), self.root.clone(), self.manifest(), self.attempts(), self.events()]
     }
 }
 

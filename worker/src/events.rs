@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{FORMAT_VERSION, RunPaths};
 use crate::hash::Hash;
-use crate::queue::{GiveBack, Item};
+use crate::item::Name;
+use crate::queue::Release;
 use crate::volume::Volume;
 
 /// One line of an event file.
@@ -34,7 +35,7 @@ pub enum What {
         queue_empty: bool,
     },
     Claimed {
-        item: Item,
+        item: Name,
         token: u64,
         attempt: String,
         /// The dataset's path, where the item is a dataset's.
@@ -43,30 +44,30 @@ pub enum What {
     },
     /// Goes on from progress that another attempt saved.
     Resumed {
-        item: Item,
+        item: Name,
         done: u64,
         total: u64,
         from: String,
     },
     Progress {
-        item: Item,
+        item: Name,
         done: u64,
         total: u64,
     },
     Saved {
-        item: Item,
+        item: Name,
         done: u64,
         total: u64,
     },
     /// Written before the link, so that a crash in between leaves a trace.
     Intent {
-        item: Item,
+        item: Name,
         path: String,
         hash: Hash,
         attempt: String,
     },
     Committed {
-        item: Item,
+        item: Name,
         path: String,
         hash: Hash,
         attempt: String,
@@ -79,23 +80,23 @@ pub enum What {
         attempt: String,
     },
     Acked {
-        item: Item,
+        item: Name,
         token: u64,
         held: bool,
     },
     GaveBack {
-        item: Item,
+        item: Name,
         token: u64,
-        why: GiveBack,
+        why: Release,
         reason: String,
     },
     LeaseLost {
-        item: Item,
+        item: Name,
         token: u64,
     },
     /// The work made no progress for so long that its lease is no longer renewed.
     Stalled {
-        item: Item,
+        item: Name,
         token: u64,
     },
     TookIn {
@@ -106,6 +107,10 @@ pub enum What {
     Refused {
         path: String,
         reason: String,
+    },
+    /// The queue handed out a name that is no item of this run's pipeline; it was removed.
+    Foreign {
+        item: Name,
     },
     /// The queue was given items that it did not know of.
     Requeued {

@@ -7,7 +7,8 @@ use crate::commit::{Attempt, Look, Terms};
 use crate::contract::{Exit, OUTPUT, ROOT, RUNS, RunPaths};
 use crate::events::What;
 use crate::manifest::Page;
-use crate::queue::{Item, Queue};
+use crate::pipeline::Step;
+use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::{Opened, Worker};
 use crate::stage::damaged;
@@ -27,11 +28,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn report(&self, attempt: &Attempt) -> Result<(), Trouble> {
         self.refresh().await?;
         let opened = self.opened()?;
-        if !self.known.borrow_mut().complete(&opened.manifest) {
+        if !self.is_complete(&opened) {
             // Whoever offered it has seen more.
             self.list_commits().await?;
         }
-        if !self.known.borrow_mut().complete(&opened.manifest) {
+        if !self.is_complete(&opened) {
             return Ok(());
         }
         if !opened.manifest.sealed && !self.seal(attempt, &opened).await? {
@@ -39,7 +40,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         // A chapter may have been there before our seal, and another's seal after it.
         let opened = self.opened()?;
-        if !self.known.borrow_mut().complete(&opened.manifest) {
+        if !self.is_complete(&opened) {
             return Ok(());
         }
         let files = self.commit_report(attempt, &opened).await?;
@@ -53,10 +54,15 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
+    /// Whether every stage of every dataset is known to be committed.
+    fn is_complete(&self, opened: &Opened) -> bool {
+        opened.plan(|plan| plan.is_complete(&mut self.known.borrow_mut()))
+    }
+
     /// Commits the seal; false where more was pushed, or a chapter was there first.
     async fn seal(&self, attempt: &Attempt, opened: &Opened) -> Result<bool, Trouble> {
         if !self.queue.pushed().await?.is_empty() && !self.breaks(Breakage::SealOverPushes) {
-            let _ = self.queue.add(&[Item::Intake]).await;
+            let _ = self.queue.add(&self.items_of(&[Step::Intake])).await;
             return Ok(false);
         }
         let page = Page::Seal { datasets: opened.manifest.len() };
@@ -104,7 +110,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let names: Vec<_> = checkpoint_names(opened).collect();
         let quarter = |number| {
             let names = names.iter().skip(number).step_by(4);
-            self.put_checkpoints(attempt, files, names)
+            self.put_checkpoints(attempt, opened, files, names)
         };
         // Side by side, since most of it is waiting for the disk.
         tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
@@ -117,11 +123,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn put_checkpoints(
         &self,
         attempt: &Attempt,
+        opened: &Opened,
         files: &Files,
         names: impl Iterator<Item = &(u32, String)>,
     ) -> Result<(), Trouble> {
         for (index, name) in names {
-            if let Some(part) = self.checkpoint(*index).await? {
+            if let Some(part) = self.shown(opened, *index).await? {
                 self.put(attempt, files, name, &part.bytes).await?;
             }
         }
@@ -206,7 +213,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let opened = self.opened()?;
         let ended = opened.manifest.sealed || self.breaks(Breakage::ExitBeforeSeal);
-        if !ended || !self.known.borrow_mut().complete(&opened.manifest) {
+        if !ended || !self.is_complete(&opened) {
             return Ok(());
         }
         if self.breaks(Breakage::ExitBeforeSeal) {
@@ -278,7 +285,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             if there.binary_search(&name).is_ok() {
                 continue;
             }
-            match self.checkpoint(index).await {
+            match self.shown(opened, index).await {
                 Ok(None) => {}
                 // Damaged: the report's item makes it again.
                 Ok(Some(_)) | Err(Trouble::Torn(..)) => return Ok(false),

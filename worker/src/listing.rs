@@ -6,7 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::contract::{FOLDER_COMMITS, Stage};
+use crate::contract::FOLDER_COMMITS;
+use crate::pipeline::Stage;
 use crate::queue::Queue;
 use crate::run::Worker;
 use crate::system::System;
@@ -28,8 +29,8 @@ pub(crate) struct Listing {
     cost: Cell<Duration>,
     /// How often in a row it was done in vain: the queue needed nothing.
     in_vain: Cell<u32>,
-    /// Folders of later commits that this worker has made, or found.
-    made: RefCell<BTreeSet<(Stage, u32)>>,
+    /// Folders of commits that this worker has made, or found.
+    made: RefCell<BTreeSet<String>>,
 }
 
 impl Listing {
@@ -76,7 +77,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     pub(crate) async fn list_commits(&self) -> Result<(), Trouble> {
         let before = self.system.elapsed();
-        for stage in Stage::ALL {
+        let Some(stages) = self.planned(|plan, _| plan.pipeline.stages()) else { return Ok(()) };
+        for stage in stages {
             let mut from = 0;
             while let Some(folder) = self.folder_to_list(stage, from) {
                 self.list_folder(stage, folder).await?;
@@ -92,14 +94,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// The next folder that may hold a commit which this worker does not know of.
     fn folder_to_list(&self, stage: Stage, from: u32) -> Option<u32> {
-        let opened = self.opened.borrow();
-        self.known.borrow_mut().first_folder_missing(stage, &opened.as_ref()?.manifest, from)
+        self.planned(|plan, commits| plan.first_folder_missing(commits, stage, from)).flatten()
     }
 
     async fn list_folder(&self, stage: Stage, folder: u32) -> Result<(), Trouble> {
-        let names = match self.volume.list(&self.paths.folder(stage, folder)).await {
-            // Made by whoever commits there first.
-            Err(error) if folder > 0 && error.kind == Kind::NotFound => return Ok(()),
+        let name = self.opened()?.pipeline().folder(stage);
+        let names = match self.volume.list(&self.paths.folder(name, folder)).await {
+            // Made with the first commit there.
+            Err(error) if error.kind == Kind::NotFound => return Ok(()),
             names => names?,
         };
         let mut known = self.known.borrow_mut();
@@ -109,14 +111,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(())
     }
 
-    /// Makes the folder of a commit, unless it is one that every run begins with. The folder is as safe from
-    /// a crash as what it will hold.
-    pub(crate) async fn make_folder_of(&self, stage: Stage, index: u32) -> Result<(), Trouble> {
-        let folder = index / FOLDER_COMMITS;
-        if folder > 0 && !self.listing.made.borrow().contains(&(stage, folder)) {
-            self.volume.make_folder(&self.paths.folder(stage, folder)).await?;
-            self.volume.sync_folder(&self.paths.stage(stage)).await?;
-            self.listing.made.borrow_mut().insert((stage, folder));
+    /// Makes the folder of a commit of a stage. Where the commit is `synced`, the folder survives a crash too.
+    pub(crate) async fn make_folder_of(&self, stage: &str, index: u32, synced: bool) -> Result<(), Trouble> {
+        for number in [0, index / FOLDER_COMMITS] {
+            let folder = self.paths.folder(stage, number);
+            if self.listing.made.borrow().contains(&folder) {
+                continue;
+            }
+            self.volume.make_folder(&folder).await?;
+            if synced {
+                let above = folder.rsplit_once('/').map_or("", |(above, _)| above);
+                self.volume.sync_folder(above).await?;
+            }
+            self.listing.made.borrow_mut().insert(folder);
         }
         Ok(())
     }

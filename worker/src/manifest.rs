@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract;
 use crate::hash::Hash;
-use crate::workload::{Workload, day_of, stem_of};
+use crate::record::Record;
+use crate::workload::{Outcome, Workload, day_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,6 +121,17 @@ impl Page {
     pub fn encode(&self) -> Vec<u8> {
         // A page holds strings, numbers and lists only: writing it as JSON cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The page that a record holds.
+    ///
+    /// # Errors
+    /// Where it holds none.
+    pub fn of(record: &Record) -> Result<Self, PageError> {
+        match &record.outcome {
+            Outcome::Part(content) => Self::decode(content),
+            Outcome::Rejected(_) => Err(PageError::Unreadable("it is a rejection".to_owned())),
+        }
     }
 
     /// # Errors

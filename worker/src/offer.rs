@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use crate::breakage::Breakage;
-use crate::manifest::Manifest;
-use crate::plan::{self, Known};
-use crate::queue::{Claim, Item, Queue, QueueError};
+use crate::item::Item;
+use crate::pipeline::{Stage, Step};
+use crate::plan::{CommitIndex, Plan};
+use crate::queue::{Claim, Queue, QueueError};
 use crate::run::Worker;
 use crate::system::System;
 use crate::volume::Volume;
@@ -24,8 +25,8 @@ pub(crate) struct Offers {
     made: RefCell<BTreeSet<Item>>,
     /// Grows with claims whose items turn out to be committed already: too many offer the same.
     shy: Cell<u32>,
-    /// The dataset whose join was claimed last.
-    joined: Cell<Option<u32>>,
+    /// The dataset whose sticky stage was claimed last.
+    sticky: Cell<Option<u32>>,
 }
 
 impl Offers {
@@ -40,12 +41,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Claims what this worker would rather have, or what there is.
     pub(crate) async fn claim(&self) -> Result<Option<Claim>, QueueError> {
         let (name, lease) = (&self.config.worker, self.config.lease);
-        let joined = self.offers.joined.get();
-        let preferred =
-            self.planned(|manifest, known, window| plan::preferred(manifest, known, window, joined));
+        let did = self.offers.sticky.get();
+        let preferred = self.planned(|plan, commits| plan.preferred(commits, did)).unwrap_or_default();
         let claim = self.queue.claim(name, self.system.nonce(), lease, &preferred).await?;
-        if let Some(Item::Join(index)) = claim.as_ref().map(|claim| claim.item) {
-            self.offers.joined.set(Some(index));
+        if let Some((stage, index)) = claim.as_ref().and_then(|claim| self.stage_of(claim.item))
+            && self.planned(|plan, _| plan.pipeline.sticky()) == Some(Some(stage))
+        {
+            self.offers.sticky.set(Some(index));
         }
         Ok(claim)
     }
@@ -53,26 +55,32 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// What is claimable by what this worker knows.
     pub(crate) fn claimable(&self) -> Vec<Item> {
         let mut items =
-            self.planned(|manifest, known, window| plan::claimable(manifest, known, window, OFFER_ITEMS));
-        items.retain(|item| *item != Item::Fold || !self.breaks(Breakage::ForgetToFold));
+            self.planned(|plan, commits| plan.claimable(commits, OFFER_ITEMS)).unwrap_or_default();
+        if self.breaks(Breakage::ForgetToFold) {
+            let chain = self.planned(|plan, _| plan.pipeline.chain()).flatten();
+            let chain = chain.map(|stage| self.items_of(&[Step::Chain(stage)])).unwrap_or_default();
+            items.retain(|item| !chain.contains(item));
+        }
         items
     }
 
-    /// What a function of [`plan`] says of the manifest and of what this worker knows.
-    fn planned(
-        &self,
-        plan: impl FnOnce(&Manifest, &mut Known, &dyn Fn(u32) -> Vec<u32>) -> Vec<Item>,
-    ) -> Vec<Item> {
+    /// Plans by what this worker knows, once the run has begun.
+    pub(crate) fn planned<T>(&self, with: impl FnOnce(Plan<'_>, &mut CommitIndex) -> T) -> Option<T> {
         let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else { return Vec::new() };
-        plan(&opened.manifest, &mut self.known.borrow_mut(), &|index| opened.window(index))
+        Some(opened.as_ref()?.plan(|plan| with(plan, &mut self.known.borrow_mut())))
     }
 
     /// Whether a dataset's item can be done now, by what this worker knows.
-    pub(crate) fn is_claimable(&self, item: Item) -> bool {
-        let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else { return false };
-        plan::is_claimable(&opened.manifest, &self.known.borrow(), &|index| opened.window(index), item)
+    pub(crate) fn is_claimable(&self, stage: Stage, index: u32) -> bool {
+        self.planned(|plan, commits| plan.is_claimable(commits, stage, index)).unwrap_or_default()
+    }
+
+    /// The stage and the dataset that an item is of, where it is one dataset's.
+    fn stage_of(&self, item: Item) -> Option<(Stage, u32)> {
+        match self.opened.borrow().as_ref()?.pipeline().step(item.name) {
+            Some(Step::Each(stage, index)) => Some((stage, index)),
+            _ => None,
+        }
     }
 
     /// What the queue has not been told of yet.
@@ -89,12 +97,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) fn news(&self, mut items: Vec<Item>) -> Vec<Item> {
         let mut made = self.offers.made.borrow_mut();
         let (shares, ours) = (u64::from(self.offers.shy.get() / 4) + 1, self.jitter.get());
-        items.retain(|item| match item {
-            Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index) => {
-                ours.wrapping_add(u64::from(*index)).is_multiple_of(shares) && made.insert(*item)
+        items.retain(|item| match self.stage_of(*item) {
+            Some((_, index)) => {
+                ours.wrapping_add(u64::from(index)).is_multiple_of(shares) && made.insert(*item)
             }
             // The others are done again and again: that they were offered once says nothing.
-            Item::Begin | Item::Intake | Item::Fold | Item::Report => true,
+            None => true,
         });
         items
     }

@@ -9,12 +9,14 @@ use crate::breakage::Breakage;
 use crate::commit::Attempt;
 use crate::contract::{Exit, RunPaths};
 use crate::events::{EventLog, Tap, What};
+use crate::item::{Item, Name};
 use crate::listing::Listing;
 use crate::manifest::{Manifest, Spec};
 use crate::offer::Offers;
-use crate::plan::Known;
+use crate::pipeline::{Pipeline, Stage, Step};
+use crate::plan::{CommitIndex, Plan};
 use crate::progress::Saving;
-use crate::queue::{Claim, GiveBack, Hold, Item, Queue, QueueError};
+use crate::queue::{Claim, Ownership, Queue, QueueError, Release};
 use crate::stage::Cache;
 use crate::system::System;
 use crate::trouble::Trouble;
@@ -77,8 +79,26 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    pub fn pipeline(&self) -> Pipeline {
+        self.workload.pipeline()
+    }
+
     pub fn window(&self, index: u32) -> Vec<u32> {
         self.workload.window(&self.manifest.datasets, index)
+    }
+
+    /// Where a stage of a dataset is committed.
+    pub fn commit_path(&self, paths: &RunPaths, stage: Stage, index: u32) -> String {
+        paths.commit(self.pipeline().folder(stage), index)
+    }
+
+    /// Plans by this manifest.
+    pub fn plan<T>(&self, with: impl FnOnce(Plan<'_>) -> T) -> T {
+        with(Plan {
+            pipeline: self.pipeline(),
+            manifest: &self.manifest,
+            window: &|index| self.window(index),
+        })
     }
 }
 
@@ -94,7 +114,7 @@ pub struct Worker<'a, Q, V: Volume, S> {
     /// Grows with every piece of progress: what the renewal looks at.
     ticks: Cell<u64>,
     pub(crate) opened: RefCell<Option<Opened>>,
-    pub(crate) known: RefCell<Known>,
+    pub(crate) known: RefCell<CommitIndex>,
     pub(crate) cache: RefCell<Cache>,
     pub(crate) offers: Offers,
     /// How often in a row an attempt failed by what the volume did, or lacked.
@@ -191,9 +211,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn start(&self) -> Result<(), Ended> {
         self.open_volume().await?;
         let since = self.system.elapsed();
-        let counts = loop {
-            match self.queue.counts().await {
-                Ok(counts) => break counts,
+        let queue_empty = loop {
+            match self.queue_is_empty().await {
+                Ok(empty) => break empty,
                 Err(QueueError::Refused(why)) => {
                     return Err(Ended { exit: Exit::Queue, reason: why });
                 }
@@ -206,12 +226,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 }
             }
         };
-        self.note(What::Started {
-            pid: self.system.pid(),
-            run: self.config.run.clone(),
-            queue_empty: counts.is_empty(),
-        });
+        self.note(What::Started { pid: self.system.pid(), run: self.config.run.clone(), queue_empty });
         Ok(())
+    }
+
+    async fn queue_is_empty(&self) -> Result<bool, QueueError> {
+        Ok(self.queue.counts().await?.is_empty() && self.queue.pushed_count().await? == 0)
     }
 
     /// A duration of between half and all of `span`, so that workers do not move in step.
@@ -309,9 +329,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             self.offers.begin_anew();
         }
         let items = if self.opened.borrow().is_none() {
-            vec![Item::Begin]
-        } else if !self.is_sealed() && self.queue.counts().await?.pushed > 0 {
-            [vec![Item::Intake], self.claimable()].concat()
+            vec![Item::BEGIN]
+        } else if !self.is_sealed() && self.queue.pushed_count().await? > 0 {
+            [self.items_of(&[Step::Intake]), self.claimable()].concat()
         } else {
             self.claimable()
         };
@@ -341,7 +361,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
     async fn hold(&self, claim: Claim) -> Option<Ended> {
-        let attempt = Attempt::new(claim.item, self.paths.attempt(claim.item, claim.token, claim.nonce));
+        let name = claim.item.name;
+        let attempt = Attempt::new(name, self.paths.attempt(name, claim.token, claim.nonce));
         if self.breaks(Breakage::AcknowledgeBeforeCommit) {
             let _ = self.queue.ack(&claim, &[]).await;
         }
@@ -368,12 +389,25 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         ended
     }
 
-    fn dataset_of(&self, item: Item) -> Option<String> {
-        let (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index)) = item else {
-            return None;
-        };
+    fn dataset_of(&self, item: Name) -> Option<String> {
+        let Some(Step::Each(_, index)) = self.step_of(item) else { return None };
         let opened = self.opened.borrow();
         opened.as_ref()?.manifest.datasets.get(index as usize).map(|dataset| dataset.path.clone())
+    }
+
+    /// What an item stands for, once the run's pipeline is known.
+    fn step_of(&self, item: Name) -> Option<Step> {
+        if item == Item::BEGIN.name {
+            return Some(Step::Begin);
+        }
+        self.opened.borrow().as_ref()?.pipeline().step(item)
+    }
+
+    /// The items of steps; none before the run has begun.
+    pub(crate) fn items_of(&self, steps: &[Step]) -> Vec<Item> {
+        let opened = self.opened.borrow();
+        let Some(opened) = opened.as_ref() else { return Vec::new() };
+        steps.iter().map(|step| opened.pipeline().item(*step)).collect()
     }
 
     /// Resolves when the grace is nearly over: what still runs then would be killed in the middle.
@@ -401,11 +435,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             }
             let stalled = now.saturating_sub(moved_at) > self.config.stall;
             if stalled && !self.breaks(Breakage::RenewWithoutProgress) {
-                self.note(What::Stalled { item: claim.item, token: claim.token });
+                self.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
-            if let Ok(Hold::Lost) = self.queue.renew(claim, self.config.lease, ticks).await {
-                self.note(What::LeaseLost { item: claim.item, token: claim.token });
+            if let Ok(Ownership::Lost) = self.queue.heartbeat(claim, self.config.lease, ticks).await {
+                self.note(What::LeaseLost { item: claim.item.name, token: claim.token });
                 break;
             }
         }
@@ -415,8 +449,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
         let next = self.next_items().await;
         // If the queue is away, the lease expires and the next claimant finds the commit.
-        let held = matches!(self.queue.ack(claim, &next).await, Ok(Hold::Held));
-        self.note(What::Acked { item: claim.item, token: claim.token, held });
+        let held = matches!(self.queue.ack(claim, &next).await, Ok(Ownership::Held));
+        self.note(What::Acked { item: claim.item.name, token: claim.token, held });
         self.sweep(attempt).await;
     }
 
@@ -430,22 +464,20 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         self.failed_in_a_row.set(in_a_row);
         let later = self.about(self.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
         let (why, delay) = match &trouble {
-            Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => {
-                (GiveBack::Failed, Duration::ZERO)
-            }
-            Trouble::Stop => (GiveBack::Preempted, Duration::ZERO),
+            Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => (Release::Failed, Duration::ZERO),
+            Trouble::Stop => (Release::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
             Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
-                (GiveBack::NotReady, later)
+                (Release::NotReady, later)
             }
-            Trouble::Input(_) | Trouble::NoDatasets(_) | Trouble::Defect(_) => (GiveBack::Failed, later),
+            Trouble::Input(_) | Trouble::NoDatasets(_) | Trouble::Defect(_) => (Release::Failed, later),
             // The worker's end, and none of the item's doing.
-            Trouble::End(..) => (GiveBack::NotReady, Duration::ZERO),
+            Trouble::End(..) => (Release::NotReady, Duration::ZERO),
         };
         if trouble != Trouble::Stop || !self.breaks(Breakage::KeepLeaseWhenPreempted) {
-            let _ = self.queue.give_back(claim, delay, why).await;
+            let _ = self.queue.release(claim, delay, why).await;
         }
-        self.note(What::GaveBack { item: claim.item, token: claim.token, why, reason: reason.clone() });
+        self.note(What::GaveBack { item: claim.item.name, token: claim.token, why, reason: reason.clone() });
         self.sweep_private(attempt).await;
         let tried_enough = claim.failures + 1 >= self.config.retries;
         match trouble {
@@ -466,12 +498,13 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     /// Does the item; damaged commits that it meets are made again on the way, each before what
     /// needs it: whoever finds one has what it takes, and nobody else need have noticed (rule 10).
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
-        let read = if self.is_known(claim.item) { Ok(()) } else { self.read_manifest().await };
+        let name = claim.item.name;
+        let read = if self.is_known(name) { Ok(()) } else { self.read_manifest().await };
         self.note(What::Claimed {
-            item: claim.item,
+            item: name,
             token: claim.token,
             attempt: attempt.folder.clone(),
-            dataset: self.dataset_of(claim.item),
+            dataset: self.dataset_of(name),
             taken_over_from: claim.taken_over_from.clone(),
         });
         self.flush().await;
@@ -484,7 +517,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             };
             match result {
                 Ok(()) if damaged.pop().is_some() => {}
-                Err(Trouble::Torn(stage, index))
+                Err(Trouble::Torn(stage, index, _))
                     if damaged.len() < DAMAGED_MAX && !self.breaks(Breakage::TornIsLeft) =>
                 {
                     damaged.push((stage, index));
@@ -495,31 +528,35 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
-        if !self.is_known(claim.item) {
+        let name = claim.item.name;
+        let Some(step) = self.step_of(name) else {
+            if self.opened.borrow().is_none() {
+                return Err(Trouble::Absent(self.paths.manifest()));
+            }
+            self.note(What::Foreign { item: name });
+            return Ok(());
+        };
+        if !self.is_known(name) {
             // Of a run that has ended, it is an item of a queue that remembers too much.
             return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
         }
-        match claim.item {
-            Item::Begin => self.begin(attempt).await,
-            Item::Intake => self.intake(attempt).await,
-            Item::Prepare(index) => self.prepare(attempt, index).await,
-            Item::Join(index) => self.join(attempt, index).await,
-            Item::Fold => self.fold(attempt).await,
-            Item::Evaluate(index) => self.evaluate(attempt, index).await,
-            Item::Report => self.report(attempt).await,
+        match step {
+            Step::Begin => self.begin(attempt).await,
+            Step::Intake => self.intake(attempt).await,
+            Step::Each(stage, index) => self.each(attempt, stage, index).await,
+            Step::Chain(stage) => self.chain(attempt, stage).await,
+            Step::Report => self.report(attempt).await,
         }
     }
 
     /// Whether the manifest, as read so far, has the dataset that the item is of.
-    fn is_known(&self, item: Item) -> bool {
+    fn is_known(&self, item: Name) -> bool {
         let opened = self.opened.borrow();
-        match (item, opened.as_ref()) {
-            (Item::Begin, _) => true,
-            (_, None) => false,
-            (Item::Prepare(index) | Item::Join(index) | Item::Evaluate(index), Some(opened)) => {
-                index < opened.manifest.len()
-            }
-            _ => true,
+        match (self.step_of(item), opened.as_ref()) {
+            (Some(Step::Begin), _) => true,
+            (_, None) | (None, _) => false,
+            (Some(Step::Each(_, index)), Some(opened)) => index < opened.manifest.len(),
+            (Some(_), Some(_)) => true,
         }
     }
 

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
-use crate::contract::{BLOCK_BYTES, Exit, FOLDER_COMMITS, Stage};
+use crate::contract::{BLOCK_BYTES, Exit, FOLDER_COMMITS};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Role};
+use crate::pipeline::{Input, Stage, Step};
 use crate::progress::Saved;
-use crate::queue::{Item, Queue};
+use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::{Opened, Worker};
 use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume};
-use crate::workload::{Outcome, Part, Step, Task};
+use crate::workload::{self, Inputs, Outcome, Part, Task};
 
 /// A committed result, as later stages read it.
 #[derive(Debug, Clone)]
@@ -78,11 +79,11 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if let Some(kept) = self.cache.borrow().get(stage, index) {
             return Ok(kept);
         }
-        let path = self.paths.commit(stage, index);
+        let path = self.opened()?.commit_path(&self.paths, stage, index);
         match self.look(&path).await? {
             Look::Absent if self.breaks(Breakage::AbsenceIsAFact) => Ok(missing(path)),
             Look::Absent => Err(Trouble::Absent(path)),
-            Look::Torn(_) => Err(Trouble::Torn(stage, index)),
+            Look::Torn(_) => Err(Trouble::Torn(stage, index, path)),
             Look::Intact(record) => self.take(stage, index, record).await,
         }
     }
@@ -92,6 +93,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn take(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, Trouble> {
         let varies = self.opened.borrow().as_ref().is_some_and(|opened| !opened.workload.deterministic());
         if varies && self.volume.is_on_one_machine() && !self.breaks(Breakage::VaryingUnsynced) {
+            let stage = self.opened()?.pipeline().folder(stage);
             self.volume.sync_folder(&self.paths.folder(stage, index / FOLDER_COMMITS)).await?;
         }
         Ok(self.keep(stage, index, record))
@@ -99,15 +101,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
         let committed = Committed::new(index, record);
-        // The fold and the evaluation read a checkpoint once, and training parts once each.
-        if matches!(stage, Stage::Prepare) || self.is_test(index) {
+        // Others are read once: by the chain and by what is made of each dataset alone.
+        let opened = self.opened.borrow();
+        if opened.as_ref().is_some_and(|o| o.pipeline().is_shared(stage, o.manifest.dataset(index).role)) {
             self.cache.borrow_mut().keep(stage, index, &committed);
         }
         committed
-    }
-
-    fn is_test(&self, index: u32) -> bool {
-        self.opened.borrow().as_ref().is_some_and(|o| o.manifest.tests().binary_search(&index).is_ok())
     }
 
     pub(crate) fn opened(&self) -> Result<Opened, Trouble> {
@@ -117,7 +116,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// The item's commit, if it is there already: then only the queue did not know.
     async fn committed(&self, stage: Stage, index: u32) -> Result<bool, Trouble> {
         if !self.known.borrow().has(stage, index) {
-            match self.look(&self.paths.commit(stage, index)).await? {
+            match self.look(&self.opened()?.commit_path(&self.paths, stage, index)).await? {
                 Look::Intact(record) => self.take(stage, index, record).await?,
                 Look::Absent | Look::Torn(_) => return Ok(false),
             };
@@ -153,31 +152,100 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         } else {
             Terms { synced: !self.breaks(Breakage::VaryingUnsynced), ..Terms::FIRST }
         };
-        self.make_folder_of(stage, index).await?;
-        let found = self.publish(attempt, &self.paths.commit(stage, index), record, terms).await?;
+        self.make_folder_of(opened.pipeline().folder(stage), index, terms.synced).await?;
+        let path = opened.commit_path(&self.paths, stage, index);
+        let found = self.publish(attempt, &path, record, terms).await?;
         self.known.borrow_mut().insert(stage, index);
         Ok(self.keep(stage, index, found))
     }
 
-    pub(crate) async fn prepare(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.is_done(Stage::Prepare, index).await? {
+    /// Does a stage of one dataset.
+    pub(crate) async fn each(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), Trouble> {
+        if self.is_done(stage, index).await? {
             return Ok(());
         }
         let opened = self.opened()?;
-        let dataset = opened.manifest.dataset(index).clone();
-        let parent = Hash::of_fields([&opened.manifest.spec.hash().0[..], &dataset.hash().0]);
-        let content = match self.read_dataset(&dataset).await {
-            Err(Trouble::Input(reason)) if self.breaks(Breakage::RejectTheMissing) => {
-                let record = Record::new(parent, Outcome::Rejected(reason));
-                return self.commit(&opened, attempt, Stage::Prepare, index, record).await.map(drop);
+        let gathered = self.gather(&opened, stage, index, None).await?;
+        let record = self.make(&opened, attempt, stage, gathered).await?;
+        self.commit(&opened, attempt, stage, index, record).await.map(drop)
+    }
+
+    /// Loads what a stage of a dataset reads, in the order declared. `state` is the chain's, where it is known.
+    async fn gather(
+        &self,
+        opened: &Opened,
+        stage: Stage,
+        index: u32,
+        state: Option<&ChainState>,
+    ) -> Result<Gathered, Trouble> {
+        let manifest = &opened.manifest;
+        let mut parents = vec![manifest.spec.hash()];
+        let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
+        let mut rejected = None;
+        for input in opened.pipeline().spec(stage).inputs {
+            match input {
+                Input::Content => {
+                    parents.push(inputs.dataset.hash());
+                    match self.read_dataset(&inputs.dataset).await {
+                        Err(Trouble::Input(why)) if self.breaks(Breakage::RejectTheMissing) => {
+                            rejected = Some(why);
+                        }
+                        content => inputs.content = content?,
+                    }
+                }
+                Input::Own(read) => {
+                    let own = self.load(*read, index).await?;
+                    parents.push(own.hash);
+                    match own.part {
+                        Ok(part) => inputs.own.push(part),
+                        Err(reason) => rejected = rejected.or(Some(reason)),
+                    }
+                }
+                Input::Window(read) => {
+                    for before in opened.window(index) {
+                        let committed = self.load(*read, before).await?;
+                        parents.push(committed.hash);
+                        inputs.window.extend(committed.part);
+                    }
+                }
+                Input::Previous => {
+                    let state = match state {
+                        Some(state) => state.clone(),
+                        None => self.chain_state(opened, stage, index).await?,
+                    };
+                    parents.push(state.last);
+                    inputs.previous = state.newest;
+                }
+                Input::Tests(read) => {
+                    for test in manifest.tests() {
+                        let committed = self.load(*read, *test).await?;
+                        parents.push(committed.hash);
+                        inputs.tests.extend(committed.part);
+                    }
+                }
             }
-            content => content?,
+        }
+        Ok(Gathered { parent: hash_of(&parents), inputs: rejected.map_or(Ok(inputs), Err) })
+    }
+
+    /// Makes the result of a stage from its inputs.
+    async fn make(
+        &self,
+        opened: &Opened,
+        attempt: &Attempt,
+        stage: Stage,
+        gathered: Gathered,
+    ) -> Result<Record, Trouble> {
+        let Gathered { parent, inputs } = gathered;
+        let outcome = match inputs {
+            Err(reason) => Outcome::Rejected(reason),
+            Ok(inputs) => {
+                let workload = opened.workload.clone();
+                let task = self.compute(move || workload.task(stage, inputs)).await?;
+                self.run_task(attempt, task, parent).await?
+            }
         };
-        let workload = opened.workload.clone();
-        let task = self.compute(move || workload.prepare(&dataset, content)).await?;
-        let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(&opened, attempt, Stage::Prepare, index, Record::new(parent, outcome)).await?;
-        Ok(())
+        Ok(Record::new(parent, outcome))
     }
 
     /// The dataset's bytes, each block checked against the manifest (rule 9).
@@ -202,53 +270,24 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(content)
     }
 
-    pub(crate) async fn join(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.is_done(Stage::Join, index).await? {
-            return Ok(());
-        }
+    /// Goes on with the chain, oldest dataset first, as far as its inputs reach.
+    pub(crate) async fn chain(&self, attempt: &Attempt, stage: Stage) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let own = self.load(Stage::Prepare, index).await?;
-        let mut parents = vec![opened.manifest.spec.hash(), own.hash];
-        let part = match own.part {
-            Ok(part) => part,
-            Err(reason) => {
-                let record = Record::new(hash_of(&parents), Outcome::Rejected(reason));
-                self.commit(&opened, attempt, Stage::Join, index, record).await?;
-                return Ok(());
-            }
-        };
-        let mut window = Vec::new();
-        for before in opened.window(index) {
-            let prepared = self.load(Stage::Prepare, before).await?;
-            parents.push(prepared.hash);
-            window.extend(prepared.part);
-        }
-        let parent = hash_of(&parents);
-        let (workload, dataset) = (opened.workload.clone(), opened.manifest.dataset(index).clone());
-        let task = self.compute(move || workload.join(&dataset, &part, &window)).await?;
-        let outcome = self.run_task(attempt, task, parent).await?;
-        self.commit(&opened, attempt, Stage::Join, index, Record::new(parent, outcome)).await?;
-        Ok(())
-    }
-
-    /// Folds joined parts into checkpoints, oldest first, as far as they reach.
-    pub(crate) async fn fold(&self, attempt: &Attempt) -> Result<(), Trouble> {
-        let opened = self.opened()?;
-        let Some(next) = self.next_to_fold(&opened).await? else { return Ok(()) };
-        let mut model = match self.newest_model(&opened, next).await {
-            _ if self.breaks(Breakage::FoldOutOfOrder) => (Hash::default(), None),
-            model => model?,
+        let Some(next) = self.next_in_chain(&opened, stage).await? else { return Ok(()) };
+        let mut state = match self.chain_state(&opened, stage, next).await {
+            _ if self.breaks(Breakage::FoldOutOfOrder) => ChainState::default(),
+            state => state?,
         };
         for index in next..opened.manifest.len() {
-            if opened.manifest.dataset(index).role != Role::Train {
+            if !opened.pipeline().applies(stage, opened.manifest.dataset(index).role) {
                 continue;
             }
-            let joined = match self.load(Stage::Join, index).await {
+            let gathered = match self.gather(&opened, stage, index, Some(&state)).await {
                 Err(Trouble::Absent(_)) if index > next => return Ok(()),
-                joined => joined?,
+                gathered => gathered?,
             };
-            model = self.fold_one(&opened, attempt, index, model, joined).await?;
-            // Whoever is ahead goes on; a fold that came to its end here is offered again.
+            state = self.extend_chain(&opened, attempt, (stage, index), state, gathered).await?;
+            // The worker that is ahead goes on; a chain that came to its end here is offered again.
             if attempt.is_overtaken() && !self.breaks(Breakage::FoldOnBehind) {
                 return Ok(());
             }
@@ -261,110 +300,73 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// Makes a damaged commit again.
     pub(crate) async fn remake(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), Trouble> {
-        match stage {
-            Stage::Prepare => self.prepare(attempt, index).await,
-            Stage::Join => self.join(attempt, index).await,
-            Stage::Evaluate => self.evaluate(attempt, index).await,
-            Stage::Fold => {
-                let opened = self.opened()?;
-                let model = self.newest_model(&opened, index).await?;
-                let joined = self.load(Stage::Join, index).await?;
-                self.fold_one(&opened, attempt, index, model, joined).await.map(drop)
-            }
+        let opened = self.opened()?;
+        if opened.pipeline().chain() != Some(stage) {
+            return self.each(attempt, stage, index).await;
         }
+        let state = self.chain_state(&opened, stage, index).await?;
+        let gathered = self.gather(&opened, stage, index, Some(&state)).await?;
+        self.extend_chain(&opened, attempt, (stage, index), state, gathered).await.map(drop)
     }
 
-    /// The first training dataset without a checkpoint, others' checkpoints looked for.
-    async fn next_to_fold(&self, opened: &Opened) -> Result<Option<u32>, Trouble> {
+    /// The first dataset of the chain without a state, others' states looked for.
+    async fn next_in_chain(&self, opened: &Opened, stage: Stage) -> Result<Option<u32>, Trouble> {
         self.list_if_due().await?;
         loop {
-            let first = self.known.borrow_mut().first_missing(Stage::Fold, &opened.manifest);
+            let first = opened.plan(|plan| plan.first_missing(&mut self.known.borrow_mut(), stage));
             let Some(next) = first else { return Ok(None) };
-            match self.volume.meta(&self.paths.commit(Stage::Fold, next)).await {
-                Ok(_) => self.known.borrow_mut().insert(Stage::Fold, next),
+            match self.volume.meta(&opened.commit_path(&self.paths, stage, next)).await {
+                Ok(_) => self.known.borrow_mut().insert(stage, next),
                 Err(error) if error.kind == Kind::NotFound => return Ok(Some(next)),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// The last model before a dataset, and the hash of the checkpoint that it came from.
-    async fn newest_model(&self, opened: &Opened, index: u32) -> Result<(Hash, Option<Part>), Trouble> {
-        let mut chain = Hash::default();
-        let mut at = index;
-        let mut newest = true;
+    /// The chain's state before a dataset.
+    async fn chain_state(&self, opened: &Opened, stage: Stage, index: u32) -> Result<ChainState, Trouble> {
+        let mut state = ChainState::default();
+        let (mut at, mut is_last) = (index, true);
         while let Some(before) = opened.manifest.train_before(at) {
-            let checkpoint = self.load(Stage::Fold, before).await?;
-            if newest {
-                (chain, newest) = (checkpoint.hash, false);
+            let committed = self.load(stage, before).await?;
+            if std::mem::take(&mut is_last) {
+                state.last = committed.hash;
             }
-            if let Ok(part) = checkpoint.part {
-                return Ok((chain, Some(part)));
+            if let Ok(part) = committed.part {
+                return Ok(ChainState { newest: Some(part), ..state });
             }
             at = before;
         }
-        Ok((chain, None))
+        Ok(state)
     }
 
-    async fn fold_one(
+    /// Commits the chain's state after a dataset; where that was rejected, the next goes on from the state before.
+    async fn extend_chain(
         &self,
         opened: &Opened,
         attempt: &Attempt,
-        index: u32,
-        (chain, model): (Hash, Option<Part>),
-        joined: Committed,
-    ) -> Result<(Hash, Option<Part>), Trouble> {
-        let parent = hash_of(&[opened.manifest.spec.hash(), chain, joined.hash]);
-        let outcome = match joined.part {
-            // Skipped: the next dataset goes on from the same model.
-            Err(reason) => Outcome::Rejected(reason),
-            Ok(part) => {
-                let (workload, previous) = (opened.workload.clone(), model.clone());
-                let dataset = opened.manifest.dataset(index).clone();
-                let lineage = opened.manifest.lineage(index);
-                let task =
-                    self.compute(move || workload.fold(&dataset, previous.as_ref(), &part, lineage)).await?;
-                self.run_task(attempt, task, parent).await?
-            }
-        };
-        let record = Record::new(parent, outcome);
-        let committed = self.commit(opened, attempt, Stage::Fold, index, record).await?;
-        // A fold may go on for thousands of datasets: others list what it would leave behind until its end.
+        (stage, index): (Stage, u32),
+        state: ChainState,
+        gathered: Gathered,
+    ) -> Result<ChainState, Trouble> {
+        let record = self.make(opened, attempt, stage, gathered).await?;
+        let committed = self.commit(opened, attempt, stage, index, record).await?;
+        // A chain may go on for thousands of datasets: others list what it would leave behind until its end.
         self.sweep_private(attempt).await;
-        // Others evaluate beside the fold. Not before it can be done: given back again and again, it
-        // would keep them from what it waits for.
-        if self.is_claimable(Item::Evaluate(index)) {
-            let _ = self.queue.add(&[Item::Evaluate(index)]).await;
-        }
-        Ok((committed.hash, committed.part.ok().or(model)))
+        self.offer_what_reads(opened, stage, index).await;
+        Ok(ChainState { last: committed.hash, newest: committed.part.ok().or(state.newest) })
     }
 
-    pub(crate) async fn evaluate(&self, attempt: &Attempt, index: u32) -> Result<(), Trouble> {
-        if self.is_done(Stage::Evaluate, index).await? {
-            return Ok(());
-        }
-        let opened = self.opened()?;
-        let checkpoint = self.load(Stage::Fold, index).await?;
-        let joined = self.load(Stage::Join, index).await?;
-        let mut parents = vec![opened.manifest.spec.hash(), checkpoint.hash, joined.hash];
-        let mut tests = Vec::new();
-        for test in opened.manifest.tests() {
-            let test = self.load(Stage::Join, *test).await?;
-            parents.push(test.hash);
-            tests.extend(test.part);
-        }
-        let parent = hash_of(&parents);
-        let outcome = match (checkpoint.part, joined.part) {
-            (Ok(checkpoint), Ok(joined)) => {
-                let (workload, dataset) = (opened.workload.clone(), opened.manifest.dataset(index).clone());
-                let task =
-                    self.compute(move || workload.evaluate(&dataset, &checkpoint, &joined, &tests)).await?;
-                self.run_task(attempt, task, parent).await?
+    /// Offers what others can do beside the chain. Not before it can be done: given back again and again, it
+    /// would keep them from what it waits for.
+    async fn offer_what_reads(&self, opened: &Opened, chain: Stage, index: u32) {
+        let pipeline = opened.pipeline();
+        for stage in pipeline.each() {
+            let reads = pipeline.spec(stage).inputs.contains(&Input::Own(chain));
+            if reads && self.is_claimable(stage, index) {
+                let _ = self.queue.add(&[pipeline.item(Step::Each(stage, index))]).await;
             }
-            (Err(reason), _) | (_, Err(reason)) => Outcome::Rejected(reason),
-        };
-        self.commit(&opened, attempt, Stage::Evaluate, index, Record::new(parent, outcome)).await?;
-        Ok(())
+        }
     }
 
     /// Steps a task to its end: between steps progress is told and saved, and signals are seen.
@@ -391,9 +393,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             task = back;
             self.tick();
             match step {
-                Step::More => {}
-                Step::Done(outcome) => return Ok(outcome),
-                Step::Failed(error) => return Err(Trouble::Defect(error)),
+                workload::Step::More => {}
+                workload::Step::Done(outcome) => return Ok(outcome),
+                workload::Step::Failed(error) => return Err(Trouble::Defect(error)),
             }
             let (done, total) = task.progress();
             let now = self.system.elapsed();
@@ -424,8 +426,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) async fn results(&self, opened: &Opened) -> Result<Results, Trouble> {
         let mut results = Results::default();
         for dataset in &opened.manifest.datasets {
-            let stage = if dataset.role == Role::History { Stage::Prepare } else { Stage::Join };
-            let last = if dataset.role == Role::Train { Stage::Evaluate } else { stage };
+            let Some(last) = opened.pipeline().stages_of(dataset.role).next_back() else { continue };
             match self.load(last, dataset.index).await?.part {
                 Ok(part) if dataset.role == Role::Train => results.evals.push(part),
                 Ok(_) => {}
@@ -434,17 +435,37 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                 }
             }
         }
-        results.model = self.newest_model(opened, opened.manifest.len()).await?.1;
+        if let Some(chain) = opened.pipeline().chain() {
+            results.model = self.chain_state(opened, chain, opened.manifest.len()).await?.newest;
+        }
         Ok(results)
     }
 
-    /// A checkpoint's bytes, or `None` where its dataset was rejected.
-    pub(crate) async fn checkpoint(&self, index: u32) -> Result<Option<Part>, Trouble> {
-        Ok(self.load(Stage::Fold, index).await?.part.ok())
+    /// What `output/` shows of a dataset, or `None` where it was rejected.
+    pub(crate) async fn shown(&self, opened: &Opened, index: u32) -> Result<Option<Part>, Trouble> {
+        Ok(self.load(opened.pipeline().shown(), index).await?.part.ok())
     }
 }
 
-/// Evaluations, rejections and the last model of a complete run.
+/// What a stage of a dataset is made from.
+#[derive(Debug)]
+struct Gathered {
+    /// Hash over all of it.
+    parent: Hash,
+    /// Or why the dataset was rejected by an earlier stage.
+    inputs: Result<Inputs, String>,
+}
+
+/// Where a chain stands.
+#[derive(Debug, Clone, Default)]
+struct ChainState {
+    /// Hash of the last commit.
+    last: Hash,
+    /// The last state whose dataset was not rejected.
+    newest: Option<Part>,
+}
+
+/// The last results of the training datasets, rejections and the chain's last state, of a complete run.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub evals: Vec<Part>,

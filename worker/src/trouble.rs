@@ -1,6 +1,7 @@
 //! Why an item was not completed.
 
-use crate::contract::{Exit, Stage};
+use crate::contract::Exit;
+use crate::pipeline::Stage;
 use crate::queue::QueueError;
 use crate::volume::{Kind, VolumeError};
 
@@ -15,8 +16,8 @@ pub enum Trouble {
     Queue(QueueError),
     /// Something that was committed is not to be seen from here yet.
     Absent(String),
-    /// A commit was damaged: it has to be made again first.
-    Torn(Stage, u32),
+    /// A commit, at this path, was damaged: it has to be made again first.
+    Torn(Stage, u32, String),
     /// A dataset is missing or not the one of the manifest.
     Input(String),
     /// Neither a run nor datasets to begin one with are to be seen.
@@ -68,7 +69,7 @@ impl std::fmt::Display for Trouble {
             Self::Volume(error) => error.fmt(f),
             Self::Queue(error) => error.fmt(f),
             Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
-            Self::Torn(stage, index) => write!(f, "{}/{index} is torn", stage.folder()),
+            Self::Torn(_, _, path) => write!(f, "{path} is torn"),
             Self::Input(detail) | Self::NoDatasets(detail) => f.write_str(detail),
             Self::Defect(message) => write!(f, "the workload failed: {message}"),
             Self::End(_, reason) => f.write_str(reason),

@@ -10,7 +10,7 @@ use worker::workload::fraud::chains::Chains;
 use worker::workload::fraud::features::{FeatureSet, NAMES, bins};
 use worker::workload::fraud::ftrl::Rates;
 use worker::workload::fraud::{Fraud, Learner, Params};
-use worker::workload::{Outcome, Step, Workload};
+use worker::workload::{Outcome, Step};
 
 /// A few weeks of customers with habits, some of whose purchases go wrong, from a little generator of
 /// its own so that the rows never change.
@@ -156,7 +156,7 @@ fn a_fold_that_is_resumed_ends_the_same() {
         &Hash::of_fields([&[0; 32][..], &chain.joined[&0].hash.0[..]]).0[..],
         &chain.joined[&1].hash.0[..],
     ]);
-    let task = || fraud.fold(&chain.datasets[1], Some(first), &chain.joined[&1], lineage);
+    let task = || fraud.fold(Some(first), &chain.joined[&1], lineage);
     let mut begun = task();
     assert!(matches!(begun.step(), Step::More) && matches!(begun.step(), Step::More));
     assert!(begun.resumable());
@@ -167,7 +167,7 @@ fn a_fold_that_is_resumed_ends_the_same() {
     assert!(matches!(resumed.step(), Step::Done(Outcome::Part(bytes)) if bytes == *second.bytes));
 
     // Another dataset's state, and bytes that are none, are left alone.
-    let mut other = fraud.fold(&chain.datasets[0], None, &chain.joined[&0], lineage);
+    let mut other = fraud.fold(None, &chain.joined[&0], lineage);
     for bytes in [&saved[..], &saved[..40], &saved[..saved.len() - 1], b""] {
         other.resume(bytes);
         assert_eq!(other.progress().0, 0);
@@ -179,13 +179,13 @@ fn parts_that_are_not_the_workloads_fail_and_do_not_panic() {
     let fraud = Fraud::new(Params::default());
     let mut chain = weeks(4);
     chain.join(&fraud);
-    let (dataset, junk) = (chain.datasets[0].clone(), fraud_support::part(0, b"FRAUDxxxjunk".to_vec()));
+    let junk = fraud_support::part(0, b"FRAUDxxxjunk".to_vec());
     let failed = |mut task: Box<dyn worker::workload::Task>| matches!(task.step(), Step::Failed(_));
-    assert!(failed(fraud.join(&dataset, &junk, &[])));
-    assert!(failed(fraud.join(&dataset, &chain.prepared[0], std::slice::from_ref(&junk))));
-    assert!(failed(fraud.fold(&dataset, Some(&junk), &chain.joined[&0], Hash::default())));
-    assert!(failed(fraud.fold(&dataset, None, &junk, Hash::default())));
-    assert!(failed(fraud.evaluate(&dataset, &junk, &chain.joined[&0], &[])));
+    assert!(failed(fraud.join(&junk, &[])));
+    assert!(failed(fraud.join(&chain.prepared[0], std::slice::from_ref(&junk))));
+    assert!(failed(fraud.fold(Some(&junk), &chain.joined[&0], Hash::default())));
+    assert!(failed(fraud.fold(None, &junk, Hash::default())));
+    assert!(failed(fraud.evaluate(&junk, &chain.joined[&0], &[])));
 }
 
 proptest! {

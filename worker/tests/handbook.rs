@@ -10,7 +10,7 @@ use worker::hash::Hash;
 use worker::workload::fraud::features::FeatureSet;
 use worker::workload::fraud::metrics::Metrics;
 use worker::workload::fraud::{Fraud, Params};
-use worker::workload::{Outcome, Part, Workload};
+use worker::workload::{Outcome, Part};
 
 /// Index of 2018-07-31, the last day of training before the handbook's test week.
 const JULY_31: u32 = 121;
@@ -21,7 +21,7 @@ fn train(chain: &mut Chain, fraud: &Fraud, days: Range<u32>) {
     let mut previous = None;
     for index in days {
         let joined = &chain.joined[&index];
-        let task = fraud.fold(&chain.datasets[index as usize], previous.as_ref(), joined, Hash::default());
+        let task = fraud.fold(previous.as_ref(), joined, Hash::default());
         let Outcome::Part(bytes) = finish(task) else { panic!("a fold rejects nothing") };
         let checkpoint = fraud_support::part(index, bytes);
         chain.checkpoints.insert(index, checkpoint.clone());

@@ -5,9 +5,9 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 use worker::events::What;
-use worker::queue::Item;
 
 use crate::check::{Check, Verdict};
+use crate::items::first_of;
 use crate::schedule::Kind;
 use crate::story::{Attempt, Came, Story};
 
@@ -122,7 +122,7 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
     let events = || story.incarnations.iter().flat_map(|incarnation| &incarnation.events);
     AttemptCounts {
         claims: count(attempts.iter()),
-        datasets_claimed: count(attempts.iter().filter(|a| matches!(a.held.item, Item::Prepare(_)))),
+        datasets_claimed: count(attempts.iter().filter(|a| first_of(a.held.item).is_some())),
         taken_over: count(attempts.iter().filter(|a| a.taken_over_from.is_some())),
         resumed: count(events().filter(|event| matches!(event.what, What::Resumed { .. }))),
         doubled: count(events().filter(|event| matches!(event.what, What::Committed { won: false, .. }))),

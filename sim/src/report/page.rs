@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use worker::queue::Item;
 
 use super::Summary;
+use crate::items::first_of;
 use crate::schedule::Kind;
 use crate::story::{Attempt, Came, End, Story};
 
@@ -209,14 +209,11 @@ fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane
 }
 
 fn class_of(attempt: &Attempt) -> &'static str {
-    match (attempt.end, attempt.held.item) {
-        (End::Died | End::GaveBack(_), _) => "interrupted",
-        (_, Item::Prepare(_)) => "prepare",
-        (_, Item::Join(_)) => "join",
-        (_, Item::Fold) => "fold",
-        (_, Item::Evaluate(_)) => "evaluate",
-        _ => "other",
+    const COLOURED: [&str; 4] = ["prepare", "join", "fold", "evaluate"];
+    if matches!(attempt.end, End::Died | End::GaveBack(_)) {
+        return "interrupted";
     }
+    COLOURED.into_iter().find(|step| *step == attempt.held.item.step()).unwrap_or("other")
 }
 
 fn title_of(attempt: &Attempt) -> String {
@@ -265,7 +262,7 @@ fn rows(story: &Story) -> Vec<Row> {
 fn dataset_rows(story: &Story, attempts: &[Attempt]) -> Vec<DatasetRow> {
     let mut rows: BTreeMap<u32, DatasetRow> = BTreeMap::new();
     for attempt in attempts {
-        let (Item::Prepare(index), Some(path)) = (attempt.held.item, &attempt.dataset) else { continue };
+        let (Some(index), Some(path)) = (first_of(attempt.held.item), &attempt.dataset) else { continue };
         let row = rows.entry(index).or_default();
         (row.index, row.path) = (index, path.clone());
         row.attempts += 1;

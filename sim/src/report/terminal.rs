@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use worker::events::{Event, What};
-use worker::queue::Item;
+use worker::item::Name;
 
 use crate::backend::Beat;
 use crate::backend::process::in_words;
@@ -189,7 +189,7 @@ impl Bars {
     }
 }
 
-fn words_of(item: Item, dataset: Option<&str>) -> String {
+fn words_of(item: Name, dataset: Option<&str>) -> String {
     match dataset {
         Some(dataset) => format!("{item}  {dataset}"),
         None => item.to_string(),

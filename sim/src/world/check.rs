@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use worker::contract::{FOLDER_COMMITS, OUTPUT, RunPaths, Stage};
+use worker::contract::{FOLDER_COMMITS, OUTPUT, RunPaths};
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Role, normalise, oldest_first};
+use worker::pipeline::Stage;
 use worker::record::Record;
 use worker::workload::{Outcome, Part, ReportInput, Workload};
 
@@ -274,7 +275,7 @@ impl<'a> Check<'a> {
         parents: &[Hash],
         expected: impl FnOnce(&[u8]) -> Outcome,
     ) {
-        let path = self.paths.commit(stage, index);
+        let path = self.paths.commit(toy::PIPELINE.folder(stage), index);
         let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
         let record = match self.record(&path) {
             Ok(record) => record,
@@ -301,15 +302,17 @@ impl<'a> Check<'a> {
     fn stages(&mut self, made: &mut Made, manifest: &Manifest, index: u32, content: &[u8]) {
         let (dataset, spec) = (manifest.dataset(index), manifest.spec.hash());
         let prepared = |salt: &[u8]| toy::prepared(content, salt);
-        self.commit(made, Stage::Prepare, index, &[spec, dataset.hash()], prepared);
+        self.commit(made, toy::PREPARE, index, &[spec, dataset.hash()], prepared);
         if dataset.role == Role::History {
             return;
         }
-        let own = made.part(Stage::Prepare, index);
-        let mut parents = vec![spec, made.hash(Stage::Prepare, index)];
+        let own = made.part(toy::PREPARE, index);
+        let mut parents = vec![spec, made.hash(toy::PREPARE, index)];
+        let window = index.saturating_sub(toy::WINDOW)..index;
+        parents.extend(window.clone().map(|before| made.hash(toy::PREPARE, before)));
         let Some(own) = own else {
             made.rejected.insert(index, toy::BAD_REASON.to_owned());
-            self.commit(made, Stage::Join, index, &parents, |_| toy::rejected());
+            self.commit(made, toy::JOIN, index, &parents, |_| toy::rejected());
             if dataset.role == Role::Train {
                 self.fold(made, manifest, index, None);
             }
@@ -317,21 +320,20 @@ impl<'a> Check<'a> {
         };
         let mut fields: Vec<Vec<u8>> =
             vec![b"join".to_vec(), dataset.path.clone().into(), own.bytes.to_vec()];
-        for before in index.saturating_sub(toy::WINDOW)..index {
-            parents.push(made.hash(Stage::Prepare, before));
-            fields.extend(made.part(Stage::Prepare, before).map(|part| part.bytes.to_vec()));
+        for before in window {
+            fields.extend(made.part(toy::PREPARE, before).map(|part| part.bytes.to_vec()));
         }
         let joined = |salt: &[u8]| toy::made(&fields, salt);
-        self.commit(made, Stage::Join, index, &parents, joined);
+        self.commit(made, toy::JOIN, index, &parents, joined);
         if dataset.role == Role::Train {
-            self.fold(made, manifest, index, made.part(Stage::Join, index));
+            self.fold(made, manifest, index, made.part(toy::JOIN, index));
         }
     }
 
     fn fold(&mut self, made: &mut Made, manifest: &Manifest, index: u32, joined: Option<Part>) {
         let before = manifest.train_before(index);
-        let chain = before.map_or_else(Hash::default, |before| made.hash(Stage::Fold, before));
-        let parents = [manifest.spec.hash(), chain, made.hash(Stage::Join, index)];
+        let chain = before.map_or_else(Hash::default, |before| made.hash(toy::FOLD, before));
+        let parents = [manifest.spec.hash(), chain, made.hash(toy::JOIN, index)];
         let model = made.model.clone();
         let folded = |salt: &[u8]| match &joined {
             None => toy::rejected(),
@@ -341,23 +343,23 @@ impl<'a> Check<'a> {
                 toy::made(&[b"fold".to_vec(), previous, joined.bytes.to_vec(), lineage], salt)
             }
         };
-        self.commit(made, Stage::Fold, index, &parents, folded);
-        made.model = made.part(Stage::Fold, index).or(made.model.take());
+        self.commit(made, toy::FOLD, index, &parents, folded);
+        made.model = made.part(toy::FOLD, index).or(made.model.take());
     }
 
     fn evaluations(&mut self, made: &mut Made, manifest: &Manifest) {
         for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
             let index = dataset.index;
-            let (checkpoint, joined) = (made.part(Stage::Fold, index), made.part(Stage::Join, index));
+            let (checkpoint, joined) = (made.part(toy::FOLD, index), made.part(toy::JOIN, index));
             let mut parents =
-                vec![manifest.spec.hash(), made.hash(Stage::Fold, index), made.hash(Stage::Join, index)];
+                vec![manifest.spec.hash(), made.hash(toy::FOLD, index), made.hash(toy::JOIN, index)];
             let mut fields = vec![b"evaluate".to_vec()];
             fields.extend([&checkpoint, &joined].into_iter().flatten().map(|part| part.bytes.to_vec()));
             for test in manifest.tests() {
-                parents.push(made.hash(Stage::Join, *test));
-                fields.extend(made.part(Stage::Join, *test).map(|part| part.bytes.to_vec()));
+                parents.push(made.hash(toy::JOIN, *test));
+                fields.extend(made.part(toy::JOIN, *test).map(|part| part.bytes.to_vec()));
             }
-            self.commit(made, Stage::Evaluate, index, &parents, |salt| match checkpoint {
+            self.commit(made, toy::EVALUATE, index, &parents, |salt| match checkpoint {
                 Some(_) => toy::made(&fields, salt),
                 None => toy::rejected(),
             });
@@ -368,7 +370,7 @@ impl<'a> Check<'a> {
     fn nothing_else(&mut self, manifest: &Manifest, made: &Made) {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (stage, index) in made.parts.keys() {
-            let folder = self.paths.folder(*stage, index / FOLDER_COMMITS);
+            let folder = self.paths.folder(toy::PIPELINE.folder(*stage), index / FOLDER_COMMITS);
             expected.entry(folder).or_default().insert(index.to_string());
         }
         let pages = manifest.next_page;
@@ -386,7 +388,7 @@ impl<'a> Check<'a> {
 
     fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made) {
         let evals: Vec<Part> =
-            (0..manifest.len()).filter_map(|index| made.part(Stage::Evaluate, index)).collect();
+            (0..manifest.len()).filter_map(|index| made.part(toy::EVALUATE, index)).collect();
         let files = toy.report(&ReportInput {
             created: &manifest.created,
             datasets: &manifest.datasets,
@@ -406,7 +408,7 @@ impl<'a> Check<'a> {
         let mut outputs: BTreeMap<String, Vec<u8>> =
             files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
         for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
-            if let Some(part) = made.part(Stage::Fold, dataset.index) {
+            if let Some(part) = made.part(toy::FOLD, dataset.index) {
                 outputs.insert(toy.checkpoint_name(dataset.stem()), part.bytes.to_vec());
             }
         }

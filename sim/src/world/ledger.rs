@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use worker::queue::{Claim, Hold, Item};
+use worker::item::Name;
+use worker::queue::{Claim, Ownership};
 
 use super::World;
 use super::check::Broken;
@@ -23,7 +24,7 @@ struct Lease {
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    leases: BTreeMap<Item, Lease>,
+    leases: BTreeMap<Name, Lease>,
 }
 
 fn owner(claim: &Claim) -> (u64, u128) {
@@ -48,7 +49,8 @@ impl Ledger {
         match (ask, told) {
             (Ask::Claim { lease, .. }, Told::Claimed(Some(claim))) => {
                 let until = now + lease.as_micros() as Micros;
-                let before = self.leases.insert(claim.item, Lease { owner: owner(claim), holder, until });
+                let before =
+                    self.leases.insert(claim.item.name, Lease { owner: owner(claim), holder, until });
                 let Some(before) = before else { return (None, None) };
                 if before.until > now + ms(1) {
                     let detail = format!("the queue hands out {}, which is leased to another", claim.item);
@@ -56,19 +58,19 @@ impl Ledger {
                 }
                 (None, Some(before.holder))
             }
-            (Ask::Renew(claim, lease, _), Told::Hold(hold)) => {
+            (Ask::Heartbeat(claim, lease, _), Told::Ownership(hold)) => {
                 let broken = self.judge(now, claim, *hold);
-                if *hold == Hold::Held
-                    && let Some(mine) = self.leases.get_mut(&claim.item)
+                if *hold == Ownership::Held
+                    && let Some(mine) = self.leases.get_mut(&claim.item.name)
                 {
                     mine.until = now + lease.as_micros() as Micros;
                 }
                 (broken, None)
             }
-            (Ask::Ack(claim, _) | Ask::GiveBack(claim, ..), Told::Hold(hold)) => {
+            (Ask::Ack(claim, _) | Ask::Release(claim, ..), Told::Ownership(hold)) => {
                 let broken = self.judge(now, claim, *hold);
-                if *hold == Hold::Held {
-                    self.leases.remove(&claim.item);
+                if *hold == Ownership::Held {
+                    self.leases.remove(&claim.item.name);
                 }
                 (broken, None)
             }
@@ -77,18 +79,18 @@ impl Ledger {
     }
 
     /// Whether the queue's word on a claim fits what it handed out.
-    fn judge(&self, now: Micros, claim: &Claim, hold: Hold) -> Option<Broken> {
-        let lease = self.leases.get(&claim.item)?;
+    fn judge(&self, now: Micros, claim: &Claim, hold: Ownership) -> Option<Broken> {
+        let lease = self.leases.get(&claim.item.name)?;
         let ours = lease.owner == owner(claim);
         let wrong = match hold {
-            Hold::Held => !ours,
-            Hold::Lost => ours && lease.until > now,
+            Ownership::Held => !ours,
+            Ownership::Lost => ours && lease.until > now,
         };
         wrong.then(|| Broken::waste(format!("the queue mistakes whose {} is: it says {hold:?}", claim.item)))
     }
 
     /// What a machine still holds.
-    pub fn left_by(&self, now: Micros, machine: &Machine) -> Option<Item> {
+    pub fn left_by(&self, now: Micros, machine: &Machine) -> Option<Name> {
         let mut left = self.leases.iter();
         left.find(|(_, lease)| lease.holder == machine.id && lease.until > now).map(|(item, _)| *item)
     }
@@ -100,7 +102,7 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
         Ask::Claim { .. } if machine.stopping.get().is_some() => {
             Some(Broken::waste(format!("{} claims although it was told to stop", machine.name)))
         }
-        Ask::Renew(claim, lease, _) => {
+        Ask::Heartbeat(claim, lease, _) => {
             let params = &world.params;
             let renewed = machine.renewed_at.replace(world.now());
             // Whoever stood still, or waited for the queue, notices late what moved and when.

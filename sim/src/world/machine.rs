@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use worker::breakage::Breakage;
+use worker::item::Name;
 use worker::manifest::Manifest;
-use worker::queue::Item;
 use worker::system::System;
+
+use crate::items::first_of;
 
 use super::World;
 use super::clock::{Micros, ms};
@@ -57,7 +59,7 @@ pub struct Machine {
 
 #[derive(Debug, Clone)]
 pub struct Held {
-    pub item: Item,
+    pub item: Name,
     pub token: u64,
     pub attempt: String,
 }
@@ -96,7 +98,7 @@ impl Machine {
     }
 
     pub fn is_preparing(&self) -> bool {
-        matches!(self.held.borrow().as_ref(), Some(Held { item: Item::Prepare(_), .. }))
+        self.held.borrow().as_ref().is_some_and(|held| first_of(held.item).is_some())
     }
 
     /// What it sees of the volume's names.

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use worker::breakage::Breakage;
-use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+use worker::item::Item;
+use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
 use super::World;
 use super::ledger;
@@ -18,12 +19,13 @@ use super::strike::Site;
 pub enum Ask {
     Add(Vec<Item>),
     Claim { worker: String, nonce: u128, lease: Duration, preferred: Vec<Item> },
-    Renew(Claim, Duration, u64),
+    Heartbeat(Claim, Duration, u64),
     Ack(Claim, Vec<Item>),
-    GiveBack(Claim, Duration, GiveBack),
+    Release(Claim, Duration, Release),
     Push(Vec<String>),
     Pushed,
-    TakeIn(Vec<String>),
+    RemovePushed(Vec<String>),
+    PushedCount,
     Counts,
 }
 
@@ -31,27 +33,29 @@ pub enum Ask {
 pub enum Told {
     Added(usize),
     Claimed(Option<Claim>),
-    Hold(Hold),
+    Ownership(Ownership),
     Done,
     Paths(Vec<String>),
+    Count(u64),
     Counts(Counts),
 }
 
 impl Ask {
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Pushed | Self::Counts)
+        !matches!(self, Self::Pushed | Self::PushedCount | Self::Counts)
     }
 
     pub fn name(&self) -> &'static str {
         match self {
             Self::Add(_) => "add",
             Self::Claim { .. } => "claim",
-            Self::Renew(..) => "renew",
+            Self::Heartbeat(..) => "heartbeat",
             Self::Ack(..) => "ack",
-            Self::GiveBack(..) => "give back",
+            Self::Release(..) => "release",
             Self::Push(_) => "push",
             Self::Pushed => "pushed",
-            Self::TakeIn(_) => "take in",
+            Self::RemovePushed(_) => "remove pushed",
+            Self::PushedCount => "count pushed",
             Self::Counts => "counts",
         }
     }
@@ -66,18 +70,21 @@ impl World {
             Ask::Claim { worker, nonce, lease, preferred } => {
                 Told::Claimed(redis.claim(&worker, nonce, lease, &preferred).await?)
             }
-            Ask::Renew(claim, lease, progress) => Told::Hold(redis.renew(&claim, lease, progress).await?),
-            Ask::Ack(claim, next) => Told::Hold(redis.ack(&claim, &next).await?),
-            Ask::GiveBack(claim, delay, why) => Told::Hold(redis.give_back(&claim, delay, why).await?),
+            Ask::Heartbeat(claim, lease, progress) => {
+                Told::Ownership(redis.heartbeat(&claim, lease, progress).await?)
+            }
+            Ask::Ack(claim, next) => Told::Ownership(redis.ack(&claim, &next).await?),
+            Ask::Release(claim, delay, why) => Told::Ownership(redis.release(&claim, delay, why).await?),
             Ask::Push(paths) => {
                 redis.push(&paths).await?;
                 Told::Done
             }
             Ask::Pushed => Told::Paths(redis.pushed().await?),
-            Ask::TakeIn(paths) => {
-                redis.take_in(&paths).await?;
+            Ask::RemovePushed(paths) => {
+                redis.remove_pushed(&paths).await?;
                 Told::Done
             }
+            Ask::PushedCount => Told::Count(redis.pushed_count().await?),
             Ask::Counts => Told::Counts(redis.counts().await?),
         })
     }
@@ -103,12 +110,12 @@ impl World {
             Ask::Claim { worker, nonce, lease, preferred } if self.breaks(Breakage::ReapALiveLease) => {
                 Ask::Claim { worker, nonce, lease: lease / 20, preferred }
             }
-            Ask::Renew(claim, lease, progress) if self.breaks(Breakage::ReapALiveLease) => {
-                Ask::Renew(claim, lease / 20, progress)
+            Ask::Heartbeat(claim, lease, progress) if self.breaks(Breakage::ReapALiveLease) => {
+                Ask::Heartbeat(claim, lease / 20, progress)
             }
-            Ask::Renew(claim, lease, progress) => Ask::Renew(self.anybodys(claim), lease, progress),
+            Ask::Heartbeat(claim, lease, progress) => Ask::Heartbeat(self.anybodys(claim), lease, progress),
             Ask::Ack(claim, next) => Ask::Ack(self.anybodys(claim), next),
-            Ask::GiveBack(claim, delay, why) => Ask::GiveBack(self.anybodys(claim), delay, why),
+            Ask::Release(claim, delay, why) => Ask::Release(self.anybodys(claim), delay, why),
             other => other,
         }
     }
@@ -123,7 +130,7 @@ impl World {
 
     /// One call to the queue, with all that may happen to it.
     pub async fn queue_call(self: &Rc<Self>, machine: &Rc<Machine>, ask: Ask) -> Result<Told, QueueError> {
-        let is_renewal = matches!(ask, Ask::Renew(..));
+        let is_renewal = matches!(ask, Ask::Heartbeat(..));
         self.watch.broke(ledger::asked(self, machine, &ask));
         let strike = self.strike(machine, Site::Queue(&ask));
         if strike.killed {
@@ -170,15 +177,15 @@ impl Inside {
         }
     }
 
-    async fn ask_hold(&self, ask: Ask) -> Result<Hold, QueueError> {
+    async fn ask_hold(&self, ask: Ask) -> Result<Ownership, QueueError> {
         match self.ask_queue(ask).await? {
-            Told::Hold(hold) => Ok(hold),
-            _ => Ok(Hold::Lost),
+            Told::Ownership(hold) => Ok(hold),
+            _ => Ok(Ownership::Lost),
         }
     }
 }
 
-impl Queue for Inside {
+impl WorkQueue for Inside {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         match self.ask_queue(Ask::Add(items.to_vec())).await? {
             Told::Added(added) => Ok(added),
@@ -200,18 +207,32 @@ impl Queue for Inside {
         }
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
-        self.ask_hold(Ask::Renew(claim.clone(), lease, progress)).await
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> Result<Ownership, QueueError> {
+        self.ask_hold(Ask::Heartbeat(claim.clone(), lease, progress)).await
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
         self.ask_hold(Ask::Ack(claim.clone(), next.to_vec())).await
     }
 
-    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        self.ask_hold(Ask::GiveBack(claim.clone(), delay, why)).await
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
+        self.ask_hold(Ask::Release(claim.clone(), delay, why)).await
     }
 
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        match self.ask_queue(Ask::Counts).await? {
+            Told::Counts(counts) => Ok(counts),
+            _ => Ok(Counts::default()),
+        }
+    }
+}
+
+impl Inbox for Inside {
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
         self.ask_queue(Ask::Push(paths.to_vec())).await.map(drop)
     }
@@ -223,14 +244,14 @@ impl Queue for Inside {
         }
     }
 
-    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
-        self.ask_queue(Ask::TakeIn(paths.to_vec())).await.map(drop)
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
+        self.ask_queue(Ask::RemovePushed(paths.to_vec())).await.map(drop)
     }
 
-    async fn counts(&self) -> Result<Counts, QueueError> {
-        match self.ask_queue(Ask::Counts).await? {
-            Told::Counts(counts) => Ok(counts),
-            _ => Ok(Counts::default()),
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        match self.ask_queue(Ask::PushedCount).await? {
+            Told::Count(count) => Ok(count),
+            _ => Ok(0),
         }
     }
 }

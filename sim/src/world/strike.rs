@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::rc::Rc;
 
-use worker::contract::{Stage, is_later};
+use worker::contract::is_later;
 use worker::volume::Kind;
 
 use super::clock::{Micros, ms};
@@ -11,6 +11,7 @@ use super::fault::{On, What};
 use super::machine::{Machine, grace};
 use super::nfs::Call;
 use super::queue::Ask;
+use super::toy;
 
 use super::{Event, RUN, World};
 
@@ -269,8 +270,8 @@ impl World {
         let mut server = self.server.borrow_mut();
         let mut dice = self.dice.borrow_mut();
         let mut commits = Vec::new();
-        for stage in Stage::ALL {
-            let mut folders = vec![format!("runs/{RUN}/{}", stage.folder())];
+        for stage in toy::PIPELINE.stages() {
+            let mut folders = vec![format!("runs/{RUN}/{}", toy::PIPELINE.folder(stage))];
             while let Some(folder) = folders.pop() {
                 for name in server.names(&folder) {
                     let among = if is_later(name) { &mut folders } else { &mut commits };

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::schedule::Results;
 use worker::hash::Hash;
-use worker::manifest::Dataset;
-use worker::workload::{Once, Outcome, Part, ReportInput, Step, Task, Workload};
+use worker::manifest::{Dataset, Role};
+use worker::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
+use worker::workload::{Inputs, Once, Outcome, ReportInput, Step, Task, Workload};
 
 pub const NAME: &str = "toy";
 /// The results version of most workers.
@@ -18,6 +19,43 @@ pub const VERSION: u32 = 1;
 const VARIES: &str = "varies";
 /// Prepared parts before its own that a join reads.
 pub const WINDOW: u32 = 3;
+pub const PREPARE: Stage = Stage(0);
+pub const JOIN: Stage = Stage(1);
+pub const FOLD: Stage = Stage(2);
+pub const EVALUATE: Stage = Stage(3);
+
+/// The shape of the fraud model, with a shorter window.
+pub const PIPELINE: Pipeline = Pipeline::new(&[
+    StageSpec {
+        name: "prepare",
+        folder: "prepared",
+        order: Order::Each,
+        roles: &[Role::Train, Role::History, Role::Test],
+        inputs: &[Input::Content],
+    },
+    StageSpec {
+        name: "join",
+        folder: "joined",
+        order: Order::Sticky,
+        roles: &[Role::Train, Role::Test],
+        inputs: &[Input::Own(PREPARE), Input::Window(PREPARE)],
+    },
+    StageSpec {
+        name: "fold",
+        folder: "checkpoints",
+        order: Order::Chain,
+        roles: &[Role::Train],
+        inputs: &[Input::Previous, Input::Own(JOIN)],
+    },
+    StageSpec {
+        name: "evaluate",
+        folder: "evals",
+        order: Order::Each,
+        roles: &[Role::Train],
+        inputs: &[Input::Own(FOLD), Input::Own(JOIN), Input::Tests(JOIN)],
+    },
+]);
+
 /// How a dataset begins that is to be rejected.
 const BAD: &[u8] = b"bad";
 /// Why it is.
@@ -50,6 +88,19 @@ impl Toy {
     fn salt(&self) -> Vec<u8> {
         let next = self.salt.as_ref().map(|salt| salt.fetch_add(1, Ordering::Relaxed));
         next.map_or_else(Vec::new, |salt| salt.to_le_bytes().to_vec())
+    }
+
+    fn prepare(&self, content: Vec<u8>) -> Box<dyn Task> {
+        if content.starts_with(BAD) {
+            return Once::task(move || prepared(&content, &[]));
+        }
+        Box::new(Prepare {
+            state: Hash::of(&content),
+            salt: self.salt(),
+            done: 0,
+            total: steps_of(&content),
+            steps: self.steps.clone(),
+        })
     }
 
     fn once(&self, fields: &[&[u8]]) -> Box<dyn Task> {
@@ -160,37 +211,30 @@ impl Workload for Toy {
         self.results != Results::Vary
     }
 
+    fn pipeline(&self) -> Pipeline {
+        PIPELINE
+    }
+
     fn window(&self, _: &[Dataset], index: u32) -> Vec<u32> {
         (index.saturating_sub(WINDOW)..index).collect()
     }
 
-    fn prepare(&self, _: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
-        if content.starts_with(BAD) {
-            return Once::task(move || prepared(&content, &[]));
+    fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task> {
+        if stage == PREPARE {
+            return self.prepare(inputs.content);
         }
-        Box::new(Prepare {
-            state: Hash::of(&content),
-            salt: self.salt(),
-            done: 0,
-            total: steps_of(&content),
-            steps: self.steps.clone(),
-        })
-    }
-
-    fn join(&self, dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
-        let mut fields: Vec<&[u8]> = vec![b"join", dataset.path.as_bytes(), &own.bytes];
-        fields.extend(window.iter().map(|part| &part.bytes[..]));
-        self.once(&fields)
-    }
-
-    fn fold(&self, _: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task> {
-        let previous = previous.map_or(&b""[..], |part| &part.bytes);
-        self.once(&[b"fold", previous, &joined.bytes, &lineage.0])
-    }
-
-    fn evaluate(&self, _: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
-        let mut fields: Vec<&[u8]> = vec![b"evaluate", &checkpoint.bytes, &joined.bytes];
-        fields.extend(tests.iter().map(|part| &part.bytes[..]));
+        let mut fields: Vec<&[u8]> = vec![PIPELINE.spec(stage).name.as_bytes()];
+        let (dataset, lineage) = (inputs.dataset, inputs.lineage);
+        match stage {
+            JOIN => fields.push(dataset.path.as_bytes()),
+            FOLD => fields.push(inputs.previous.as_ref().map_or(&b""[..], |part| &part.bytes)),
+            _ => {}
+        }
+        fields.extend(inputs.own.iter().chain(&inputs.window).map(|part| &part.bytes[..]));
+        match stage {
+            FOLD => fields.push(&lineage.0),
+            _ => fields.extend(inputs.tests.iter().map(|part| &part.bytes[..])),
+        }
         self.once(&fields)
     }
 

@@ -5,7 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use worker::events::{Event, What as Told};
-use worker::queue::{Claim, Item};
+use worker::item::{Item, Name};
+use worker::pipeline::{INTAKE, REPORT};
+use worker::queue::Claim;
+
+use crate::items::first_of;
 
 use super::check::Broken;
 use super::clock::Micros;
@@ -14,6 +18,9 @@ use super::machine::{Held, Machine};
 use super::nfs::Client;
 use super::strike::Site;
 use super::words;
+
+/// The item of the chain.
+const CHAIN: Name = Name::constant("fold");
 
 /// Situations that a campaign has to meet: proof that the schedules go where the danger is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,9 +122,9 @@ pub struct Watch {
     tally: RefCell<Tally>,
     story: Option<RefCell<Vec<Line>>>,
     /// Who has which item by its own account: the machine, and whether a commit is on its way.
-    holders: RefCell<BTreeMap<Item, (Client, bool)>>,
+    holders: RefCell<BTreeMap<Name, (Client, bool)>>,
     /// Machines whose item another has claimed since.
-    zombies: RefCell<Vec<(Client, Item)>>,
+    zombies: RefCell<Vec<(Client, Name)>>,
     lost_links: RefCell<Vec<String>>,
     torn: RefCell<Vec<String>>,
     /// What a loss of power took: files gone, cut or as they were before.
@@ -137,9 +144,9 @@ pub struct Watch {
     /// The same of the last one that was about to seal it: it may be gone before it tells more.
     about_to_seal: Cell<Option<Micros>>,
     /// Steps of each preparation that some attempt has saved.
-    saved: RefCell<BTreeMap<Item, u64>>,
+    saved: RefCell<BTreeMap<Name, u64>>,
     /// What was saved of a machine's item when it claimed it, until it goes on from there.
-    to_resume: RefCell<BTreeMap<Client, (Item, u64)>>,
+    to_resume: RefCell<BTreeMap<Client, (Name, u64)>>,
     /// Attempts that folded what another had folded before.
     behind: RefCell<BTreeSet<String>>,
     varies: bool,
@@ -249,7 +256,7 @@ impl Watch {
     pub fn handed_out(&self, claim: &Claim, lapsed: bool) {
         let tally = self.tally.borrow();
         let misreads = kind_of("misread").map_or(0, |kind| tally.fired[kind]);
-        let of_dataset = !matches!(claim.item, Item::Begin | Item::Intake | Item::Report);
+        let of_dataset = ![Item::BEGIN, INTAKE, REPORT].contains(&claim.item);
         if of_dataset && u64::from(claim.failures) > misreads {
             let detail =
                 format!("preemptions used up retries of {}: {} failures", claim.item, claim.failures);
@@ -281,7 +288,7 @@ impl Watch {
         match &event.what {
             Told::Claimed { item, token, attempt, taken_over_from, .. } => {
                 self.claimed(machine, *item, taken_over_from.is_some());
-                if *item == Item::Report {
+                if *item == REPORT.name {
                     self.reporting.borrow_mut().insert(machine.id, at);
                 }
                 machine.held.replace(Some(Held { item: *item, token: *token, attempt: attempt.clone() }));
@@ -298,13 +305,13 @@ impl Watch {
             }
             Told::Intent { item, path, .. } => {
                 self.linking(machine, *item, true);
-                if *item == Item::Report && path.contains("/manifest/") {
+                if *item == REPORT.name && path.contains("/manifest/") {
                     self.about_to_seal.set(self.reporting.borrow().get(&machine.id).copied());
                 }
             }
             Told::Committed { item, path, won, attempt, .. } => {
                 self.linking(machine, *item, false);
-                if *item == Item::Fold && !won {
+                if *item == CHAIN && !won {
                     self.folded_behind(machine, attempt);
                 }
                 // From now on what is saved of it may be swept.
@@ -317,7 +324,7 @@ impl Watch {
                 self.to_resume.borrow_mut().remove(&machine.id);
                 self.met(Sometimes::ProgressResumed);
             }
-            Told::Saved { item: item @ Item::Prepare(_), done, .. } => self.saved(machine, *item, *done),
+            Told::Saved { item, done, .. } if first_of(*item).is_some() => self.saved(machine, *item, *done),
             Told::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
             Told::Requeued { .. } => self.requeued(),
             Told::Refused { path, .. } => {
@@ -333,7 +340,7 @@ impl Watch {
         }
     }
 
-    fn claimed(&self, machine: &Machine, item: Item, taken_over: bool) {
+    fn claimed(&self, machine: &Machine, item: Name, taken_over: bool) {
         self.tally.borrow_mut().claims += 1;
         let saved = self.saved.borrow().get(&item).copied();
         let mut to_resume = self.to_resume.borrow_mut();
@@ -358,7 +365,7 @@ impl Watch {
     }
 
     /// Work that was saved is not done again (rule 14).
-    fn saved(&self, machine: &Machine, item: Item, done: u64) {
+    fn saved(&self, machine: &Machine, item: Name, done: u64) {
         if let Some((_, before)) = self.to_resume.borrow_mut().remove(&machine.id)
             && self.reliable
         {
@@ -379,7 +386,7 @@ impl Watch {
         }
     }
 
-    fn linking(&self, machine: &Machine, item: Item, linking: bool) {
+    fn linking(&self, machine: &Machine, item: Name, linking: bool) {
         if let Some((holder, was)) = self.holders.borrow_mut().get_mut(&item)
             && *holder == machine.id
         {

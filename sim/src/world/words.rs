@@ -1,7 +1,8 @@
 //! The story of a world in words that a newcomer understands.
 
 use worker::events::What as Told;
-use worker::queue::{GiveBack, Item};
+use worker::item::Name;
+use worker::queue::Release;
 
 use super::fault::What;
 use super::nfs::Call;
@@ -12,15 +13,16 @@ pub fn span(ms: u64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { format!("{} s", ms as f64 / 1_000.0) }
 }
 
-fn item(item: Item) -> String {
-    match item {
-        Item::Begin => "the beginning of the run".to_owned(),
-        Item::Intake => "the intake of pushed datasets".to_owned(),
-        Item::Fold => "the fold".to_owned(),
-        Item::Report => "the report".to_owned(),
-        Item::Prepare(index) => format!("the preparation of dataset {index}"),
-        Item::Join(index) => format!("the join of dataset {index}"),
-        Item::Evaluate(index) => format!("the evaluation of checkpoint {index}"),
+fn item(item: Name) -> String {
+    match (item.step(), item.index()) {
+        ("begin", None) => "the beginning of the run".to_owned(),
+        ("intake", None) => "the intake of pushed datasets".to_owned(),
+        ("fold", None) => "the fold".to_owned(),
+        ("report", None) => "the report".to_owned(),
+        ("prepare", Some(index)) => format!("the preparation of dataset {index}"),
+        ("join", Some(index)) => format!("the join of dataset {index}"),
+        ("evaluate", Some(index)) => format!("the evaluation of checkpoint {index}"),
+        _ => item.to_string(),
     }
 }
 
@@ -31,6 +33,7 @@ fn short(path: &str) -> &str {
 /// An event of a worker; `None` for those that say nothing to a reader.
 pub fn event(what: &Told) -> Option<String> {
     Some(match what {
+        Told::Foreign { item } => format!("removes {item} from the queue, which is no item of the run"),
         Told::Started { .. } => "starts to work".to_owned(),
         Told::Claimed { item: of, token, taken_over_from, .. } => {
             let from = taken_over_from
@@ -55,9 +58,9 @@ pub fn event(what: &Told) -> Option<String> {
         }
         Told::GaveBack { item: of, why, reason, .. } => {
             let why = match why {
-                GiveBack::Preempted => "must go",
-                GiveBack::NotReady => "cannot do it yet",
-                GiveBack::Failed => "failed",
+                Release::Preempted => "must go",
+                Release::NotReady => "cannot do it yet",
+                Release::Failed => "failed",
             };
             let reason = reason.lines().next().unwrap_or_default();
             format!("gives {} back: {why} ({reason})", item(*of))

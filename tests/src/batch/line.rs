@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+use worker::item::Item;
+use worker::queue::{Claim, Counts, Inbox, Ownership, Queue, QueueError, Release, WorkQueue};
 use worker::volume::dir::{DirFile, DirVolume};
 use worker::volume::{Meta, Result, Volume};
 
@@ -181,7 +182,7 @@ impl Volume for WiredVolume {
 #[derive(Debug)]
 pub(super) struct WiredQueue<Q>(pub(super) Q, pub(super) Line);
 
-impl<Q: Queue> Queue for WiredQueue<Q> {
+impl<Q: Queue> WorkQueue for WiredQueue<Q> {
     async fn add(&self, items: &[Item]) -> std::result::Result<usize, QueueError> {
         self.1.call("add", self.0.add(items)).await
     }
@@ -196,28 +197,34 @@ impl<Q: Queue> Queue for WiredQueue<Q> {
         self.1.call("claim", self.0.claim(worker, nonce, lease, preferred)).await
     }
 
-    async fn renew(
+    async fn heartbeat(
         &self,
         claim: &Claim,
         lease: Duration,
         progress: u64,
-    ) -> std::result::Result<Hold, QueueError> {
-        self.1.call("renew", self.0.renew(claim, lease, progress)).await
+    ) -> std::result::Result<Ownership, QueueError> {
+        self.1.call("heartbeat", self.0.heartbeat(claim, lease, progress)).await
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> std::result::Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> std::result::Result<Ownership, QueueError> {
         self.1.call("ack", self.0.ack(claim, next)).await
     }
 
-    async fn give_back(
+    async fn release(
         &self,
         claim: &Claim,
         delay: Duration,
-        why: GiveBack,
-    ) -> std::result::Result<Hold, QueueError> {
-        self.1.call("give back", self.0.give_back(claim, delay, why)).await
+        why: Release,
+    ) -> std::result::Result<Ownership, QueueError> {
+        self.1.call("release", self.0.release(claim, delay, why)).await
     }
 
+    async fn counts(&self) -> std::result::Result<Counts, QueueError> {
+        self.1.call("counts", self.0.counts()).await
+    }
+}
+
+impl<Q: Queue> Inbox for WiredQueue<Q> {
     async fn push(&self, paths: &[String]) -> std::result::Result<(), QueueError> {
         self.1.call("push", self.0.push(paths)).await
     }
@@ -226,11 +233,11 @@ impl<Q: Queue> Queue for WiredQueue<Q> {
         self.1.call("pushed", self.0.pushed()).await
     }
 
-    async fn take_in(&self, paths: &[String]) -> std::result::Result<(), QueueError> {
-        self.1.call("take in", self.0.take_in(paths)).await
+    async fn remove_pushed(&self, paths: &[String]) -> std::result::Result<(), QueueError> {
+        self.1.call("take in", self.0.remove_pushed(paths)).await
     }
 
-    async fn counts(&self) -> std::result::Result<Counts, QueueError> {
-        self.1.call("counts", self.0.counts()).await
+    async fn pushed_count(&self) -> std::result::Result<u64, QueueError> {
+        self.1.call("pushed count", self.0.pushed_count()).await
     }
 }

@@ -11,11 +11,11 @@ use sim::story::{Incarnation, Story};
 use sim::view::{View, public_names};
 use worker::contract::{Exit, TESTING, TRAINING};
 use worker::manifest::Spec;
-use worker::queue::Queue;
+use worker::queue::{Inbox, Queue};
 use worker::run::{Config, Ended, Source};
 use worker::system::{System, random_nonce};
 use worker::volume::dir::DirVolume;
-use worker::workload::registry;
+use worker::workload::registry::Registry;
 
 use crate::queue::{block_on, memory_in_real_time};
 
@@ -148,7 +148,7 @@ impl<'a> Play<'a> {
     }
 
     fn config(&self, worker: u32) -> Config {
-        let workload = registry::make(&BTreeMap::new()).expect("the workload's defaults");
+        let workload = Registry::standard().make("fraud", &BTreeMap::new()).expect("the workload's defaults");
         Config {
             worker: format!("w{worker}"),
             run: RUN.to_owned(),
@@ -203,7 +203,8 @@ impl<'a> Play<'a> {
         let (config, system) = (self.config(machine), Here::new());
         let volume = WiredVolume(DirVolume::new(self.volume), line.clone());
         let queue = WiredQueue(queue, line.clone());
-        let factory = |spec: &Spec| registry::make(&spec.params);
+        let registry = Registry::standard();
+        let factory = |spec: &Spec| registry.of(spec);
         let life = story.borrow().incarnations.len();
         story.borrow_mut().incarnations.push(Incarnation {
             machine,

@@ -11,11 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stateright::{Model, Property};
-use worker::contract::Stage;
 use worker::hash::Hash;
+use worker::item::Item;
 use worker::manifest::{Dataset, Manifest, Page, Role, Spec};
-use worker::plan::{self, Known};
-use worker::queue::Item;
+use worker::pipeline::{Stage, Step};
+use worker::plan::{CommitIndex, Plan};
+use worker::workload::fraud::PIPELINE;
 
 mod step;
 
@@ -94,7 +95,7 @@ pub enum Worker {
     Idle,
     /// `owns`: the queue still takes the claim for this worker's.
     Holding {
-        item: Item,
+        item: Step,
         owns: bool,
         next: Next,
     },
@@ -111,7 +112,7 @@ pub struct State {
     /// Of how many datasets.
     pub report: Option<u32>,
     pub output: bool,
-    pub queue: BTreeMap<Item, Entry>,
+    pub queue: BTreeMap<Step, Entry>,
     pub pushed: Pushed,
     pub b_was_pushed: bool,
     pub workers: Vec<Worker>,
@@ -134,14 +135,14 @@ pub enum Lease {
 pub enum Action {
     Step(usize),
     /// An idle worker is given this.
-    Claim(usize, Item),
+    Claim(usize, Step),
     /// The lease that a crash leaves runs out at once, or not before nothing else can be done.
     Crash(usize, Lease),
     /// The first worker takes over from the second, whose lease has lapsed while it goes on. That
     /// a lease lapses and nobody takes it changes nothing.
     Overtake(usize, usize),
     /// The lease of one that is gone.
-    Expire(Item),
+    Expire(Step),
     PushB,
     Wipe,
 }
@@ -151,6 +152,19 @@ pub enum Action {
 pub struct Protocol {
     bounds: Bounds,
     manifests: BTreeMap<Vec<Written>, Manifest>,
+}
+
+const JOIN: Stage = Stage(1);
+const FOLD: Stage = Stage(2);
+const EVALUATE: Stage = Stage(3);
+
+/// How the worker plans: by the fraud model's pipeline.
+fn plan(manifest: &Manifest) -> Plan<'_> {
+    Plan { pipeline: PIPELINE, manifest, window: &window }
+}
+
+fn steps(items: Vec<Item>) -> Vec<Step> {
+    items.into_iter().filter_map(|item| PIPELINE.step(item.name)).collect()
 }
 
 /// Joins read the parts of all datasets before theirs.
@@ -205,24 +219,24 @@ impl Protocol {
     }
 
     /// What a listing of the commits shows.
-    fn known(state: &State) -> Known {
-        let mut known = Known::default();
+    fn known(state: &State) -> CommitIndex {
+        let mut known = CommitIndex::default();
         for &(stage, index) in &state.commits {
-            known.insert(Stage::ALL[usize::from(stage)], index);
+            known.insert(Stage(stage), index);
         }
         known
     }
 
     /// The items that a worker which looks at the volume now would offer.
-    fn claimable(&self, state: &State, has_reported: bool) -> Vec<Item> {
+    fn claimable(&self, state: &State, has_reported: bool) -> Vec<Step> {
         let Some(manifest) = self.manifest(state) else { return Vec::new() };
         let mut known = Self::known(state);
         known.report = has_reported;
-        plan::claimable(manifest, &mut known, &window, usize::MAX)
+        steps(plan(manifest).claimable(&mut known, usize::MAX))
     }
 
     fn is_complete(&self, state: &State) -> bool {
-        self.manifest(state).is_some_and(|manifest| Self::known(state).complete(manifest))
+        self.manifest(state).is_some_and(|manifest| plan(manifest).is_complete(&mut Self::known(state)))
     }
 
     /// When a worker may exit with 0.
@@ -234,23 +248,23 @@ impl Protocol {
 
 impl State {
     pub fn has(&self, stage: Stage, index: u32) -> bool {
-        self.commits.contains(&(stage as u8, index))
+        self.commits.contains(&(stage.0, index))
     }
 
     /// What a claim may be given, by rank.
-    fn free(&self) -> Vec<Item> {
+    fn free(&self) -> Vec<Step> {
         let free = self.queue.iter().filter(|(_, entry)| **entry == Entry::Pending);
-        let mut free: Vec<Item> = free.map(|(item, _)| *item).collect();
-        free.sort_by_key(|item| item.rank());
+        let mut free: Vec<Step> = free.map(|(item, _)| *item).collect();
+        free.sort_by_key(|item| PIPELINE.item(*item).rank);
         free
     }
 
-    fn claim(&mut self, number: usize, item: Item) {
+    fn claim(&mut self, number: usize, item: Step) {
         self.queue.insert(item, Entry::Leased);
         self.workers[number] = Worker::Holding { item, owns: true, next: Next::Start };
     }
 
-    fn add(&mut self, items: &[Item]) {
+    fn add(&mut self, items: &[Step]) {
         for item in items {
             self.queue.entry(*item).or_insert(Entry::Pending);
         }
@@ -405,7 +419,8 @@ impl Protocol {
     fn overtaker(&self, state: &State, holder: &Worker) -> Option<usize> {
         let Worker::Holding { item, owns: true, .. } = holder else { return None };
         let idle = state.workers.iter().position(|worker| *worker == Worker::Idle)?;
-        let first = state.free().first().is_none_or(|free| item.rank() < free.rank());
+        let first =
+            state.free().first().is_none_or(|free| PIPELINE.item(*item).rank < PIPELINE.item(*free).rank);
         (state.pauses > 0 && (first || self.bounds.any_order)).then_some(idle)
     }
 
@@ -413,7 +428,7 @@ impl Protocol {
     fn is_read_next(&self, state: &State) -> bool {
         state.workers.iter().any(|worker| match worker {
             Worker::Idle => state.free().is_empty(),
-            Worker::Holding { item: Item::Begin | Item::Intake, next: Next::Start, .. } => true,
+            Worker::Holding { item: Step::Begin | Step::Intake, next: Next::Start, .. } => true,
             Worker::Holding { next: Next::LookBeforeSeal(_), .. } => true,
             _ => false,
         })
@@ -422,27 +437,14 @@ impl Protocol {
     fn commits_have_inputs(&self, state: &State) -> bool {
         let Some(manifest) = self.manifest(state) else { return state.commits.is_empty() };
         state.commits.iter().all(|&(stage, index)| {
-            Self::inputs(manifest, Stage::ALL[usize::from(stage)], index)
-                .iter()
-                .all(|input| state.commits.contains(input))
+            Self::inputs(manifest, Stage(stage), index).iter().all(|input| state.commits.contains(input))
         })
     }
 
-    /// The commits that a stage of a dataset reads, as the design has it.
+    /// The commits that a stage of a dataset reads.
     fn inputs(manifest: &Manifest, stage: Stage, index: u32) -> Vec<(u8, u32)> {
-        let of = |stage: Stage, index: u32| (stage as u8, index);
-        match stage {
-            Stage::Prepare => vec![],
-            Stage::Join => window(index).into_iter().chain([index]).map(|i| of(Stage::Prepare, i)).collect(),
-            Stage::Fold => {
-                let before = manifest.train_before(index).map(|i| of(Stage::Fold, i));
-                before.into_iter().chain([of(Stage::Join, index)]).collect()
-            }
-            Stage::Evaluate => {
-                let tests = manifest.tests().iter().map(|test| of(Stage::Join, *test));
-                tests.chain([of(Stage::Fold, index), of(Stage::Join, index)]).collect()
-            }
-        }
+        let reads = PIPELINE.reads(manifest, &window, stage, index);
+        reads.into_iter().map(|(stage, index)| (stage.0, index)).collect()
     }
 
     fn folds(&self, state: &State) -> bool {

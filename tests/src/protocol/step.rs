@@ -1,9 +1,8 @@
 //! One I/O of one worker, in the order in which the worker makes them.
 
-use worker::contract::Stage;
-use worker::queue::Item;
+use worker::pipeline::{Stage, Step};
 
-use super::{Entry, Next, Protocol, Pushed, State, Worker, Written};
+use super::{EVALUATE, Entry, FOLD, JOIN, Next, Protocol, Pushed, State, Worker, Written, plan};
 
 impl Protocol {
     pub(super) fn step(&self, state: &mut State, number: usize) {
@@ -25,35 +24,33 @@ impl Protocol {
         }
         let sealed = self.manifest(state).is_some_and(|manifest| manifest.sealed);
         let offers = if state.pages.is_empty() {
-            vec![Item::Begin]
+            vec![Step::Begin]
         } else if !sealed && !state.pushed.is_empty() {
-            vec![Item::Intake]
+            vec![Step::Intake]
         } else {
             self.claimable(state, false)
         };
         state.add(&offers);
     }
 
-    fn go_on(&self, state: &mut State, number: usize, item: Item, next: Next) {
+    fn go_on(&self, state: &mut State, number: usize, item: Step, next: Next) {
         let then = match (next, item) {
-            (Next::Start, Item::Begin | Item::Intake) => self.read_pushed(state, item),
+            (Next::Start, Step::Begin | Step::Intake) => self.read_pushed(state, item),
             (Next::ReadManifest(read), _) => self.read_manifest(state, item, read),
             (Next::Link(page, written, read), _) => self.link(state, page, written, read),
             (Next::TakeIn(read), _) => self.take_in(state, read),
-            (Next::Start, Item::Prepare(index)) => self.commit(state, Stage::Prepare, index),
-            (Next::Start, Item::Join(index)) => self.commit(state, Stage::Join, index),
-            (Next::Start, Item::Evaluate(index)) => self.commit(state, Stage::Evaluate, index),
-            (Next::Start | Next::FoldOn, Item::Fold) => self.fold(state, next == Next::Start),
+            (Next::Start, Step::Each(stage, index)) => self.commit(state, stage, index),
+            (Next::Start | Next::FoldOn, Step::Chain(_)) => self.fold(state, next == Next::Start),
             (Next::OfferEvaluation(index), _) => {
-                state.add(&[Item::Evaluate(index)]);
+                state.add(&[Step::Each(EVALUATE, index)]);
                 Some(Next::FoldOn)
             }
-            (Next::Start, Item::Report) => return self.begin_report(state, number),
+            (Next::Start, Step::Report) => return self.begin_report(state, number),
             (Next::LookBeforeSeal(page), _) => {
                 if state.pushed.is_empty() {
                     Some(Next::Link(page, Written::Seal, state.pushed))
                 } else {
-                    state.add(&[Item::Intake]);
+                    state.add(&[Step::Intake]);
                     Some(Next::Ack)
                 }
             }
@@ -76,23 +73,23 @@ impl Protocol {
                     *place = next;
                 }
             }
-            None => Self::give_back(state, number, Worker::Idle),
+            None => Self::release(state, number, Worker::Idle),
         }
     }
 
     /// Begin reads the pushed paths before the manifest: those that are gone by then are in a
     /// manifest that it sees. Intake has read that there is a manifest before.
-    fn read_pushed(&self, state: &State, item: Item) -> Option<Next> {
+    fn read_pushed(&self, state: &State, item: Step) -> Option<Next> {
         let sealed = self.manifest(state).is_some_and(|manifest| manifest.sealed);
         match item {
-            Item::Intake if sealed => Some(Next::Ack),
-            Item::Intake => self.chapter(state, state.pushed),
+            Step::Intake if sealed => Some(Next::Ack),
+            Step::Intake => self.chapter(state, state.pushed),
             _ => Some(Next::ReadManifest(state.pushed)),
         }
     }
 
-    fn read_manifest(&self, state: &mut State, item: Item, read: Pushed) -> Option<Next> {
-        if item != Item::Begin || !state.pages.is_empty() {
+    fn read_manifest(&self, state: &mut State, item: Step, read: Pushed) -> Option<Next> {
+        if item != Step::Begin || !state.pages.is_empty() {
             return Some(Next::Ack);
         }
         if !read.a {
@@ -147,16 +144,16 @@ impl Protocol {
         if !inputs.iter().all(|input| state.commits.contains(input)) {
             return None;
         }
-        state.doubled |= !state.commits.insert((stage as u8, index));
+        state.doubled |= !state.commits.insert((stage.0, index));
         Some(Next::Ack)
     }
 
     fn fold(&self, state: &mut State, first: bool) -> Option<Next> {
         let manifest = self.manifest(state)?;
-        let Some(index) = Self::known(state).first_missing(Stage::Fold, manifest) else {
+        let Some(index) = plan(manifest).first_missing(&mut Self::known(state), FOLD) else {
             return Some(Next::Ack);
         };
-        if !state.has(Stage::Join, index) {
+        if !state.has(JOIN, index) {
             // Nothing to fold at all, or no further.
             return if first { None } else { Some(Next::Ack) };
         }
@@ -166,8 +163,8 @@ impl Protocol {
             Some(before) => before?.clone(),
         };
         from.push(index);
-        let tests_are_joined = manifest.tests().iter().all(|test| state.has(Stage::Join, *test));
-        state.commits.insert((Stage::Fold as u8, index));
+        let tests_are_joined = manifest.tests().iter().all(|test| state.has(JOIN, *test));
+        state.commits.insert((FOLD.0, index));
         if state.folded.entry(index).or_insert_with(|| from.clone()) != &from {
             state.broken = Some("two intact checkpoints differ");
         }
@@ -176,7 +173,7 @@ impl Protocol {
 
     fn begin_report(&self, state: &mut State, number: usize) {
         if self.has_ended(state) {
-            Self::give_back(state, number, Worker::Finished);
+            Self::release(state, number, Worker::Finished);
             return;
         }
         let manifest = self.manifest(state).filter(|_| self.is_complete(state));
@@ -191,8 +188,8 @@ impl Protocol {
     }
 
     /// Adds what is claimable by now, held or not; the item goes where the claim still holds.
-    fn acknowledge(&self, state: &mut State, number: usize, item: Item) {
-        let next = self.claimable(state, item == Item::Report && state.output);
+    fn acknowledge(&self, state: &mut State, number: usize, item: Step) {
+        let next = self.claimable(state, item == Step::Report && state.output);
         if let Worker::Holding { owns: true, .. } = state.workers[number] {
             state.queue.remove(&item);
         }
@@ -200,7 +197,7 @@ impl Protocol {
         state.workers[number] = Worker::Idle;
     }
 
-    fn give_back(state: &mut State, number: usize, then: Worker) {
+    fn release(state: &mut State, number: usize, then: Worker) {
         if let Worker::Holding { item, owns: true, .. } = state.workers[number] {
             state.queue.insert(item, Entry::Pending);
         }

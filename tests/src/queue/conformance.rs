@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue};
+use worker::item::Item;
+use worker::queue::{Claim, Counts, Inbox, Ownership, Queue, Release, WorkQueue};
 
 use super::Arm;
+use super::items::{BEGIN, FOLD, INTAKE, REPORT, evaluate, join, prepare};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(3600);
@@ -25,21 +27,21 @@ async fn add(queue: &impl Queue, items: &[Item]) -> usize {
     queue.add(items).await.expect("an addition is answered")
 }
 
-async fn ack(queue: &impl Queue, claim: &Claim) -> Hold {
+async fn ack(queue: &impl Queue, claim: &Claim) -> Ownership {
     queue.ack(claim, &[]).await.expect("an acknowledgement is answered")
 }
 
 async fn counts(queue: &impl Queue) -> (u64, u64, u64) {
-    let Counts { pending, claimed, pushed } = queue.counts().await.expect("a count is answered");
-    (pending, claimed, pushed)
+    let Counts { pending, claimed } = queue.counts().await.expect("a count is answered");
+    (pending, claimed, queue.pushed_count().await.expect("a count is answered"))
 }
 
 /// The owner's words about a claim that is not theirs: none may change anything.
 async fn is_lost(queue: &impl Queue, claim: &Claim) {
     let before = counts(queue).await;
-    assert_eq!(queue.renew(claim, LONG, 1).await, Ok(Hold::Lost));
-    assert_eq!(queue.give_back(claim, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Lost));
-    assert_eq!(queue.ack(claim, &[]).await, Ok(Hold::Lost));
+    assert_eq!(queue.heartbeat(claim, LONG, 1).await, Ok(Ownership::Lost));
+    assert_eq!(queue.release(claim, Duration::ZERO, Release::Failed).await, Ok(Ownership::Lost));
+    assert_eq!(queue.ack(claim, &[]).await, Ok(Ownership::Lost));
     assert_eq!(counts(queue).await, before);
 }
 
@@ -50,19 +52,19 @@ fn texts(paths: &[&str]) -> Vec<String> {
 pub async fn the_lowest_rank_is_handed_out_first(arm: &impl Arm) {
     let queue = arm.client();
     let mut items = [
-        Item::Report,
-        Item::Evaluate(0),
-        Item::Prepare(10),
-        Item::Prepare(9),
-        Item::Fold,
-        Item::Join(u32::MAX),
-        Item::Intake,
-        Item::Join(2),
-        Item::Begin,
-        Item::Evaluate(u32::MAX),
+        REPORT,
+        evaluate(0),
+        prepare(10),
+        prepare(9),
+        FOLD,
+        join(u32::MAX),
+        INTAKE,
+        join(2),
+        BEGIN,
+        evaluate(u32::MAX),
     ];
     assert_eq!(add(&queue, &items).await, items.len());
-    items.sort_by_key(|item| item.rank());
+    items.sort_by_key(|item| item.rank);
     for item in items {
         let claim = claimed(&queue, LONG).await;
         assert_eq!((claim.item, claim.nonce, claim.failures, claim.taken_over_from), (item, NONCE, 0, None));
@@ -76,19 +78,19 @@ pub async fn the_first_of_those_preferred_is_handed_out(arm: &impl Arm) {
         let claim = queue.claim("worker", NONCE, lease, preferred).await.expect("answered");
         claim.map(|claim| (claim.item, claim.taken_over_from, claim.failures))
     };
-    add(&queue, &[Item::Fold, Item::Join(1), Item::Join(2), Item::Join(3), Item::Join(4)]).await;
-    let [mine, theirs] = [Item::Join(4), Item::Join(2)];
+    add(&queue, &[FOLD, join(1), join(2), join(3), join(4)]).await;
+    let [mine, theirs] = [join(4), join(2)];
     assert_eq!(preferring(&[mine, theirs], LONG).await, Some((mine, None, 0)));
-    assert_eq!(preferring(&[mine, Item::Report, theirs], SHORT).await, Some((theirs, None, 0)), "others go");
-    assert_eq!(preferring(&[mine, Item::Report], LONG).await, Some((Item::Fold, None, 0)), "none is there");
+    assert_eq!(preferring(&[mine, REPORT, theirs], SHORT).await, Some((theirs, None, 0)), "others go");
+    assert_eq!(preferring(&[mine, REPORT], LONG).await, Some((FOLD, None, 0)), "none is there");
     arm.pass(SHORT).await;
     let expired = Some((theirs, Some("worker".to_owned()), 0));
-    assert_eq!(preferring(&[theirs, Item::Join(1)], LONG).await, expired, "its lease is over");
+    assert_eq!(preferring(&[theirs, join(1)], LONG).await, expired, "its lease is over");
 
     let one = claimed(&other, LONG).await;
-    assert_eq!(one.item, Item::Join(1));
-    assert_eq!(other.give_back(&one, Duration::ZERO, GiveBack::Failed).await, Ok(Hold::Held));
-    assert_eq!(preferring(&[Item::Join(3)], LONG).await, Some((Item::Join(3), None, 0)));
+    assert_eq!(one.item, join(1));
+    assert_eq!(other.release(&one, Duration::ZERO, Release::Failed).await, Ok(Ownership::Held));
+    assert_eq!(preferring(&[join(3)], LONG).await, Some((join(3), None, 0)));
     assert_eq!(preferring(&[mine, one.item], LONG).await, Some((one.item, None, 1)), "its failures stay");
     assert_eq!(preferring(&[mine, theirs], LONG).await, None, "all are leased");
     assert_eq!(counts(&queue).await, (0, 5, 0));
@@ -96,24 +98,24 @@ pub async fn the_first_of_those_preferred_is_handed_out(arm: &impl Arm) {
 
 pub async fn an_item_is_added_once(arm: &impl Arm) {
     let queue = arm.client();
-    assert_eq!(add(&queue, &[Item::Fold, Item::Fold, Item::Join(1)]).await, 2);
-    assert_eq!(add(&queue, &[Item::Fold]).await, 0, "pending");
+    assert_eq!(add(&queue, &[FOLD, FOLD, join(1)]).await, 2);
+    assert_eq!(add(&queue, &[FOLD]).await, 0, "pending");
     let fold = claimed(&queue, LONG).await;
-    assert_eq!(add(&queue, &[Item::Fold]).await, 0, "claimed");
-    assert_eq!(queue.give_back(&fold, LONG, GiveBack::NotReady).await, Ok(Hold::Held));
-    assert_eq!(add(&queue, &[Item::Fold]).await, 0, "delayed");
-    let join = claimed(&queue, SHORT).await;
+    assert_eq!(add(&queue, &[FOLD]).await, 0, "claimed");
+    assert_eq!(queue.release(&fold, LONG, Release::NotReady).await, Ok(Ownership::Held));
+    assert_eq!(add(&queue, &[FOLD]).await, 0, "delayed");
+    let joined = claimed(&queue, SHORT).await;
     arm.pass(SHORT).await;
-    assert_eq!(add(&queue, &[Item::Join(1)]).await, 0, "expired");
-    assert_eq!(ack(&queue, &join).await, Hold::Held);
-    assert_eq!(add(&queue, &[Item::Join(1)]).await, 1, "acknowledged");
+    assert_eq!(add(&queue, &[join(1)]).await, 0, "expired");
+    assert_eq!(ack(&queue, &joined).await, Ownership::Held);
+    assert_eq!(add(&queue, &[join(1)]).await, 1, "acknowledged");
 }
 
 pub async fn nothing_is_an_operation_on_nothing(arm: &impl Arm) {
     let queue = arm.client();
     assert_eq!(add(&queue, &[]).await, 0);
     assert_eq!(queue.push(&[]).await, Ok(()));
-    assert_eq!(queue.take_in(&[]).await, Ok(()));
+    assert_eq!(queue.remove_pushed(&[]).await, Ok(()));
     assert_eq!(queue.pushed().await, Ok(vec![]));
     assert_eq!(claim(&queue, LONG).await, None);
     assert_eq!(queue.counts().await.map(|counts| counts.is_empty()), Ok(true));
@@ -121,7 +123,7 @@ pub async fn nothing_is_an_operation_on_nothing(arm: &impl Arm) {
 
 pub async fn clients_share_a_run(arm: &impl Arm) {
     let clients: Vec<_> = (0..4).map(|_| arm.client()).collect();
-    let items: Vec<Item> = (0..12).map(Item::Prepare).collect();
+    let items: Vec<Item> = (0..12).map(prepare).collect();
     assert_eq!(add(&clients[0], &items).await, items.len());
     let mut seen = BTreeSet::new();
     for round in 0..3 {
@@ -137,7 +139,7 @@ pub async fn clients_share_a_run(arm: &impl Arm) {
 
 pub async fn tokens_grow(arm: &impl Arm) {
     let (one, two) = (arm.client(), arm.client());
-    add(&one, &[Item::Prepare(1), Item::Prepare(2), Item::Prepare(3)]).await;
+    add(&one, &[prepare(1), prepare(2), prepare(3)]).await;
     let mut last = 0;
     for round in 0..12 {
         let queue = if round % 3 == 0 { &one } else { &two };
@@ -145,7 +147,7 @@ pub async fn tokens_grow(arm: &impl Arm) {
         assert!(claim.token > last, "{} after {last}", claim.token);
         last = claim.token;
         if round % 2 == 0 {
-            queue.give_back(&claim, Duration::ZERO, GiveBack::Preempted).await.expect("given back");
+            queue.release(&claim, Duration::ZERO, Release::Preempted).await.expect("given back");
         } else {
             queue.ack(&claim, &[claim.item]).await.expect("acknowledged");
         }
@@ -154,34 +156,34 @@ pub async fn tokens_grow(arm: &impl Arm) {
 
 pub async fn a_live_lease_keeps_others_away(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Fold]).await;
+    add(&queue, &[FOLD]).await;
     let fold = claimed(&queue, LONG).await;
     arm.pass(SHORT).await;
     assert_eq!(claim(&arm.client(), SHORT).await, None);
-    assert_eq!(ack(&queue, &fold).await, Hold::Held);
+    assert_eq!(ack(&queue, &fold).await, Ownership::Held);
 }
 
 pub async fn an_expired_lease_is_taken_over(arm: &impl Arm) {
     let (queue, other) = (arm.client(), arm.client());
     for worker in ["node-1/pod 7", "ΔΣ\n\t%s 'quoted' \"twice\"", "-"] {
-        add(&queue, &[Item::Fold, Item::Join(1)]).await;
+        add(&queue, &[FOLD, join(1)]).await;
         let lost = queue.claim(worker, 7, SHORT, &[]).await.expect("answered").expect("the fold");
         arm.pass(SHORT).await;
         let taken = claimed(&other, LONG).await;
-        assert_eq!((taken.item, taken.taken_over_from.as_deref()), (Item::Fold, Some(worker)));
+        assert_eq!((taken.item, taken.taken_over_from.as_deref()), (FOLD, Some(worker)));
         assert!(taken.token > lost.token);
         assert_eq!(taken.failures, 0, "a preemption is no failure");
         is_lost(&queue, &lost).await;
-        assert_eq!(ack(&other, &taken).await, Hold::Held);
-        let join = claimed(&queue, LONG).await;
-        assert_eq!((join.item, join.taken_over_from.clone()), (Item::Join(1), None));
-        assert_eq!(ack(&queue, &join).await, Hold::Held);
+        assert_eq!(ack(&other, &taken).await, Ownership::Held);
+        let joined = claimed(&queue, LONG).await;
+        assert_eq!((joined.item, joined.taken_over_from.clone()), (join(1), None));
+        assert_eq!(ack(&queue, &joined).await, Ownership::Held);
     }
 }
 
 pub async fn a_lease_of_no_time_has_expired(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Fold]).await;
+    add(&queue, &[FOLD]).await;
     let first = claimed(&queue, Duration::ZERO).await;
     let second = claimed(&queue, LONG).await;
     assert_eq!(second.taken_over_from.as_deref(), Some("worker"));
@@ -192,7 +194,7 @@ pub async fn a_lease_of_no_time_has_expired(arm: &impl Arm) {
 /// something else has noticed that it expired.
 pub async fn an_expired_lease_is_its_owners_until_taken(arm: &impl Arm) {
     let queue = arm.client();
-    let items = [Item::Fold, Item::Prepare(1), Item::Prepare(2), Item::Prepare(3)];
+    let items = [FOLD, prepare(1), prepare(2), prepare(3)];
     add(&queue, &items).await;
     let mut claims = vec![];
     for _ in items {
@@ -200,32 +202,32 @@ pub async fn an_expired_lease_is_its_owners_until_taken(arm: &impl Arm) {
     }
     arm.pass(SHORT).await;
     let fold = claimed(&arm.client(), LONG).await;
-    assert_eq!(fold.item, Item::Fold);
+    assert_eq!(fold.item, FOLD);
     is_lost(&queue, &claims[0]).await;
 
-    assert_eq!(queue.renew(&claims[1], LONG, 5).await, Ok(Hold::Held));
-    assert_eq!(ack(&queue, &claims[2]).await, Hold::Held);
-    assert_eq!(queue.give_back(&claims[3], LONG, GiveBack::NotReady).await, Ok(Hold::Held));
+    assert_eq!(queue.heartbeat(&claims[1], LONG, 5).await, Ok(Ownership::Held));
+    assert_eq!(ack(&queue, &claims[2]).await, Ownership::Held);
+    assert_eq!(queue.release(&claims[3], LONG, Release::NotReady).await, Ok(Ownership::Held));
     assert_eq!(claim(&queue, LONG).await, None, "renewed, acknowledged, delayed");
     assert_eq!(counts(&queue).await, (0, 3, 0));
-    assert_eq!(ack(&queue, &claims[1]).await, Hold::Held);
+    assert_eq!(ack(&queue, &claims[1]).await, Ownership::Held);
     assert_eq!(counts(&queue).await, (0, 2, 0));
 }
 
 pub async fn a_renewal_extends_the_lease(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Fold]).await;
+    add(&queue, &[FOLD]).await;
     let fold = claimed(&queue, SHORT).await;
-    assert_eq!(queue.renew(&fold, LONG, 1).await, Ok(Hold::Held));
+    assert_eq!(queue.heartbeat(&fold, LONG, 1).await, Ok(Ownership::Held));
     arm.pass(SHORT * 2).await;
     assert_eq!(claim(&queue, LONG).await, None);
-    assert_eq!(queue.renew(&fold, Duration::ZERO, 2).await, Ok(Hold::Held));
+    assert_eq!(queue.heartbeat(&fold, Duration::ZERO, 2).await, Ok(Ownership::Held));
     assert_eq!(claimed(&queue, LONG).await.taken_over_from.as_deref(), Some("worker"));
 }
 
 pub async fn both_token_and_nonce_make_the_owner(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Prepare(1), Item::Prepare(2)]).await;
+    add(&queue, &[prepare(1), prepare(2)]).await;
     let one = queue.claim("worker", 1, LONG, &[]).await.expect("answered").expect("an item");
     let two = queue.claim("worker", 2, LONG, &[]).await.expect("answered").expect("an item");
     let forged = [
@@ -234,83 +236,83 @@ pub async fn both_token_and_nonce_make_the_owner(arm: &impl Arm) {
         Claim { token: two.token, ..one.clone() },
         Claim { token: 0, nonce: 0, ..one.clone() },
         Claim { token: u64::MAX, ..one.clone() },
-        Claim { item: Item::Prepare(2), ..one.clone() },
-        Claim { item: Item::Prepare(3), ..one.clone() },
+        Claim { item: prepare(2), ..one.clone() },
+        Claim { item: prepare(3), ..one.clone() },
     ];
     for claim in &forged {
         is_lost(&queue, claim).await;
     }
-    assert_eq!(ack(&queue, &one).await, Hold::Held);
-    assert_eq!(ack(&queue, &two).await, Hold::Held);
+    assert_eq!(ack(&queue, &one).await, Ownership::Held);
+    assert_eq!(ack(&queue, &two).await, Ownership::Held);
     is_lost(&queue, &one).await;
 }
 
 pub async fn an_acknowledgement_adds_what_comes_next(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Prepare(1), Item::Join(2)]).await;
+    add(&queue, &[prepare(1), join(2)]).await;
     let prepare = claimed(&queue, LONG).await;
-    let next = [Item::Join(1), Item::Fold, Item::Join(2), Item::Fold];
-    assert_eq!(queue.ack(&prepare, &next).await, Ok(Hold::Held));
+    let next = [join(1), FOLD, join(2), FOLD];
+    assert_eq!(queue.ack(&prepare, &next).await, Ok(Ownership::Held));
     assert_eq!(counts(&queue).await, (3, 0, 0));
     // Lost, and its next is added all the same: the item is committed, whoever held it.
-    assert_eq!(queue.ack(&prepare, &[Item::Evaluate(1)]).await, Ok(Hold::Lost));
+    assert_eq!(queue.ack(&prepare, &[evaluate(1)]).await, Ok(Ownership::Lost));
     assert_eq!(counts(&queue).await, (4, 0, 0));
     // An item can follow itself.
     let fold = claimed(&queue, LONG).await;
-    assert_eq!(queue.ack(&fold, &[Item::Fold]).await, Ok(Hold::Held));
+    assert_eq!(queue.ack(&fold, &[FOLD]).await, Ok(Ownership::Held));
     let again = claimed(&queue, LONG).await;
-    assert_eq!(again.item, Item::Fold);
+    assert_eq!(again.item, FOLD);
     is_lost(&queue, &fold).await;
 }
 
 pub async fn failures_are_counted_and_preemptions_are_not(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Fold]).await;
+    add(&queue, &[FOLD]).await;
     let steps = [
-        (GiveBack::Preempted, 0),
-        (GiveBack::Failed, 0),
-        (GiveBack::NotReady, 1),
-        (GiveBack::Preempted, 1),
-        (GiveBack::Failed, 1),
-        (GiveBack::Preempted, 2),
+        (Release::Preempted, 0),
+        (Release::Failed, 0),
+        (Release::NotReady, 1),
+        (Release::Preempted, 1),
+        (Release::Failed, 1),
+        (Release::Preempted, 2),
     ];
     for (why, failures) in steps {
         let fold = claimed(&queue, LONG).await;
         assert_eq!((fold.failures, fold.taken_over_from.clone()), (failures, None));
-        assert_eq!(queue.give_back(&fold, Duration::ZERO, why).await, Ok(Hold::Held));
+        assert_eq!(queue.release(&fold, Duration::ZERO, why).await, Ok(Ownership::Held));
         is_lost(&queue, &fold).await;
     }
     // A lease that expires keeps the count, and is no failure; an acknowledgement ends it.
     claimed(&queue, Duration::ZERO).await;
     let fold = claimed(&queue, LONG).await;
     assert_eq!((fold.failures, fold.taken_over_from.as_deref()), (2, Some("worker")));
-    assert_eq!(queue.ack(&fold, &[Item::Fold]).await, Ok(Hold::Held));
+    assert_eq!(queue.ack(&fold, &[FOLD]).await, Ok(Ownership::Held));
     assert_eq!(claimed(&queue, LONG).await.failures, 0);
 }
 
 pub async fn a_delay_passes(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Prepare(1), Item::Prepare(2)]).await;
+    add(&queue, &[prepare(1), prepare(2)]).await;
     let one = claimed(&queue, LONG).await;
     let two = claimed(&queue, LONG).await;
-    assert_eq!(queue.give_back(&one, SHORT, GiveBack::Failed).await, Ok(Hold::Held));
-    assert_eq!(queue.give_back(&two, LONG, GiveBack::NotReady).await, Ok(Hold::Held));
+    assert_eq!(queue.release(&one, SHORT, Release::Failed).await, Ok(Ownership::Held));
+    assert_eq!(queue.release(&two, LONG, Release::NotReady).await, Ok(Ownership::Held));
     arm.pass(SHORT).await;
     let again = claimed(&queue, LONG).await;
-    assert_eq!((again.item, again.failures, again.taken_over_from), (Item::Prepare(1), 1, None));
+    assert_eq!((again.item, again.failures, again.taken_over_from), (prepare(1), 1, None));
     assert_eq!(claim(&queue, LONG).await, None);
 }
 
 pub async fn counts_say_what_a_claim_could_have(arm: &impl Arm) {
     let queue = arm.client();
-    add(&queue, &[Item::Prepare(1), Item::Prepare(2), Item::Prepare(3)]).await;
+    add(&queue, &[prepare(1), prepare(2), prepare(3)]).await;
     queue.push(&texts(&["a", "b"])).await.expect("pushed");
     assert_eq!(counts(&queue).await, (3, 0, 2));
     let one = claimed(&queue, LONG).await;
     claimed(&queue, SHORT).await;
     arm.pass(SHORT).await;
     assert_eq!(counts(&queue).await, (2, 1, 2), "expired");
-    queue.give_back(&one, LONG, GiveBack::NotReady).await.expect("given back");
+    queue.release(&one, LONG, Release::NotReady).await.expect("given back");
     assert_eq!(counts(&queue).await, (2, 1, 2), "delayed");
 }
 
@@ -319,12 +321,12 @@ pub async fn pushed_paths_are_taken_in_by_value(arm: &impl Arm) {
     queue.push(&texts(&["b", "a"])).await.expect("pushed");
     other.push(&texts(&["c", "a", "a", "d"])).await.expect("pushed");
     assert_eq!(queue.pushed().await, Ok(texts(&["b", "a", "c", "a", "a", "d"])));
-    queue.take_in(&texts(&["a", "never pushed", "b"])).await.expect("taken in");
+    queue.remove_pushed(&texts(&["a", "never pushed", "b"])).await.expect("taken in");
     assert_eq!(other.pushed().await, Ok(texts(&["c", "d"])));
     other.push(&texts(&["a"])).await.expect("pushed");
-    queue.take_in(&texts(&["c", "d"])).await.expect("taken in");
+    queue.remove_pushed(&texts(&["c", "d"])).await.expect("taken in");
     assert_eq!(queue.pushed().await, Ok(texts(&["a"])));
-    queue.take_in(&texts(&["a"])).await.expect("taken in");
+    queue.remove_pushed(&texts(&["a"])).await.expect("taken in");
     assert_eq!(queue.pushed().await, Ok(vec![]));
 }
 
@@ -345,13 +347,13 @@ pub async fn any_path_comes_back_as_pushed(arm: &impl Arm) {
     ]);
     queue.push(&paths).await.expect("pushed");
     assert_eq!(queue.pushed().await, Ok(paths.clone()));
-    queue.take_in(&paths).await.expect("taken in");
+    queue.remove_pushed(&paths).await.expect("taken in");
     assert_eq!(queue.pushed().await, Ok(vec![]));
 }
 
 pub async fn long_lists_are_taken_whole(arm: &impl Arm) {
     let queue = arm.client();
-    let items: Vec<Item> = (0..10_000).map(Item::Prepare).collect();
+    let items: Vec<Item> = (0..10_000).map(prepare).collect();
     assert_eq!(add(&queue, &items).await, items.len());
     assert_eq!(add(&queue, &items).await, 0);
     let paths: Vec<String> = (0..10_000).map(|n| format!("datasets/training/{n}.csv")).collect();
@@ -359,24 +361,24 @@ pub async fn long_lists_are_taken_whole(arm: &impl Arm) {
     assert_eq!(counts(&queue).await, (10_000, 0, 10_000));
     let (even, odd): (Vec<_>, Vec<_>) = paths.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
     let [even, odd] = [even, odd].map(|paths| paths.into_iter().map(|(_, path)| path).collect::<Vec<_>>());
-    queue.take_in(&even).await.expect("taken in");
+    queue.remove_pushed(&even).await.expect("taken in");
     assert_eq!(queue.pushed().await, Ok(odd));
     let first = claimed(&queue, LONG).await;
-    let next: Vec<Item> = (0..9_000).map(Item::Join).collect();
-    assert_eq!(queue.ack(&first, &next).await, Ok(Hold::Held));
+    let next: Vec<Item> = (0..9_000).map(join).collect();
+    assert_eq!(queue.ack(&first, &next).await, Ok(Ownership::Held));
     assert_eq!(counts(&queue).await, (18_999, 0, 5_000));
 }
 
 /// Not in memory, where there is one run to a queue.
 pub async fn runs_share_nothing_but_the_pushed_paths(arm: &impl Arm) {
     let (one, two) = (arm.client_of("1"), arm.client_of("2"));
-    add(&one, &[Item::Fold]).await;
+    add(&one, &[FOLD]).await;
     assert_eq!(claim(&two, LONG).await, None);
-    assert_eq!(add(&two, &[Item::Fold]).await, 1);
+    assert_eq!(add(&two, &[FOLD]).await, 1);
     let fold = claimed(&one, LONG).await;
     is_lost(&two, &fold).await;
     let other = claimed(&two, LONG).await;
-    assert_eq!((other.item, other.taken_over_from), (Item::Fold, None));
+    assert_eq!((other.item, other.taken_over_from), (FOLD, None));
     one.push(&texts(&["a"])).await.expect("pushed");
     assert_eq!(two.pushed().await, Ok(texts(&["a"])));
 }

@@ -1,6 +1,7 @@
 //! The queue's arms under test: real Redis, a file of SQLite, the plain map.
 
 pub mod conformance;
+pub mod items;
 pub mod model;
 pub mod server;
 pub mod wire;

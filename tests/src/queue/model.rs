@@ -8,9 +8,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use tokio::runtime::Runtime;
-use worker::queue::{Claim, Counts, GiveBack, Hold, Item, Queue};
+use worker::item::Item;
+use worker::queue::{Claim, Counts, Inbox, Ownership, Release, WorkQueue};
 
 use super::Arm;
+use super::items::{BEGIN, FOLD, INTAKE, REPORT, evaluate, join, prepare};
 
 pub const CLIENTS: usize = 3;
 
@@ -21,7 +23,7 @@ pub enum Operation {
     /// The number is that of a claim, modulo how many there were.
     Renew(usize, Whose, Duration),
     Ack(usize, Whose, Vec<Item>),
-    GiveBack(usize, Whose, Duration, GiveBack),
+    Release(usize, Whose, Duration, Release),
     Push(usize, Vec<String>),
     TakeIn(usize, Vec<String>),
     Pass(Duration),
@@ -41,7 +43,7 @@ pub enum Answer {
     Added(usize),
     /// Item, whom it was taken over from, failures; or nothing.
     Claimed(Option<(Item, Option<String>, u32)>),
-    Held(Hold),
+    Held(Ownership),
 }
 
 /// The reference: what is in the queue, and who has which claim (by its number).
@@ -67,7 +69,7 @@ impl Reference {
         let before = self.items.len();
         for &item in items {
             let slot = Slot { item, owner: None, until: Duration::ZERO, failures: 0 };
-            self.items.entry(item.rank()).or_insert(slot);
+            self.items.entry(item.rank).or_insert(slot);
         }
         self.items.len() - before
     }
@@ -76,7 +78,7 @@ impl Reference {
         let free: Vec<Item> =
             self.items.values().filter(|slot| slot.until <= self.now).map(|slot| slot.item).collect();
         let wanted = preferred.iter().find(|item| free.contains(item)).or(free.first());
-        let Some(slot) = wanted.and_then(|item| self.items.get_mut(&item.rank())) else {
+        let Some(slot) = wanted.and_then(|item| self.items.get_mut(&item.rank)) else {
             return Answer::Claimed(None);
         };
         let from = slot.owner.replace((self.claims.len(), worker)).map(|(_, worker)| worker);
@@ -89,22 +91,18 @@ impl Reference {
     fn owned(&mut self, whose: Whose) -> Option<&mut Slot> {
         let Whose::Of(number) = whose else { return None };
         let number = number.checked_rem(self.claims.len())?;
-        let slot = self.items.get_mut(&self.claims[number].rank())?;
+        let slot = self.items.get_mut(&self.claims[number].rank)?;
         slot.owner.as_ref().is_some_and(|(owner, _)| *owner == number).then_some(slot)
     }
 
     fn counts(&self) -> Counts {
         let pending = self.items.values().filter(|slot| slot.until <= self.now).count();
-        Counts {
-            pending: pending as u64,
-            claimed: (self.items.len() - pending) as u64,
-            pushed: self.pushed.len() as u64,
-        }
+        Counts { pending: pending as u64, claimed: (self.items.len() - pending) as u64 }
     }
 
     fn apply(&mut self, operation: &Operation) -> Answer {
         let now = self.now;
-        let held = |held: bool| Answer::Held(if held { Hold::Held } else { Hold::Lost });
+        let held = |held: bool| Answer::Held(if held { Ownership::Held } else { Ownership::Lost });
         match operation {
             Operation::Add(_, items) => Answer::Added(self.add(items)),
             Operation::Claim(client, lease, preferred) => self.claim(worker_name(*client), *lease, preferred),
@@ -112,17 +110,17 @@ impl Reference {
                 held(self.owned(*whose).map(|slot| slot.until = now + *lease).is_some())
             }
             Operation::Ack(_, whose, next) => {
-                let rank = self.owned(*whose).map(|slot| slot.item.rank());
+                let rank = self.owned(*whose).map(|slot| slot.item.rank);
                 let removed = rank.and_then(|rank| self.items.remove(&rank));
                 self.add(next);
                 held(removed.is_some())
             }
-            Operation::GiveBack(_, whose, delay, why) => held(
+            Operation::Release(_, whose, delay, why) => held(
                 self.owned(*whose)
                     .map(|slot| {
                         slot.owner = None;
                         slot.until = now + *delay;
-                        slot.failures += u32::from(*why == GiveBack::Failed);
+                        slot.failures += u32::from(*why == Release::Failed);
                     })
                     .is_some(),
             ),
@@ -172,12 +170,12 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
     let client = || 0..CLIENTS;
     // Few items, so that they meet; every kind, so that their order is tried.
     let item = prop_oneof![
-        Just(Item::Begin),
-        Just(Item::Fold),
-        Just(Item::Report),
-        (0..2u32).prop_map(Item::Prepare),
-        (0..2u32).prop_map(Item::Join),
-        (0..2u32).prop_map(Item::Evaluate),
+        Just(BEGIN),
+        Just(FOLD),
+        Just(REPORT),
+        (0..2u32).prop_map(prepare),
+        (0..2u32).prop_map(join),
+        (0..2u32).prop_map(evaluate),
     ];
     let items = prop::collection::vec(item, 0..4);
     let path = prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned);
@@ -192,7 +190,7 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
         1 => any::<usize>().prop_map(Whose::OtherNonce),
         1 => any::<usize>().prop_map(Whose::OtherToken),
     ];
-    let why = prop::sample::select(vec![GiveBack::Preempted, GiveBack::NotReady, GiveBack::Failed]);
+    let why = prop::sample::select(vec![Release::Preempted, Release::NotReady, Release::Failed]);
     let pass = if time_passes { 4 } else { 0 };
     prop_oneof![
         4 => (client(), items.clone()).prop_map(|(client, items)| Operation::Add(client, items)),
@@ -202,7 +200,7 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
             .prop_map(|(client, whose, lease)| Operation::Renew(client, whose, lease)),
         3 => (client(), whose.clone(), items).prop_map(|(client, whose, next)| Operation::Ack(client, whose, next)),
         3 => (client(), whose, span.clone(), why)
-            .prop_map(|(client, whose, delay, why)| Operation::GiveBack(client, whose, delay, why)),
+            .prop_map(|(client, whose, delay, why)| Operation::Release(client, whose, delay, why)),
         1 => (client(), paths.clone()).prop_map(|(client, paths)| Operation::Push(client, paths)),
         1 => (client(), paths).prop_map(|(client, paths)| Operation::TakeIn(client, paths)),
         pass => span.prop_map(Operation::Pass),
@@ -239,11 +237,11 @@ impl<A: Arm> Subject<A> {
 
     fn apply(&mut self, operation: &Operation) -> Answer {
         // A claim of nothing, where there was none: an item that no operation adds.
-        let never = Claim { item: Item::Intake, token: 1, nonce: 1, taken_over_from: None, failures: 0 };
+        let never = Claim { item: INTAKE, token: 1, nonce: 1, taken_over_from: None, failures: 0 };
         let claim = match operation {
             Operation::Renew(_, whose, ..)
             | Operation::Ack(_, whose, _)
-            | Operation::GiveBack(_, whose, ..) => self.whose(*whose).unwrap_or(never),
+            | Operation::Release(_, whose, ..) => self.whose(*whose).unwrap_or(never),
             _ => never,
         };
         let clients = &self.clients;
@@ -260,17 +258,17 @@ impl<A: Arm> Subject<A> {
                     Answer::Claimed(seen)
                 }
                 Operation::Renew(client, _, lease) => {
-                    Answer::Held(clients[*client].renew(&claim, *lease, 1).await?)
+                    Answer::Held(clients[*client].heartbeat(&claim, *lease, 1).await?)
                 }
                 Operation::Ack(client, _, next) => Answer::Held(clients[*client].ack(&claim, next).await?),
-                Operation::GiveBack(client, _, delay, why) => {
-                    Answer::Held(clients[*client].give_back(&claim, *delay, *why).await?)
+                Operation::Release(client, _, delay, why) => {
+                    Answer::Held(clients[*client].release(&claim, *delay, *why).await?)
                 }
                 Operation::Push(client, paths) => {
                     clients[*client].push(paths).await.map(|()| Answer::Done)?
                 }
                 Operation::TakeIn(client, paths) => {
-                    clients[*client].take_in(paths).await.map(|()| Answer::Done)?
+                    clients[*client].remove_pushed(paths).await.map(|()| Answer::Done)?
                 }
                 Operation::Pass(duration) => {
                     self.arm.pass(*duration).await;

@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::contract::Exit;
 use crate::events::{Event, What};
-use crate::queue::Item;
+
+/// The step whose claim the tutorial's line tells of: the first that every dataset has.
+const FIRST_STEP: &str = "prepare";
 
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,7 +53,7 @@ fn say(session: &str, what: &What) {
             let empty = if *queue_empty { "True" } else { "False" };
             info!("Initial queue state: empty={empty}");
         }
-        What::Claimed { item: Item::Prepare(_), dataset: Some(path), token, .. } => {
+        What::Claimed { item, dataset: Some(path), token, .. } if item.step() == FIRST_STEP => {
             info!(token, "Processing dataset: {path}");
         }
         What::Claimed { item, token, taken_over_from, .. } => {
@@ -68,6 +70,7 @@ fn say(session: &str, what: &What) {
             let reason = reason.lines().next().unwrap_or_default();
             warn!(%item, ?why, "gave back: {reason}");
         }
+        What::Foreign { item } => warn!(%item, "removed from the queue: not an item of this run"),
         What::Refused { path, reason } => warn!(path, "refused: {reason}"),
         What::LeaseLost { item, token } => {
             warn!(%item, token, "the lease is lost; its commit will tell who was first")

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::begin::with_hint;
 use crate::contract::Exit;
 use crate::queue::any::AnyQueue;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Inbox, QueueError};
 use crate::system::random_nonce;
 use crate::volume::dir::DirVolume;
 use crate::volume::identity::identify;

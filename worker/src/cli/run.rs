@@ -8,13 +8,14 @@ use clap::Args;
 use super::{Failure, QueueArgs, log, parse_duration, parse_positive};
 use crate::contract::{Exit, RUNS, RunPaths};
 use crate::manifest::{Page, Spec, normalise};
-use crate::queue::Queue;
+use crate::queue::Inbox;
 use crate::record::Record;
 use crate::run::{Config, Source};
 use crate::system::{Machine, System};
 use crate::volume::dir::DirVolume;
 use crate::volume::{Kind, Volume};
-use crate::workload::{Outcome, registry};
+use crate::workload::Outcome;
+use crate::workload::registry::{Registry, WorkloadArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -58,7 +59,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "WORKER_WORK_ROUNDS", value_name = "N", default_value_t = 0)]
     work_rounds: u64,
     #[command(flatten)]
-    workload: registry::WorkloadArgs,
+    workload: WorkloadArgs,
     /// Stop as on SIGTERM when standard input ends: a launcher that dies takes its workers along.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -80,9 +81,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         Some(name) => check_name("--run", name)?.clone(),
         None => choose_run(&args, &source, &volume).await?,
     };
+    let registry = Registry::standard();
     let params = args.workload.params(args.work_rounds);
     let workload = params
-        .and_then(|params| registry::make(&params))
+        .and_then(|params| registry.make("fraud", &params))
         .map_err(|reason| Failure::new(Exit::Usage, reason))?;
     let config = Config {
         worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),
@@ -101,7 +103,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let queue = args.queue.open(&name).await?;
     let session = session_id(machine.nonce());
     let tap = |event: &_| log::tell(args.log, &session, event);
-    let factory = |spec: &Spec| registry::make(&spec.params);
+    let factory = |spec: &Spec| registry.of(spec);
     let ended = crate::run::run(&config, &queue, &volume, &machine, &factory, &tap).await;
     if ended.exit != Exit::Finished && args.log != log::Form::Events {
         return Err(Failure::new(ended.exit, ended.reason));
@@ -144,7 +146,7 @@ async fn choose_run(args: &RunArgs, source: &Source, volume: &DirVolume) -> Resu
     };
     let for_the_next = match source {
         Source::Listed(list) => ended || is_of_another_list(volume, &paths, list).await?,
-        Source::Pushed => ended && args.queue.open(&name).await?.counts().await?.pushed > 0,
+        Source::Pushed => ended && args.queue.open(&name).await?.pushed_count().await? > 0,
     };
     Ok(if for_the_next { (newest + 1).to_string() } else { name })
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Page, Spec};
+use crate::workload::fraud::PIPELINE;
 
 fn manifest(roles: &[Role]) -> Manifest {
     let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
@@ -22,30 +23,48 @@ fn manifest(roles: &[Role]) -> Manifest {
 /// How many datasets the window of a join reaches back, itself counted.
 const WINDOW: u32 = 4;
 
+const PREPARE: Stage = Stage(0);
+const JOIN: Stage = Stage(1);
+const FOLD: Stage = Stage(2);
+
+fn plan_of(manifest: &Manifest) -> Plan<'_> {
+    Plan { pipeline: PIPELINE, manifest, window: &window }
+}
+
+fn steps(items: Vec<Item>) -> Vec<Step> {
+    items.into_iter().map(|item| PIPELINE.step(item.name).unwrap()).collect()
+}
+
+fn claimable(manifest: &Manifest, known: &mut CommitIndex, limit: usize) -> Vec<Step> {
+    steps(plan_of(manifest).claimable(known, limit))
+}
+
+fn first_missing(manifest: &Manifest, known: &mut CommitIndex) -> Option<u32> {
+    plan_of(manifest).first_missing(known, FOLD)
+}
+
 fn window(index: u32) -> Vec<u32> {
     (index.saturating_sub(WINDOW - 1)..index).collect()
 }
 
 /// Commits what an item makes.
-fn perform(item: Item, manifest: &Manifest, known: &mut Known) {
+fn perform(item: Step, manifest: &Manifest, known: &mut CommitIndex) {
     match item {
-        Item::Prepare(index) => known.insert(Stage::Prepare, index),
-        Item::Join(index) => known.insert(Stage::Join, index),
-        Item::Evaluate(index) => known.insert(Stage::Evaluate, index),
-        Item::Fold => {
-            let next = known.first_missing(Stage::Fold, manifest).unwrap();
-            known.insert(Stage::Fold, next);
+        Step::Each(stage, index) => known.insert(stage, index),
+        Step::Chain(_) => {
+            let next = first_missing(manifest, known).unwrap();
+            known.insert(FOLD, next);
         }
-        Item::Report => known.report = true,
-        Item::Begin | Item::Intake => unreachable!("never planned from commits"),
+        Step::Report => known.report = true,
+        Step::Begin | Step::Intake => unreachable!("never planned from commits"),
     }
 }
 
 /// Two workers, by the times that items take.
 struct Pair {
     manifest: Manifest,
-    known: Known,
-    queue: BTreeSet<Item>,
+    known: CommitIndex,
+    queue: BTreeSet<Step>,
     workers: [Simulated; 2],
     /// A dataset that takes a hundred times as long to prepare.
     slow: Option<u32>,
@@ -57,13 +76,13 @@ struct Pair {
 
 #[derive(Default)]
 struct Simulated {
-    known: Known,
+    known: CommitIndex,
     joined: Option<u32>,
     /// Until when it has what.
-    holds: Option<(u32, Item)>,
+    holds: Option<(u32, Step)>,
 }
 
-type Preference<'a> = &'a dyn Fn(&Manifest, &mut Known, Option<u32>) -> Vec<Item>;
+type Preference<'a> = &'a dyn Fn(&Manifest, &mut CommitIndex, Option<u32>) -> Vec<Step>;
 
 impl Pair {
     /// Works until the report; answers when that was.
@@ -74,7 +93,7 @@ impl Pair {
         for now in 0.. {
             for number in 0..2 {
                 pair.finish(number, now);
-                if pair.begin(number, now, preference) == Some(Item::Report) {
+                if pair.begin(number, now, preference) == Some(Step::Report) {
                     return (pair, now);
                 }
             }
@@ -86,9 +105,9 @@ impl Pair {
         let worker = &mut self.workers[number];
         let Some((_, item)) = worker.holds.take_if(|(until, _)| *until == now) else { return };
         match item {
-            Item::Fold => {
-                let next = self.known.first_missing(Stage::Fold, &self.manifest);
-                if next.is_some_and(|next| self.known.has(Stage::Join, next)) {
+            Step::Chain(_) => {
+                let next = first_missing(&self.manifest, &mut self.known);
+                if next.is_some_and(|next| self.known.has(JOIN, next)) {
                     perform(item, &self.manifest, &mut self.known);
                 }
                 // What it read, it knows.
@@ -103,44 +122,40 @@ impl Pair {
     }
 
     fn offer(&mut self, number: usize) {
-        let items = claimable(&self.manifest, &mut self.workers[number].known, &window, 64);
+        let items = claimable(&self.manifest, &mut self.workers[number].known, 64);
         let held = self.workers.each_ref().map(|worker| worker.holds.map(|(_, item)| item));
-        let is_done = |item: &Item| match item {
-            Item::Prepare(index) => self.known.has(Stage::Prepare, *index),
-            Item::Join(index) => self.known.has(Stage::Join, *index),
-            Item::Evaluate(index) => self.known.has(Stage::Evaluate, *index),
-            _ => false,
-        };
+        let is_done =
+            |item: &Step| matches!(item, Step::Each(stage, index) if self.known.has(*stage, *index));
         self.queue.extend(items.into_iter().filter(|item| !held.contains(&Some(*item)) && !is_done(item)));
     }
 
     /// An idle worker claims something, or looks at the commits.
-    fn begin(&mut self, number: usize, now: u32, preference: Preference<'_>) -> Option<Item> {
+    fn begin(&mut self, number: usize, now: u32, preference: Preference<'_>) -> Option<Step> {
         let worker = &mut self.workers[number];
         if worker.holds.is_some() {
             return None;
         }
         let preferred = preference(&self.manifest, &mut worker.known, worker.joined);
-        let first = self.queue.iter().copied().min_by_key(|item| item.rank());
+        let first = self.queue.iter().copied().min_by_key(|step| PIPELINE.item(*step).rank);
         let Some(item) = preferred.into_iter().find(|item| self.queue.contains(item)).or(first) else {
             worker.known = self.known.clone();
             self.offer(number);
             return None;
         };
         self.queue.remove(&item);
-        if let Item::Join(index) = item {
+        if let Step::Each(JOIN, index) = item {
             let reached = worker.joined.filter(|joined| *joined < index).map_or(0, |joined| joined + 1);
             self.added += (index + 1 - reached).min(WINDOW);
             worker.joined = Some(index);
         }
-        let behind = self.known.count(Stage::Join).saturating_sub(self.known.count(Stage::Fold));
+        let behind = self.known.count(JOIN).saturating_sub(self.known.count(FOLD));
         self.behind = self.behind.max(behind);
         // In milliseconds, some as they were measured.
         let spends = match item {
-            Item::Prepare(index) if Some(index) == self.slow => 300,
-            Item::Prepare(_) => 3,
-            Item::Join(_) => 8,
-            Item::Evaluate(_) => 4,
+            Step::Each(PREPARE, index) if Some(index) == self.slow => 300,
+            Step::Each(PREPARE, _) => 3,
+            Step::Each(JOIN, _) => 8,
+            Step::Each(..) => 4,
             _ => 2,
         };
         worker.holds = Some((now + spends, item));
@@ -158,21 +173,21 @@ proptest! {
         limit in 1..5usize,
     ) {
         let manifest = manifest(&roles);
-        let mut known = Known::default();
+        let mut known = CommitIndex::default();
         let mut done = BTreeSet::new();
         for choice in choices {
-            let items = claimable(&manifest, &mut known, &window, limit);
+            let items = claimable(&manifest, &mut known, limit);
             if known.report {
                 prop_assert_eq!(items, vec![]);
                 break;
             }
             prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
-            prop_assert!(items.is_sorted_by_key(|item| item.rank()));
+            prop_assert!(items.is_sorted_by_key(|step| PIPELINE.item(*step).rank));
             let item = items[choice.index(items.len())];
-            if let Item::Join(index) = item {
-                prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(Stage::Prepare, *i)));
+            if let Step::Each(JOIN, index) = item {
+                prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(PREPARE, *i)));
             }
-            prop_assert!(done.insert(item) || item == Item::Fold, "{} came twice", item);
+            prop_assert!(done.insert(item) || item == Step::Chain(FOLD), "{:?} came twice", item);
             perform(item, &manifest, &mut known);
         }
         prop_assert!(known.report);
@@ -184,33 +199,31 @@ proptest! {
     #[test]
     fn what_is_preferred_is_of_the_manifest(
         roles in prop::collection::vec(prop_oneof![4 => Just(Role::Train), 1 => Just(Role::History), 1 => Just(Role::Test)], 1..80),
-        commits in prop::collection::vec((0..4usize, 0..200u32), 0..300),
+        commits in prop::collection::vec((0..4u8, 0..200u32), 0..300),
         joined in prop::option::of(prop_oneof![0..200u32, Just(u32::MAX)]),
     ) {
         let manifest = manifest(&roles);
-        let mut known = Known::default();
+        let mut known = CommitIndex::default();
         for (stage, index) in commits {
-            known.insert(Stage::ALL[stage], index);
+            known.insert(Stage(stage), index);
         }
-        for item in preferred(&manifest, &mut known, &window, joined) {
+        for item in as_preferred(&manifest, &mut known, joined) {
             let (stage, index) = match item {
-                Item::Prepare(index) => (Stage::Prepare, index),
-                Item::Join(index) => (Stage::Join, index),
-                Item::Evaluate(index) => (Stage::Evaluate, index),
-                Item::Begin | Item::Report => panic!("{item} is never preferred"),
-                Item::Intake | Item::Fold => continue,
+                Step::Each(stage, index) => (stage, index),
+                Step::Begin | Step::Report => panic!("{item:?} is never preferred"),
+                Step::Intake | Step::Chain(_) => continue,
             };
-            prop_assert!(index < manifest.len() && !known.has(stage, index), "{item} is done or of no dataset");
-            prop_assert!(applies(stage, manifest.dataset(index).role), "{item} does not apply");
+            prop_assert!(index < manifest.len() && !known.has(stage, index), "{item:?} is done or of no dataset");
+            prop_assert!(PIPELINE.applies(stage, manifest.dataset(index).role), "{item:?} does not apply");
         }
     }
 }
 
-fn as_preferred(manifest: &Manifest, known: &mut Known, joined: Option<u32>) -> Vec<Item> {
-    preferred(manifest, known, &window, joined)
+fn as_preferred(manifest: &Manifest, known: &mut CommitIndex, joined: Option<u32>) -> Vec<Step> {
+    steps(plan_of(manifest).preferred(known, joined))
 }
 
-fn by_rank(_: &Manifest, _: &mut Known, _: Option<u32>) -> Vec<Item> {
+fn by_rank(_: &Manifest, _: &mut CommitIndex, _: Option<u32>) -> Vec<Step> {
     Vec::new()
 }
 
@@ -231,16 +244,19 @@ fn who_joined_a_dataset_joins_the_next() {
 #[test]
 fn test_days_are_offered_to_be_joined() {
     let manifest = manifest(&[vec![Role::Train; 100], vec![Role::Test; 7]].concat());
-    let mut known = Known::default();
+    let mut known = CommitIndex::default();
     for index in 0..manifest.len() {
-        known.insert(Stage::Prepare, index);
+        known.insert(PREPARE, index);
     }
     for index in [0, 1, 100] {
-        known.insert(Stage::Join, index);
+        known.insert(JOIN, index);
     }
-    let joins = claimable(&manifest, &mut known, &window, 3);
-    let expected: Vec<Item> = [2, 3, 4, 101, 102, 103, 104].map(Item::Join).into();
-    assert_eq!(joins.into_iter().filter(|item| matches!(item, Item::Join(_))).collect::<Vec<_>>(), expected);
+    let joins = claimable(&manifest, &mut known, 3);
+    let expected: Vec<Step> = [2, 3, 4, 101, 102, 103, 104].map(|index| Step::Each(JOIN, index)).into();
+    assert_eq!(
+        joins.into_iter().filter(|item| matches!(item, Step::Each(JOIN, _))).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 /// The joins that had to wait for a slow dataset are not left to the end by those that went on without.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::redis::Redis;
 use super::sqlite::Sqlite;
-use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError};
+use super::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
+use crate::item::Item;
 
 /// The file of the embedded queue, on the volume.
 const SQLITE_FILE: &str = "queue.sqlite";
@@ -52,7 +53,7 @@ macro_rules! forward {
     };
 }
 
-impl Queue for AnyQueue {
+impl WorkQueue for AnyQueue {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         forward!(self, queue => queue.add(items))
     }
@@ -67,18 +68,29 @@ impl Queue for AnyQueue {
         forward!(self, queue => queue.claim(worker, nonce, lease, preferred))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
-        forward!(self, queue => queue.renew(claim, lease, progress))
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> Result<Ownership, QueueError> {
+        forward!(self, queue => queue.heartbeat(claim, lease, progress))
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
         forward!(self, queue => queue.ack(claim, next))
     }
 
-    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        forward!(self, queue => queue.give_back(claim, delay, why))
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
+        forward!(self, queue => queue.release(claim, delay, why))
     }
 
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        forward!(self, queue => queue.counts())
+    }
+}
+
+impl Inbox for AnyQueue {
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
         forward!(self, queue => queue.push(paths))
     }
@@ -87,11 +99,11 @@ impl Queue for AnyQueue {
         forward!(self, queue => queue.pushed())
     }
 
-    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
-        forward!(self, queue => queue.take_in(paths))
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
+        forward!(self, queue => queue.remove_pushed(paths))
     }
 
-    async fn counts(&self) -> Result<Counts, QueueError> {
-        forward!(self, queue => queue.counts())
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        forward!(self, queue => queue.pushed_count())
     }
 }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError, millis};
+use super::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue, millis};
+use crate::item::Item;
 
 /// A client of the queue; clones share its state.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ impl Memory {
     /// Token and nonce of whoever has an item, or had it last.
     pub fn owner(&self, item: Item) -> Option<(u64, u128)> {
         let state = self.state.borrow();
-        let owner = state.entries.get(&item.rank())?.owner.as_ref()?;
+        let owner = state.entries.get(&item.rank)?.owner.as_ref()?;
         Some((owner.token, owner.nonce))
     }
 
@@ -101,7 +102,7 @@ impl State {
     fn add(&mut self, items: &[Item]) -> usize {
         let before = self.entries.len();
         for &item in items {
-            let rank = item.rank();
+            let rank = item.rank;
             self.entries.entry(rank).or_insert_with(|| {
                 self.pending.insert(rank);
                 Entry { item, owner: None, deadline: None, length: 0, failures: 0 }
@@ -144,7 +145,7 @@ impl State {
         preferred: &[Item],
     ) -> Option<Claim> {
         self.expire(now);
-        let wanted = preferred.iter().map(|item| item.rank()).find(|rank| self.pending.contains(rank));
+        let wanted = preferred.iter().map(|item| item.rank).find(|rank| self.pending.contains(rank));
         let rank = wanted.or_else(|| self.pending.first().copied())?;
         self.pending.remove(&rank);
         let entry = self.entries.get_mut(&rank)?;
@@ -158,7 +159,7 @@ impl State {
     }
 
     fn is_held(&self, claim: &Claim) -> bool {
-        let entry = self.entries.get(&claim.item.rank());
+        let entry = self.entries.get(&claim.item.rank);
         let owner = entry.and_then(|entry| entry.owner.as_ref());
         owner.is_some_and(|owner| (owner.token, owner.nonce) == (claim.token, claim.nonce))
     }
@@ -181,50 +182,46 @@ impl State {
         };
     }
 
-    fn renew(&mut self, now: u64, claim: &Claim, lease: u64) -> Hold {
+    fn heartbeat(&mut self, now: u64, claim: &Claim, lease: u64) -> Ownership {
         if !self.is_held(claim) {
-            return Hold::Lost;
+            return Ownership::Lost;
         }
-        self.reschedule(claim.item.rank(), Some((now, lease)));
-        Hold::Held
+        self.reschedule(claim.item.rank, Some((now, lease)));
+        Ownership::Held
     }
 
-    fn ack(&mut self, claim: &Claim, next: &[Item]) -> Hold {
+    fn ack(&mut self, claim: &Claim, next: &[Item]) -> Ownership {
         let held = self.is_held(claim);
         if held {
-            let rank = claim.item.rank();
+            let rank = claim.item.rank;
             self.reschedule(rank, None);
             self.pending.remove(&rank);
             self.entries.remove(&rank);
         }
         self.add(next);
-        if held { Hold::Held } else { Hold::Lost }
+        if held { Ownership::Held } else { Ownership::Lost }
     }
 
-    fn give_back(&mut self, now: u64, claim: &Claim, delay: u64, why: GiveBack) -> Hold {
+    fn release(&mut self, now: u64, claim: &Claim, delay: u64, why: Release) -> Ownership {
         if !self.is_held(claim) {
-            return Hold::Lost;
+            return Ownership::Lost;
         }
-        let rank = claim.item.rank();
+        let rank = claim.item.rank;
         if let Some(entry) = self.entries.get_mut(&rank) {
             entry.owner = None;
-            entry.failures += u32::from(why == GiveBack::Failed);
+            entry.failures += u32::from(why == Release::Failed);
         }
         self.reschedule(rank, (delay > 0).then_some((now, delay)));
-        Hold::Held
+        Ownership::Held
     }
 
     fn counts(&mut self, now: u64) -> Counts {
         self.expire(now);
-        Counts {
-            pending: self.pending.len() as u64,
-            claimed: self.deadlines.len() as u64,
-            pushed: self.pushed.len() as u64,
-        }
+        Counts { pending: self.pending.len() as u64, claimed: self.deadlines.len() as u64 }
     }
 }
 
-impl Queue for Memory {
+impl WorkQueue for Memory {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         Ok(self.state.borrow_mut().add(items))
     }
@@ -244,18 +241,29 @@ impl Queue for Memory {
         Ok(state.claim(now, worker, nonce, millis(lease), preferred))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration, _progress: u64) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().renew(self.now(), claim, millis(lease)))
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        _progress: u64,
+    ) -> Result<Ownership, QueueError> {
+        Ok(self.state.borrow_mut().heartbeat(self.now(), claim, millis(lease)))
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
         Ok(self.state.borrow_mut().ack(claim, next))
     }
 
-    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
-        Ok(self.state.borrow_mut().give_back(self.now(), claim, millis(delay), why))
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
+        Ok(self.state.borrow_mut().release(self.now(), claim, millis(delay), why))
     }
 
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        Ok(self.state.borrow_mut().counts((self.now_ms)()))
+    }
+}
+
+impl Inbox for Memory {
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
         self.state.borrow_mut().pushed.extend_from_slice(paths);
         Ok(())
@@ -265,14 +273,14 @@ impl Queue for Memory {
         Ok(self.state.borrow().pushed.clone())
     }
 
-    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
         let taken: BTreeSet<&String> = paths.iter().collect();
         self.state.borrow_mut().pushed.retain(|path| !taken.contains(path));
         Ok(())
     }
 
-    async fn counts(&self) -> Result<Counts, QueueError> {
-        Ok(self.state.borrow_mut().counts((self.now_ms)()))
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        Ok(self.state.borrow().pushed.len() as u64)
     }
 }
 
@@ -285,7 +293,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Memory, State};
-    use crate::queue::{GiveBack, Item};
+    use crate::item::{Item, Name};
+    use crate::queue::Release;
+
+    fn item(rank: u32) -> Item {
+        Item { rank: u64::from(rank), name: Name::of("prepare", rank) }
+    }
 
     /// What every state must satisfy: an entry is in exactly one of the two orders.
     fn check(state: &State) {
@@ -313,16 +326,16 @@ mod tests {
             for (step, index, ms) in steps {
                 let picked = claims.get(index as usize).cloned();
                 match (step, picked) {
-                    (0, _) => { state.add(&[Item::Prepare(index)]); }
-                    (1, _) => claims.extend(state.claim(now, "w", 0, ms, &[Item::Join(index)])),
+                    (0, _) => { state.add(&[item(index)]); }
+                    (1, _) => claims.extend(state.claim(now, "w", 0, ms, &[item(index + 5)])),
                     (2, _) => now += ms,
                     (6, _) => {
                         now = now.saturating_sub(ms);
                         state.void(now);
                     }
-                    (3, Some(claim)) => { state.renew(now, &claim, ms); }
-                    (4, Some(claim)) => { state.ack(&claim, &[Item::Join(index)]); }
-                    (5, Some(claim)) => { state.give_back(now, &claim, ms, GiveBack::Failed); }
+                    (3, Some(claim)) => { state.heartbeat(now, &claim, ms); }
+                    (4, Some(claim)) => { state.ack(&claim, &[item(index + 5)]); }
+                    (5, Some(claim)) => { state.release(now, &claim, ms, Release::Failed); }
                     _ => {}
                 }
                 check(&state);
@@ -333,7 +346,7 @@ mod tests {
     #[test]
     fn a_deadline_farther_ahead_than_it_was_set_is_void() {
         let mut state = State::default();
-        state.add(&[Item::Begin]);
+        state.add(&[Item::BEGIN]);
         state.claim(1_000, "first", 1, 50, &[]);
         state.void(999);
         assert_eq!(state.claim(999, "second", 2, 50, &[]).unwrap().taken_over_from.as_deref(), Some("first"));
@@ -346,7 +359,7 @@ mod tests {
         let now = Rc::new(Cell::new(0));
         let queue = Memory::new(move || now.get());
         let other = queue.clone();
-        queue.state.borrow_mut().add(&[Item::Begin]);
+        queue.state.borrow_mut().add(&[Item::BEGIN]);
         let before = queue.snapshot();
         queue.state.borrow_mut().claim(0, "w", 1, 1000, &[]);
         assert_ne!(other.snapshot(), before);

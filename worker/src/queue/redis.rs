@@ -24,8 +24,9 @@ use tracing::warn;
 
 use self::connection::Connection;
 use self::script::{Script, Scripts};
-use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError, millis};
+use super::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue, millis};
 use crate::contract;
+use crate::item::{Item, Name};
 
 /// Environment variable for the password where the URL has none, as redis-cli reads it.
 pub const PASSWORD_ENV: &str = "REDISCLI_AUTH";
@@ -150,10 +151,10 @@ impl Redis {
     }
 
     /// 1 or 0, as the scripts answer that speak of a claim.
-    fn hold(&self, what: &str, value: &Value) -> Result<Hold, QueueError> {
+    fn hold(&self, what: &str, value: &Value) -> Result<Ownership, QueueError> {
         match value {
-            Value::Int(1) => Ok(Hold::Held),
-            Value::Int(0) => Ok(Hold::Lost),
+            Value::Int(1) => Ok(Ownership::Held),
+            Value::Int(0) => Ok(Ownership::Lost),
             other => Err(self.unexpected(what, other)),
         }
     }
@@ -161,11 +162,11 @@ impl Redis {
     fn ranked(items: &[Item]) -> Vec<Vec<u8>> {
         items
             .iter()
-            .flat_map(|item| [item.rank().to_string().into_bytes(), item.to_string().into_bytes()])
+            .flat_map(|item| [item.rank.to_string().into_bytes(), item.to_string().into_bytes()])
             .collect()
     }
 
-    async fn ack_member(&self, member: &[u8], owner: &str, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack_member(&self, member: &[u8], owner: &str, next: &[Item]) -> Result<Ownership, QueueError> {
         let next = Self::ranked(next);
         let mut arguments = vec![member, owner.as_bytes()];
         arguments.extend(next.iter().map(Vec::as_slice));
@@ -175,15 +176,15 @@ impl Redis {
     }
 
     /// Has the server remove a path from the pushed list, as the bytes that it holds.
-    async fn remove_pushed(&self, paths: &[&[u8]]) -> Result<(), QueueError> {
+    async fn remove_entries(&self, paths: &[&[u8]]) -> Result<(), QueueError> {
         for paths in paths.chunks(BATCH) {
-            self.run(&self.scripts.take_in, &[contract::PUSHED, REST], paths).await?;
+            self.run(&self.scripts.remove_pushed, &[contract::PUSHED, REST], paths).await?;
         }
         Ok(())
     }
 }
 
-impl Queue for Redis {
+impl WorkQueue for Redis {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         let mut added = 0;
         for items in items.chunks(BATCH) {
@@ -222,10 +223,15 @@ impl Queue for Redis {
             let Some(member) = answer.member else {
                 return Ok(None);
             };
-            let item = std::str::from_utf8(&member).ok().and_then(|text| text.parse().ok());
-            if let Some(item) = item {
-                let Answer { token, failures, taken_over_from, .. } = answer;
-                return Ok(Some(Claim { item, token, nonce, taken_over_from, failures }));
+            if let Ok(name) = Name::try_from(&member[..]) {
+                let Answer { rank, token, failures, taken_over_from, .. } = answer;
+                return Ok(Some(Claim {
+                    item: Item { rank, name },
+                    token,
+                    nonce,
+                    taken_over_from,
+                    failures,
+                }));
             }
             let text = String::from_utf8_lossy(&member);
             warn!(queue = self.server(), key = self.pending, "removed {text:?}: not an item of ours");
@@ -234,17 +240,22 @@ impl Queue for Redis {
         Ok(None)
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> Result<Ownership, QueueError> {
         let keys = [self.pending.as_str(), &self.processing, &self.leases];
         let item = claim.item.to_string();
         let owner = owner(claim.token, claim.nonce);
         let (lease, progress) = (millis(lease).to_string(), progress.to_string());
         let arguments = [item.as_bytes(), owner.as_bytes(), lease.as_bytes(), progress.as_bytes()];
-        let answer = self.run(&self.scripts.renew, &keys, &arguments).await?;
+        let answer = self.run(&self.scripts.heartbeat, &keys, &arguments).await?;
         self.hold("a renewal", &answer)
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
         let owner = owner(claim.token, claim.nonce);
         let (with, later) = next.split_at(next.len().min(BATCH));
         let hold = self.ack_member(claim.item.to_string().as_bytes(), &owner, with).await?;
@@ -254,17 +265,32 @@ impl Queue for Redis {
         Ok(hold)
     }
 
-    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
         let keys = [self.pending.as_str(), &self.processing, &self.leases];
         let item = claim.item.to_string();
         let owner = owner(claim.token, claim.nonce);
         let delay = millis(delay).to_string();
-        let failures = if why == GiveBack::Failed { b"1" } else { b"0" };
+        let failures = if why == Release::Failed { b"1" } else { b"0" };
         let arguments = [item.as_bytes(), owner.as_bytes(), delay.as_bytes(), failures];
-        let answer = self.run(&self.scripts.give_back, &keys, &arguments).await?;
+        let answer = self.run(&self.scripts.release, &keys, &arguments).await?;
         self.hold("a return", &answer)
     }
 
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        let answer = self.run(&self.scripts.counts, &[&self.pending, &self.processing], &[]).await?;
+        let (pending, claimed) = match &answer {
+            Value::Array(values) => match values.as_slice() {
+                [Value::Int(pending), Value::Int(claimed)] => (*pending, *claimed),
+                _ => return Err(self.unexpected("a count", &answer)),
+            },
+            other => return Err(self.unexpected("a count", other)),
+        };
+        let [pending, claimed] = [pending, claimed].map(|n| u64::try_from(n).unwrap_or(0));
+        Ok(Counts { pending, claimed })
+    }
+}
+
+impl Inbox for Redis {
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
         for paths in paths.chunks(BATCH) {
             let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
@@ -293,30 +319,20 @@ impl Queue for Redis {
             warn!(queue = self.server(), key = contract::PUSHED, "removed {text}: paths are UTF-8");
         }
         let foreign: Vec<&[u8]> = foreign.iter().map(Vec::as_slice).collect();
-        self.remove_pushed(&foreign).await?;
+        self.remove_entries(&foreign).await?;
         Ok(paths)
     }
 
-    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
         let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
-        self.remove_pushed(&paths).await
+        self.remove_entries(&paths).await
     }
 
-    async fn counts(&self) -> Result<Counts, QueueError> {
-        let answer = self.run(&self.scripts.counts, &[&self.pending, &self.processing], &[]).await?;
-        let (pending, claimed) = match &answer {
-            Value::Array(values) => match values.as_slice() {
-                [Value::Int(pending), Value::Int(claimed)] => (*pending, *claimed),
-                _ => return Err(self.unexpected("a count", &answer)),
-            },
-            other => return Err(self.unexpected("a count", other)),
-        };
-        let pushed = match self.list("LLEN", &[]).await? {
-            Value::Int(pushed) => pushed,
-            other => return Err(self.unexpected("a count", &other)),
-        };
-        let [pending, claimed, pushed] = [pending, claimed, pushed].map(|n| u64::try_from(n).unwrap_or(0));
-        Ok(Counts { pending, claimed, pushed })
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        match self.list("LLEN", &[]).await? {
+            Value::Int(pushed) => Ok(u64::try_from(pushed).unwrap_or(0)),
+            other => Err(self.unexpected("a count", &other)),
+        }
     }
 }
 
@@ -328,6 +344,7 @@ fn owner(token: u64, nonce: u128) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     member: Option<Vec<u8>>,
+    rank: u64,
     token: u64,
     failures: u32,
     taken_over_from: Option<String>,
@@ -337,8 +354,14 @@ struct Answer {
 impl Answer {
     fn read(value: &Value) -> Option<Self> {
         let Value::Array(values) = value else { return None };
-        let [member, Value::Int(token), Value::Int(failures), Value::BulkString(from), Value::Array(removed)] =
-            values.as_slice()
+        let [
+            member,
+            Value::Int(rank),
+            Value::Int(token),
+            Value::Int(failures),
+            Value::BulkString(from),
+            Value::Array(removed),
+        ] = values.as_slice()
         else {
             return None;
         };
@@ -350,6 +373,7 @@ impl Answer {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(Self {
             member,
+            rank: u64::try_from(*rank).ok()?,
             token: u64::try_from(*token).ok()?,
             failures: u32::try_from((*failures).max(0)).unwrap_or(u32::MAX),
             taken_over_from: (!from.is_empty()).then(|| text(from)),
@@ -391,15 +415,15 @@ mod tests {
 
         #[test]
         fn a_claims_answer_with_any_content_is_read_or_refused(
-            member in values(), token in any::<i64>(), failures in any::<i64>(),
+            member in values(), rank in any::<i64>(), token in any::<i64>(), failures in any::<i64>(),
             from in any::<Vec<u8>>(), removed in prop::collection::vec(values(), 0..4),
         ) {
             let fields = vec![
-                member.clone(), Value::Int(token), Value::Int(failures),
+                member.clone(), Value::Int(rank), Value::Int(token), Value::Int(failures),
                 Value::BulkString(from), Value::Array(removed),
             ];
             let read = Answer::read(&Value::Array(fields));
-            let readable = matches!(member, Value::Nil | Value::BulkString(_)) && token >= 0;
+            let readable = matches!(member, Value::Nil | Value::BulkString(_)) && rank >= 0 && token >= 0;
             prop_assert_eq!(read.is_some(), readable);
         }
     }

@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 pub use self::clock::Clock;
 use self::store::Store;
-use super::{Claim, Counts, GiveBack, Hold, Item, Queue, QueueError, millis};
+use super::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue, millis};
+use crate::item::Item;
 
 /// What the queue's thread does with the store.
 type Job = Box<dyn FnOnce(&mut Store) + Send>;
@@ -74,7 +75,7 @@ impl Sqlite {
     }
 }
 
-impl Queue for Sqlite {
+impl WorkQueue for Sqlite {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         let items = items.to_vec();
         self.run(move |store| store.add(&items)).await
@@ -91,21 +92,32 @@ impl Queue for Sqlite {
         self.run(move |store| store.claim(&worker, nonce, millis(lease), &preferred)).await
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration, progress: u64) -> Result<Hold, QueueError> {
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> Result<Ownership, QueueError> {
         let claim = claim.clone();
-        self.run(move |store| store.renew(&claim, millis(lease), progress)).await
+        self.run(move |store| store.heartbeat(&claim, millis(lease), progress)).await
     }
 
-    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Hold, QueueError> {
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
         let (claim, next) = (claim.clone(), next.to_vec());
         self.run(move |store| store.ack(&claim, &next)).await
     }
 
-    async fn give_back(&self, claim: &Claim, delay: Duration, why: GiveBack) -> Result<Hold, QueueError> {
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
         let claim = claim.clone();
-        self.run(move |store| store.give_back(&claim, millis(delay), why)).await
+        self.run(move |store| store.release(&claim, millis(delay), why)).await
     }
 
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        self.run(Store::counts).await
+    }
+}
+
+impl Inbox for Sqlite {
     async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
         let paths = paths.to_vec();
         self.run(move |store| store.push(&paths)).await
@@ -115,12 +127,12 @@ impl Queue for Sqlite {
         self.run(Store::pushed).await
     }
 
-    async fn take_in(&self, paths: &[String]) -> Result<(), QueueError> {
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
         let paths = paths.to_vec();
-        self.run(move |store| store.take_in(&paths)).await
+        self.run(move |store| store.remove_pushed(&paths)).await
     }
 
-    async fn counts(&self) -> Result<Counts, QueueError> {
-        self.run(Store::counts).await
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        self.run(Store::pushed_count).await
     }
 }

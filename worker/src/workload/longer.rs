@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::hash::Hash;
 use crate::manifest::Dataset;
-use crate::workload::{Outcome, Part, ReportInput, Step, Task, Workload};
+use crate::pipeline::{Input, Pipeline, Stage};
+use crate::workload::{Inputs, Outcome, Part, ReportInput, Step, Task, Workload};
 
 /// The parameter, in the manifest, that holds the number of rounds.
 pub const PARAM: &str = "longer_rounds";
@@ -17,6 +18,9 @@ pub const PARAM: &str = "longer_rounds";
 pub const ROUNDS_PER_STEP: u64 = 4_000;
 
 const DIGEST_BYTES: usize = 32;
+
+/// The stage that takes longer.
+const FIRST: Stage = Stage(0);
 
 /// The decorator.
 pub struct Longer {
@@ -130,33 +134,26 @@ impl Workload for Longer {
         self.inner.window(datasets, index)
     }
 
-    fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
-        Box::new(LongerTask {
-            inner: Some(self.inner.prepare(dataset, content)),
-            outcome: None,
-            state: dataset.hash(),
-            done: 0,
-            rounds: self.rounds,
-        })
+    fn pipeline(&self) -> Pipeline {
+        self.inner.pipeline()
     }
 
-    fn join(&self, dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
-        let window: Vec<Part> = window.iter().map(strip).collect();
-        self.inner.join(dataset, &strip(own), &window)
-    }
-
-    fn fold(
-        &self,
-        dataset: &Dataset,
-        previous: Option<&Part>,
-        joined: &Part,
-        lineage: Hash,
-    ) -> Box<dyn Task> {
-        self.inner.fold(dataset, previous, joined, lineage)
-    }
-
-    fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
-        self.inner.evaluate(dataset, checkpoint, joined, tests)
+    fn task(&self, stage: Stage, mut inputs: Inputs) -> Box<dyn Task> {
+        if stage == FIRST {
+            let state = inputs.dataset.hash();
+            let inner = Some(self.inner.task(stage, inputs));
+            return Box::new(LongerTask { inner, outcome: None, state, done: 0, rounds: self.rounds });
+        }
+        // Results of the first stage are read as they were before the digest was added.
+        let inputs_of = self.inner.pipeline().spec(stage).inputs;
+        let owns = inputs_of.iter().filter(|input| matches!(input, Input::Own(_)));
+        for (part, _) in inputs.own.iter_mut().zip(owns).filter(|(_, input)| **input == Input::Own(FIRST)) {
+            *part = strip(part);
+        }
+        if inputs_of.contains(&Input::Window(FIRST)) {
+            inputs.window = inputs.window.iter().map(strip).collect();
+        }
+        self.inner.task(stage, inputs)
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {

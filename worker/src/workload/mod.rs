@@ -12,6 +12,7 @@ use jiff::civil::Date;
 
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Role};
+use crate::pipeline::{Pipeline, Stage};
 
 pub mod fraud;
 pub mod longer;
@@ -100,6 +101,49 @@ impl<F: FnOnce() -> Outcome + Send> Task for Once<F> {
     }
 }
 
+/// What a stage of a dataset reads, as its pipeline declares it.
+#[derive(Debug)]
+pub struct Inputs {
+    pub dataset: Dataset,
+    /// Rolling hash over the ordered datasets up to this one, for a model to carry.
+    pub lineage: Hash,
+    /// The file, whose hash has been checked; empty where the stage does not read it.
+    pub content: Vec<u8>,
+    /// The results of earlier stages of the same dataset, in the order declared.
+    pub own: Vec<Part>,
+    /// The results in the window, oldest first.
+    pub window: Vec<Part>,
+    /// The chain's state before this dataset; `None` for the first.
+    pub previous: Option<Part>,
+    /// The results of the test datasets.
+    pub tests: Vec<Part>,
+}
+
+impl Inputs {
+    /// Of a dataset, with nothing read yet.
+    pub fn of(dataset: Dataset, lineage: Hash) -> Self {
+        Self {
+            dataset,
+            lineage,
+            content: Vec::new(),
+            own: Vec::new(),
+            window: Vec::new(),
+            previous: None,
+            tests: Vec::new(),
+        }
+    }
+}
+
+/// A task that fails at its first step, since its inputs are not this workload's.
+#[derive(Debug)]
+pub struct Failed(pub String);
+
+impl Task for Failed {
+    fn step(&mut self) -> Step {
+        Step::Failed(self.0.clone())
+    }
+}
+
 /// Everything that a report is made from: manifest and commits, nothing else.
 #[derive(Debug)]
 pub struct ReportInput<'a> {
@@ -108,13 +152,13 @@ pub struct ReportInput<'a> {
     pub datasets: &'a [Dataset],
     /// Reasons by index of dataset.
     pub rejected: &'a BTreeMap<u32, String>,
-    /// Evaluations of the training datasets, oldest first.
+    /// The last results of the training datasets, oldest first; rejected ones are left out.
     pub evals: &'a [Part],
-    /// The last checkpoint; `None` where every training dataset was rejected.
+    /// The chain's last state; `None` where there is no chain, or every training dataset was rejected.
     pub model: Option<&'a Part>,
 }
 
-/// A workload: pure stages over datasets. See `design.md`'s words, repeated in ARCHITECTURE.md.
+/// A workload: pure stages over datasets.
 pub trait Workload: Send + Sync {
     fn name(&self) -> &'static str;
 
@@ -134,22 +178,17 @@ pub trait Workload: Send + Sync {
         true
     }
 
-    /// Indices, ascending and all smaller than `index`, whose prepared parts `join` reads.
-    fn window(&self, datasets: &[Dataset], index: u32) -> Vec<u32>;
+    /// The stages, their inputs and whose datasets they are done to.
+    fn pipeline(&self) -> Pipeline;
 
-    /// From the dataset alone. `content` is the file, whose hash has been checked.
-    fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task>;
+    /// Indices, ascending and all smaller than `index`, of the datasets whose results a stage with
+    /// [`crate::pipeline::Input::Window`] reads.
+    fn window(&self, _datasets: &[Dataset], _index: u32) -> Vec<u32> {
+        Vec::new()
+    }
 
-    /// From the dataset's own prepared part and those of its window (rejected ones are left out).
-    fn join(&self, dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task>;
-
-    /// From the previous checkpoint (`None` for the first) and a joined part. `lineage` is the
-    /// rolling hash over the ordered datasets up to this one, for the model to carry.
-    fn fold(&self, dataset: &Dataset, previous: Option<&Part>, joined: &Part, lineage: Hash)
-    -> Box<dyn Task>;
-
-    /// Of a checkpoint, on its own training dataset and on the test datasets (their joined parts).
-    fn evaluate(&self, dataset: &Dataset, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task>;
+    /// The work of a stage, from its inputs.
+    fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task>;
 
     /// The report's files, by name: `report.txt`, and whatever goes beside it.
     ///

@@ -8,6 +8,7 @@ use clap::Args;
 use super::Workload;
 use super::fraud::{Fraud, Params};
 use super::longer::{self, Longer};
+use crate::manifest::Spec;
 
 /// What a command line says of the workload, should this worker begin the run.
 #[derive(Debug, Clone, Args)]
@@ -36,11 +37,56 @@ impl WorkloadArgs {
     }
 }
 
-/// Makes the workload with the given parameters; what they leave out has its default.
-///
-/// # Errors
-/// Names the parameter that is unknown or has no such value.
-pub fn make(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
+/// Makes a workload from its parameters; what they leave out has its default. Refuses with a reason that names
+/// the parameter.
+pub type Maker = fn(&BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String>;
+
+/// The workloads that a program knows, by the name that manifests carry.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    makers: BTreeMap<&'static str, Maker>,
+}
+
+impl Registry {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The workloads of this program.
+    pub fn standard() -> Self {
+        Self::new().with("fraud", fraud)
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &'static str, maker: Maker) -> Self {
+        self.makers.insert(name, maker);
+        self
+    }
+
+    /// Makes a workload by its name.
+    ///
+    /// # Errors
+    /// Names the workloads there are where there is none of this name, or the parameter that is unknown or has no
+    /// such value.
+    pub fn make(&self, name: &str, params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
+        let Some(maker) = self.makers.get(name) else {
+            let known: Vec<&str> = self.makers.keys().copied().collect();
+            return Err(format!("there is no workload `{name}`: this worker has {}", known.join(", ")));
+        };
+        maker(params)
+    }
+
+    /// The workload that a manifest names.
+    ///
+    /// # Errors
+    /// As [`Registry::make`].
+    pub fn of(&self, spec: &Spec) -> Result<Arc<dyn Workload>, String> {
+        self.make(&spec.workload, &spec.params)
+    }
+}
+
+/// The fraud model, with extra work where the parameters ask for it.
+fn fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
     let mut params = params.clone();
     let rounds = params.remove(longer::PARAM);
     let fraud = Arc::new(Fraud::new(Params::parse(&params)?));

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use worker::manifest::Role;
+use worker::workload::Outcome;
 use worker::workload::fraud::Fraud;
-use worker::workload::{Outcome, Workload};
 
 use super::{Chain, dataset, finish, part};
 

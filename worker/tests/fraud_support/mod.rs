@@ -63,7 +63,7 @@ impl Chain {
             .into_iter()
             .map(|index| self.prepared[index as usize].clone())
             .collect();
-        finish(fraud.join(&self.datasets[index as usize], &self.prepared[index as usize], &window))
+        finish(fraud.join(&self.prepared[index as usize], &window))
     }
 
     pub fn join(&mut self, fraud: &Fraud) {
@@ -89,7 +89,7 @@ impl Chain {
         for index in self.of_role(Role::Train) {
             let joined = &self.joined[&index];
             lineage = Hash::of_fields([&lineage.0[..], &joined.hash.0[..]]);
-            let task = fraud.fold(&self.datasets[index as usize], previous.as_ref(), joined, lineage);
+            let task = fraud.fold(previous.as_ref(), joined, lineage);
             let Outcome::Part(bytes) = finish(task) else { panic!("a fold rejects nothing") };
             let checkpoint = part(index, bytes);
             self.checkpoints.insert(index, checkpoint.clone());
@@ -101,8 +101,7 @@ impl Chain {
         let tests: Vec<Part> =
             self.of_role(Role::Test).iter().map(|index| self.joined[index].clone()).collect();
         for (index, checkpoint) in self.checkpoints.iter().filter(|(index, _)| only(**index)) {
-            let dataset = &self.datasets[*index as usize];
-            let task = fraud.evaluate(dataset, checkpoint, &self.joined[index], &tests);
+            let task = fraud.evaluate(checkpoint, &self.joined[index], &tests);
             let Outcome::Part(bytes) = finish(task) else { panic!("an evaluation rejects nothing") };
             self.evals.push(part(*index, bytes));
         }

@@ -1,7 +1,7 @@
 //! What a strike came to, from the account of the worker that it hit.
 
 use worker::events::What;
-use worker::queue::GiveBack;
+use worker::queue::Release;
 
 use crate::schedule::Kind;
 use crate::story::{Came, Held, Incarnation};
@@ -16,7 +16,7 @@ pub fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) ->
     let end = after.iter().find_map(|event| match &event.what {
         What::Acked { item, token, .. } if is(&held, *item, *token) => Some((event.at_ms, true)),
         What::GaveBack { item, token, why, .. } if is(&held, *item, *token) => {
-            Some((event.at_ms, *why != GiveBack::Preempted))
+            Some((event.at_ms, *why != Release::Preempted))
         }
         _ => None,
     });
@@ -27,7 +27,7 @@ pub fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) ->
     }
 }
 
-fn is(held: &Held, item: worker::queue::Item, token: u64) -> bool {
+fn is(held: &Held, item: worker::item::Name, token: u64) -> bool {
     (held.item, held.token) == (item, token)
 }
 
@@ -35,11 +35,11 @@ fn is(held: &Held, item: worker::queue::Item, token: u64) -> bool {
 mod tests {
     use worker::contract::FORMAT_VERSION;
     use worker::events::Event;
-    use worker::queue::Item;
+    use worker::item::Name;
 
     use super::*;
 
-    const ITEM: Item = Item::Prepare(3);
+    const ITEM: Name = Name::constant("prepare/3");
 
     fn incarnation(events: Vec<(u64, What)>) -> Incarnation {
         let events = events.into_iter().enumerate().map(|(seq, (at_ms, what))| Event {
@@ -69,7 +69,7 @@ mod tests {
         What::Acked { item: ITEM, token: 9, held: true }
     }
 
-    fn gave_back(why: GiveBack) -> What {
+    fn gave_back(why: Release) -> What {
         What::GaveBack { item: ITEM, token: 9, why, reason: String::new() }
     }
 
@@ -80,7 +80,7 @@ mod tests {
             (vec![(10, claimed()), (20, acked())], Kind::Kill, "idle"),
             (vec![(10, claimed())], Kind::Kill, "interrupted"),
             (vec![(10, claimed()), (60, acked())], Kind::Terminate, "finished"),
-            (vec![(10, claimed()), (60, gave_back(GiveBack::Preempted))], Kind::Terminate, "interrupted"),
+            (vec![(10, claimed()), (60, gave_back(Release::Preempted))], Kind::Terminate, "interrupted"),
             (vec![(60, claimed())], Kind::Terminate, "idle"),
             (vec![(10, claimed()), (60, acked())], Kind::CutQueue, "finished"),
             (vec![(10, claimed()), (160, acked())], Kind::CutQueue, "interrupted"),

@@ -14,7 +14,7 @@ use cloud::manifest::{Config, FILESERVER, REDIS_LEADER};
 use cloud::stage;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use worker::contract::{OUTPUT, RUNS, RunPaths, Stage, is_later};
+use worker::contract::{OUTPUT, RUNS, RunPaths};
 use worker::events;
 
 use super::process::Plan;
@@ -156,14 +156,15 @@ impl Stand {
     /// The public files of a run, as its server has them.
     async fn public_names(&self, run: &str) -> Result<Vec<String>> {
         let paths = RunPaths::new(run);
-        let mut public = vec![paths.manifest(), paths.report(), paths.violation()];
-        public.extend(Stage::ALL.map(|stage| paths.stage(stage)));
         let names = self.cluster.names(paths.root()).await?;
+        let single = [paths.report(), paths.violation()];
+        let private = [paths.attempts(), paths.events()].map(|folder| format!("{folder}/"));
         let is_public = |name: &String| {
-            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let first = folder.rsplit_once('/').filter(|(_, last)| is_later(last));
-            let folder = first.map_or(folder, |(first, _)| first);
-            public.iter().any(|path| path == name || path == folder)
+            let inside = paths.place(name);
+            single.contains(name)
+                || inside != name
+                    && inside.contains('/')
+                    && !private.iter().any(|folder| name.starts_with(folder))
         };
         Ok(names.into_iter().filter(is_public).collect())
     }

@@ -18,12 +18,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 use worker::contract::Exit;
 use worker::events::{Event, What};
-use worker::queue::Item;
 
 use super::judge::judge;
 use super::{Stand, feed};
 use crate::backend::process::{Plan, in_words, wall_ms};
 use crate::backend::{Audience, Beat, Ended};
+use crate::items::first_of;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::story::{Came, Incarnation, Story, Strike};
 
@@ -303,7 +303,7 @@ impl Supervisor<'_> {
 
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
-        if let What::Claimed { item: Item::Prepare(_), .. } = event.what {
+        if matches!(event.what, What::Claimed { item, .. } if first_of(item).is_some()) {
             self.claims += 1;
         }
         let incarnation = &self.story.incarnations[life];

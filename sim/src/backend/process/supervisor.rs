@@ -13,12 +13,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 use worker::contract::Exit;
 use worker::events::{Event, What};
-use worker::queue::{GiveBack, Item};
+use worker::queue::Release;
 
 use super::Plan;
 use super::machine::{self, Handle, Told};
 use super::redis::Server;
 use crate::backend::{Audience, Beat, Ended};
+use crate::items::first_of;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::signals::Signals;
 use crate::story::{Came, Held, Incarnation, Story, Strike};
@@ -229,7 +230,7 @@ impl Supervisor<'_> {
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
         let number = self.story.incarnations[life].machine;
-        if let What::Claimed { item: Item::Prepare(_), .. } = event.what {
+        if matches!(event.what, What::Claimed { item, .. } if first_of(item).is_some()) {
             self.claims += 1;
         }
         let State::Up(current, _) = self.machines[number as usize].state else { return };
@@ -343,7 +344,7 @@ impl Supervisor<'_> {
         let after = &incarnation.events[told.min(incarnation.events.len())..];
         for event in after {
             match &event.what {
-                What::GaveBack { item, token, why: GiveBack::Preempted, .. } => {
+                What::GaveBack { item, token, why: Release::Preempted, .. } => {
                     return Came::Interrupted(Held {
                         item: *item,
                         token: *token,

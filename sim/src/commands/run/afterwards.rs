@@ -2,13 +2,16 @@
 //! happened is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use worker::contract::{Exit, OUTPUT, RunPaths};
-use worker::manifest::{Manifest, Page};
+use worker::manifest::Manifest;
 use worker::queue::Counts;
+use worker::reader::ManifestReader;
 use worker::record::Record;
-use worker::workload::{Outcome, registry};
+use worker::workload::registry::Registry;
+use worker::workload::{Outcome, Workload};
 
 use super::place::Backend;
 use super::{Failure, INTERRUPTED, Prepared, queue};
@@ -68,11 +71,10 @@ pub async fn conclude(
 async fn look(prepared: &Prepared, story: &Story, view: &View) -> Result<Verdict, Failure> {
     let plan = &prepared.plan;
     let queue = queue::open(plan).await?;
-    let left: Counts = settle(&queue, &plan.volume, &plan.run, plan.lease.duration())
+    let workload = workload(view, &plan.run)?;
+    let left: Counts = settle(&queue, &plan.volume, &plan.run, workload.pipeline(), plan.lease.duration())
         .await
         .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to look at the queue: {error}")))?;
-    let spec = manifest(view, &plan.run).map(|manifest| manifest.spec.params).unwrap_or_default();
-    let workload = registry::make(&spec).map_err(|reason| Failure::new(Exit::Version, anyhow!(reason)))?;
     Ok(check::check(&Evidence {
         run: &plan.run,
         story,
@@ -83,11 +85,20 @@ async fn look(prepared: &Prepared, story: &Story, view: &View) -> Result<Verdict
     }))
 }
 
-/// The first page of a run whose launcher gave a list: there is no other.
+/// The manifest, as far as it can be read.
 fn manifest(view: &View, run: &str) -> Option<Manifest> {
-    let bytes = view.files.get(&RunPaths::new(run).chapter(0))?;
-    let Outcome::Part(content) = Record::decode(bytes.clone()).ok()?.outcome else { return None };
-    Manifest::begin(Page::decode(&content).ok()?).ok()
+    let reader = ManifestReader::read(run, |path| view.files.get(path).cloned()).ok()?;
+    reader.manifest().cloned()
+}
+
+/// The workload that the manifest names; without a manifest, the one that would have begun the run.
+fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
+    let registry = Registry::standard();
+    let workload = match manifest(view, run) {
+        Some(manifest) => registry.of(&manifest.spec),
+        None => registry.make("fraud", &BTreeMap::new()),
+    };
+    workload.map_err(|reason| Failure::new(Exit::Version, anyhow!(reason)))
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
@@ -174,9 +185,10 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
     let paths = RunPaths::new(run);
     let mut rejected = BTreeMap::new();
     let Some(manifest) = manifest(view, run) else { return rejected };
+    let Ok(pipeline) = workload(view, run).map(|workload| workload.pipeline()) else { return rejected };
     for dataset in &manifest.datasets {
-        for stage in worker::contract::Stage::ALL {
-            let bytes = view.files.get(&paths.commit(stage, dataset.index));
+        for stage in pipeline.stages() {
+            let bytes = view.files.get(&paths.commit(pipeline.folder(stage), dataset.index));
             let record = bytes.and_then(|bytes| Record::decode(bytes.clone()).ok());
             if let Some(Record { outcome: Outcome::Rejected(reason), .. }) = record {
                 rejected.entry(dataset.path.clone()).or_insert(reason);

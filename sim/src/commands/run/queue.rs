@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use worker::contract::Exit;
 use worker::queue::any::AnyQueue;
-use worker::queue::{Queue, QueueError};
+use worker::queue::{QueueError, WorkQueue};
 use worker::system::random_nonce;
 use worker::volume::dir::DirVolume;
 use worker::volume::identity::identify;
@@ -70,7 +70,7 @@ impl Prepared {
         self.plan.queue = match &self.queue {
             QueueChoice::Sqlite => format!("sqlite:{}", folder.join("queue.sqlite").display()),
             QueueChoice::Redis(url) => url.clone(),
-            // Known once there is a cluster.
+            // CommitIndex once there is a cluster.
             QueueChoice::Cluster => return Ok(None),
             QueueChoice::OwnRedis => {
                 let started = Server::start(&self.plan.exe, &folder.join("redis")).await;

@@ -4,7 +4,7 @@
 --
 -- KEYS    1 pending  2 processing  3 leases  4 token
 -- ARGV    1 nonce  2 worker  3 lease, ms  then the items preferred, best first
--- returns {item, or nil where there is none; token; failures; whose lease expired, or '';
+-- returns {item, or nil where there is none; rank; token; failures; whose lease expired, or '';
 --          {members that were no items of ours and have been removed}}
 local REAPED_MAX = 128 -- expired leases moved by one call, those that expired first
 local VOID_MAX = 16 -- deadlines looked at, the farthest first, where nothing is pending
@@ -65,7 +65,7 @@ if not first[1] then
         first = take_first()
     end
     if not first[1] then
-        return { false, 0, 0, '', removed }
+        return { false, 0, 0, 0, '', removed }
     end
 end
 
@@ -82,4 +82,4 @@ local token = redis.call('INCR', KEYS[4])
 redis.call('ZADD', KEYS[2], now + ARGV[3], item)
 redis.call('HSET', KEYS[3], item, string.format(
     '%.0f:%s %.0f %s %s 0 %s', token, ARGV[1], rank, ARGV[3], failures, ARGV[2]))
-return { item, token, tonumber(failures), from, removed }
+return { item, rank, token, tonumber(failures), from, removed }

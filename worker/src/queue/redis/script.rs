@@ -7,10 +7,10 @@ const ENQUEUE: &str = include_str!("../lua/enqueue.lua");
 
 pub const ADD: &[&str] = &[ENQUEUE, include_str!("../lua/add.lua")];
 pub const CLAIM: &[&str] = &[include_str!("../lua/claim.lua")];
-pub const RENEW: &[&str] = &[include_str!("../lua/renew.lua")];
+pub const HEARTBEAT: &[&str] = &[include_str!("../lua/heartbeat.lua")];
 pub const ACK: &[&str] = &[ENQUEUE, include_str!("../lua/ack.lua")];
-pub const GIVE_BACK: &[&str] = &[include_str!("../lua/give_back.lua")];
-pub const TAKE_IN: &[&str] = &[include_str!("../lua/take_in.lua")];
+pub const RELEASE: &[&str] = &[include_str!("../lua/release.lua")];
+pub const REMOVE_PUSHED: &[&str] = &[include_str!("../lua/remove_pushed.lua")];
 pub const COUNTS: &[&str] = &[include_str!("../lua/counts.lua")];
 
 /// A script's text with the hash that a server knows it by.
@@ -59,10 +59,10 @@ fn command(name: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd 
 pub(super) struct Scripts {
     pub(super) add: Script,
     pub(super) claim: Script,
-    pub(super) renew: Script,
+    pub(super) heartbeat: Script,
     pub(super) ack: Script,
-    pub(super) give_back: Script,
-    pub(super) take_in: Script,
+    pub(super) release: Script,
+    pub(super) remove_pushed: Script,
     pub(super) counts: Script,
 }
 
@@ -71,10 +71,10 @@ impl Scripts {
         Self {
             add: Script::new(ADD),
             claim: Script::new(CLAIM),
-            renew: Script::new(RENEW),
+            heartbeat: Script::new(HEARTBEAT),
             ack: Script::new(ACK),
-            give_back: Script::new(GIVE_BACK),
-            take_in: Script::new(TAKE_IN),
+            release: Script::new(RELEASE),
+            remove_pushed: Script::new(REMOVE_PUSHED),
             counts: Script::new(COUNTS),
         }
     }

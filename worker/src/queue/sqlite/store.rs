@@ -9,7 +9,8 @@ use tracing::warn;
 
 use super::Clock;
 use super::file::{self, Identity};
-use crate::queue::{Claim, Counts, GiveBack, Hold, Item, QueueError};
+use crate::item::{Item, Name};
+use crate::queue::{Claim, Counts, Ownership, QueueError, Release};
 
 /// Rows that are no items of ours, removed by one claim before it answers that there is nothing.
 const FOREIGN_MAX: usize = 64;
@@ -116,7 +117,7 @@ impl Store {
         Ok(None)
     }
 
-    pub(super) fn renew(&mut self, claim: &Claim, lease_ms: u64, progress: u64) -> Result<Hold> {
+    pub(super) fn heartbeat(&mut self, claim: &Claim, lease_ms: u64, progress: u64) -> Result<Ownership> {
         let sql = "UPDATE items SET deadline_ms = ?1, length_ms = ?2, progress = ?3
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
@@ -128,7 +129,7 @@ impl Store {
         })
     }
 
-    pub(super) fn ack(&mut self, claim: &Claim, next: &[Item]) -> Result<Hold> {
+    pub(super) fn ack(&mut self, claim: &Claim, next: &[Item]) -> Result<Ownership> {
         let sql = "DELETE FROM items WHERE run = ?1 AND rank = ?2 AND token = ?3 AND nonce = ?4";
         self.transact(|step| {
             let (rank, token, nonce) = owner(claim);
@@ -138,14 +139,14 @@ impl Store {
         })
     }
 
-    pub(super) fn give_back(&mut self, claim: &Claim, delay_ms: u64, why: GiveBack) -> Result<Hold> {
+    pub(super) fn release(&mut self, claim: &Claim, delay_ms: u64, why: Release) -> Result<Ownership> {
         let sql = "UPDATE items
                    SET deadline_ms = ?1, length_ms = ?2, failures = failures + ?3, token = 0, nonce = ''
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
             let length = signed(delay_ms);
             let deadline = if length == 0 { 0 } else { step.now.saturating_add(length) };
-            let failed = why == GiveBack::Failed;
+            let failed = why == Release::Failed;
             let (rank, token, nonce) = owner(claim);
             step.execute(sql, params![deadline, length, failed, step.run, rank, token, nonce]).map(hold)
         })
@@ -178,22 +179,27 @@ impl Store {
         Ok(paths)
     }
 
-    pub(super) fn take_in(&mut self, paths: &[String]) -> Result<()> {
+    pub(super) fn remove_pushed(&mut self, paths: &[String]) -> Result<()> {
         let sql = "DELETE FROM datasets WHERE path = ?1";
         self.transact(|step| paths.iter().try_for_each(|path| step.execute(sql, [path]).map(drop)))
     }
 
     pub(super) fn counts(&mut self) -> Result<Counts> {
         self.transact(|step| {
-            let sql = format!(
-                "SELECT count(*) FILTER (WHERE {CLAIMABLE}), count(*), (SELECT count(*) FROM datasets)
-                 FROM items WHERE run = ?1"
-            );
+            let sql =
+                format!("SELECT count(*) FILTER (WHERE {CLAIMABLE}), count(*) FROM items WHERE run = ?1");
             let mut select = step.transaction.prepare_cached(&sql)?;
             select.query_row([step.run, step.now], |row| {
-                let [pending, all, pushed] = [row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?].map(unsigned);
-                Ok(Counts { pending, claimed: all - pending, pushed })
+                let [pending, all] = [row.get::<_, i64>(0)?, row.get(1)?].map(unsigned);
+                Ok(Counts { pending, claimed: all - pending })
             })
+        })
+    }
+
+    pub(super) fn pushed_count(&mut self) -> Result<u64> {
+        self.transact(|step| {
+            let mut select = step.transaction.prepare_cached("SELECT count(*) FROM datasets")?;
+            select.query_row([], |row| row.get(0)).map(unsigned)
         })
     }
 }
@@ -216,7 +222,7 @@ impl Step<'_> {
                    VALUES (?1, ?2, ?3, 0, 0, 0, '', '', 0, 0) ON CONFLICT DO NOTHING";
         let mut added = 0;
         for item in items {
-            added += self.execute(sql, params![self.run, signed(item.rank()), item.to_string()])?;
+            added += self.execute(sql, params![self.run, signed(item.rank), item.to_string()])?;
         }
         Ok(added)
     }
@@ -224,7 +230,7 @@ impl Step<'_> {
     /// The row that a claim may have.
     fn first_of(&self, preferred: &[Item]) -> rusqlite::Result<Option<Front>> {
         for item in preferred {
-            let rank = signed(item.rank());
+            let rank = signed(item.rank);
             if let Some(front) = self.front(rank..=rank)? {
                 return Ok(Some(front));
             }
@@ -277,20 +283,21 @@ struct Front {
 impl Front {
     /// `None` where the row is not one that [`Step::add`] made.
     fn item(&self) -> Option<Item> {
-        self.name.parse::<Item>().ok().filter(|item| signed(item.rank()) == self.rank)
+        let rank = u64::try_from(self.rank).ok()?;
+        Name::try_from(self.name.as_bytes()).ok().map(|name| Item { rank, name })
     }
 }
 
 fn owner(claim: &Claim) -> (i64, i64, String) {
-    (signed(claim.item.rank()), signed(claim.token), nonce_text(claim.nonce))
+    (signed(claim.item.rank), signed(claim.token), nonce_text(claim.nonce))
 }
 
 fn nonce_text(nonce: u128) -> String {
     format!("{nonce:032x}")
 }
 
-fn hold(rows: usize) -> Hold {
-    if rows == 0 { Hold::Lost } else { Hold::Held }
+fn hold(rows: usize) -> Ownership {
+    if rows == 0 { Ownership::Lost } else { Ownership::Held }
 }
 
 /// A column's text, or its bytes where they are none.
@@ -325,8 +332,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::system().unwrap();
         let mut store = Store::open(&folder.path().join("queue.sqlite"), "run", clock).unwrap();
-        store.add(&[0, 1, 2, 3].map(Item::Prepare)).unwrap();
-        for preferred in [&[][..], &[Item::Prepare(2)], &[Item::Prepare(3), Item::Prepare(1)], &[]] {
+        let item = |index| Item { rank: u64::from(index), name: Name::of("prepare", index) };
+        store.add(&[0, 1, 2, 3].map(item)).unwrap();
+        for preferred in [&[][..], &[item(2)], &[item(3), item(1)], &[]] {
             assert!(store.claim("worker", 1, 1000, preferred).unwrap().is_some());
         }
         let connection = &store.file.as_ref().unwrap().connection;

@@ -40,8 +40,9 @@ use jiff::civil::{Date, date};
 use crate::hash::Hash;
 use crate::input::{self, Transactions};
 use crate::manifest::{Dataset, Role};
+use crate::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 
-use super::{Once, Outcome, Part, ReportInput, Step, Task, Workload, checkpoint_names, day_of};
+use super::{Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names, day_of};
 use chains::Chains;
 use evaluate::Evaluation;
 use features::FeatureSet;
@@ -56,6 +57,43 @@ use timeline::Timeline;
 /// How many days before a dataset's its window begins: the 44 that features look back, and what a row
 /// late in that first day needs of it.
 const WINDOW_DAYS: i32 = 45;
+
+const PREPARE: Stage = Stage(0);
+const JOIN: Stage = Stage(1);
+const FOLD: Stage = Stage(2);
+
+/// `prepare` of each file alone; `join` of each with the days before it, in the memory of the worker that joined
+/// the last; `fold`, the chain; `evaluate` of each checkpoint on its own day and the test days.
+pub const PIPELINE: Pipeline = Pipeline::new(&[
+    StageSpec {
+        name: "prepare",
+        folder: "prepared",
+        order: Order::Each,
+        roles: &[Role::Train, Role::History, Role::Test],
+        inputs: &[Input::Content],
+    },
+    StageSpec {
+        name: "join",
+        folder: "joined",
+        order: Order::Sticky,
+        roles: &[Role::Train, Role::Test],
+        inputs: &[Input::Own(PREPARE), Input::Window(PREPARE)],
+    },
+    StageSpec {
+        name: "fold",
+        folder: "checkpoints",
+        order: Order::Chain,
+        roles: &[Role::Train],
+        inputs: &[Input::Previous, Input::Own(JOIN)],
+    },
+    StageSpec {
+        name: "evaluate",
+        folder: "evals",
+        order: Order::Each,
+        roles: &[Role::Train],
+        inputs: &[Input::Own(FOLD), Input::Own(JOIN), Input::Tests(JOIN)],
+    },
+]);
 
 /// Learning rates, far beyond any that learn something. Near to 0 and to infinity weights are no numbers.
 const ALPHAS: RangeInclusive<f64> = 1e-9..=1e9;
@@ -193,6 +231,34 @@ impl Fraud {
         Ok(tasks::Fold::new(key, learner, model, joined))
     }
 
+    /// From the dataset alone. `content` is the file, whose hash has been checked.
+    pub fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
+        let path = dataset.path.clone();
+        Once::task(move || prepared(&path, content))
+    }
+
+    /// From the dataset's own prepared part and those of its window.
+    pub fn join(&self, own: &Part, window: &[Part]) -> Box<dyn Task> {
+        let features = self.params.features;
+        Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
+    }
+
+    /// From the previous checkpoint (`None` for the first) and a joined part.
+    pub fn fold(&self, previous: Option<&Part>, joined: &Part, lineage: Hash) -> Box<dyn Task> {
+        match self.begin_fold(previous, joined, lineage) {
+            Ok(fold) => Box::new(fold),
+            Err(error) => Box::new(Failed(error)),
+        }
+    }
+
+    /// Of a checkpoint, on its own training dataset and on the test datasets (their joined parts).
+    pub fn evaluate(&self, checkpoint: &Part, joined: &Part, tests: &[Part]) -> Box<dyn Task> {
+        match self.evaluation(checkpoint, joined, tests) {
+            Ok(bytes) => Once::task(move || Outcome::Part(bytes)),
+            Err(error) => Box::new(Failed(error)),
+        }
+    }
+
     /// Measures a checkpoint by the protocol of the handbook's tables, from joined parts: the days that
     /// were trained on last, those until their labels are known, and the test days.
     ///
@@ -248,15 +314,6 @@ fn of_another_day(day: Date, read: &Transactions) -> Option<String> {
     ))
 }
 
-/// A task that fails at its first step.
-struct Failed(String);
-
-impl Task for Failed {
-    fn step(&mut self) -> Step {
-        Step::Failed(self.0.clone())
-    }
-}
-
 impl Workload for Fraud {
     fn name(&self) -> &'static str {
         "fraud"
@@ -305,40 +362,22 @@ impl Workload for Fraud {
         window
     }
 
-    fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
-        let path = dataset.path.clone();
-        Once::task(move || prepared(&path, content))
+    fn pipeline(&self) -> Pipeline {
+        PIPELINE
     }
 
-    fn join(&self, _dataset: &Dataset, own: &Part, window: &[Part]) -> Box<dyn Task> {
-        let features = self.params.features;
-        Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
-    }
-
-    fn fold(
-        &self,
-        _dataset: &Dataset,
-        previous: Option<&Part>,
-        joined: &Part,
-        lineage: Hash,
-    ) -> Box<dyn Task> {
-        match self.begin_fold(previous, joined, lineage) {
-            Ok(fold) => Box::new(fold),
-            Err(error) => Box::new(Failed(error)),
-        }
-    }
-
-    fn evaluate(
-        &self,
-        _dataset: &Dataset,
-        checkpoint: &Part,
-        joined: &Part,
-        tests: &[Part],
-    ) -> Box<dyn Task> {
-        match self.evaluation(checkpoint, joined, tests) {
-            Ok(bytes) => Once::task(move || Outcome::Part(bytes)),
-            Err(error) => Box::new(Failed(error)),
-        }
+    fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task> {
+        let own = |number: usize| {
+            let missing = || "an input that the stage declares is missing".to_owned();
+            inputs.own.get(number).cloned().ok_or_else(missing)
+        };
+        let task = match stage {
+            PREPARE => Ok(self.prepare(&inputs.dataset, inputs.content)),
+            JOIN => own(0).map(|own| self.join(&own, &inputs.window)),
+            FOLD => own(0).map(|joined| self.fold(inputs.previous.as_ref(), &joined, inputs.lineage)),
+            _ => own(0).and_then(|checkpoint| Ok(self.evaluate(&checkpoint, &own(1)?, &inputs.tests))),
+        };
+        task.unwrap_or_else(|error| Box::new(Failed(error)))
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {

@@ -1,0 +1,22 @@
+//! Items for the queue's tests, of the shape that the fraud model's pipeline gives them.
+
+use worker::item::Item;
+use worker::pipeline::{self, Stage, Step};
+use worker::workload::fraud::PIPELINE;
+
+pub const BEGIN: Item = Item::BEGIN;
+pub const INTAKE: Item = pipeline::INTAKE;
+pub const REPORT: Item = pipeline::REPORT;
+pub const FOLD: Item = Item { rank: 2, name: worker::item::Name::constant("fold") };
+
+pub fn prepare(index: u32) -> Item {
+    PIPELINE.item(Step::Each(Stage(0), index))
+}
+
+pub fn join(index: u32) -> Item {
+    PIPELINE.item(Step::Each(Stage(1), index))
+}
+
+pub fn evaluate(index: u32) -> Item {
+    PIPELINE.item(Step::Each(Stage(3), index))
+}
