@@ -15,6 +15,7 @@ use worker::pipeline::{Input, Pipeline, Stage, Step};
 use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
+use worker::report::Report;
 use worker::workload::{Outcome, Workload, checkpoint_names};
 
 use crate::story::Story;
@@ -344,8 +345,10 @@ impl Checker<'_> {
     fn output(&mut self, manifest: &Manifest) {
         let mut wanted: Vec<(String, Vec<u8>)> = Vec::new();
         if let Some(Record { outcome: Outcome::Part(content), .. }) = self.records.get(&self.paths.report()) {
-            match serde_json::from_slice::<BTreeMap<String, String>>(content) {
-                Ok(files) => wanted.extend(files.into_iter().map(|(name, text)| (name, text.into_bytes()))),
+            match Report::decode(content) {
+                Ok(report) => {
+                    wanted.extend(report.files.into_iter().map(|(name, text)| (name, text.into_bytes())))
+                }
                 Err(error) => {
                     self.fail(Check::Output, format!("the report is unreadable: {error}"), None, &[])
                 }
@@ -386,7 +389,7 @@ impl Checker<'_> {
         let late: Vec<String> =
             self.records.keys().filter(|path| !seen.contains(path.as_str())).cloned().collect();
         for incarnation in &self.evidence.story.incarnations {
-            if incarnation.exit == Some(i32::from(Exit::Finished.code())) {
+            if incarnation.exit.is_some_and(Exit::is_complete) {
                 self.saw(Check::Exit);
             }
         }

@@ -1,6 +1,7 @@
 //! The datasets of a run: found in a folder or generated, looked over, and copied to the volume.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use fixtures::{Config, Format};
 use worker::contract::{TESTING, TRAINING};
 use worker::input::ENDINGS;
-use worker::manifest::oldest_first;
+use worker::manifest::{is_hidden, oldest_first};
 use worker::workload::day_of;
 
 /// Training days that are generated where no data is given; a test day follows them.
@@ -29,6 +30,19 @@ pub struct Datasets {
     /// Files of the folder that are no datasets, by name.
     pub skipped: Vec<String>,
 }
+
+/// A folder holds nothing to train on.
+#[derive(Debug)]
+pub struct NoDatasets(String);
+
+impl fmt::Display for NoDatasets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = "--datasets takes a folder of .parquet, .csv or .pkl files, with days in their names";
+        write!(f, "no datasets in {}\nhint: {hint}", self.0)
+    }
+}
+
+impl std::error::Error for NoDatasets {}
 
 impl Datasets {
     /// Eight generated days and the day after them as the test: the same bytes on every machine.
@@ -50,7 +64,7 @@ impl Datasets {
     /// The datasets in a folder. Test days are those given, else those with `test` in their name.
     ///
     /// # Errors
-    /// Where the folder cannot be read, holds no training dataset, or a day twice.
+    /// Where the folder cannot be read, or, as [`NoDatasets`], holds no training dataset.
     pub fn find(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
         let mut datasets = Self::default();
         let shown = folder.display();
@@ -61,7 +75,7 @@ impl Datasets {
                 bail!("failed to read {}: its name is no UTF-8", path.display());
             };
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if !path.is_file() || !ENDINGS.contains(&ending) {
+            if !path.is_file() || is_hidden(name) || !ENDINGS.contains(&ending) {
                 datasets.skipped.push(name.to_owned());
             } else if !tests.iter().any(|test| same_file(test, &path)) {
                 let is_test = tests.is_empty() && name.to_lowercase().contains("test");
@@ -76,11 +90,8 @@ impl Datasets {
         }
         datasets.skipped.sort_unstable();
         if datasets.count(TRAINING) == 0 {
-            bail!(
-                "no datasets in {shown}\nhint: --datasets takes a folder of .parquet, .csv or .pkl files, one a day"
-            );
+            bail!(NoDatasets(shown.to_string()));
         }
-        datasets.no_day_twice()?;
         Ok(datasets)
     }
 
@@ -92,20 +103,6 @@ impl Datasets {
         let path = format!("{folder}/{name}");
         if self.origins.insert(path.clone(), Origin::File(from)).is_some() {
             bail!("{path} is given twice");
-        }
-        Ok(())
-    }
-
-    fn no_day_twice(&self) -> anyhow::Result<()> {
-        let mut days = BTreeMap::new();
-        for path in self.origins.keys() {
-            if let Some(day) = day_of(path)
-                && let Some(other) = days.insert(day, path)
-            {
-                bail!(
-                    "{day} is there twice: {other} and {path}\nhint: a day's transactions are in one file; take one away"
-                );
-            }
         }
         Ok(())
     }
@@ -194,7 +191,8 @@ mod tests {
 
     #[test]
     fn the_test_day_is_known_by_its_name() {
-        let folder = folder(&["2018-04-02.pkl", "2018-04-01.pkl", "test_dataset.pkl", "README.md"]);
+        let names = ["2018-04-02.pkl", "2018-04-01.pkl", "test_dataset.pkl", "README.md", "._2018-04-01.pkl"];
+        let folder = folder(&names);
         let found = Datasets::find(folder.path(), &[]).unwrap();
         let paths = [
             "datasets/training/2018-04-01.pkl",
@@ -202,7 +200,7 @@ mod tests {
             "datasets/testing/test_dataset.pkl",
         ];
         assert_eq!(found.paths(), paths);
-        assert_eq!(found.skipped, ["README.md"]);
+        assert_eq!(found.skipped, ["._2018-04-01.pkl", "README.md"]);
         assert_eq!(found.created(), "2018-04-02 00:00:00");
     }
 
@@ -217,7 +215,6 @@ mod tests {
     fn what_cannot_be_a_run_is_refused() {
         assert!(Datasets::find(Path::new("/nowhere"), &[]).is_err());
         assert!(Datasets::find(folder(&["a.txt", "test.csv"]).path(), &[]).is_err());
-        assert!(Datasets::find(folder(&["2018-04-01.csv", "2018-04-01.pkl"]).path(), &[]).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use worker::contract::FORMAT_VERSION;
 use worker::events;
 use worker::hash::Hash;
 use worker::item::Name;
-use worker::manifest::{Dataset, Manifest, Page, Role, Spec, normalise};
+use worker::manifest::{Dataset, Manifest, Page, Refusal, Role, Spec, normalise};
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::{Clock, Sqlite};
 use worker::queue::{Claim, Queue, QueueError, Release};
@@ -48,7 +48,17 @@ fn first() -> Page {
     let params = BTreeMap::from([("name".to_owned(), "value".to_owned())]);
     let spec = Spec { workload: "fraud".to_owned(), results_version: 1, params };
     let datasets = vec![dataset(0, "datasets/training/2018-04-01.pkl"), dataset(1, "datasets/testing/t.pkl")];
-    Page::First { spec, created: "2018-04-01 00:00:00".to_owned(), last: false, datasets }
+    Page::First {
+        spec,
+        created: "2018-04-01 00:00:00".to_owned(),
+        last: false,
+        datasets,
+        refused: refusals(),
+    }
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![Refusal { path: "../a\r".to_owned(), reason: "it leaves the volume".to_owned() }]
 }
 
 /// Pages that read as pages, in any order and with any numbers.
@@ -61,9 +71,10 @@ fn pages() -> impl Strategy<Value = Page> {
             spec: spec.clone(),
             created: String::new(),
             last,
-            datasets
+            datasets,
+            refused: Vec::new(),
         }),
-        datasets.prop_map(|datasets| Page::Chapter { datasets }),
+        datasets.prop_map(|datasets| Page::Chapter { datasets, refused: refusals() }),
         (0..4u32).prop_map(|datasets| Page::Seal { datasets }),
     ]
 }

@@ -102,6 +102,7 @@ fn breaks(spec: &JobSpec) -> Vec<&'static str> {
         ("a node back from the dead costs a machine", costs_a_machine(255, false)),
         ("a violation ends the run", ends(Exit::Violation)),
         ("bad input ends the run", ends(Exit::Input) && ends(Exit::NoDatasets)),
+        ("a run that trained on nothing is over", ends(Exit::LeftOut)),
         ("a queue or a volume that is away does not", !ends(Exit::Queue) && !ends(Exit::Volume)),
         ("failures are counted by us", spec.backoff_limit_per_index == Some(i32::MAX)),
         ("no failed index fails the run", spec.max_failed_indexes.is_none() && spec.backoff_limit.is_none()),
@@ -116,12 +117,15 @@ fn breaks(spec: &JobSpec) -> Vec<&'static str> {
 type Forget = fn(&mut JobSpec);
 
 /// Rule 17 forgotten on purpose, and the promise that must see it.
-const FORGOTTEN: [(&str, Forget); 12] = [
+const FORGOTTEN: [(&str, Forget); 13] = [
     ("a notice that was heard costs a machine", |spec| drop(rules(spec).pop())),
     ("a disruption costs a machine", |spec| drop(rules(spec).remove(1))),
     ("a node back from the dead costs a machine", |spec| codes(spec, 2).retain(|code| *code != 255)),
     ("a violation ends the run", |spec| rules(spec).rotate_left(1)),
     ("bad input ends the run", |spec| codes(spec, 0).retain(|code| *code != i32::from(Exit::Input.code()))),
+    ("a run that trained on nothing is over", |spec| {
+        codes(spec, 0).retain(|code| *code != i32::from(Exit::LeftOut.code()));
+    }),
     ("a queue or a volume that is away does not", |spec| {
         codes(spec, 0).extend([Exit::Queue, Exit::Volume].map(|exit| i32::from(exit.code())));
     }),

@@ -2,11 +2,13 @@
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
-use crate::contract::{self, Exit, ROOT, RUNS};
+use crate::contract::{self, Exit, ROOT, RUNS, RunPaths};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::hashing::Hashing;
-use crate::manifest::{self, Dataset, Held, Manifest, Page, Role, Spec, normalise};
+use crate::manifest::{
+    Dataset, Held, Manifest, Page, Refusal, Role, Spec, is_hidden, normalise, place_in_order,
+};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::run::{Ended, Opened, Source, Worker};
@@ -15,11 +17,18 @@ use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume, VolumeError};
 
+/// A path as it was pushed or listed, and as the manifest would hold it, or why it cannot.
+#[derive(Debug, Clone)]
+struct Offered {
+    raw: String,
+    path: Result<String, String>,
+}
+
 /// Paths that can be taken in, hashed; and those refused, as they were pushed.
 #[derive(Debug, Default)]
 struct Vetted {
     datasets: Vec<Dataset>,
-    refused: Vec<String>,
+    refused: Vec<Refusal>,
 }
 
 /// What to do about a volume that cannot be used; of other failures it may recover.
@@ -141,73 +150,125 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Commits chapter 0, from the launcher's list or from what was pushed.
     pub(crate) async fn begin(&self, attempt: &Attempt) -> Result<(), Trouble> {
         // The pushed paths first: those that are gone were taken into a manifest that we then see.
-        let pushed = self.queue.pushed().await?;
+        let pushed = self.offered(&self.queue.pushed().await?);
         self.read_manifest().await?;
         if self.manifest().is_some() {
             return Ok(());
         }
-        let (mut paths, last) = match &self.config.source {
-            Source::Listed(paths) => (paths.clone(), true),
-            Source::Pushed => (self.with_folders(&pushed).await?, false),
+        let (offered, last) = match &self.config.source {
+            Source::Listed(paths) => (self.offered(paths), true),
+            Source::Pushed => (self.with_folders(pushed.clone()).await?, false),
         };
-        if !self.breaks(Breakage::OrderAsPushed) {
-            manifest::oldest_first(&mut paths);
-        }
-        let Vetted { datasets, refused } = self.vet(attempt, paths, &[], last).await?;
+        let Vetted { datasets, refused } = self.vet(attempt, self.in_order(offered), &[], last).await?;
         if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
-            let hint = format!(
-                "push some: worker push {0}/FILE…, or redis-cli RPUSH datasets {0}/FILE",
-                contract::TRAINING
-            );
-            let reason = format!(
-                "no datasets: run {} has not begun and nothing was pushed\nhint: {hint}",
-                self.config.run
-            );
-            return Err(Trouble::NoDatasets(reason));
+            return Err(Trouble::NoDatasets(self.nothing_to_train_on(&refused)));
         }
         let created = match &self.config.created {
             Some(created) if !self.breaks(Breakage::CreatedByOwnClock) => created.clone(),
             _ => created_now(self.system.wall_ms()),
         };
-        if self.breaks(Breakage::TakeInBeforeChapter) {
-            self.queue.remove_pushed(&pushed).await?;
-        }
-        let page = Page::First { spec: self.config.spec.clone(), created, last, datasets };
+        self.tell_of_earlier_runs().await?;
+        self.take_in_too_early(&pushed).await?;
+        let page = Page::First { spec: self.config.spec.clone(), created, last, datasets, refused };
         self.commit_page(attempt, 0, &page).await?;
-        self.forget_pushed(&pushed, &refused).await
+        self.forget_pushed(&pushed).await
+    }
+
+    fn nothing_to_train_on(&self, refused: &[Refusal]) -> String {
+        let (run, folder) = (&self.config.run, contract::TRAINING);
+        let hint = format!("worker push {folder}/FILE…, or redis-cli RPUSH datasets {folder}/FILE");
+        match refused {
+            [] => format!(
+                "no datasets: run {run} has not begun and nothing was pushed\nhint: push some: {hint}"
+            ),
+            [first, ..] => format!(
+                "no datasets: run {run} has not begun, and of what was pushed {} cannot be taken in, such as {}: {}\n\
+                 hint: take it back with worker unpush, and push datasets: {hint}",
+                refused.len(),
+                first.path.escape_debug(),
+                first.reason
+            ),
+        }
+    }
+
+    /// Warns that the model of a run which ended before is not continued.
+    async fn tell_of_earlier_runs(&self) -> Result<(), Trouble> {
+        for run in self.volume.list(RUNS).await?.into_iter().rev().filter(|run| *run != self.config.run) {
+            if self.volume.meta(&RunPaths::new(&run).report()).await.is_ok() {
+                self.note(What::BeganFromNothing { earlier: run });
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The pushed paths, with whatever lies in the folders for tests and history.
-    async fn with_folders(&self, pushed: &[String]) -> Result<Vec<String>, Trouble> {
-        let mut paths = pushed.to_vec();
+    async fn with_folders(&self, mut offered: Vec<Offered>) -> Result<Vec<Offered>, Trouble> {
         for folder in [contract::TESTING, contract::HISTORY] {
             match self.volume.list(folder).await {
-                Ok(names) => paths
-                    .extend(names.iter().filter(|n| !n.starts_with('.')).map(|n| format!("{folder}/{n}"))),
+                Ok(mut names) => {
+                    names.retain(|name| !is_hidden(name));
+                    let paths: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+                    offered.extend(self.offered(&paths));
+                }
                 Err(error) if error.kind == Kind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(paths)
+        Ok(offered)
     }
 
-    /// Commits a further chapter of what was pushed since.
+    /// What paths name on the volume.
+    fn offered(&self, raws: &[String]) -> Vec<Offered> {
+        let offered = |raw: &String| {
+            let inside = self.volume.inside(raw.trim());
+            Offered { raw: raw.clone(), path: normalise(inside.as_deref().unwrap_or(raw)) }
+        };
+        raws.iter().map(offered).collect()
+    }
+
+    /// Oldest first; what names nothing comes last.
+    fn in_order(&self, mut offered: Vec<Offered>) -> Vec<Offered> {
+        if !self.breaks(Breakage::OrderAsPushed) {
+            offered.sort_by_cached_key(|one| match &one.path {
+                Ok(path) => (false, Some(place_in_order(path))),
+                Err(_) => (true, None),
+            });
+        }
+        offered
+    }
+
+    /// Commits a further chapter of what was pushed since: datasets, and what is refused for the first time.
     pub(crate) async fn intake(&self, attempt: &Attempt) -> Result<(), Trouble> {
         self.read_manifest().await?;
         let opened = self.opened()?;
         if opened.manifest.sealed {
             return Ok(());
         }
-        let pushed = self.queue.pushed().await?;
-        let Vetted { datasets, refused } =
-            self.vet(attempt, pushed.clone(), &opened.manifest.datasets, false).await?;
+        let pushed = self.offered(&self.queue.pushed().await?);
+        let before = &opened.manifest;
+        let known = |one: &Offered| before.refused.iter().any(|refusal| refusal.path == one.raw);
+        let mut offered = self.in_order(pushed.clone());
+        offered.retain(|one| !known(one));
+        let Vetted { datasets, mut refused } = self.vet(attempt, offered, &before.datasets, false).await?;
+        self.take_in_too_early(&pushed).await?;
+        if self.breaks(Breakage::RefuseOffTheRecord) {
+            let raws: Vec<String> = refused.drain(..).map(|refusal| refusal.path).collect();
+            self.queue.remove_pushed(&raws).await?;
+        }
+        if !datasets.is_empty() || !refused.is_empty() {
+            let page = Page::Chapter { datasets, refused };
+            self.commit_page(attempt, before.next_page, &page).await?;
+        }
+        self.forget_pushed(&pushed).await
+    }
+
+    async fn take_in_too_early(&self, pushed: &[Offered]) -> Result<(), Trouble> {
         if self.breaks(Breakage::TakeInBeforeChapter) {
-            self.queue.remove_pushed(&pushed).await?;
+            let raws: Vec<String> = pushed.iter().map(|one| one.raw.clone()).collect();
+            self.queue.remove_pushed(&raws).await?;
         }
-        if !datasets.is_empty() {
-            self.commit_page(attempt, opened.manifest.next_page, &Page::Chapter { datasets }).await?;
-        }
-        self.forget_pushed(&pushed, &refused).await
+        Ok(())
     }
 
     /// Makes a page public, unless another was first; reads the manifest on from there.
@@ -222,16 +283,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         self.read_manifest().await
     }
 
-    /// Removes from the pushed paths those that the manifest now holds, and those refused. Only
+    /// Removes from the pushed paths those that the manifest now holds, as datasets or as refused. Only
     /// after the chapter's link, and by value (rule 6).
-    async fn forget_pushed(&self, pushed: &[String], refused: &[String]) -> Result<(), Trouble> {
+    async fn forget_pushed(&self, pushed: &[Offered]) -> Result<(), Trouble> {
         let opened = self.opened()?;
-        let taken = |raw: &&String| normalise(raw).is_ok_and(|path| opened.manifest.by_path(&path).is_some());
-        let paths: Vec<String> = pushed.iter().filter(taken).cloned().collect();
-        let gone = [&paths[..], refused].concat();
+        let manifest = &opened.manifest;
+        let is_taken = |one: &&Offered| one.path.as_ref().is_ok_and(|path| manifest.by_path(path).is_some());
+        let is_refused = |one: &&Offered| manifest.refused.iter().any(|refusal| refusal.path == one.raw);
+        let paths: Vec<String> = pushed.iter().filter(is_taken).map(|one| one.raw.clone()).collect();
+        let refused = pushed.iter().filter(|one| !is_taken(one) && is_refused(one));
+        let gone: Vec<String> = paths.iter().cloned().chain(refused.map(|one| one.raw.clone())).collect();
         if !gone.is_empty() {
             self.queue.remove_pushed(&gone).await?;
-            self.note(What::TookIn { chapter: opened.manifest.next_page - 1, paths });
+            self.note(What::TookIn { chapter: manifest.next_page - 1, paths });
         }
         Ok(())
     }
@@ -241,32 +305,24 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn vet(
         &self,
         attempt: &Attempt,
-        paths: Vec<String>,
+        offered: Vec<Offered>,
         before: &[Dataset],
         strict: bool,
     ) -> Result<Vetted, Trouble> {
-        let opened = self.manifest();
-        let begun = opened.is_some();
-        let workload = match opened {
+        let workload = match self.manifest() {
             Some(opened) => opened.workload,
             None => self.make_workload(&self.config.spec)?,
         };
         let mut held = Held::new(before);
         let mut vetted = Vetted::default();
         let mut hashing = self.go_on_hashing(attempt).await;
-        for raw in paths {
-            let judged = match normalise(&raw) {
+        for Offered { raw, path } in offered {
+            let judged = match path {
                 Err(reason) => Err(reason),
                 Ok(path) if held.position(&path).is_some() && !self.breaks(Breakage::CountAPathTwice) => {
                     self.same_as_held(attempt, path, &held, before).await?
                 }
-                Ok(path) if begun && Role::of(&path) == Role::Test => {
-                    Err("test datasets are those of the run's beginning".to_owned())
-                }
-                Ok(path) if workload.ordered() && !self.breaks(Breakage::CountAPathTwice) => {
-                    held.follows(&path).map(|()| Some(path))
-                }
-                Ok(path) => Ok(Some(path)),
+                Ok(path) => self.may_follow(&held, &path, workload.ordered()).map(|()| Some(path)),
             };
             match judged {
                 Ok(None) => {}
@@ -277,16 +333,34 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
                     vetted.datasets.push(self.hash_dataset(attempt, &mut hashing, path, index).await?);
                 }
                 Err(reason) if strict => {
+                    let raw = raw.escape_debug();
                     let reason = format!("dataset {raw} cannot be part of the run: {reason}");
                     return Err(Trouble::End(Exit::Input, reason));
                 }
                 Err(reason) => {
-                    self.note(What::Refused { path: raw.clone(), reason });
-                    vetted.refused.push(raw);
+                    self.note(What::Refused { path: raw.clone(), reason: reason.clone() });
+                    // One path may be pushed many times.
+                    if vetted.refused.iter().all(|refusal| refusal.path != raw) {
+                        vetted.refused.push(Refusal { path: raw, reason });
+                    }
                 }
             }
         }
         Ok(vetted)
+    }
+
+    /// Whether a path that the run does not hold can become part of it.
+    fn may_follow(&self, held: &Held, path: &str, ordered: bool) -> Result<(), String> {
+        if is_hidden(path) {
+            return Err("its name is that of a hidden file or of an editor's copy".to_owned());
+        }
+        if self.manifest().is_some() && Role::of(path) == Role::Test {
+            return Err("test datasets are those of the run's beginning".to_owned());
+        }
+        match ordered && !self.breaks(Breakage::CountAPathTwice) {
+            true => held.follows(path),
+            false => Ok(()),
+        }
     }
 
     /// A path that came again counts once, and must still have its content.

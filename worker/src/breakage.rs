@@ -28,6 +28,7 @@ pub enum Breakage {
     FoldOnBehind,
     TakeInBeforeChapter,
     CountAPathTwice,
+    RefuseOffTheRecord,
     StagesShareAPlace,
     TrustLinksReply,
     AbsenceIsAFact,
@@ -70,7 +71,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 46] = {
+pub const BREAKAGES: [Entry; 47] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -121,7 +122,7 @@ pub const BREAKAGES: [Entry; 46] = {
         of(ExitBeforeSeal, "exit-before-seal", 2, "exits 0 once every item is committed", EFFECT),
         of(SealOverPushes, "seal-over-pushes", 2, "seals without looking at what was pushed", EFFECT),
         of(CreatedByOwnClock, "created-by-own-clock", 3, "dates the report by the machine's clock", EFFECT),
-        of(OrderAsPushed, "order-as-pushed", 3, "does not sort the first chapter", EFFECT),
+        of(OrderAsPushed, "order-as-pushed", 3, "does not sort what a chapter takes in", EFFECT),
         of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
         of(OfferOnce, "offer-once", 5, "tells the queue of each item only once", LIVENESS),
         of(Insist, "insist", 5, "tries at once again what waits for another item", LIVENESS),
@@ -133,6 +134,13 @@ pub const BREAKAGES: [Entry; 46] = {
             EFFECT,
         ),
         of(CountAPathTwice, "count-a-path-twice", 6, "does not recognise a path that came before", EFFECT),
+        of(
+            RefuseOffTheRecord,
+            "refuse-off-the-record",
+            6,
+            "removes a refused path that no page holds",
+            EFFECT,
+        ),
         of(
             StagesShareAPlace,
             "stages-share-a-place",

@@ -144,6 +144,9 @@ pub enum Exit {
     Version = 7,
     /// A committed file is damaged beyond repair.
     Damaged = 8,
+    /// The run is complete, and nothing could be trained on; or something was rejected or refused, and the worker was
+    /// asked to fail then.
+    LeftOut = 9,
     /// Told to stop (SIGTERM, SIGINT); what was held has been given back. Start another worker.
     Preempted = 75,
     /// Two intact results of one item differ: the run is void.
@@ -153,7 +156,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Finished,
         Self::Failed,
         Self::Usage,
@@ -163,6 +166,7 @@ impl Exit {
         Self::Queue,
         Self::Version,
         Self::Damaged,
+        Self::LeftOut,
         Self::Preempted,
         Self::Violation,
         Self::Check,
@@ -170,6 +174,11 @@ impl Exit {
 
     pub fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Whether a worker that ended with this code says that its run is sealed and reported.
+    pub fn is_complete(code: i32) -> bool {
+        [Self::Finished, Self::LeftOut].iter().any(|exit| i32::from(exit.code()) == code)
     }
 
     pub fn meaning(self) -> &'static str {
@@ -183,6 +192,9 @@ impl Exit {
             Self::Queue => "the queue refused us or was not there at the start",
             Self::Version => "the run was begun by another version",
             Self::Damaged => "a committed file is damaged beyond repair",
+            Self::LeftOut => {
+                "complete, but every training dataset was rejected, or some were (--fail-on-rejected)"
+            }
             Self::Preempted => "told to stop; what was held has been given back",
             Self::Violation => "two results of one item differ: the run is void",
             Self::Check => "the simulator's checks found the promise broken",

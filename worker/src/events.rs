@@ -9,6 +9,7 @@ use crate::contract::{FORMAT_VERSION, RunPaths};
 use crate::hash::Hash;
 use crate::item::Name;
 use crate::queue::Release;
+use crate::report::Tally;
 use crate::volume::Volume;
 
 /// One line of an event file.
@@ -111,6 +112,14 @@ pub enum What {
     /// The queue handed out a name that is no item of this run's pipeline; it was removed.
     Foreign {
         item: Name,
+    },
+    /// The run begins with no model, though another run on the volume ended with one.
+    BeganFromNothing {
+        earlier: String,
+    },
+    /// The run is complete, and this was left out.
+    LeftOut {
+        tally: Tally,
     },
     /// The queue was given items that it did not know of.
     Requeued {

@@ -6,12 +6,13 @@ use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
 use crate::contract::{Exit, OUTPUT, ROOT, RUNS, RunPaths};
 use crate::events::What;
-use crate::manifest::Page;
+use crate::manifest::{Manifest, Page, Role};
 use crate::pipeline::Step;
 use crate::queue::Queue;
 use crate::record::Record;
+use crate::report::{Report, Tally};
 use crate::run::{Opened, Worker};
-use crate::stage::damaged;
+use crate::stage::{Results, damaged};
 use crate::system::System;
 use crate::trouble::Trouble;
 use crate::volume::{Kind, Volume};
@@ -20,7 +21,7 @@ use crate::workload::{self, Outcome, ReportInput};
 /// The report for people, the last file that is put.
 const TEXT: &str = "report.txt";
 
-/// What a report's commit holds: its files by name.
+/// A report's files by name.
 type Files = BTreeMap<String, String>;
 
 impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
@@ -80,28 +81,29 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if let Look::Intact(found) = self.look(&path).await?
             && found.parent == parent
         {
-            return read_files(&path, found);
+            return Ok(read_report(&path, found)?.files);
         }
         let results = self.results(opened).await?;
         let (workload, manifest) = (opened.workload.clone(), opened.manifest.clone());
+        let tally = tally(&manifest, &results);
         let files = self
             .compute(move || {
                 workload.report(&ReportInput {
                     created: &manifest.created,
                     datasets: &manifest.datasets,
                     rejected: &results.rejected,
+                    refused: &manifest.refused,
                     evals: &results.evals,
                     model: results.model.as_ref(),
                 })
             })
             .await?
             .map_err(Trouble::Defect)?;
-        // A map of texts: writing it as JSON cannot fail.
-        let content = serde_json::to_vec(&files).unwrap_or_default();
+        let content = Report { files, tally }.encode();
         let terms = if opened.workload.deterministic() { Terms::SAME } else { Terms::FIRST };
         let found = self.publish(attempt, &path, Record::part(parent, content), terms).await?;
         self.note(What::Reported { hash: found.hash() });
-        read_files(&path, found)
+        Ok(read_report(&path, found)?.files)
     }
 
     /// Writes `output/`: a projection that anyone may repair (rule 12).
@@ -181,7 +183,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             let path = RunPaths::new(&run).report();
             if let Ok(bytes) = self.volume.read(&path).await
                 && let Ok(record) = Record::decode(bytes)
-                && read_files(&path, record).is_ok_and(|files| files.get(TEXT) == Some(&text))
+                && read_report(&path, record).is_ok_and(|report| report.files.get(TEXT) == Some(&text))
             {
                 return Ok(true);
             }
@@ -231,13 +233,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
-        let files = read_files(&path, record)?;
+        let Report { files, tally } = read_report(&path, record)?;
         let there = careless || self.has_put(&files).await? && self.has_put_checkpoints(&opened).await?;
         if there || self.has_given_way(&files).await? {
             self.mark_projected().await?;
             self.sync_names().await?;
-            let reason = format!("run {} is complete: {OUTPUT}/{TEXT}", self.config.run);
-            return Err(Trouble::End(Exit::Finished, reason));
+            if !tally.is_whole() {
+                self.note(What::LeftOut { tally });
+            }
+            let verb = if tally.trained == 0 { "" } else { "is " };
+            let reason = format!("run {} {verb}{}: {OUTPUT}/{TEXT}", self.config.run, tally.state());
+            return Err(Trouble::End(tally.exit(self.config.fail_on_rejected), reason));
         }
         Ok(())
     }
@@ -300,11 +306,23 @@ fn checkpoint_names(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
     workload::checkpoint_names(opened.workload.as_ref(), &opened.manifest.datasets)
 }
 
-fn read_files(path: &str, record: Record) -> Result<Files, Trouble> {
+fn read_report(path: &str, record: Record) -> Result<Report, Trouble> {
     let Outcome::Part(content) = record.outcome else {
         return Err(damaged(path, &"it is no report"));
     };
-    serde_json::from_slice(&content).map_err(|error| damaged(path, &error))
+    Report::decode(&content).map_err(|error| damaged(path, &error))
+}
+
+fn tally(manifest: &Manifest, results: &Results) -> Tally {
+    let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();
+    // Each is at most the number of datasets, or of a page's lines.
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Tally {
+        training: count(training),
+        trained: count(results.evals.len()),
+        rejected: count(results.rejected.len()),
+        refused: count(manifest.refused.len()),
+    }
 }
 
 fn text_of(record: Record) -> String {

@@ -22,6 +22,7 @@ mod progress;
 pub mod queue;
 pub mod reader;
 pub mod record;
+pub mod report;
 pub mod run;
 mod stage;
 pub mod system;

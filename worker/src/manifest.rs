@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract;
 use crate::hash::Hash;
 use crate::record::Record;
-use crate::workload::{Outcome, Workload, day_of, stem_of};
+use crate::workload::{Outcome, Workload, dated, day_of, name_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,6 +83,14 @@ impl Spec {
     }
 }
 
+/// A pushed path that did not become part of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// As it was pushed.
+    pub path: String,
+    pub reason: String,
+}
+
 /// What is committed at `manifest/<n>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "page", rename_all = "lowercase")]
@@ -95,9 +103,10 @@ pub enum Page {
         /// Born sealed: no chapter follows.
         last: bool,
         datasets: Vec<Dataset>,
+        refused: Vec<Refusal>,
     },
-    /// Datasets pushed after the run began.
-    Chapter { datasets: Vec<Dataset> },
+    /// What was pushed after the run began: datasets, and the paths that were refused.
+    Chapter { datasets: Vec<Dataset>, refused: Vec<Refusal> },
     /// Every item of so many datasets is committed, and nothing was pushed and not taken.
     Seal { datasets: u32 },
 }
@@ -147,6 +156,8 @@ pub struct Manifest {
     pub spec: Spec,
     pub created: String,
     pub datasets: Vec<Dataset>,
+    /// Pushed paths that are no part of the run, each once.
+    pub refused: Vec<Refusal>,
     /// Nothing can be added any more.
     pub sealed: bool,
     /// The number that the next page would have.
@@ -161,13 +172,14 @@ impl Manifest {
     /// # Errors
     /// Where the page is not a first one.
     pub fn begin(page: Page) -> Result<Self, PageError> {
-        let Page::First { spec, created, last, datasets } = page else {
+        let Page::First { spec, created, last, datasets, refused } = page else {
             return Err(PageError::First);
         };
         let mut manifest = Self {
             spec,
             created,
             datasets: Vec::new(),
+            refused,
             sealed: false,
             next_page: 1,
             lineage: Vec::new(),
@@ -189,7 +201,10 @@ impl Manifest {
         }
         match page {
             Page::First { .. } => return Err(PageError::First),
-            Page::Chapter { datasets } => self.extend(datasets)?,
+            Page::Chapter { datasets, refused } => {
+                self.extend(datasets)?;
+                self.refused.extend(refused);
+            }
             Page::Seal { datasets } if datasets == self.len() => self.sealed = true,
             Page::Seal { datasets } => {
                 return Err(PageError::Seal { found: datasets, expected: self.len() });
@@ -256,11 +271,13 @@ impl Manifest {
     }
 }
 
-/// A path as the manifest holds it: relative, with `/`, without `.` and empty components.
+/// A path as the manifest holds it: relative, with `/`, without `.`, empty components, and blanks or line endings
+/// around it (a list that was written on Windows ends each line with a CR).
 ///
 /// # Errors
 /// Where the path leaves the volume, or names none of its files.
 pub fn normalise(path: &str) -> Result<String, String> {
+    let path = path.trim();
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -275,19 +292,33 @@ pub fn normalise(path: &str) -> Result<String, String> {
     if path.starts_with('/') {
         return Err("it is not relative to the volume".to_owned());
     }
-    if parts.is_empty() {
+    let path = parts.join("/");
+    if path.is_empty() {
         return Err("it names no file".to_owned());
     }
-    Ok(parts.join("/"))
+    if path.trim() != path {
+        return Err("it begins or ends with a blank".to_owned());
+    }
+    Ok(path)
 }
 
-/// Oldest first: by the day in the name, those without one last; tests after what they are to test; then by
-/// path, `part-2` before `part-10`.
+/// Whether a name is that of a file which programs hide or leave behind: `.x.swp`, `._x`, `x~`.
+pub fn is_hidden(path: &str) -> bool {
+    let name = name_of(path);
+    name.starts_with('.') || name.ends_with('~')
+}
+
+/// Oldest first: by the day in the name, those without one last; within a day the tests after what they are to
+/// test, then by what follows the day in the name, which may be an hour; then by path. Numbers are compared as
+/// numbers: `part-2` comes before `part-10`.
 pub fn oldest_first(paths: &mut [String]) {
-    paths.sort_by_cached_key(|path| {
-        let day = day_of(path);
-        (day.is_none(), day, Role::of(path) == Role::Test, natural(path), path.clone())
-    });
+    paths.sort_by_cached_key(|path| place_in_order(path));
+}
+
+/// A key by which paths are oldest first.
+pub(crate) fn place_in_order(path: &str) -> impl Ord + use<> {
+    let (day, rest) = dated(path).map_or((None, ""), |(day, rest)| (Some(day), rest));
+    (day.is_none(), day, Role::of(path) == Role::Test, natural(rest), natural(path), path.to_owned())
 }
 
 /// A key by which texts are in order with the numbers in them in order: each number after the count of its digits.
@@ -314,9 +345,8 @@ fn natural(text: &str) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub struct Held {
     by_path: BTreeMap<String, usize>,
-    /// The newest day of train and history, and of all, with whose it is.
+    /// The newest day of train and history, with whose it is.
     newest: Option<(Date, String)>,
-    newest_of_all: Option<(Date, String)>,
 }
 
 impl Held {
@@ -335,25 +365,21 @@ impl Held {
 
     pub fn insert(&mut self, path: &str) {
         self.by_path.insert(path.to_owned(), self.by_path.len());
-        let day = day_of(path).map(|day| (day, path.to_owned()));
         if Role::of(path) != Role::Test {
-            self.newest = self.newest.take().max(day.clone());
+            let day = day_of(path).map(|day| (day, path.to_owned()));
+            self.newest = self.newest.take().max(day);
         }
-        self.newest_of_all = self.newest_of_all.take().max(day);
     }
 
-    /// Whether `path` may follow in a workload that needs time's order.
+    /// Whether `path` may follow in a workload that needs time's order: any number of files of a day may, as long
+    /// as none of a later day was taken in. Tests come with chapter 0, which is in order.
     ///
     /// # Errors
-    /// With the reason, where its day is taken or older than the newest.
+    /// With the reason, where its day is older than the newest.
     pub fn follows(&self, path: &str) -> Result<(), String> {
-        let newest = if Role::of(path) == Role::Test { &self.newest_of_all } else { &self.newest };
-        match (day_of(path), newest) {
-            (Some(day), Some((newest, other))) if *newest == day => {
-                Err(format!("its day is that of {other}"))
-            }
-            (Some(day), Some((newest, other))) if *newest > day => {
-                Err(format!("it is older than {other}, which was taken before"))
+        match (day_of(path), &self.newest) {
+            (Some(day), Some((newest, other))) if *newest > day && Role::of(path) != Role::Test => {
+                Err(format!("it is older than {other}, which was taken in before"))
             }
             _ => Ok(()),
         }
@@ -369,7 +395,8 @@ mod tests {
     #[test]
     fn paths_are_normalised_or_refused() {
         assert_eq!(normalise("datasets//training/./a.pkl"), Ok("datasets/training/a.pkl".to_owned()));
-        for bad in ["", "/", "/etc/passwd", "../a", "a/../../b", ".", "a\nb"] {
+        assert_eq!(normalise(" datasets/a.pkl\r\n"), Ok("datasets/a.pkl".to_owned()));
+        for bad in ["", "/", "/etc/passwd", "../a", "a/../../b", ".", "a\nb", "./ a", "x/.. /", " \r"] {
             assert!(normalise(bad).is_err(), "{bad:?} was taken");
         }
     }
@@ -402,6 +429,48 @@ mod tests {
         assert_eq!(paths, ordered);
     }
 
+    #[test]
+    fn files_of_a_day_come_by_hour_then_by_path_and_its_tests_last() {
+        let ordered = [
+            "datasets/training/2018-03-31.csv",
+            "datasets/training/2018-04-01T2.csv",
+            "datasets/training/eu/2018-04-01T10.csv",
+            "datasets/training/us/2018-04-01T10.csv",
+            "datasets/training/eu/2018-04-01T11.csv",
+            "datasets/testing/2018-04-01T00.csv",
+            "datasets/training/eu-2018-04-02.csv",
+            "datasets/training/us-2018-04-02.csv",
+        ];
+        let mut paths = ordered.map(String::from);
+        paths.reverse();
+        oldest_first(&mut paths);
+        assert_eq!(paths, ordered);
+    }
+
+    #[test]
+    fn files_of_the_newest_day_follow_and_older_ones_do_not() {
+        let mut held = Held::default();
+        for path in [
+            "datasets/training/eu-2018-04-02.csv",
+            "datasets/testing/2018-04-09.csv",
+            "datasets/training/a.csv",
+        ] {
+            assert_eq!(held.follows(path), Ok(()));
+            held.insert(path);
+        }
+        for path in ["us-2018-04-02.csv", "2018-04-02T05.csv", "2018-04-03.csv", "b.csv"] {
+            assert_eq!(held.follows(&format!("datasets/training/{path}")), Ok(()), "{path}");
+        }
+        let reason = "it is older than datasets/training/eu-2018-04-02.csv, which was taken in before";
+        assert_eq!(held.follows("datasets/training/2018-04-01.csv"), Err(reason.to_owned()));
+    }
+
+    #[test]
+    fn hidden_files_are_known_by_their_names() {
+        assert!(["a/.x.swp", "._x", "b/x.csv~"].into_iter().all(is_hidden));
+        assert!(!["a/x.csv", ".a/x.csv", "a~/x"].into_iter().any(is_hidden));
+    }
+
     fn dataset(index: u32, path: String) -> Dataset {
         Dataset { index, role: Role::of(&path), path, bytes: 1, blocks: vec![Hash::of(&index.to_le_bytes())] }
     }
@@ -421,18 +490,19 @@ mod tests {
         #[test]
         fn lineage_ignores_chapters(count in 1..20u32, cuts in prop::collection::vec(0..20u32, 0..4)) {
             let all: Vec<Dataset> = (0..count).map(|i| dataset(i, format!("datasets/training/{i}"))).collect();
-            let first = |datasets| Page::First { spec: spec(), created: String::new(), last: false, datasets };
+            let (created, refused) = (String::new(), Vec::new());
+            let first = |datasets| Page::First { spec: spec(), created: created.clone(), last: false, datasets, refused: refused.clone() };
             let whole = Manifest::begin(first(all.clone())).unwrap();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| (cut % count) as usize).collect();
             cuts.extend([0, all.len()]);
             cuts.sort_unstable();
             let mut chaptered = Manifest::begin(first(Vec::new())).unwrap();
             for pair in cuts.windows(2) {
-                chaptered.turn(Page::Chapter { datasets: all[pair[0]..pair[1]].to_vec() }).unwrap();
+                chaptered.turn(Page::Chapter { datasets: all[pair[0]..pair[1]].to_vec(), refused: Vec::new() }).unwrap();
             }
             prop_assert_eq!(whole.lineage(count - 1), chaptered.lineage(count - 1));
             chaptered.turn(Page::Seal { datasets: count }).unwrap();
-            prop_assert_eq!(chaptered.turn(Page::Chapter { datasets: vec![] }), Err(PageError::AfterEnd));
+            prop_assert_eq!(chaptered.turn(Page::Chapter { datasets: vec![], refused: vec![] }), Err(PageError::AfterEnd));
         }
 
         #[test]

@@ -56,6 +56,8 @@ pub struct Config {
     pub idle: Duration,
     /// Failed attempts at one item, by input or by a defect, before the worker gives up loudly.
     pub retries: u32,
+    /// Whether a complete run that left something out is a failure.
+    pub fail_on_rejected: bool,
     /// Most bytes of commits kept in memory for the windows of later datasets.
     pub cache_bytes: usize,
 }
@@ -379,9 +381,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 None
             }
             // Others have finished the run: nobody need claim the item again.
-            Err(Trouble::End(Exit::Finished, reason)) => {
+            Err(Trouble::End(exit @ (Exit::Finished | Exit::LeftOut), reason)) => {
                 self.acknowledge(&claim, &attempt).await;
-                Some(Ended { exit: Exit::Finished, reason })
+                Some(Ended { exit, reason })
             }
             Err(trouble) => self.let_go(&claim, &attempt, trouble).await,
         };

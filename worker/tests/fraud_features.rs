@@ -338,8 +338,91 @@ proptest! {
     }
 }
 
+/// Each day in up to three files that overlap, in the run's order: each row is in one of them.
+fn in_files(days: Vec<Rows>, files: &[u8]) -> Vec<Rows> {
+    let mut files = files.iter().cycle();
+    let mut found: Vec<Rows> = Vec::new();
+    for day in days {
+        let file_of_row: Vec<u8> = day.time.iter().map(|_| files.next().copied().unwrap_or(0)).collect();
+        let of_file = |file: u8| {
+            let rows = || (0..day.len()).filter(|row| file_of_row[*row] == file);
+            let name = day.path.rsplit('/').next().expect("a name");
+            Rows {
+                path: format!("datasets/training/{file}/{name}"),
+                time: rows().map(|row| day.time[row]).collect(),
+                customer: rows().map(|row| day.customer[row]).collect(),
+                terminal: rows().map(|row| day.terminal[row]).collect(),
+                cents: rows().map(|row| day.cents[row]).collect(),
+                fraud: rows().map(|row| day.fraud[row]).collect(),
+                scenario: None,
+            }
+        };
+        for file in (0..3).map(of_file).filter(|rows| !rows.is_empty()) {
+            let is_copy = |other: &Rows| {
+                Rows { path: String::new(), ..other.clone() } == Rows { path: String::new(), ..file.clone() }
+            };
+            if !found.iter().any(is_copy) {
+                found.push(file);
+            }
+        }
+    }
+    found
+}
+
+/// The rows of some files that are not later than a time, in time's order.
+fn until(files: &[Rows], now: i64) -> Rows {
+    let all = concat(files);
+    let file_of_row = files.iter().enumerate().flat_map(|(file, rows)| vec![file; rows.len()]);
+    let mut order: Vec<(i64, i64, i64, usize, usize)> = file_of_row
+        .enumerate()
+        .map(|(row, file)| {
+            let (first, last) = (files[file].time[0], files[file].time[files[file].len() - 1]);
+            (all.time[row], first, last.min(now), file, row)
+        })
+        .filter(|(time, ..)| *time <= now)
+        .collect();
+    order.sort_unstable();
+    let rows = || order.iter().map(|(.., row)| *row);
+    Rows {
+        path: "datasets/history/all.csv".to_owned(),
+        time: rows().map(|row| all.time[row]).collect(),
+        customer: rows().map(|row| all.customer[row]).collect(),
+        terminal: rows().map(|row| all.terminal[row]).collect(),
+        cents: rows().map(|row| all.cents[row]).collect(),
+        fraud: rows().map(|row| all.fraud[row]).collect(),
+        scenario: None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Of files that overlap in time, each sees the rows of those before it that are not later than its own first
+    /// row, and no others, whatever was joined before; and no file is left out.
+    #[test]
+    fn files_of_a_day_see_what_is_not_later_than_their_first_row(
+        days in days(12),
+        files in prop::collection::vec(0..3u8, 1..40),
+    ) {
+        let files = in_files(days, &files);
+        let chain = Chain::new(files.iter().map(|rows| (rows.clone(), Role::Train)).collect());
+        let kept = Fraud::new(Params::default());
+        for (index, own) in files.iter().enumerate() {
+            let window = kept.window(&chain.datasets, index as u32);
+            let window: Vec<Rows> = window.iter().map(|before| files[*before as usize].clone()).collect();
+            let past = until(&window, own.time[0]);
+            let mut pair = vec![(past, Role::History), (own.clone(), Role::Train)];
+            pair.retain(|(rows, _)| !rows.is_empty());
+            let alone = Chain::new(pair);
+            let expected = alone.join_one(&Fraud::new(Params::default()), alone.datasets.len() as u32 - 1);
+            prop_assert!(matches!(expected, Outcome::Part(_)), "{:?}", expected);
+            prop_assert_eq!(chain.join_one(&kept, index as u32), expected, "dataset {}", index);
+        }
+    }
+}
+
 #[test]
-fn a_date_twice_is_rejected_and_counts_once() {
+fn a_copy_of_a_file_is_rejected_and_counts_once() {
     let one = |number| fraud_support::days::day(number, vec![(10, 1, 1, 500, false), (20, 1, 1, 900, true)]);
     let mut again = one(1);
     again.path = "datasets/training/2018-04-02-again.csv".to_owned();
@@ -350,12 +433,31 @@ fn a_date_twice_is_rejected_and_counts_once() {
     assert_eq!(
         twice.join_one(&fraud, 2),
         Outcome::Rejected(
-            "its transactions begin at 2018-04-02T00:00:10, not after those of \
-             datasets/training/2018-04-02.csv, which go until 2018-04-02T00:00:20"
+            "its transactions are those of datasets/training/2018-04-02.csv, which comes before it"
                 .to_owned()
         )
     );
     assert_eq!(twice.join_one(&fraud, 3), once.join_one(&Fraud::new(Params::default()), 2));
+}
+
+/// Nothing tells which comes first, and the learner takes them in the order of the run.
+#[test]
+fn undated_files_that_overlap_are_rejected_with_a_hint() {
+    let named = |name: &str, rows: Vec<_>| {
+        let mut rows = fraud_support::days::day(0, rows);
+        rows.path = format!("datasets/training/{name}");
+        (rows, Role::Train)
+    };
+    let chain = Chain::new(vec![
+        named("part-0.csv", vec![(10, 1, 1, 500, false), (20, 1, 1, 900, true)]),
+        named("part-1.csv", vec![(20, 2, 1, 500, false), (30, 1, 1, 900, true)]),
+        named("part-2.csv", vec![(25, 2, 1, 500, false), (40, 1, 1, 900, true)]),
+    ]);
+    let fraud = Fraud::new(Params::default());
+    // They may meet within a second.
+    assert!(matches!(chain.join_one(&fraud, 1), Outcome::Part(_)));
+    let Outcome::Rejected(reason) = chain.join_one(&fraud, 2) else { panic!("it was taken") };
+    insta::assert_snapshot!(reason, @"its transactions begin at 2018-04-01T00:00:25, not after those of datasets/training/part-1.csv, which go until 2018-04-01T00:00:30 (hint: put the day into the name of each file, or the rows into files that follow each other)");
 }
 
 #[test]

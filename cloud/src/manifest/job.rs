@@ -35,10 +35,17 @@ const GRACE_SECONDS: i64 = 15;
 /// which nobody would take its place.
 const GONE_SECONDS: i64 = 2;
 
-/// Ends that no new machine can mend. A volume or a queue that could not be used is not among them: it
-/// may have been restarting.
-const HOPELESS: [Exit; 6] =
-    [Exit::Usage, Exit::NoDatasets, Exit::Input, Exit::Version, Exit::Damaged, Exit::Violation];
+/// Ends that no new machine can mend; of a run that trained on nothing, every worker would say so. A volume or a
+/// queue that could not be used is not among them: it may have been restarting.
+const HOPELESS: [Exit; 7] = [
+    Exit::Usage,
+    Exit::NoDatasets,
+    Exit::Input,
+    Exit::Version,
+    Exit::Damaged,
+    Exit::LeftOut,
+    Exit::Violation,
+];
 
 /// What the container runtime reports of a container whose end it did not see: the node came back
 /// from the dead and found it gone.

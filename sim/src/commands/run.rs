@@ -12,7 +12,7 @@ use worker::contract::Exit;
 use super::Failure;
 use crate::backend::process::redis::Server;
 use crate::backend::process::{self, Plan, child};
-use crate::datasets::{Datasets, put};
+use crate::datasets::{Datasets, NoDatasets, put};
 use crate::out::Out;
 use crate::report::Phase;
 use crate::report::terminal::{Mode, Terminal};
@@ -75,6 +75,10 @@ pub struct RunArgs {
     /// Where the volume, the report and the page go [default: out/<name of the datasets' folder>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Exit with 9 where a dataset was rejected, though the others were trained on. Where none could be, that is so
+    /// in any case.
+    #[arg(long)]
+    fail_on_rejected: bool,
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -159,7 +163,11 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         Some(folder) => Datasets::find(folder, &args.test),
         None => Datasets::generated(),
     };
-    let datasets = datasets.map_err(|error| Failure::new(Exit::Input, error))?;
+    let exit = |error: &anyhow::Error| match error.is::<NoDatasets>() {
+        true => Exit::NoDatasets,
+        false => Exit::Input,
+    };
+    let datasets = datasets.map_err(|error| Failure::new(exit(&error), error))?;
     let defaults = args.place.backend.defaults();
     let work = args.work.unwrap_or(if args.datasets.is_some() { Span::ms(0) } else { defaults.work });
     let lease = args.lease.unwrap_or(defaults.lease);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use worker::contract::Exit;
 use worker::events::What;
 
 use crate::check::{Check, Verdict};
@@ -132,7 +133,7 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
 pub fn preemption_counts(story: &Story) -> PreemptionCounts {
     let struck: Vec<usize> = story.strikes.iter().filter_map(|strike| strike.incarnation).collect();
     let outside = story.incarnations.iter().enumerate().filter(|(number, incarnation)| {
-        !struck.contains(number) && incarnation.exit.is_some_and(|exit| exit != 0)
+        !struck.contains(number) && incarnation.exit.is_some_and(|exit| !Exit::is_complete(exit))
     });
     PreemptionCounts {
         interrupted: story.interrupted(),

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use serde::Serialize;
 
-use worker::contract::{FOLDER_COMMITS, OUTPUT, RunPaths};
+use worker::contract::{Exit, FOLDER_COMMITS, OUTPUT, RunPaths};
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
-use worker::manifest::{Manifest, Page, Role, normalise, oldest_first};
+use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise, oldest_first};
 use worker::pipeline::Stage;
 use worker::record::Record;
-use worker::workload::{Outcome, Part, ReportInput, Workload};
+use worker::report::{Report, Tally};
+use worker::workload::{Outcome, Part, ReportInput, Workload, checkpoint_names, day_of};
 
 use super::clock::Micros;
 use super::fault::What;
@@ -49,22 +51,25 @@ impl Broken {
     }
 }
 
-/// Everything that must be on the volume once anybody has exited 0.
-pub fn complete(world: &World) -> Vec<Broken> {
+/// Everything that must be on the volume once anybody has ended with a complete run, and with this code.
+pub fn complete(world: &World, exit: Option<Exit>) -> Vec<Broken> {
     let server = world.server.borrow();
     let mut check = Check::new(world, &server);
-    let rejected = match check.manifest() {
+    let tally = match check.manifest() {
         Ok(manifest) => check.results(&manifest),
         Err(why) => {
             check.say(why);
-            0
+            Tally::default()
         }
     };
+    if let Some(exit) = exit.filter(|exit| check.broken.is_empty() && *exit != tally.exit(false)) {
+        check.say(format!("a worker ended with {exit:?} where the run came to {tally:?}"));
+    }
     // Where a workload lies, one may be found after somebody has finished.
     if world.params.results != Results::Lie && server.bytes(&check.paths.violation()).is_some() {
         check.say("a violation is committed".to_owned());
     }
-    for _ in 0..rejected {
+    for _ in 0..tally.rejected {
         world.watch.met(Sometimes::Rejected);
     }
     check.broken
@@ -85,7 +90,7 @@ pub fn lasting(world: &World) -> Vec<Broken> {
 
 /// Everything that must hold once every machine is done.
 pub fn afterwards(world: &World) -> Vec<Broken> {
-    let mut broken = complete(world);
+    let mut broken = complete(world, None);
     broken.extend(pushes(world));
     broken.extend(versions(world));
     broken.extend(events(world));
@@ -98,7 +103,7 @@ pub fn afterwards(world: &World) -> Vec<Broken> {
     broken
 }
 
-/// Every push was accepted, refused by name, or came too late for the seal; unless the queue lost it.
+/// Every push was accepted, refused in the manifest, or came too late for the seal; unless the queue lost it.
 fn pushes(world: &World) -> Vec<Broken> {
     if world.params.listed || world.watch.has_queue_lost_something() {
         return Vec::new();
@@ -107,14 +112,14 @@ fn pushes(world: &World) -> Vec<Broken> {
     let Ok(manifest) = Check::new(world, &server).manifest() else {
         return Vec::new();
     };
-    let refused = world.watch.refused();
+    let is_refused = |path: &str| manifest.refused.iter().any(|refusal| refusal.path == path);
     let left = world.pushed_left();
     let late = |at: Micros| world.watch.sealed().is_some_and(|sealed| at >= sealed);
     let lost = world.pushed_so_far().into_iter().filter(|(at, path)| {
         let accepted = normalise(path).is_ok_and(|path| manifest.by_path(&path).is_some());
-        !(accepted || refused.contains(path) || left.contains(path) && late(*at))
+        !(accepted || is_refused(path) || left.contains(path) && late(*at))
     });
-    lost.map(|(_, path)| Broken::effect(format!("the push of {path} is lost"))).collect()
+    lost.map(|(_, path)| Broken::effect(format!("the push of {path:?} is lost"))).collect()
 }
 
 /// Steps that the run's datasets take, each once.
@@ -222,8 +227,8 @@ impl<'a> Check<'a> {
     }
 
     /// Compares every commit, the report and the output with what the manifest's datasets give.
-    /// Answers how many datasets are rejected.
-    fn results(&mut self, manifest: &Manifest) -> usize {
+    /// Answers what the run must come to.
+    fn results(&mut self, manifest: &Manifest) -> Tally {
         self.chapters(manifest);
         let toy = Toy::new(Results::Same, toy::VERSION, 0, &Arc::default());
         let mut made = Made::default();
@@ -236,8 +241,7 @@ impl<'a> Check<'a> {
         }
         self.evaluations(&mut made, manifest);
         self.nothing_else(manifest, &made);
-        self.report(&toy, manifest, &made);
-        made.rejected.len()
+        self.report(&toy, manifest, &made)
     }
 
     /// What the manifest must say, whoever began the run and whenever.
@@ -249,12 +253,32 @@ impl<'a> Check<'a> {
         if manifest.created != CREATED {
             self.say(format!("the run was created on {}, its launcher said {CREATED}", manifest.created));
         }
-        let Ok(Page::First { datasets, .. }) = self.page(0) else { return };
-        let mut paths: Vec<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
-        let as_committed = paths.clone();
-        oldest_first(&mut paths);
-        if paths != as_committed {
-            self.say("the first chapter is not sorted oldest first".to_owned());
+        let mut newest = None;
+        let mut refused = BTreeSet::new();
+        for number in 0..manifest.next_page {
+            let (datasets, refusals) = match self.page(number) {
+                Ok(Page::First { datasets, refused, .. } | Page::Chapter { datasets, refused }) => {
+                    (datasets, refused)
+                }
+                _ => continue,
+            };
+            for Refusal { path, reason } in refusals {
+                if !refused.insert(path.clone()) {
+                    self.say(format!("{path:?} is refused twice"));
+                }
+                if may_be_taken(&path, number, newest) {
+                    self.say(format!("{path:?} is refused, which could be taken in: {reason}"));
+                }
+            }
+            let mut paths: Vec<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
+            let as_committed = paths.clone();
+            oldest_first(&mut paths);
+            if paths != as_committed {
+                self.say(format!("chapter {number} is not sorted oldest first"));
+            }
+            let days =
+                paths.iter().filter(|path| Role::of(path) != Role::Test).filter_map(|path| day_of(path));
+            newest = newest.max(days.max());
         }
     }
 
@@ -386,19 +410,28 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made) {
+    fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made) -> Tally {
         let evals: Vec<Part> =
             (0..manifest.len()).filter_map(|index| made.part(toy::EVALUATE, index)).collect();
         let files = toy.report(&ReportInput {
             created: &manifest.created,
             datasets: &manifest.datasets,
             rejected: &made.rejected,
+            refused: &manifest.refused,
             evals: &evals,
             model: made.model.as_ref(),
         });
         let files = files.unwrap_or_default();
+        let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let tally = Tally {
+            training: count(training),
+            trained: count(evals.len()),
+            rejected: count(made.rejected.len()),
+            refused: count(manifest.refused.len()),
+        };
         let committed = self.record(&self.paths.report()).map(|record| record.outcome);
-        let expected = Outcome::Part(serde_json::to_vec(&files).unwrap_or_default());
+        let expected = Outcome::Part(Report { files: files.clone(), tally }.encode());
         match committed {
             Ok(outcome) if outcome == expected => {}
             Err(_) if self.watch.is_torn(&self.paths.report()) => {}
@@ -407,9 +440,9 @@ impl<'a> Check<'a> {
         }
         let mut outputs: BTreeMap<String, Vec<u8>> =
             files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-        for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
-            if let Some(part) = made.part(toy::FOLD, dataset.index) {
-                outputs.insert(toy.checkpoint_name(dataset.stem()), part.bytes.to_vec());
+        for (index, name) in checkpoint_names(toy, &manifest.datasets) {
+            if let Some(part) = made.part(toy::FOLD, index) {
+                outputs.insert(name, part.bytes.to_vec());
             }
         }
         for (name, bytes) in &outputs {
@@ -422,7 +455,17 @@ impl<'a> Check<'a> {
                 self.say(format!("{OUTPUT}/{name} belongs to no dataset"));
             }
         }
+        tally
     }
+}
+
+/// Whether a path that was pushed could have become part of the run, after chapters of which this was the newest
+/// day.
+fn may_be_taken(path: &str, chapter: u32, newest: Option<Date>) -> bool {
+    let Ok(path) = normalise(path) else { return false };
+    let is_late_test = chapter > 0 && Role::of(&path) == Role::Test;
+    let is_older = day_of(&path).is_some() && day_of(&path) < newest;
+    !is_hidden(&path) && !is_late_test && !is_older
 }
 
 /// What the commits hold, as far as it was checked.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use worker::breakage::Breakage;
 use worker::contract::{Exit, HISTORY, OUTPUT, RunPaths, TESTING};
-use worker::manifest::Spec;
+use worker::manifest::{Spec, normalise};
 use worker::queue::QueueError;
 use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
 use worker::workload::Workload;
@@ -103,8 +103,10 @@ impl World {
 
     fn put_dataset(&self, path: &str) {
         let mut server = self.server.borrow_mut();
-        if path.starts_with("datasets/") && server.bytes(path).is_none() {
-            server.install(0, path, content(&self.params, path));
+        if let Ok(path) = normalise(path)
+            && server.bytes(&path).is_none()
+        {
+            server.install(0, &path, content(&self.params, &path));
         }
     }
 
@@ -124,7 +126,8 @@ impl World {
         };
         self.pushes_done.set(done + 1);
         self.pushed_at.borrow_mut().push(self.now());
-        self.watch.tell(self.now(), "operator", false, || format!("pushes {}", push.paths.join(" and ")));
+        let paths = || push.paths.join(" and ").escape_debug().to_string();
+        self.watch.tell(self.now(), "operator", false, || format!("pushes {}", paths()));
         let _ = at_once(self.tell_queue(Ask::Push(push.paths.clone())));
     }
 
@@ -205,6 +208,7 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
         grace: millis(params.grace_ms),
         idle: millis(params.idle_ms),
         retries: RETRIES,
+        fail_on_rejected: false,
         cache_bytes: 1 << 20,
     }
 }
@@ -344,7 +348,7 @@ impl Runner {
         let world = self.world.clone();
         let mut back = None;
         match ended.exit {
-            Exit::Finished => self.first_exit(&machine),
+            exit @ (Exit::Finished | Exit::LeftOut) => self.first_exit(&machine, exit),
             Exit::Preempted if machine.stopping.get().is_some() => {
                 back = machine.back_at.get();
                 world.disturbed_until(world.now() + back.unwrap_or_default());
@@ -368,7 +372,7 @@ impl Runner {
                 .broken
                 .push(Broken::effect(format!("{} exited with {exit:?}: {}", machine.name, ended.reason))),
         }
-        if matches!(ended.exit, Exit::Finished | Exit::Preempted)
+        if matches!(ended.exit, Exit::Finished | Exit::LeftOut | Exit::Preempted)
             && !world.has_faults(What::is_of_queue)
             && let Some(item) = world.ledger.borrow().left_by(world.now(), &machine)
         {
@@ -378,13 +382,13 @@ impl Runner {
         self.gone(at, back);
     }
 
-    fn first_exit(&mut self, machine: &Machine) {
+    fn first_exit(&mut self, machine: &Machine, exit: Exit) {
         if machine.void_seen.get() {
             self.broken.push(Broken::effect(format!("{} exited 0 from a run that is void", machine.name)));
         }
         if !self.finished {
             self.finished = true;
-            let mut broken = check::complete(&self.world);
+            let mut broken = check::complete(&self.world, Some(exit));
             broken.extend(check::lasting(&self.world));
             self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
         }

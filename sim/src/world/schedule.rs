@@ -166,14 +166,17 @@ impl Params {
     }
 }
 
-/// A push of the next day, or of what a run must know how to take: the same path again, a day too
-/// late, no path at all.
+/// A push of the next day, or of what a run must know how to take: the same path again, days in any order, a day too
+/// late, a day in two files, a line of Windows', a hidden file, no path at all.
 fn push(dice: &mut Dice, calls: u64, day: u32) -> Push {
-    let paths = match dice.between(0, 5) {
+    let paths = match dice.between(0, 9) {
         0 => vec![training(0)],
         1 => vec![training(day), training(day)],
         2 => vec!["../elsewhere".to_owned(), training(day)],
         3 => vec![training(day + 15), training(day)],
+        4 => vec![training(day), training(day).replace(".toy", "-b.toy")],
+        5 => vec![format!("{}\r", training(day))],
+        6 => vec![training(day).replace("training/", "training/.")],
         _ => vec![training(day)],
     };
     Push { at: dice.between(0, calls), paths }

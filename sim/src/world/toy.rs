@@ -251,6 +251,9 @@ impl Workload for Toy {
             }
             text.push('\n');
         }
+        for refusal in input.refused {
+            text.push_str(&format!("{:?} refused: {}\n", refusal.path, refusal.reason));
+        }
         if let Some(model) = input.model {
             text.push_str(&format!("model {}\n", Hash::of(&model.bytes)));
         }

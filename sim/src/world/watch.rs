@@ -131,7 +131,6 @@ pub struct Watch {
     lost: RefCell<BTreeSet<String>>,
     /// Paths that won a commit, and how often.
     won: RefCell<BTreeMap<String, u32>>,
-    refused: RefCell<Vec<String>>,
     /// Promises broken on the way.
     broken: RefCell<Vec<Broken>>,
     /// Results versions of those who committed parts.
@@ -210,10 +209,6 @@ impl Watch {
     /// Whether it was torn, or went with the power: then it may have been made again.
     pub fn is_damaged(&self, path: &str) -> bool {
         self.is_torn(path) || self.lost.borrow().contains(path)
-    }
-
-    pub fn refused(&self) -> Vec<String> {
-        self.refused.borrow().clone()
     }
 
     /// Paths that more than one attempt says it was first to commit.
@@ -327,10 +322,7 @@ impl Watch {
             Told::Saved { item, done, .. } if first_of(*item).is_some() => self.saved(machine, *item, *done),
             Told::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
             Told::Requeued { .. } => self.requeued(),
-            Told::Refused { path, .. } => {
-                self.refused.borrow_mut().push(path.clone());
-                self.met(Sometimes::PushRefused);
-            }
+            Told::Refused { .. } => self.met(Sometimes::PushRefused),
             Told::TookIn { chapter, paths } if *chapter > 0 && !paths.is_empty() => {
                 self.met(Sometimes::ChapterAdded);
             }

@@ -72,7 +72,9 @@ pub fn event(what: &Told) -> Option<String> {
         Told::TookIn { chapter, paths } => {
             format!("has taken {} pushed into chapter {chapter}", count(paths.len() as u64, "dataset"))
         }
-        Told::Refused { path, reason } => format!("refuses {path}: {reason}"),
+        Told::Refused { path, reason } => format!("refuses {}: {reason}", path.escape_debug()),
+        Told::BeganFromNothing { earlier } => format!("begins from nothing, after run {earlier}"),
+        Told::LeftOut { tally } => format!("finds left out: {}", tally.left_out()),
         Told::Requeued { items } => {
             format!("tells the queue of {} that it did not know of", count(*items, "item"))
         }

@@ -161,6 +161,7 @@ impl<'a> Play<'a> {
             grace: Duration::from_secs(1),
             idle: Duration::from_millis(5),
             retries: 5,
+            fail_on_rejected: false,
             cache_bytes: 1 << 20,
         }
     }
@@ -228,7 +229,9 @@ impl<'a> Play<'a> {
         // 128 + SIGKILL, as shells have it, where it was cut off.
         story.incarnations[life].exit =
             Some(ended.as_ref().map_or(137, |ended| i32::from(ended.exit.code())));
-        if ended.as_ref().is_some_and(|ended| ended.exit == Exit::Finished) && story.at_first_exit.is_none() {
+        if ended.as_ref().is_some_and(|ended| Exit::is_complete(ended.exit.code().into()))
+            && story.at_first_exit.is_none()
+        {
             story.at_first_exit = Some(public_names(self.volume, RUN));
         }
         ended
@@ -268,7 +271,7 @@ pub fn undisturbed(batch: &Batch) -> View {
         queue.push(&batch.trainings()).await.expect("pushed");
         play.run(|| queue.clone()).await
     });
-    assert!(ran.ended.iter().all(|ended| ended.exit == Exit::Finished), "{:?}", ran.ended);
+    assert!(ran.ended.iter().all(|ended| Exit::is_complete(ended.exit.code().into())), "{:?}", ran.ended);
     View::read(folder.path(), RUN).expect("the run's files can be read")
 }
 

@@ -186,8 +186,9 @@ fn page(written: Written, before: u32) -> Page {
             created: String::new(),
             last: false,
             datasets: numbered(if with_b { &["A", "B", "T"] } else { &["A", "T"] }),
+            refused: Vec::new(),
         },
-        Written::ChapterB => Page::Chapter { datasets: numbered(&["B"]) },
+        Written::ChapterB => Page::Chapter { datasets: numbered(&["B"]), refused: Vec::new() },
         Written::Seal => Page::Seal { datasets: before },
     }
 }

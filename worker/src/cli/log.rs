@@ -71,7 +71,13 @@ fn say(session: &str, what: &What) {
             warn!(%item, ?why, "gave back: {reason}");
         }
         What::Foreign { item } => warn!(%item, "removed from the queue: not an item of this run"),
-        What::Refused { path, reason } => warn!(path, "refused: {reason}"),
+        What::Refused { path, reason } => warn!("refused {}: {reason}", path.escape_debug()),
+        What::BeganFromNothing { earlier } => {
+            warn!(
+                "this run learns from nothing: it continues neither the model of run {earlier} nor another"
+            );
+        }
+        What::LeftOut { tally } => warn!("{}: the report says why", tally.left_out()),
         What::LeaseLost { item, token } => {
             warn!(%item, token, "the lease is lost; its commit will tell who was first")
         }

@@ -12,14 +12,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::begin::with_hint;
 use crate::contract::Exit;
+use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
-use crate::queue::{Inbox, QueueError};
 use crate::system::random_nonce;
 use crate::volume::dir::DirVolume;
 use crate::volume::identity::identify;
 
 mod events;
 mod log;
+mod push;
 mod run;
 mod score;
 mod status;
@@ -38,7 +39,9 @@ enum Command {
     /// Work on a run until it is finished.
     Run(run::RunArgs),
     /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
-    Push(PushArgs),
+    Push(push::PushArgs),
+    /// Take pushed paths back that no run has taken in yet.
+    Unpush(push::PushArgs),
     /// Apply a checkpoint to a day's transactions and write a score for each.
     Score(score::ScoreArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
@@ -94,15 +97,6 @@ pub(crate) fn open_folder(volume: &Path) -> Result<DirVolume, Failure> {
     Ok(DirVolume::new(volume))
 }
 
-#[derive(Debug, Args)]
-struct PushArgs {
-    #[command(flatten)]
-    queue: QueueArgs,
-    /// For instance datasets/training/2018-04-01.parquet.
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<String>,
-}
-
 /// Why a command failed: an exit code and what to tell.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -150,7 +144,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     let result = runtime.block_on(async {
         match command {
             Command::Run(args) => run::run(args).await,
-            Command::Push(args) => push(args).await,
+            Command::Push(args) => push::push(args).await,
+            Command::Unpush(args) => push::unpush(args).await,
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
@@ -159,19 +154,6 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     // A look-up of a name that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
-}
-
-async fn push(args: PushArgs) -> Result<Exit, Failure> {
-    let mut paths = Vec::new();
-    for path in &args.paths {
-        let path = crate::manifest::normalise(path)
-            .map_err(|reason| Failure::new(Exit::Usage, format!("failed to push {path}: {reason}")))?;
-        paths.push(path);
-    }
-    let queue = args.queue.open("push").await?;
-    queue.push(&paths).await?;
-    print(&format!("pushed {}\n", paths.len()))?;
-    Ok(Exit::Finished)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

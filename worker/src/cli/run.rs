@@ -54,6 +54,10 @@ pub(crate) struct RunArgs {
     /// Attempts at a dataset that is missing or changed before the run stops loudly.
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]
     retries: u32,
+    /// Exit with 9 where a dataset was rejected or a pushed path refused, though the run is complete. Where nothing
+    /// could be trained on, that is so in any case.
+    #[arg(long, env = "WORKER_FAIL_ON_REJECTED")]
+    fail_on_rejected: bool,
     /// Rounds of extra work on each dataset, saved and resumed as hashing is (4,000 take about a
     /// millisecond); for trying out preemptions.
     #[arg(long, env = "WORKER_WORK_ROUNDS", value_name = "N", default_value_t = 0)]
@@ -98,6 +102,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         grace: args.grace,
         idle: args.idle,
         retries: args.retries,
+        fail_on_rejected: args.fail_on_rejected,
         cache_bytes: CACHE_BYTES,
     };
     let queue = args.queue.open(&name).await?;
@@ -121,9 +126,8 @@ async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
-    Ok(Source::Listed(
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
-    ))
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(Source::Listed(lines.map(|line| volume.inside(line).unwrap_or_else(|| line.to_owned())).collect()))
 }
 
 /// The newest numbered run until its report is there, or while nothing waits for another; else the next.

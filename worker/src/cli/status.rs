@@ -4,11 +4,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, QueueArgs, print};
-use crate::contract::{Exit, RunPaths, is_later};
+use crate::contract::{Exit, OUTPUT, RunPaths, is_later};
+use crate::manifest::{Manifest, Refusal};
 use crate::queue::{Counts, Inbox, WorkQueue};
 use crate::reader::ManifestReader;
+use crate::record::Record;
+use crate::report::{Report, Tally};
 use crate::volume::dir::DirVolume;
 use crate::volume::{Kind, Volume};
+use crate::workload::Outcome;
 use crate::workload::registry::Registry;
 
 #[derive(Debug, Args)]
@@ -32,6 +36,10 @@ struct Status {
     committed: Vec<(String, usize)>,
     reported: bool,
     void: bool,
+    /// What a run that is reported came to.
+    tally: Option<Tally>,
+    /// Pushed paths that are no part of the run.
+    refused: Vec<Refusal>,
     queue: Counts,
     pushed: u64,
 }
@@ -45,9 +53,16 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     }
     let pages = count(&volume, &paths.manifest()).await?;
     let queue = args.queue.open(&args.run).await?;
+    let manifest = manifest(&volume, &args.run).await?;
+    let committed = match &manifest {
+        Some(manifest) => committed(&volume, manifest, &paths).await?,
+        None => Vec::new(),
+    };
     let status = Status {
         pages,
-        committed: committed(&volume, &args.run, &paths).await?,
+        committed,
+        tally: tally(&volume, &paths.report()).await,
+        refused: manifest.map_or_else(Vec::new, |manifest| manifest.refused),
         reported: volume.meta(&paths.report()).await.is_ok(),
         void: volume.meta(&paths.violation()).await.is_ok(),
         queue: queue.counts().await?,
@@ -58,28 +73,35 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         print(&(serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"))?;
         return Ok(Exit::Finished);
     }
-    let state = match (status.void, status.reported) {
-        (true, _) => "void: two results of one item differ",
-        (_, true) => "complete",
-        _ => "open",
+    let state = match (status.void, status.reported, status.tally) {
+        (true, ..) => "void: two results of one item differ".to_owned(),
+        (_, true, Some(tally)) => tally.state(),
+        (_, true, None) => "complete".to_owned(),
+        _ => "open".to_owned(),
     };
     let mut committed = format!("{} pages of the manifest", status.pages);
     for (stage, count) in &status.committed {
         committed.push_str(&format!(", {count} {stage}"));
     }
     let Counts { pending, claimed } = status.queue;
-    let text = format!(
+    let mut text = format!(
         "run {}: {state}\n\
          committed: {committed}\n\
          queue: {pending} pending, {claimed} claimed, {} pushed\n",
         status.run, status.pushed
     );
+    if let Some(tally) = status.tally.filter(|tally| tally.rejected > 0) {
+        text += &format!("rejected: {}, see {OUTPUT}/report.txt\n", tally.rejected);
+    }
+    for Refusal { path, reason } in &status.refused {
+        text += &format!("refused: {}: {reason}\n", path.escape_debug());
+    }
     print(&text)?;
     Ok(Exit::Finished)
 }
 
-/// How many commits each stage of the run's workload has.
-async fn committed(volume: &DirVolume, run: &str, paths: &RunPaths) -> Result<Vec<(String, usize)>, Failure> {
+/// The manifest, as far as its pages are there.
+async fn manifest(volume: &DirVolume, run: &str) -> Result<Option<Manifest>, Failure> {
     let mut reader = ManifestReader::new(run);
     let unreadable = |why: &dyn std::fmt::Display| Failure::new(Exit::Volume, why);
     while let Some(page) = reader.next_page() {
@@ -89,7 +111,23 @@ async fn committed(volume: &DirVolume, run: &str, paths: &RunPaths) -> Result<Ve
             Err(error) => return Err(unreadable(&error)),
         }
     }
-    let Some(manifest) = reader.manifest() else { return Ok(Vec::new()) };
+    Ok(reader.manifest().cloned())
+}
+
+/// What the report says that the run came to, where it is there and intact.
+async fn tally(volume: &DirVolume, report: &str) -> Option<Tally> {
+    match Record::decode(volume.read(report).await.ok()?).ok()?.outcome {
+        Outcome::Part(content) => Some(Report::decode(&content).ok()?.tally),
+        Outcome::Rejected(_) => None,
+    }
+}
+
+/// How many commits each stage of the run's workload has.
+async fn committed(
+    volume: &DirVolume,
+    manifest: &Manifest,
+    paths: &RunPaths,
+) -> Result<Vec<(String, usize)>, Failure> {
     let workload = Registry::standard().of(&manifest.spec).map_err(|why| Failure::new(Exit::Version, why))?;
     let pipeline = workload.pipeline();
     let mut committed = Vec::new();

@@ -16,7 +16,13 @@ fn manifest(roles: &[Role]) -> Manifest {
         blocks: vec![Hash::default()],
     });
     let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
-    let page = Page::First { spec, created: String::new(), last: true, datasets: datasets.collect() };
+    let page = Page::First {
+        spec,
+        created: String::new(),
+        last: true,
+        datasets: datasets.collect(),
+        refused: Vec::new(),
+    };
     Manifest::begin(page).unwrap()
 }
 

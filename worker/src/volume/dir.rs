@@ -34,6 +34,8 @@ impl Takes {
 #[derive(Debug, Clone)]
 pub struct DirVolume {
     root: Arc<Path>,
+    /// The root without links, as others may name it.
+    real_root: Option<Arc<Path>>,
     is_local: bool,
 }
 
@@ -48,12 +50,13 @@ impl DirVolume {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let is_local = is_local(&root);
-        Self { root: root.into(), is_local }
+        Self { real_root: real(&root), root: root.into(), is_local }
     }
 
     /// The same, taken for one on a server wherever it lies.
     pub fn on_server(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into().into(), is_local: false }
+        let root = root.into();
+        Self { real_root: real(&root), root: root.into(), is_local: false }
     }
 
     pub fn root(&self) -> &Path {
@@ -89,6 +92,10 @@ impl DirVolume {
         }
         fs::metadata(self.root.join(path)).map_or(Takes::Short, |meta| Takes::of(meta.len()))
     }
+}
+
+fn real(root: &Path) -> Option<Arc<Path>> {
+    Some(root.canonicalize().ok()?.into())
 }
 
 /// The answer of a call that was made in place. However many such calls follow each other: leases are renewed and
@@ -135,6 +142,12 @@ pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> Volu
 
 impl Volume for DirVolume {
     type File = DirFile;
+
+    fn inside(&self, absolute: &str) -> Option<String> {
+        let path = Path::new(absolute);
+        let mut roots = self.real_root.iter().chain([&self.root]).filter(|root| root.is_absolute());
+        Some(roots.find_map(|root| path.strip_prefix(root).ok())?.to_str()?.to_owned())
+    }
 
     fn is_on_one_machine(&self) -> bool {
         self.is_local

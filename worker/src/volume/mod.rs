@@ -61,6 +61,11 @@ pub trait Volume {
     /// what was not synced.
     fn is_on_one_machine(&self) -> bool;
 
+    /// What an absolute path names on the volume, where that is known and lies below it.
+    fn inside(&self, _absolute: &str) -> Option<String> {
+        None
+    }
+
     /// Opens anew, reads all, closes.
     async fn read(&self, path: &str) -> Result<Vec<u8>>;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use crate::hash::Hash;
-use crate::manifest::{Dataset, Role};
+use crate::manifest::{Dataset, Refusal, Role};
 use crate::pipeline::{Pipeline, Stage};
 
 pub mod fraud;
@@ -152,6 +152,8 @@ pub struct ReportInput<'a> {
     pub datasets: &'a [Dataset],
     /// Reasons by index of dataset.
     pub rejected: &'a BTreeMap<u32, String>,
+    /// Pushed paths that are no part of the run.
+    pub refused: &'a [Refusal],
     /// The last results of the training datasets, oldest first; rejected ones are left out.
     pub evals: &'a [Part],
     /// The chain's last state; `None` where there is no chain, or every training dataset was rejected.
@@ -173,7 +175,7 @@ pub trait Workload: Send + Sync {
         true
     }
 
-    /// Whether datasets must come oldest first, so that one pushed late is refused.
+    /// Whether datasets must come oldest first, so that one is refused after one of a later day.
     fn ordered(&self) -> bool {
         true
     }
@@ -220,8 +222,14 @@ pub fn checkpoint_names(
 
 /// The day in a file's name (`2018-04-01.parquet`, `transactions.2018-04-01.csv`), where there is one.
 pub fn day_of(path: &str) -> Option<Date> {
+    dated(path).map(|(day, _)| day)
+}
+
+/// The day in a file's name, and what follows it there (`T05.csv`).
+pub fn dated(path: &str) -> Option<(Date, &str)> {
     let name = name_of(path);
-    (0..=name.len().checked_sub(10)?).find_map(|at| name.get(at..at + 10)?.parse().ok())
+    let day_at = |at: usize| Some((name.get(at..at + 10)?.parse().ok()?, name.get(at + 10..)?));
+    (0..=name.len().checked_sub(10)?).find_map(day_at)
 }
 
 /// A file's name without folders and ending.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use worker::hash::Hash;
-use worker::manifest::{Dataset, Role};
+use worker::manifest::{Dataset, Refusal, Role};
 use worker::workload::fraud::Fraud;
 use worker::workload::fraud::rows::Rows;
 use worker::workload::{Outcome, Part, ReportInput, Step, Task, Workload};
@@ -43,6 +43,7 @@ pub struct Chain {
     pub checkpoints: BTreeMap<u32, Part>,
     pub evals: Vec<Part>,
     pub rejected: BTreeMap<u32, String>,
+    pub refused: Vec<Refusal>,
 }
 
 impl Chain {
@@ -54,7 +55,15 @@ impl Chain {
             prepared.push(part(index as u32, rows.encode()));
         }
         let (joined, checkpoints) = (BTreeMap::new(), BTreeMap::new());
-        Self { datasets, prepared, joined, checkpoints, evals: Vec::new(), rejected: BTreeMap::new() }
+        Self {
+            datasets,
+            prepared,
+            joined,
+            checkpoints,
+            evals: Vec::new(),
+            rejected: BTreeMap::new(),
+            refused: Vec::new(),
+        }
     }
 
     pub fn join_one(&self, fraud: &Fraud, index: u32) -> Outcome {
@@ -112,6 +121,7 @@ impl Chain {
             created: "2018-08-14",
             datasets: &self.datasets,
             rejected: &self.rejected,
+            refused: &self.refused,
             evals: &self.evals,
             model: self.checkpoints.values().last(),
         };

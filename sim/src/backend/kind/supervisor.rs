@@ -224,10 +224,10 @@ impl Supervisor<'_> {
         }
         let exit = exit.unwrap_or(UNSEEN);
         // Once a worker has finished the run, the Job itself stops the others: that is no end to be told.
-        let told = !self.over || exit == 0;
+        let told = !self.over || Exit::is_complete(exit);
         (incarnation.ended_ms, incarnation.exit) = (Some(wall_ms()), told.then_some(exit));
         (self.watch)(&self.story, Beat::Ended(life));
-        if exit == 0 {
+        if Exit::is_complete(exit) {
             return self.first_finished().await;
         }
         let taken = exit < 0 || TAKEN.contains(&exit) || exit == i32::from(Exit::Preempted.code());
@@ -257,6 +257,11 @@ impl Supervisor<'_> {
         }
         let mut codes = self.story.incarnations.iter().rev().filter_map(|incarnation| incarnation.exit);
         let hopeless = codes.find(|code| *code > 0 && *code != i32::from(Exit::Preempted.code()));
+        if hopeless.is_some_and(Exit::is_complete) {
+            // A run that trained on nothing is complete, and none that a Job may call a success.
+            self.ended_as = Some(Ended::Complete);
+            return self.first_finished().await;
+        }
         let exit = hopeless.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Failed.code());
         let reason = format!("the Job failed: {why}{}", self.last_words());
         self.ended_as = Some(Ended::Failed { exit, reason });

@@ -320,7 +320,7 @@ impl Supervisor<'_> {
             _ => None,
         };
         match (code, strike) {
-            (0, _) => self.first_finished(number),
+            (code, _) if Exit::is_complete(code) => self.first_finished(number),
             (_, Some(strike)) => self.come_back(number, self.story.strikes[strike].preemption),
             (code, None) if code < 0 || code == i32::from(Exit::Preempted.code()) => {
                 self.crashes += 1;

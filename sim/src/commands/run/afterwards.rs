@@ -10,6 +10,7 @@ use worker::manifest::Manifest;
 use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
+use worker::report::{Report, Tally};
 use worker::workload::registry::Registry;
 use worker::workload::{Outcome, Workload};
 
@@ -55,7 +56,10 @@ pub async fn conclude(
         Ended::Complete if different || !checked.violations.is_empty() => {
             (Exit::Check.code(), "broke its promise".to_owned())
         }
-        Ended::Complete => (Exit::Finished.code(), "complete".to_owned()),
+        Ended::Complete => match tally(&view, &prepared.plan.run) {
+            Some(tally) => (tally.exit(prepared.args.fail_on_rejected).code(), tally.state()),
+            None => (Exit::Finished.code(), "complete".to_owned()),
+        },
         Ended::Interrupted => (INTERRUPTED, "interrupted".to_owned()),
         Ended::Failed { exit, .. } => (*exit, "failed".to_owned()),
     };
@@ -99,6 +103,13 @@ fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
         None => registry.make("fraud", &BTreeMap::new()),
     };
     workload.map_err(|reason| Failure::new(Exit::Version, anyhow!(reason)))
+}
+
+/// What the run's report says of it in numbers.
+fn tally(view: &View, run: &str) -> Option<Tally> {
+    let bytes = view.files.get(&RunPaths::new(run).report())?;
+    let Outcome::Part(content) = Record::decode(bytes.clone()).ok()?.outcome else { return None };
+    Some(Report::decode(&content).ok()?.tally)
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.

@@ -185,6 +185,11 @@ impl<'a> Reader<'a> {
         Ok((fraud, named.then(|| flags.iter().map(|flag| (flag >> 1) - 1).collect())))
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) fn end(&self) -> Result<(), String> {
         if self.0.is_empty() { Ok(()) } else { Err(format!("{} bytes too many", self.0.len())) }
     }

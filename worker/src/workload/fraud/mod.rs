@@ -2,7 +2,9 @@
 //!
 //! - `prepare` reads and checks a dataset and packs its rows ([`rows`]).
 //! - `join` gives each row its features from the rows before it, at most 44 days back, as bins
-//!   ([`features`], [`edges`]).
+//!   ([`features`], [`edges`]). Of the datasets before its own it sees the rows that are not later than its own
+//!   first row: files of a day that overlap do not see each other's later rows, and the next day's see all of
+//!   them, merged in time's order ([`timeline`]).
 //! - `fold` learns from the day's rows, in the order of the datasets ([`ftrl`], [`model`]).
 //! - `evaluate` measures the checkpoint on its own dataset and on the test datasets ([`metrics`]).
 //!
@@ -320,7 +322,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        6
+        7
     }
 
     fn params(&self) -> BTreeMap<String, String> {

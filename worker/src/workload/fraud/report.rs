@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::manifest::{Dataset, Role};
+use crate::manifest::{Dataset, Refusal, Role};
 use crate::workload::{Part, ReportInput, name_of};
 
 use super::edges::EDGES;
@@ -48,6 +48,7 @@ struct Report<'a> {
     lineage: Option<String>,
     trained: Vec<Trained<'a>>,
     rejected: Vec<Rejected<'a>>,
+    refused: &'a [Refusal],
     intercept: Option<f64>,
     features: Vec<Weighted>,
 }
@@ -89,6 +90,7 @@ impl<'a> Report<'a> {
             lineage: model.as_ref().map(|model| model.lineage.to_string()),
             trained: input.evals.iter().map(trained).collect::<Result<_, _>>()?,
             rejected: input.rejected.iter().filter_map(rejected).collect(),
+            refused: input.refused,
             intercept: model.as_ref().map(intercept),
             features: model.as_ref().map_or_else(Vec::new, weighted),
         })
@@ -96,6 +98,9 @@ impl<'a> Report<'a> {
 
     fn text(&self) -> String {
         let mut out = String::new();
+        if self.trained.is_empty() {
+            out.push_str("Nothing was trained on, so there is no model. The reasons are below.\n\n");
+        }
         for trained in &self.trained {
             trained.tutorial(self.created, &mut out);
         }
@@ -108,16 +113,23 @@ impl<'a> Report<'a> {
         out
     }
 
+    /// What was left out, and why.
     fn rejections(&self, out: &mut String) {
-        if self.rejected.is_empty() {
-            return;
+        if !self.rejected.is_empty() {
+            out.push_str("Rejected datasets\n");
+            for Rejected { dataset, role, reason } in &self.rejected {
+                let role = format!("{role:?}").to_lowercase();
+                line(out, format_args!("  {dataset} ({role}): {reason}"));
+            }
+            out.push('\n');
         }
-        out.push_str("Rejected datasets\n");
-        for Rejected { dataset, role, reason } in &self.rejected {
-            let role = format!("{role:?}").to_lowercase();
-            line(out, format_args!("  {dataset} ({role}): {reason}"));
+        if !self.refused.is_empty() {
+            out.push_str("Refused paths: pushed, and no part of this run\n");
+            for Refusal { path, reason } in self.refused {
+                line(out, format_args!("  {}: {reason}", path.escape_debug()));
+            }
+            out.push('\n');
         }
-        out.push('\n');
     }
 
     /// A line a dataset: what each checkpoint reached on the testing data, beside the one before it.
@@ -218,7 +230,13 @@ impl Trained<'_> {
         let before = before.map(|before| &before.evaluation);
         line(out, format_args!("The last checkpoint, {}", self.checkpoint));
         let (rows, frauds) = (evaluation.learned_rows, evaluation.learned_frauds);
-        line(out, format_args!("  learned from {rows} transactions, {frauds} of them frauds"));
+        line(
+            out,
+            format_args!(
+                "  learned from {rows} transactions, {frauds} of them frauds, and from nothing else:"
+            ),
+        );
+        line(out, format_args!("  it does not continue the model of an earlier run"));
         line(
             out,
             format_args!(

@@ -43,14 +43,17 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header, and the bytes of the rows: equal where the rows are, whatever the dataset's path.
+    ///
     /// # Errors
     /// What is wrong with the bytes, for a message.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+    pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), String> {
         let mut input = Reader::new(bytes, MAGIC, VERSION)?;
         let path = input.text()?;
+        let body = input.rest();
         let rows = input.len()?;
         let (first, last) = input.packed_ends(rows)?;
-        Ok(Self { path, first, last })
+        Ok((Self { path, first, last }, body))
     }
 }
 
@@ -74,6 +77,41 @@ impl Rows {
 
     pub fn is_empty(&self) -> bool {
         self.time.is_empty()
+    }
+
+    /// The rows of several datasets as one, of each those until a time: in time's order, those of one second in
+    /// the order in which the datasets are given.
+    pub(super) fn merged(mut parts: Vec<(Self, i64)>) -> Self {
+        for (rows, until) in &mut parts {
+            let kept = rows.time.partition_point(|time| time <= until);
+            for column in [&mut rows.time, &mut rows.customer, &mut rows.terminal, &mut rows.cents] {
+                column.truncate(kept);
+            }
+            rows.fraud.truncate(kept);
+            rows.scenario = None;
+        }
+        let mut parts = parts.into_iter().map(|(rows, _)| rows);
+        let Some(mut all) = parts.next() else { return Self::default() };
+        for rows in parts {
+            all.time.extend(rows.time);
+            all.customer.extend(rows.customer);
+            all.terminal.extend(rows.terminal);
+            all.cents.extend(rows.cents);
+            all.fraud.extend(rows.fraud);
+        }
+        if !all.time.is_sorted() {
+            all.sort_by_time();
+        }
+        all
+    }
+
+    fn sort_by_time(&mut self) {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|row| self.time[*row]);
+        for column in [&mut self.time, &mut self.customer, &mut self.terminal, &mut self.cents] {
+            *column = order.iter().map(|row| column[*row]).collect();
+        }
+        self.fraud = order.iter().map(|row| self.fraud[*row]).collect();
     }
 
     pub fn encode(&self) -> Vec<u8> {

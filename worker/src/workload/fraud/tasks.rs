@@ -15,9 +15,9 @@ use super::ftrl::BATCH;
 use super::joined::{self, Joined};
 use super::linfa;
 use super::model::Model;
-use super::rows::{Header, Rows};
+use super::rows::Rows;
 use super::stretch;
-use super::timeline::{Past, Timeline, in_order};
+use super::timeline::{Candidate, Layer, Past, Timeline, layers, taking_part};
 
 /// Rows to a step of a join, at most: some 10 ms.
 const JOIN_STEP_ROWS: usize = 1 << 14;
@@ -44,9 +44,11 @@ enum JoinState {
 
 struct Working {
     timeline: Timeline,
-    past: Past,
-    /// Parts of the window to be pushed, the last to come first.
-    missing: Vec<(Past, Part)>,
+    own: Past,
+    /// The time of the first row.
+    now: i64,
+    /// What of the window is to be pushed, the last to come first.
+    missing: Vec<(Layer, Vec<Part>)>,
     rows: Rows,
     bins: Vec<u8>,
 }
@@ -58,37 +60,35 @@ impl Join {
 
     fn plan(&mut self) -> Result<Result<Working, String>, String> {
         let rows = Rows::decode(&self.own.bytes)?;
-        let past = Past { hash: self.own.hash, header: Header::decode(&self.own.bytes)? };
-        let mut parts = Vec::new();
-        for part in &self.window {
-            parts.push(Past { hash: part.hash, header: Header::decode(&part.bytes)? });
+        let own = Candidate::decode(self.own.hash, &self.own.bytes)?;
+        let window = self.window.iter().map(|part| Candidate::decode(part.hash, &part.bytes));
+        let window = taking_part(window.collect::<Result<_, _>>()?);
+        if let Some(reason) = own.objection(&window) {
+            return Ok(Err(reason));
         }
-        let window = in_order(parts);
-        if let Some(last) = window.last().filter(|last| last.header.last >= past.header.first) {
-            return Ok(Err(format!(
-                "its transactions begin at {}, not after those of {}, which go until {}",
-                text_of(past.header.first),
-                last.header.path,
-                text_of(last.header.last),
-            )));
-        }
+        let now = own.header.first;
+        let layers = layers(&window, now);
         let mut timeline = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
-        let missing = timeline.missing(&window, past.header.first);
-        let part_of = |past: &Past| self.window.iter().find(|part| part.hash == past.hash).cloned();
-        let missing = window[window.len() - missing..]
-            .iter()
-            .rev()
-            .filter_map(|past| Some((past.clone(), part_of(past)?)))
-            .collect();
+        let missing = timeline.missing(&layers, now);
+        let missing = &layers[layers.len() - missing..];
+        let missing = missing.iter().rev().map(|layer| (layer.clone(), self.parts_of(layer))).collect();
+        let own = Past::whole(own.hash, &own.header);
         self.window.clear();
         let bins = vec![0; rows.len() * self.set.width()];
-        Ok(Ok(Working { timeline, past, missing, rows, bins }))
+        Ok(Ok(Working { timeline, own, now, missing, rows, bins }))
+    }
+
+    fn parts_of(&self, layer: &Layer) -> Vec<Part> {
+        let part_of = |past: &Past| self.window.iter().find(|part| part.hash == past.hash).cloned();
+        layer.0.iter().filter_map(part_of).collect()
     }
 
     fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
-        if let Some((past, part)) = working.missing.pop() {
-            let rows = Rows::decode(&part.bytes)?;
-            working.timeline.push(past, &rows, working.past.header.first);
+        if let Some((layer, parts)) = working.missing.pop() {
+            let until = layer.0.iter().map(|past| past.until);
+            let rows = parts.iter().zip(until).map(|(part, until)| Ok((Rows::decode(&part.bytes)?, until)));
+            let rows = Rows::merged(rows.collect::<Result<_, String>>()?);
+            working.timeline.push(layer, &rows, working.now);
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
@@ -99,8 +99,8 @@ impl Join {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
-        let Working { mut timeline, past, rows, bins, .. } = *working;
-        timeline.note(past);
+        let Working { mut timeline, own, rows, bins, .. } = *working;
+        timeline.note(own);
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = timeline;
         Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &bins))))
     }
