@@ -144,11 +144,11 @@ fn rejected_tests_and_history_are_in_the_report() {
         queue.push(&batch.trainings()).await.unwrap();
         Play::quiet(volume.path()).run(|| queue.clone()).await
     });
-    insta::assert_debug_snapshot!(ran.ended.iter().map(|ended| &ended.reason).collect::<Vec<_>>(), @"");
+    assert_eq!(ran.ended[0].reason, "run 1 is complete, but 2 datasets rejected: output/report.txt");
     let report = fs::read_to_string(volume.path().join("output/report.txt")).unwrap();
     let said: Vec<&str> =
         report.lines().filter(|line| line.starts_with("  2018-0") && line.contains("): ")).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!("rejected_of_all_roles", said.join("\n"));
 }
 
 /// Nothing begins, and nothing is taken from the list.
@@ -164,7 +164,7 @@ fn paths_that_are_all_refused_begin_no_run_and_the_reason_is_said() {
     });
     assert_eq!(left, pushed);
     assert_eq!(ran.ended[0].exit, Exit::NoDatasets);
-    insta::assert_snapshot!(ran.ended[0].reason, @"");
+    insta::assert_snapshot!("all_refused", ran.ended[0].reason);
 }
 
 /// As a program elsewhere names them, in a list from Windows.
