@@ -66,6 +66,22 @@ impl Datasets {
     /// # Errors
     /// Where the folder cannot be read, or, as [`NoDatasets`], holds no training dataset.
     pub fn find(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
+        Self::find_where(folder, tests, &|ending| ENDINGS.contains(&ending))
+    }
+
+    /// The same where a program reads them: whatever their endings. Hidden files are none.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or holds nothing to train on.
+    pub fn find_any(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
+        Self::find_where(folder, tests, &|_| true)
+    }
+
+    fn find_where(
+        folder: &Path,
+        tests: &[PathBuf],
+        is_dataset: &dyn Fn(&str) -> bool,
+    ) -> anyhow::Result<Self> {
         let mut datasets = Self::default();
         let shown = folder.display();
         let entries = fs::read_dir(folder).with_context(|| format!("failed to read --datasets {shown}"))?;
@@ -75,7 +91,7 @@ impl Datasets {
                 bail!("failed to read {}: its name is no UTF-8", path.display());
             };
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if !path.is_file() || is_hidden(name) || !ENDINGS.contains(&ending) {
+            if !path.is_file() || is_hidden(name) || !is_dataset(ending) {
                 datasets.skipped.push(name.to_owned());
             } else if !tests.iter().any(|test| same_file(test, &path)) {
                 let is_test = tests.is_empty() && name.to_lowercase().contains("test");

@@ -43,6 +43,11 @@ pub enum What {
         dataset: Option<String>,
         taken_over_from: Option<String>,
     },
+    /// The chain goes on with a dataset that it reads itself. The item is named as one of that dataset.
+    Began {
+        item: Name,
+        dataset: String,
+    },
     /// Goes on from progress that another attempt saved.
     Resumed {
         item: Name,

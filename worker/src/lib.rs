@@ -8,6 +8,7 @@ mod commit;
 pub mod contract;
 pub mod events;
 mod finish;
+pub mod guard;
 pub mod hash;
 mod hashing;
 pub mod input;

@@ -459,8 +459,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
         let reason = trouble.to_string();
         // Items that wait for what was lost must not keep this worker from the one that makes it again.
-        let waits =
-            matches!(trouble, Trouble::Absent(_) | Trouble::Torn(..)) && !self.breaks(Breakage::Insist);
+        let waits = matches!(trouble, Trouble::Absent(_) | Trouble::Torn(..) | Trouble::NotReady(_))
+            && !self.breaks(Breakage::Insist);
         let by_volume = waits || matches!(trouble, Trouble::Volume(_));
         let in_a_row = if by_volume { self.failed_in_a_row.get() + 1 } else { 0 };
         self.failed_in_a_row.set(in_a_row);
@@ -469,9 +469,11 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
             Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => (Release::Failed, Duration::ZERO),
             Trouble::Stop => (Release::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
-            Trouble::Volume(_) | Trouble::Absent(_) | Trouble::Torn(..) | Trouble::Queue(_) => {
-                (Release::NotReady, later)
-            }
+            Trouble::Volume(_)
+            | Trouble::Absent(_)
+            | Trouble::Torn(..)
+            | Trouble::NotReady(_)
+            | Trouble::Queue(_) => (Release::NotReady, later),
             Trouble::Input(_) | Trouble::NoDatasets(_) | Trouble::Defect(_) => (Release::Failed, later),
             // The worker's end, and none of the item's doing.
             Trouble::End(..) => (Release::NotReady, Duration::ZERO),

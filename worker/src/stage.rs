@@ -8,6 +8,7 @@ use crate::commit::{Attempt, Look, Terms};
 use crate::contract::{BLOCK_BYTES, Exit, FOLDER_COMMITS};
 use crate::events::What;
 use crate::hash::Hash;
+use crate::item::Name;
 use crate::manifest::{Dataset, Role};
 use crate::pipeline::{Input, Stage, Step};
 use crate::progress::Saved;
@@ -165,7 +166,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         }
         let opened = self.opened()?;
-        let gathered = self.gather(&opened, stage, index, None).await?;
+        let gathered = self.gather(&opened, attempt, (stage, index), None).await?;
         let record = self.make(&opened, attempt, stage, gathered).await?;
         self.commit(&opened, attempt, stage, index, record).await.map(drop)
     }
@@ -174,13 +175,16 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     async fn gather(
         &self,
         opened: &Opened,
-        stage: Stage,
-        index: u32,
+        attempt: &Attempt,
+        (stage, index): (Stage, u32),
         state: Option<&ChainState>,
     ) -> Result<Gathered, Trouble> {
         let manifest = &opened.manifest;
         let mut parents = vec![manifest.spec.hash()];
         let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
+        let name = attempt.folder.rsplit('/').next().unwrap_or_default();
+        (inputs.run, inputs.attempt) = (self.config.run.clone(), name.to_owned());
+        (inputs.count, inputs.grace) = (manifest.len(), self.config.grace);
         let mut rejected = None;
         for input in opened.pipeline().spec(stage).inputs {
             match input {
@@ -282,10 +286,16 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             if !opened.pipeline().applies(stage, opened.manifest.dataset(index).role) {
                 continue;
             }
-            let gathered = match self.gather(&opened, stage, index, Some(&state)).await {
+            let gathered = match self.gather(&opened, attempt, (stage, index), Some(&state)).await {
                 Err(Trouble::Absent(_)) if index > next => return Ok(()),
                 gathered => gathered?,
             };
+            if opened.pipeline().spec(stage).inputs.contains(&Input::Content) {
+                let item = Name::of(opened.pipeline().spec(stage).name, index);
+                let dataset = opened.manifest.dataset(index).path.clone();
+                self.note(What::Began { item, dataset });
+                self.flush().await;
+            }
             state = self.extend_chain(&opened, attempt, (stage, index), state, gathered).await?;
             // The worker that is ahead goes on; a chain that came to its end here is offered again.
             if attempt.is_overtaken() && !self.breaks(Breakage::FoldOnBehind) {
@@ -305,7 +315,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return self.each(attempt, stage, index).await;
         }
         let state = self.chain_state(&opened, stage, index).await?;
-        let gathered = self.gather(&opened, stage, index, Some(&state)).await?;
+        let gathered = self.gather(&opened, attempt, (stage, index), Some(&state)).await?;
         self.extend_chain(&opened, attempt, (stage, index), state, gathered).await.map(drop)
     }
 
@@ -383,27 +393,39 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
         let (done_before, _) = task.progress();
         let mut saved_at = began;
+        let mut uses_grace = None;
         loop {
-            let (step, back) = self
+            let stopping = self.system.stopping_for();
+            let tell = stopping.is_some() && uses_grace.is_none();
+            let (step, told, back) = self
                 .compute(move || {
-                    let step = task.step();
-                    (step, task)
+                    let told = tell.then(|| task.stop());
+                    (task.step(), told, task)
                 })
                 .await?;
             task = back;
+            uses_grace = uses_grace.or(told);
             self.tick();
             match step {
-                workload::Step::More => {}
+                workload::Step::More | workload::Step::Stopped => {}
                 workload::Step::Done(outcome) => return Ok(outcome),
+                workload::Step::NotReady(why) => return Err(Trouble::NotReady(why)),
                 workload::Step::Failed(error) => return Err(Trouble::Defect(error)),
             }
             let (done, total) = task.progress();
             let now = self.system.elapsed();
-            let leave = !self.fits_in_grace(began, done_before, done, total);
+            let leave = matches!(step, workload::Step::Stopped)
+                || match (stopping, uses_grace) {
+                    (Some(since), Some(true)) => since >= self.config.grace * 3 / 5,
+                    _ => !self.fits_in_grace(began, done_before, done, total),
+                };
             let rest = self.saving.rest(now.saturating_sub(began), self.config.progress_every);
             if leave || now.saturating_sub(saved_at) >= rest {
                 self.note(What::Progress { item: attempt.item, done, total });
-                if let Some(state) = task.save() {
+                let (state, back) = self.compute(move || (task.save(), task)).await?;
+                task = back;
+                if let Some(state) = state {
+                    let (done, total) = task.progress();
                     self.save(attempt, Saved { parent, done, total, state }).await;
                 }
                 self.flush().await;
@@ -428,7 +450,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for dataset in &opened.manifest.datasets {
             let Some(last) = opened.pipeline().stages_of(dataset.role).next_back() else { continue };
             match self.load(last, dataset.index).await?.part {
-                Ok(part) if dataset.role == Role::Train => results.evals.push(part),
+                Ok(part) if dataset.role == Role::Train => {
+                    results.evals.push(opened.workload.for_report(part).map_err(Trouble::Defect)?);
+                }
                 Ok(_) => {}
                 Err(reason) => {
                     results.rejected.insert(dataset.index, reason);

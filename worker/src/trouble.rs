@@ -18,6 +18,8 @@ pub enum Trouble {
     Absent(String),
     /// A commit, at this path, was damaged: it has to be made again first.
     Torn(Stage, u32, String),
+    /// The work cannot be done yet: later, and no failure.
+    NotReady(String),
     /// A dataset is missing or not the one of the manifest.
     Input(String),
     /// Neither a run nor datasets to begin one with are to be seen.
@@ -70,7 +72,7 @@ impl std::fmt::Display for Trouble {
             Self::Queue(error) => error.fmt(f),
             Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
             Self::Torn(_, _, path) => write!(f, "{path} is torn"),
-            Self::Input(detail) | Self::NoDatasets(detail) => f.write_str(detail),
+            Self::NotReady(detail) | Self::Input(detail) | Self::NoDatasets(detail) => f.write_str(detail),
             Self::Defect(message) => write!(f, "the workload failed: {message}"),
             Self::End(_, reason) => f.write_str(reason),
         }

@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     /// Run a batch, preempted as scheduled: on this machine's processes, or in a cluster of kind's.
     #[command(after_help = exit_codes())]
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
     #[cfg(feature = "kind")]
     Down(down::DownArgs),
@@ -89,7 +89,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "kind")]
     cloud::tls::install();
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(code) = child::main(&args) {
+    if let Some(code) = worker::guard::main(&args).or_else(|| child::main(&args)) {
         return code;
     }
     let cli = match Cli::try_parse_from(args) {
@@ -101,7 +101,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let answer = match cli.command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => run::main(*args),
         #[cfg(feature = "kind")]
         Command::Down(args) => down::main(args),
         Command::Explore(args) => explore::main(&args),

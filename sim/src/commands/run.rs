@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use worker::contract::Exit;
+use worker::workload::exec::cli::ExecArgs;
 
 use super::Failure;
 use crate::backend::process::redis::Server;
@@ -85,6 +86,8 @@ pub struct RunArgs {
     /// Run undisturbed as well, and compare byte for byte [default: true without --datasets]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     verify: Option<bool>,
+    #[command(flatten)]
+    exec: ExecArgs,
 }
 
 /// The part of the bound on a run's end that depends on nothing.
@@ -159,7 +162,10 @@ async fn on_kind(_: Prepared) -> Result<u8, Failure> {
 
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     args.place.check(args.grace).map_err(|error| Failure::new(Exit::Usage, error))?;
+    check_program(&args).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let is_program = !args.exec.command.is_empty();
     let datasets = match &args.datasets {
+        Some(folder) if is_program => Datasets::find_any(folder, &args.test),
         Some(folder) => Datasets::find(folder, &args.test),
         None => Datasets::generated(),
     };
@@ -169,7 +175,8 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     };
     let datasets = datasets.map_err(|error| Failure::new(exit(&error), error))?;
     let defaults = args.place.backend.defaults();
-    let work = args.work.unwrap_or(if args.datasets.is_some() { Span::ms(0) } else { defaults.work });
+    let takes_longer = args.datasets.is_none() && !is_program;
+    let work = args.work.unwrap_or(if takes_longer { defaults.work } else { Span::ms(0) });
     let lease = args.lease.unwrap_or(defaults.lease);
     let queue = args.place.queue(args.queue.as_ref()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let schedule = schedule_of(&args, &datasets, work, lease, &queue)
@@ -195,6 +202,7 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         progress_every: Span::ms((work.ms / 10).clamp(20, 1_000)),
         idle: defaults.idle,
         rounds: calibrate::rounds(work),
+        exec: args.exec.clone(),
         errors: out.folder().join("workers.log"),
         patience: patience(&datasets, work, lease) + defaults.patience,
     };
@@ -204,6 +212,23 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         (false, false) => Mode::Lines,
     };
     Ok(Prepared { args, datasets, out, queue, schedule, plan, mode, phases: Vec::new() })
+}
+
+/// What cannot be asked of a program.
+fn check_program(args: &RunArgs) -> anyhow::Result<()> {
+    if args.exec.command.is_empty() {
+        return Ok(());
+    }
+    args.exec.setup().map_err(|why| anyhow!(why))?;
+    if args.work.is_some() {
+        return Err(anyhow!(
+            "--work makes the fraud model's datasets take longer\nhint: let the program itself take longer"
+        ));
+    }
+    if args.place.backend == Backend::Kind {
+        return Err(anyhow!("programs run as processes so far, not on kind\nhint: leave out --backend kind"));
+    }
+    Ok(())
 }
 
 fn schedule_of(
@@ -262,7 +287,8 @@ impl Prepared {
     /// How many commits the run will have: a list's manifest is one page.
     fn commits(&self) -> u64 {
         let (trainings, tests) = (u64::from(self.datasets.trainings()), u64::from(self.datasets.tests()));
-        4 * trainings + 2 * tests + 2
+        let stages = if self.args.exec.command.is_empty() { 4 * trainings + 2 * tests } else { trainings };
+        stages + 2
     }
 
     fn headline(&self, server: Option<&Server>) -> Vec<String> {

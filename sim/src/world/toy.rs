@@ -179,7 +179,7 @@ impl Task for Prepare {
         self.total > 1
     }
 
-    fn save(&self) -> Option<Vec<u8>> {
+    fn save(&mut self) -> Option<Vec<u8>> {
         Some([&self.done.to_le_bytes()[..], &self.state.0].concat())
     }
 

@@ -33,6 +33,7 @@ fn short(path: &str) -> &str {
 /// An event of a worker; `None` for those that say nothing to a reader.
 pub fn event(what: &Told) -> Option<String> {
     Some(match what {
+        Told::Began { item: of, .. } => format!("begins {}", item(*of)),
         Told::Foreign { item } => format!("removes {item} from the queue, which is no item of the run"),
         Told::Started { .. } => "starts to work".to_owned(),
         Told::Claimed { item: of, token, taken_over_from, .. } => {

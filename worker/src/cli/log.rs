@@ -56,6 +56,7 @@ fn say(session: &str, what: &What) {
         What::Claimed { item, dataset: Some(path), token, .. } if item.step() == FIRST_STEP => {
             info!(token, "Processing dataset: {path}");
         }
+        What::Began { dataset, .. } => info!("Processing dataset: {dataset}"),
         What::Claimed { item, token, taken_over_from, .. } => {
             debug!(%item, token, taken_over_from, "claimed");
         }

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::begin::with_hint;
 use crate::contract::Exit;
+use crate::guard;
 use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
 use crate::system::random_nonce;
@@ -37,7 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Work on a run until it is finished.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
     Push(push::PushArgs),
     /// Take pushed paths back that no run has taken in yet.
@@ -118,6 +119,10 @@ impl From<QueueError> for Failure {
 
 /// Runs the command line; the first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = guard::main(&args) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -143,7 +148,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("failed to start the runtime: {error}")))?;
     let result = runtime.block_on(async {
         match command {
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(*args).await,
             Command::Push(args) => push::push(args).await,
             Command::Unpush(args) => push::unpush(args).await,
             Command::Score(args) => score::score(&args),

@@ -15,7 +15,7 @@ use crate::system::{Machine, System};
 use crate::volume::dir::DirVolume;
 use crate::volume::{Kind, Volume};
 use crate::workload::Outcome;
-use crate::workload::registry::{Registry, WorkloadArgs};
+use crate::workload::registry::WorkloadArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -85,10 +85,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         Some(name) => check_name("--run", name)?.clone(),
         None => choose_run(&args, &source, &volume).await?,
     };
-    let registry = Registry::standard();
-    let params = args.workload.params(args.work_rounds);
-    let workload = params
-        .and_then(|params| registry.make("fraud", &params))
+    let registry = args.workload.registry(args.log != log::Form::Events);
+    let named = args.workload.named(args.work_rounds);
+    let workload = named
+        .and_then(|(name, params)| registry.make(name, &params))
         .map_err(|reason| Failure::new(Exit::Usage, reason))?;
     let config = Config {
         worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),

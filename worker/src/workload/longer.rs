@@ -84,7 +84,7 @@ impl Task for LongerTask {
         self.rounds > 0
     }
 
-    fn save(&self) -> Option<Vec<u8>> {
+    fn save(&mut self) -> Option<Vec<u8>> {
         (self.done > 0).then(|| [&self.done.to_le_bytes()[..], &self.state.0].concat())
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::Date;
 
@@ -14,6 +15,7 @@ use crate::hash::Hash;
 use crate::manifest::{Dataset, Refusal, Role};
 use crate::pipeline::{Pipeline, Stage};
 
+pub mod exec;
 pub mod fraud;
 pub mod longer;
 pub mod registry;
@@ -34,6 +36,9 @@ impl fmt::Debug for Part {
     }
 }
 
+/// Files under `output/`, by name.
+pub type ShownFiles = Vec<(String, Arc<Vec<u8>>)>;
+
 /// How a stage of a dataset ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -47,6 +52,10 @@ pub enum Outcome {
 pub enum Step {
     More,
     Done(Outcome),
+    /// What the work needs is not there yet: to be tried later, and no failure.
+    NotReady(String),
+    /// The work has ended because it was told to stop: what it saved is kept.
+    Stopped,
     /// The inputs are not what this workload's earlier stages commit, or its own invariant is broken:
     /// nothing that a retry or a rejection could mend. What was tried, and why it failed.
     Failed(String),
@@ -68,13 +77,19 @@ pub trait Task: Send {
     }
 
     /// State from which an equal task goes on; `None` where starting over costs less.
-    fn save(&self) -> Option<Vec<u8>> {
+    fn save(&mut self) -> Option<Vec<u8>> {
         None
     }
 
     /// Takes up a saved state. Anything that is not one of this task's own states is ignored:
     /// a lost progress costs work, never a result.
     fn resume(&mut self, _saved: &[u8]) {}
+
+    /// Tells the work that its machine is about to go. Returns whether it makes use of the grace by itself; work
+    /// that does not is left at once where its rest does not fit.
+    fn stop(&mut self) -> bool {
+        false
+    }
 }
 
 /// A task that is one short step.
@@ -117,6 +132,14 @@ pub struct Inputs {
     pub previous: Option<Part>,
     /// The results of the test datasets.
     pub tests: Vec<Part>,
+    /// The run's name.
+    pub run: String,
+    /// A name that no other attempt has.
+    pub attempt: String,
+    /// Datasets known so far.
+    pub count: u32,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
 }
 
 impl Inputs {
@@ -130,6 +153,10 @@ impl Inputs {
             window: Vec::new(),
             previous: None,
             tests: Vec::new(),
+            run: String::new(),
+            attempt: String::new(),
+            count: 0,
+            grace: Duration::ZERO,
         }
     }
 }
@@ -198,8 +225,29 @@ pub trait Workload: Send + Sync {
     /// Parts that are not this workload's.
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String>;
 
-    /// The name under `output/` of a dataset's checkpoint, from its stem (`2018-04-01`).
+    /// The name under `output/` of what is shown of a dataset, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;
+
+    /// The files under `output/` that show a dataset's result: by default one, of the given name.
+    ///
+    /// # Errors
+    /// Where the result is not this workload's.
+    fn shown_files(&self, name: &str, part: &Part) -> Result<ShownFiles, String> {
+        Ok(vec![(name.to_owned(), part.bytes.clone())])
+    }
+
+    /// The name under `output/` by which the chain's last state is shown once more.
+    fn latest_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the report needs of a result: all of it, unless that is long.
+    ///
+    /// # Errors
+    /// Where the result is not this workload's.
+    fn for_report(&self, part: Part) -> Result<Part, String> {
+        Ok(part)
+    }
 }
 
 /// The names of the training datasets' checkpoints under `output/`, by index, fixed by the manifest alone: two

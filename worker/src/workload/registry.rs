@@ -6,24 +6,42 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Workload;
-use super::fraud::{Fraud, Params};
+use super::exec::cli::ExecArgs;
+use super::exec::{self, Exec, Local, Setup};
+use super::fraud::{self, Fraud, Params};
 use super::longer::{self, Longer};
 use crate::manifest::Spec;
 
 /// What a command line says of the workload, should this worker begin the run.
 #[derive(Debug, Clone, Args)]
 pub struct WorkloadArgs {
+    #[command(flatten)]
+    exec: ExecArgs,
     /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
-    #[arg(long = "param", env = "WORKER_PARAMS", value_name = "NAME=VALUE", value_delimiter = ',')]
+    #[arg(
+        long = "param",
+        env = "WORKER_PARAMS",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        conflicts_with = "command"
+    )]
     params: Vec<String>,
 }
 
 impl WorkloadArgs {
-    /// The parameters by name, with rounds of extra work for each dataset.
+    /// The workloads of this program, with what the command line says of this machine.
+    pub fn registry(&self, shows_output: bool) -> Registry {
+        Registry::on(self.exec.local(shows_output))
+    }
+
+    /// The workload's name and its parameters, with rounds of extra work for each dataset.
     ///
     /// # Errors
-    /// Where one has no `=`.
-    pub fn params(&self, rounds: u64) -> Result<BTreeMap<String, String>, String> {
+    /// Where a parameter or a variable has no `=`.
+    pub fn named(&self, rounds: u64) -> Result<(&'static str, BTreeMap<String, String>), String> {
+        if let Some(setup) = self.exec.setup()? {
+            return Ok((exec::NAME, setup.params()));
+        }
         let mut params = BTreeMap::new();
         for param in &self.params {
             let (name, value) =
@@ -33,18 +51,24 @@ impl WorkloadArgs {
         if rounds > 0 {
             params.insert(longer::PARAM.to_owned(), rounds.to_string());
         }
-        Ok(params)
+        Ok((fraud::NAME, params))
     }
 }
 
 /// Makes a workload from its parameters; what they leave out has its default. Refuses with a reason that names
 /// the parameter.
-pub type Maker = fn(&BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String>;
+pub type Maker = Box<dyn Fn(&BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String>>;
 
 /// The workloads that a program knows, by the name that manifests carry.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct Registry {
     makers: BTreeMap<&'static str, Maker>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.makers.keys()).finish()
+    }
 }
 
 impl Registry {
@@ -52,9 +76,17 @@ impl Registry {
         Self::default()
     }
 
-    /// The workloads of this program.
+    /// The workloads of this program, as a machine runs them that says nothing of its own.
     pub fn standard() -> Self {
-        Self::new().with("fraud", fraud)
+        Self::on(Local::default())
+    }
+
+    /// The workloads of this program on a machine.
+    pub fn on(local: Local) -> Self {
+        let exec = move |params: &BTreeMap<String, String>| -> Result<Arc<dyn Workload>, String> {
+            Ok(Arc::new(Exec::new(Setup::parse(params)?, local.clone())))
+        };
+        Self::new().with(fraud::NAME, Box::new(make_fraud)).with(exec::NAME, Box::new(exec))
     }
 
     #[must_use]
@@ -86,7 +118,7 @@ impl Registry {
 }
 
 /// The fraud model, with extra work where the parameters ask for it.
-fn fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
+fn make_fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
     let mut params = params.clone();
     let rounds = params.remove(longer::PARAM);
     let fraud = Arc::new(Fraud::new(Params::parse(&params)?));

@@ -21,6 +21,7 @@ pub fn finish(mut task: Box<dyn Task>) -> Outcome {
         match task.step() {
             Step::More => {}
             Step::Done(outcome) => return outcome,
+            Step::NotReady(_) | Step::Stopped => panic!("nothing was to be waited for"),
             Step::Failed(error) => panic!("failed to {error}"),
         }
     }

@@ -23,7 +23,7 @@ use super::judge::judge;
 use super::{Stand, feed};
 use crate::backend::process::{Plan, in_words, wall_ms};
 use crate::backend::{Audience, Beat, Ended};
-use crate::items::first_of;
+use crate::items::begins;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::story::{Came, Incarnation, Story, Strike};
 
@@ -308,7 +308,7 @@ impl Supervisor<'_> {
 
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
-        if matches!(event.what, What::Claimed { item, .. } if first_of(item).is_some()) {
+        if begins(&event.what) {
             self.claims += 1;
         }
         let incarnation = &self.story.incarnations[life];

@@ -20,6 +20,8 @@ pub(crate) use supervisor::in_words;
 #[cfg(feature = "kind")]
 pub(crate) use supervisor::wall_ms;
 
+use worker::workload::exec::cli::ExecArgs;
+
 use self::redis::Server;
 
 /// What to start, where, and for how long to believe in it.
@@ -41,6 +43,8 @@ pub struct Plan {
     pub idle: Span,
     /// Rounds of hashing that each dataset's preparation takes longer.
     pub rounds: u64,
+    /// A program in place of the fraud model.
+    pub exec: ExecArgs,
     /// Where workers' standard error goes.
     pub errors: PathBuf,
     /// From the last disturbance, the workers must be done within this.
@@ -64,6 +68,7 @@ impl Plan {
         option("--name", name.into());
         option("--log", "events".into());
         args.push("--stop-with-stdin".into());
+        args.extend(self.exec.to_arguments());
         args
     }
 }

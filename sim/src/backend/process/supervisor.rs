@@ -19,7 +19,7 @@ use super::Plan;
 use super::machine::{self, Handle, Told};
 use super::redis::Server;
 use crate::backend::{Audience, Beat, Ended};
-use crate::items::first_of;
+use crate::items::begins;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::signals::Signals;
 use crate::story::{Came, Held, Incarnation, Story, Strike};
@@ -230,7 +230,7 @@ impl Supervisor<'_> {
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
         let number = self.story.incarnations[life].machine;
-        if matches!(event.what, What::Claimed { item, .. } if first_of(item).is_some()) {
+        if begins(&event.what) {
             self.claims += 1;
         }
         let State::Up(current, _) = self.machines[number as usize].state else { return };

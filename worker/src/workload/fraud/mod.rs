@@ -60,6 +60,9 @@ use timeline::Timeline;
 /// late in that first day needs of it.
 const WINDOW_DAYS: i32 = 45;
 
+/// The workload's name in manifests.
+pub const NAME: &str = "fraud";
+
 const PREPARE: Stage = Stage(0);
 const JOIN: Stage = Stage(1);
 const FOLD: Stage = Stage(2);
@@ -318,7 +321,7 @@ fn of_another_day(day: Date, read: &Transactions) -> Option<String> {
 
 impl Workload for Fraud {
     fn name(&self) -> &'static str {
-        "fraud"
+        NAME
     }
 
     fn results_version(&self) -> u32 {

@@ -190,7 +190,7 @@ impl Task for Fold {
         self.joined.len() > FOLD_STEP_ROWS
     }
 
-    fn save(&self) -> Option<Vec<u8>> {
+    fn save(&mut self) -> Option<Vec<u8>> {
         let mut saved = self.key.0.to_vec();
         saved.extend((self.row as u64).to_le_bytes());
         saved.extend(self.model.encode());
