@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use worker::contract::{Exit, OUTPUT, RunPaths};
@@ -16,7 +17,7 @@ use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
 use worker::report::Report;
-use worker::workload::{Outcome, Workload, checkpoint_names};
+use worker::workload::{Outcome, Part, Workload, checkpoint_names};
 
 use crate::story::Story;
 use crate::view::View;
@@ -356,8 +357,12 @@ impl Checker<'_> {
         }
         for (index, name) in checkpoint_names(self.evidence.workload, &manifest.datasets) {
             let record = self.records.get(&self.commit_path(self.pipeline().shown(), index));
-            if let Some(Record { outcome: Outcome::Part(bytes), .. }) = record {
-                wanted.push((name, bytes.clone()));
+            if let Some(record @ Record { outcome: Outcome::Part(bytes), .. }) = record {
+                let part = Part { index, hash: record.hash(), bytes: Arc::new(bytes.clone()) };
+                match self.evidence.workload.shown_files(&name, &part) {
+                    Ok(files) => wanted.extend(files.into_iter().map(|(name, bytes)| (name, bytes.to_vec()))),
+                    Err(why) => self.fail(Check::Output, format!("dataset {index}: {why}"), None, &[]),
+                }
             }
         }
         for (name, bytes) in wanted {

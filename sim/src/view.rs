@@ -20,7 +20,12 @@ impl View {
     /// Where a file that is listed cannot be read.
     pub fn read(volume: &Path, run: &str) -> anyhow::Result<Self> {
         let mut files = BTreeMap::new();
-        let outputs = names(volume, OUTPUT);
+        let mut outputs = Vec::new();
+        let mut below = vec![OUTPUT.to_owned()];
+        while let Some(folder) = below.pop() {
+            outputs.extend(names(volume, &folder));
+            below.extend(folders(volume, &folder));
+        }
         for path in public_names(volume, run).into_iter().chain(outputs) {
             let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
             files.insert(path, bytes);

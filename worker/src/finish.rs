@@ -1,11 +1,12 @@
 //! How a run ends: the seal, the report, `output/`, and the end of every worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breakage::Breakage;
 use crate::commit::{Attempt, Look, Terms};
 use crate::contract::{Exit, OUTPUT, ROOT, RUNS, RunPaths};
 use crate::events::What;
+use crate::hash::Hash;
 use crate::manifest::{Manifest, Page, Role};
 use crate::pipeline::Step;
 use crate::queue::Queue;
@@ -47,7 +48,6 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let files = self.commit_report(attempt, &opened).await?;
         if !self.has_given_way(&files).await? {
             self.project(attempt, &opened, &files).await?;
-            self.mark_projected().await?;
         }
         // After the mark: the private file of whoever stood still before a rename goes, and its rename fails.
         self.sweep_all().await;
@@ -106,42 +106,87 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(read_report(&path, found)?.files)
     }
 
-    /// Writes `output/`: a projection that anyone may repair (rule 12).
+    /// Writes `output/`: a projection that anyone may repair (rule 12). It shows this run alone: what an earlier run
+    /// put there and this one does not goes. The report's text comes last.
     async fn project(&self, attempt: &Attempt, opened: &Opened, files: &Files) -> Result<(), Trouble> {
         self.volume.make_folder(OUTPUT).await?;
-        let names: Vec<_> = checkpoint_names(opened).collect();
+        self.take_over_output(files).await?;
+        let shown: Vec<_> = shown_datasets(opened).collect();
         let quarter = |number| {
-            let names = names.iter().skip(number).step_by(4);
-            self.put_checkpoints(attempt, opened, files, names)
+            let shown = shown.iter().skip(number).step_by(4);
+            self.put_shown(attempt, opened, files, shown)
         };
         // Side by side, since most of it is waiting for the disk.
-        tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
+        let quarters = tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
+        let mut names = [quarters.0, quarters.1, quarters.2, quarters.3].concat();
+        names.extend(files.keys().cloned());
+        names.sort_unstable();
+        self.remove_earlier(&names).await?;
         for (name, text) in files {
             self.put(attempt, files, name, text.as_bytes()).await?;
         }
-        Ok(())
+        self.mark_projected(attempt, &names).await
     }
 
-    async fn put_checkpoints(
+    /// Removes another run's report, so that its stragglers see that `output/` is no longer theirs.
+    async fn take_over_output(&self, files: &Files) -> Result<(), Trouble> {
+        let path = format!("{OUTPUT}/{TEXT}");
+        match self.volume.read(&path).await {
+            Ok(text) if files.get(TEXT).is_none_or(|ours| ours.as_bytes() != text) => {
+                let _ = self.volume.remove(&path).await;
+                Ok(())
+            }
+            Err(error) if error.kind != Kind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts what is shown of some datasets; returns the names.
+    async fn put_shown(
         &self,
         attempt: &Attempt,
         opened: &Opened,
         files: &Files,
-        names: impl Iterator<Item = &(u32, String)>,
-    ) -> Result<(), Trouble> {
-        for (index, name) in names {
-            if let Some(part) = self.shown(opened, *index).await? {
-                self.put(attempt, files, name, &part.bytes).await?;
+        shown: impl Iterator<Item = &(u32, String)>,
+    ) -> Result<Vec<String>, Trouble> {
+        let mut names = Vec::new();
+        for (index, name) in shown {
+            let Some(part) = self.shown(opened, *index).await? else { continue };
+            let put = opened.workload.shown_files(name, &part).map_err(Trouble::Defect)?;
+            for (name, bytes) in put {
+                self.put(attempt, files, &name, &bytes).await?;
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes what earlier runs put into `output/` and this one does not; `names` is in order.
+    async fn remove_earlier(&self, names: &[String]) -> Result<(), Trouble> {
+        for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
+            let path = RunPaths::new(&run).projected();
+            let Ok(bytes) = self.volume.read(&path).await else { continue };
+            for name in read_names(bytes).into_iter().filter(|name| names.binary_search(name).is_err()) {
+                let _ = self.volume.remove(&format!("{OUTPUT}/{name}")).await;
+                let mut folder = name.as_str();
+                while let Some((above, _)) = folder.rsplit_once('/') {
+                    // One that still holds something stays.
+                    let _ = self.volume.remove_folder(&format!("{OUTPUT}/{above}")).await;
+                    folder = above;
+                }
             }
         }
         Ok(())
     }
 
-    /// Puts a file of the report's into `output/`, whole or not at all, unless it is there already.
+    /// Puts a file into `output/`, whole or not at all, unless it is there already.
     async fn put(&self, attempt: &Attempt, files: &Files, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
         let path = format!("{OUTPUT}/{name}");
         if self.volume.read(&path).await.is_ok_and(|found| found == bytes) {
             return Ok(());
+        }
+        for (at, _) in name.match_indices('/') {
+            self.volume.make_folder(&format!("{OUTPUT}/{}", &name[..at])).await?;
         }
         let private = self.write_private(attempt, bytes, true).await?;
         if self.has_given_way(files).await? {
@@ -157,12 +202,21 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         }
     }
 
-    /// Says that `output/` has held all of the run.
-    async fn mark_projected(&self) -> Result<(), Trouble> {
-        match self.volume.create(&self.paths.projected()).await {
-            Ok(file) => Ok(self.volume.close(file).await?),
-            Err(error) if error.kind == Kind::Exists => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Commits that `output/` has held all of the run, with the names of what it held.
+    async fn mark_projected(&self, attempt: &Attempt, names: &[String]) -> Result<(), Trouble> {
+        // A list of texts: writing it as JSON cannot fail.
+        let content = serde_json::to_vec(names).unwrap_or_default();
+        let record = Record::part(Hash::default(), content);
+        self.publish(attempt, &self.paths.projected(), record, Terms::FIRST).await.map(drop)
+    }
+
+    /// The names that `output/` has held, where it has held all of the run.
+    async fn projected(&self) -> Result<Option<Vec<String>>, Trouble> {
+        match self.look(&self.paths.projected()).await? {
+            Look::Intact(Record { outcome: Outcome::Part(content), .. }) => {
+                Ok(serde_json::from_slice(&content).ok())
+            }
+            _ => Ok(None),
         }
     }
 
@@ -173,18 +227,19 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(false);
         }
         let text = match self.volume.read(&format!("{OUTPUT}/{TEXT}")).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(false),
-            text => String::from_utf8_lossy(&text?).into_owned(),
+            // Another run takes it over just now, if there is one that reports.
+            Err(error) if error.kind == Kind::NotFound => None,
+            text => Some(String::from_utf8_lossy(&text?).into_owned()),
         };
-        if files.get(TEXT) == Some(&text) {
+        if text.is_some() && files.get(TEXT) == text.as_ref() {
             return Ok(false);
         }
         for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
             let path = RunPaths::new(&run).report();
-            if let Ok(bytes) = self.volume.read(&path).await
-                && let Ok(record) = Record::decode(bytes)
-                && read_report(&path, record).is_ok_and(|report| report.files.get(TEXT) == Some(&text))
-            {
+            let Ok(bytes) = self.volume.read(&path).await else { continue };
+            let Some(text) = &text else { return Ok(true) };
+            let report = Record::decode(bytes).ok().and_then(|record| read_report(&path, record).ok());
+            if report.is_some_and(|report| report.files.get(TEXT) == Some(text)) {
                 return Ok(true);
             }
         }
@@ -234,10 +289,14 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(());
         };
         let Report { files, tally } = read_report(&path, record)?;
-        let there = careless || self.has_put(&files).await? && self.has_put_checkpoints(&opened).await?;
+        let names = self.projected().await?;
+        let there = match &names {
+            _ if careless => true,
+            Some(names) => self.has_put(&files).await? && self.has_names(names).await?,
+            None => false,
+        };
         if there || self.has_given_way(&files).await? {
-            self.mark_projected().await?;
-            self.sync_names().await?;
+            self.sync_names(&names.unwrap_or_default()).await?;
             if !tally.is_whole() {
                 self.note(What::LeftOut { tally });
             }
@@ -249,9 +308,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     /// Makes every name last that exit 0 speaks of: whoever made it may be gone since, and had not synced it.
-    async fn sync_names(&self) -> Result<(), Trouble> {
+    async fn sync_names(&self, names: &[String]) -> Result<(), Trouble> {
         if self.breaks(Breakage::ExitBeforeSync) {
             return Ok(());
+        }
+        for folder in folders_of(names) {
+            // Another run may have taken it over.
+            let _ = self.volume.sync_folder(&format!("{OUTPUT}/{folder}")).await;
         }
         for folder in [OUTPUT, self.paths.root(), ROOT] {
             self.volume.sync_folder(folder).await?;
@@ -281,29 +344,47 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         Ok(true)
     }
 
-    /// Whether `output/` holds every checkpoint's name.
-    async fn has_put_checkpoints(&self, opened: &Opened) -> Result<bool, Trouble> {
-        let there = match self.volume.list(OUTPUT).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(false),
-            there => there?,
-        };
-        for (index, name) in checkpoint_names(opened) {
-            if there.binary_search(&name).is_ok() {
-                continue;
-            }
-            match self.shown(opened, index).await {
-                Ok(None) => {}
-                // Damaged: the report's item makes it again.
-                Ok(Some(_)) | Err(Trouble::Torn(..)) => return Ok(false),
-                Err(trouble) => return Err(trouble),
+    /// Whether `output/` holds files of all these names.
+    async fn has_names(&self, names: &[String]) -> Result<bool, Trouble> {
+        let mut there = BTreeSet::new();
+        for folder in folders_of(names).into_iter().chain([""]) {
+            let (path, inside) = if folder.is_empty() {
+                (OUTPUT.to_owned(), String::new())
+            } else {
+                (format!("{OUTPUT}/{folder}"), format!("{folder}/"))
+            };
+            match self.volume.list(&path).await {
+                Ok(found) => there.extend(found.into_iter().map(|name| format!("{inside}{name}"))),
+                Err(error) if error.kind == Kind::NotFound => return Ok(false),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(true)
+        Ok(names.iter().all(|name| there.contains(name)))
     }
 }
 
-fn checkpoint_names(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
-    workload::checkpoint_names(opened.workload.as_ref(), &opened.manifest.datasets)
+/// The datasets that `output/` shows, with their names there: the chain's last state a second time by its own.
+fn shown_datasets(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
+    let datasets = &opened.manifest.datasets;
+    let latest = opened.workload.latest_name();
+    let last = datasets.iter().rev().find(|dataset| dataset.role == Role::Train).map(|last| last.index);
+    workload::checkpoint_names(opened.workload.as_ref(), datasets).chain(last.zip(latest.map(str::to_owned)))
+}
+
+/// The folders that names lie in, each folder below another before it.
+fn folders_of(names: &[String]) -> Vec<&str> {
+    let folders = names.iter().flat_map(|name| name.match_indices('/').map(|(at, _)| &name[..at]));
+    let folders: BTreeSet<&str> = folders.collect();
+    folders.into_iter().rev().collect()
+}
+
+fn read_names(bytes: Vec<u8>) -> Vec<String> {
+    match Record::decode(bytes) {
+        Ok(Record { outcome: Outcome::Part(content), .. }) => {
+            serde_json::from_slice(&content).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn read_report(path: &str, record: Record) -> Result<Report, Trouble> {

@@ -8,7 +8,7 @@
 //! removes the scratch folder.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -57,7 +57,7 @@ pub fn main(args: &[OsString]) -> Option<ExitCode> {
     let child = match started {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("failed to start {}: {error}", program.display());
+            let _ = writeln!(std::io::stderr(), "failed to start {}: {error}", program.display());
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             return Some(ExitCode::from(if missing { NOT_FOUND } else { NOT_STARTED }));
         }

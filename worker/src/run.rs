@@ -213,9 +213,13 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     async fn start(&self) -> Result<(), Ended> {
         self.open_volume().await?;
         let since = self.system.elapsed();
+        let mut away = None;
         let queue_empty = loop {
             match self.queue_is_empty().await {
-                Ok(empty) => break empty,
+                Ok(empty) => {
+                    self.queue_is(&mut away, None);
+                    break empty;
+                }
                 Err(QueueError::Refused(why)) => {
                     return Err(Ended { exit: Exit::Queue, reason: why });
                 }
@@ -224,7 +228,9 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                     if self.system.elapsed().saturating_sub(since) > PATIENCE_AT_START {
                         return Err(Ended { exit: Exit::Queue, reason: unreachable(&error) });
                     }
-                    self.system.sleep(self.about(Duration::from_millis(200))).await;
+                    let tries = self.queue_is(&mut away, Some(error));
+                    self.flush().await;
+                    self.system.sleep(self.about(queue_backoff(tries))).await;
                 }
             }
         };
@@ -288,8 +294,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                     if let Err(Trouble::End(exit, reason)) = self.refresh().await {
                         return Ended { exit, reason };
                     }
-                    let wait = QUEUE_BACKOFF_MS.start << tries.min(10);
-                    self.pause(Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end))).await;
+                    self.pause(queue_backoff(tries)).await;
                 }
             }
         }
@@ -579,6 +584,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
         did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
     }
+}
+
+/// How long to wait after some tries in a row at a queue that is away.
+fn queue_backoff(tries: u32) -> Duration {
+    let wait = QUEUE_BACKOFF_MS.start << tries.min(10);
+    Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end))
 }
 
 fn unreachable(error: &str) -> String {

@@ -417,7 +417,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             let leave = matches!(step, workload::Step::Stopped)
                 || match (stopping, uses_grace) {
                     (Some(since), Some(true)) => since >= self.config.grace * 3 / 5,
-                    _ => !self.fits_in_grace(began, done_before, done, total),
+                    (Some(_), _) => !self.fits_in_grace(began, done_before, done, total),
+                    // A notice since then is told to the work first.
+                    (None, _) => false,
                 };
             let rest = self.saving.rest(now.saturating_sub(began), self.config.progress_every);
             if leave || now.saturating_sub(saved_at) >= rest {

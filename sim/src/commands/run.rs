@@ -288,7 +288,8 @@ impl Prepared {
     fn commits(&self) -> u64 {
         let (trainings, tests) = (u64::from(self.datasets.trainings()), u64::from(self.datasets.tests()));
         let stages = if self.args.exec.command.is_empty() { 4 * trainings + 2 * tests } else { trainings };
-        stages + 2
+        // With the manifest, the report, and what `output/` has held.
+        stages + 3
     }
 
     fn headline(&self, server: Option<&Server>) -> Vec<String> {

@@ -135,7 +135,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli.command) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => {
-            eprintln!("error: {}", failure.reason);
+            // Where the terminal is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {}", failure.reason);
             ExitCode::from(failure.exit.code())
         }
     }

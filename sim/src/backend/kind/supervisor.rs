@@ -17,7 +17,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 use worker::contract::Exit;
-use worker::events::{Event, What};
+use worker::events::Event;
 
 use super::judge::judge;
 use super::{Stand, feed};

@@ -70,7 +70,7 @@ impl Prepared {
         self.plan.queue = match &self.queue {
             QueueChoice::Sqlite => format!("sqlite:{}", folder.join("queue.sqlite").display()),
             QueueChoice::Redis(url) => url.clone(),
-            // CommitIndex once there is a cluster.
+            // Known once there is a cluster.
             QueueChoice::Cluster => return Ok(None),
             QueueChoice::OwnRedis => {
                 let started = Server::start(&self.plan.exe, &folder.join("redis")).await;

@@ -267,7 +267,8 @@ fn follow(
             }
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             if let Some(prefix) = &prefix {
-                eprintln!("{prefix} | {text}");
+                // Where nobody reads it, the program works on.
+                let _ = writeln!(std::io::stderr(), "{prefix} | {text}");
             }
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() >= LINES_KEPT {

@@ -68,7 +68,7 @@ impl Stamp {
         self.time().div_euclid(DAY_S)
     }
 
-    /// CommitIndex or not: who asks looks only at those older than the delay.
+    /// Known or not: who asks looks only at those older than the delay.
     pub(super) fn is_fraud(self) -> bool {
         self.0 & 1 == 1
     }

@@ -24,7 +24,7 @@ pub(super) struct OfCustomer {
     /// The amount over the usual, its z-score, big purchases of three windows, the age of the first,
     /// the usual, the mean of three days over that of thirty.
     pub(super) spending: [f64; 8],
-    /// CommitIndex frauds of three windows, ages of the last and the first that were big.
+    /// Known frauds of three windows, ages of the last and the first that were big.
     pub(super) card: [f64; 5],
     /// Level of the amount over the usual with the big ones of 7 and of 14 days; those of 3 with those of 14.
     pub(super) crossed: [f64; 3],
@@ -34,7 +34,7 @@ pub(super) struct OfCustomer {
 
 /// What its terminal says of it.
 pub(super) struct OfTerminal {
-    /// CommitIndex frauds of two windows, those that were not big, length and age of the run of frauds, genuine
+    /// Known frauds of two windows, those that were not big, length and age of the run of frauds, genuine
     /// visits since the last fraud, age of the last genuine one.
     pub(super) visits: [f64; 7],
     /// The customer's level with the frauds that were not big; these with the age of the first.

@@ -172,7 +172,7 @@ mod tests {
     fn parts_that_overlap_are_one_layer_and_later_rows_are_left_out() {
         let parts =
             [part("a", 0, 9), part("b", 20, 29), part("c", 10, 22), part("d", 29, 40), part("e", 35, 50)];
-        let first = vec![vec![(0, 9)], vec![(10, 22), (20, 29)]];
+        let first = [vec![(0, 9)], vec![(10, 22), (20, 29)]];
         assert_eq!(shown(&parts, 60), [&first[..], &[vec![(29, 40), (35, 50)]]].concat());
         assert_eq!(shown(&parts, 34), [&first[..], &[vec![(29, 34)]]].concat());
         assert_eq!(shown(&parts, 9), [vec![(0, 9)]]);

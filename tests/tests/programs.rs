@@ -1,0 +1,329 @@
+//! Any program as the workload: it is preempted, killed and misbehaves, and every dataset takes effect once.
+
+#![expect(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tests::command::{run, transcript};
+use tests::queue::server::Server;
+
+const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
+const DAYS: usize = 5;
+
+/// Goes on from the count of the state before, and notes which dataset it saw.
+const TRAIN: &str = r#"
+set -eu
+input=$1 output=$2 previous=${3:-}
+if [ -n "$previous" ]; then cp "$previous/count" "$previous/seen" "$output"; else echo 0 > "$output/count"; fi
+echo $(($(cat "$output/count") + 1)) > "$output/count"
+cat "$input" >> "$output/seen"
+sleep 0.05
+"#;
+
+fn write_days(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for day in 1..=DAYS {
+        fs::write(folder.join(format!("2018-04-0{day}.txt")), format!("day {day}\n")).unwrap();
+    }
+}
+
+/// A volume with datasets to train on, and the list of them.
+fn write_volume(volume: &Path, datasets: usize) {
+    let folder = volume.join("datasets/training");
+    fs::create_dir_all(&folder).unwrap();
+    let paths: Vec<String> =
+        (1..=datasets).map(|day| format!("datasets/training/2018-04-0{day}.txt")).collect();
+    for path in &paths {
+        fs::write(volume.join(path), "x\n").unwrap();
+    }
+    fs::write(volume.join("list"), paths.join("\n")).unwrap();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_preempted_chain_counts_every_dataset_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (days, script) = (folder.path().join("days"), folder.path().join("train.sh"));
+    write_days(&days);
+    fs::write(&script, TRAIN).unwrap();
+    let queues = ["sqlite"].into_iter().chain(Server::shared().map(|_| "redis"));
+    for queue in queues {
+        for seed in ["1", "2", "3"] {
+            let out = folder.path().join(format!("{queue}-{seed}"));
+            let output = run(
+                SIM,
+                &[
+                    "run",
+                    "--json",
+                    "--datasets",
+                    text(&days),
+                    "--out",
+                    text(&out),
+                    "--queue",
+                    queue,
+                    "--seed",
+                    seed,
+                    "--verify",
+                    "--",
+                    "sh",
+                    text(&script),
+                    "{input}",
+                    "{output}",
+                    "{previous}",
+                ],
+            );
+            assert!(output.status.success(), "{queue}, seed {seed}: {}", transcript(&output));
+            let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let interrupted = summary["preemptions"]["interrupted"].as_object().unwrap();
+            assert!(!interrupted.is_empty(), "nothing was interrupted");
+            assert_eq!(summary["verified"]["different"], Value::Array(Vec::new()));
+            assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
+            let latest = out.join("output/latest");
+            assert_eq!(fs::read_to_string(latest.join("count")).unwrap(), format!("{DAYS}\n"));
+            let seen: String = (1..=DAYS).map(|day| format!("day {day}\n")).collect();
+            assert_eq!(fs::read_to_string(latest.join("seen")).unwrap(), seen);
+        }
+    }
+}
+
+#[test]
+fn a_map_does_each_dataset_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (days, out) = (folder.path().join("days"), folder.path().join("out"));
+    write_days(&days);
+    let output = run(
+        SIM,
+        &[
+            "run",
+            "--json",
+            "--datasets",
+            text(&days),
+            "--out",
+            text(&out),
+            "--verify",
+            "--map",
+            "--",
+            "sh",
+            "-c",
+            "wc -c < \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/bytes\"; mkdir \"$BATCH_OUTPUT/empty\"",
+        ],
+    );
+    assert!(output.status.success(), "{}", transcript(&output));
+    for day in 1..=DAYS {
+        assert_eq!(fs::read_to_string(out.join(format!("output/2018-04-0{day}/bytes"))).unwrap().trim(), "6");
+    }
+    assert!(!out.join("output/latest").exists(), "a map has no last state");
+}
+
+/// Runs a script as the program of one worker, on one dataset.
+fn work(volume: &Path, options: &[&str], script: &str) -> Output {
+    if !volume.join("list").exists() {
+        write_volume(volume, 1);
+    }
+    let fixed = ["worker", "run", "--volume", text(volume), "--list", "list", "--name", "w", "--idle", "5ms"];
+    run(SIM, &[&fixed, options, &["--retries", "2", "--", "sh", "-c", script]].concat())
+}
+
+#[test]
+fn exit_codes_mean_what_the_documentation_says() {
+    let cases = [
+        ("exit 0", 0, "is complete"),
+        ("echo no labels in it >&2; exit 65", 9, "trained on nothing"),
+        ("echo boom >&2; exit 3", 1, "the program ended with exit code 3; its last lines:\n  boom"),
+        ("kill -9 $$", 1, "the program was ended by signal 9"),
+        ("exit 85", 1, "asked to be run again (exit 85) 3 times without a new checkpoint"),
+        ("sleep 600", 1, "the program ran for longer than --item-timeout 300ms"),
+        ("mkfifo \"$BATCH_OUTPUT/pipe\"", 1, "pipe is no file, folder or symbolic link"),
+        ("ln -s /etc/passwd \"$BATCH_OUTPUT/link\"", 1, "the link link leads out of the folder"),
+        ("exec >&- 2>&-; exit 4", 1, "the program ended with exit code 4"),
+        ("printf '\\377\\000binary'; exit 5", 1, "the program ended with exit code 5"),
+    ];
+    for (script, code, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("scratch");
+        let volume = folder.path().join("volume");
+        let options = ["--item-timeout", "300ms", "--scratch", text(&scratch)];
+        let output = work(&volume, &options, script);
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", transcript(&output));
+        assert!(transcript(&output).contains(words), "{script}: {}", transcript(&output));
+        let left = fs::read_dir(&scratch).unwrap().count();
+        assert_eq!(left, 0, "{script}: attempts leave nothing in the scratch folder");
+    }
+    let report = tempfile::tempdir().unwrap();
+    work(report.path(), &[], "echo no labels in it >&2; exit 65");
+    let text = fs::read_to_string(report.path().join("output/report.txt")).unwrap();
+    assert!(
+        text.contains("Rejected: the program rejected it (exit 65); its last lines:\n  no labels in it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_program_and_a_wrong_command_line_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    write_volume(folder.path(), 1);
+    let fixed = [
+        "worker",
+        "run",
+        "--volume",
+        text(folder.path()),
+        "--list",
+        "list",
+        "--idle",
+        "5ms",
+        "--retries",
+        "1",
+    ];
+    let output = run(SIM, &[&fixed[..], &["--", "./no-such-program"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", transcript(&output));
+    assert!(transcript(&output).contains("the program was not found"), "{}", transcript(&output));
+    for wrong in [&["--map"][..], &["--env", "A", "--", "true"], &["--param", "alpha=1", "--", "true"]] {
+        let output = run(SIM, &[&fixed[..], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", transcript(&output));
+    }
+}
+
+#[test]
+fn what_is_given_back_or_saved_is_run_again_and_counts_as_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let marks = folder.path().join("marks");
+    // More often than --retries would let pass.
+    let script = format!(
+        "echo x >> {0}; [ $(wc -l < {0}) -ge 6 ] || exit 75; cp {0} \"$BATCH_OUTPUT/marks\"",
+        marks.display()
+    );
+    let output = work(folder.path(), &[], &script);
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo x >> \"$BATCH_CHECKPOINT/steps\"; [ ! -e \"$BATCH_OUTPUT/half\" ] || exit 9
+        touch \"$BATCH_OUTPUT/half\"; [ $(wc -l < \"$BATCH_CHECKPOINT/steps\") -ge 5 ] || exit 85
+        cp \"$BATCH_CHECKPOINT/steps\" \"$BATCH_OUTPUT/steps\"";
+    let output = work(folder.path(), &[], script);
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+    let steps = fs::read_to_string(folder.path().join("output/2018-04-01/steps")).unwrap();
+    assert_eq!(steps.lines().count(), 5);
+}
+
+/// A worker under way, as a process of its own.
+fn start(volume: &Path, scratch: &Path, script: &str) -> std::process::Child {
+    let mut command = Command::new(SIM);
+    command
+        .args(["worker", "run", "--volume", text(volume), "--list", "list", "--idle", "5ms", "--name", "w"])
+        .args(["--grace", "10s", "--scratch", text(scratch), "--", "sh", "-c", script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for a line of the program's, as the worker shows it.
+fn wait_for_line(worker: &mut std::process::Child, wanted: &str) {
+    let lines = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let found = lines.map_while(Result::ok).any(|line| line.contains(wanted));
+    assert!(found, "the worker ended before `{wanted}`");
+}
+
+#[test]
+fn a_notice_lets_the_program_save_and_the_next_attempt_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, scratch) = (folder.path().join("volume"), folder.path().join("scratch"));
+    write_volume(&volume, 1);
+    let script = r#"
+        if [ -e "$BATCH_CHECKPOINT/at" ]; then cp "$BATCH_CHECKPOINT/at" "$BATCH_OUTPUT/at"; exit 0; fi
+        trap 'echo saved > "$BATCH_CHECKPOINT/at.tmp_x"; echo 7 > "$BATCH_CHECKPOINT/at"; exit 1' TERM
+        echo under way
+        while :; do sleep 0.01; done"#;
+    let mut worker = start(&volume, &scratch, script);
+    wait_for_line(&mut worker, "under way");
+    kill(Pid::from_raw(worker.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(worker.wait().unwrap().code(), Some(75), "a preemption, whatever the program's own code");
+    assert_eq!(start(&volume, &scratch, script).wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(volume.join("output/2018-04-01/at")).unwrap(), "7\n");
+}
+
+/// Whether a process that carries this mark in its command line is left.
+fn is_left(mark: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    lines.into_iter().any(|line| line.contains(mark))
+}
+
+/// Waits until something holds; fails after a minute.
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within a minute: {what}");
+}
+
+#[test]
+fn nothing_survives_a_killed_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, scratch) = (folder.path().join("volume"), folder.path().join("scratch"));
+    write_volume(&volume, 1);
+    let mark = format!("86{:04}", std::process::id() % 10_000);
+    // Deaf to SIGTERM, with a child in a session of its own.
+    let script = format!("trap '' TERM; setsid sleep {mark}.5 & echo under way; sleep {mark}.25");
+    let mut worker = start(&volume, &scratch, &script);
+    wait_for_line(&mut worker, "under way");
+    wait_until("both have started", || is_left(&format!("{mark}.5")) && is_left(&format!("{mark}.25")));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    wait_until("the program and its child are gone", || !is_left(&mark));
+    wait_until("the attempt's folder is gone", || fs::read_dir(&scratch).unwrap().count() == 0);
+}
+
+#[test]
+fn what_a_program_leaves_running_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = format!("85{:04}", std::process::id() % 10_000);
+    let script = format!("setsid sleep {mark} & echo done > \"$BATCH_OUTPUT/x\"");
+    let output = work(folder.path(), &[], &script);
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+    assert!(!is_left(&mark), "the program's child is still there");
+}
+
+/// `output/` shows the last run alone.
+#[test]
+fn a_later_run_takes_an_earlier_ones_files_out_of_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume, 2);
+    let first = work(
+        volume,
+        &[],
+        "echo 1 > \"$BATCH_OUTPUT/a\"; mkdir \"$BATCH_OUTPUT/b\"; echo 2 > \"$BATCH_OUTPUT/b/c\"",
+    );
+    assert_eq!(first.status.code(), Some(0), "{}", transcript(&first));
+    fs::write(volume.join("output/notes"), "a person's own").unwrap();
+    fs::write(volume.join("list"), "datasets/training/2018-04-02.txt").unwrap();
+    let second = work(volume, &[], "echo 3 > \"$BATCH_OUTPUT/a\"");
+    assert_eq!(second.status.code(), Some(0), "{}", transcript(&second));
+    let mut files = Vec::new();
+    let mut folders = vec![volume.join("output")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            files.push(path.strip_prefix(volume).unwrap().display().to_string());
+        }
+    }
+    files.sort();
+    let expected = ["2018-04-02", "2018-04-02/a", "latest", "latest/a", "notes", "report.json", "report.txt"];
+    assert_eq!(files, expected.map(|name| format!("output/{name}")));
+}
