@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fixtures::{Config, Format};
 use worker::contract::{TESTING, TRAINING};
-use worker::input::ENDINGS;
+use worker::input::is_dataset;
 use worker::manifest::{is_hidden, oldest_first};
 use worker::workload::day_of;
 
@@ -66,7 +66,7 @@ impl Datasets {
     /// # Errors
     /// Where the folder cannot be read, or, as [`NoDatasets`], holds no training dataset.
     pub fn find(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
-        Self::find_where(folder, tests, &|ending| ENDINGS.contains(&ending))
+        Self::find_where(folder, tests, &is_dataset)
     }
 
     /// The same where a program reads them: whatever their endings. Hidden files are none.
@@ -90,8 +90,7 @@ impl Datasets {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 bail!("failed to read {}: its name is no UTF-8", path.display());
             };
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if !path.is_file() || is_hidden(name) || !is_dataset(ending) {
+            if !path.is_file() || is_hidden(name) || !is_dataset(name) {
                 datasets.skipped.push(name.to_owned());
             } else if !tests.iter().any(|test| same_file(test, &path)) {
                 let is_test = tests.is_empty() && name.to_lowercase().contains("test");

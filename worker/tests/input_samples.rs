@@ -34,7 +34,7 @@ fn labels_that_are_not_asked_for_are_not_read() {
     assert_eq!(read("day.csv", &csv("1", "126")).unwrap().scenario, Some(vec![126]));
     let reason = read("day.csv", &csv("1", "127")).unwrap_err().to_string();
     assert_eq!(reason, "TX_FRAUD_SCENARIO, line 2: 127 is not between 0 and 126");
-    for (fraud, scenario) in [("", ""), ("0", ""), ("unknown", "-1")] {
+    for (fraud, scenario) in [("", ""), ("unknown", "0"), ("0", "-1")] {
         assert!(read("day.csv", &csv(fraud, scenario)).is_err());
         assert_eq!(read_unlabelled("day.csv", &csv(fraud, scenario)), Ok(genuine.clone()));
     }

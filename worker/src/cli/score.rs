@@ -86,8 +86,7 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         }
         for entry in fs::read_dir(path).map_err(|why| input_failure(path, why, DATASET_HINT))? {
             let inside = entry.map_err(|why| input_failure(path, why, DATASET_HINT))?.path();
-            let is_hidden = inside.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if inside.is_file() && !is_hidden && input::has_ending(&name_of(&inside)) {
+            if inside.is_file() && input::is_dataset(&name_of(&inside)) {
                 files.push(inside);
             }
         }

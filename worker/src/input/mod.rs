@@ -2,18 +2,26 @@
 //!
 //! Each format gives a [`table::Table`] of cells; the rules for what a column may hold are one
 //! set for all, in [`table`]. Whatever the bytes, the answer is transactions or a [`Reject`]:
-//! nothing panics and nothing is executed. Memory is bounded by a multiple of the file's size, but for
-//! Parquet's compressed pages (`parquet.rs`).
+//! nothing panics and nothing is executed. Memory is bounded by a multiple of the file's size, or by
+//! limits that are looked at before anything is decompressed.
 
+mod cell;
 mod csv;
+mod packed;
 mod parquet;
 mod pickle;
 mod reject;
 mod table;
+mod times;
+mod values;
 
 pub use pickle::Refusal;
-pub use reject::{ParquetPart, Place, Problem, Reject};
-pub(crate) use table::CENTS_MAX;
+pub use reject::{ParquetPart, Place, Problem, QuoteFault, Reject};
+pub(crate) use values::CENTS_MAX;
+
+use crate::manifest::is_hidden;
+use crate::workload::name_of;
+use packed::Packing;
 
 /// One dataset's transactions as columns of equal length, sorted by (time, id).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +38,8 @@ pub struct Transactions {
     pub scenario: Option<Vec<u8>>,
 }
 
-/// Reads a dataset. The content says which format it is; where it does not, the ending of `path`
-/// (`.parquet`, `.pkl`, `.pickle`) says what it should have been, and anything else is CSV.
+/// Reads a dataset, which may be compressed. The content says which format it is; where it does not, the
+/// ending of `path` (`.parquet`, `.pkl`, `.pickle`) says what it should have been, and anything else is CSV.
 ///
 /// The columns are the Fraud Detection Handbook's, found by name: `TRANSACTION_ID`,
 /// `TX_DATETIME`, `CUSTOMER_ID`, `TERMINAL_ID`, `TX_AMOUNT`, `TX_FRAUD`, and
@@ -59,6 +67,13 @@ enum Labels {
 }
 
 fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
+    match Packing::of(bytes) {
+        Some(packing) => read_plain(packed::without_ending(path), &packing.unpack(bytes)?, labels),
+        None => read_plain(path, bytes, labels),
+    }
+}
+
+fn read_plain(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
     match Format::of(path, bytes)? {
         Format::Parquet => parquet::read(bytes, labels),
         Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?, labels),
@@ -67,11 +82,14 @@ fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, R
 }
 
 /// Endings of datasets' names.
-pub const ENDINGS: [&str; 4] = ["parquet", "csv", "pkl", "pickle"];
+const ENDINGS: [&str; 4] = ["parquet", "csv", "pkl", "pickle"];
 
-/// Whether a file's name ends like that of a dataset.
-pub fn has_ending(path: &str) -> bool {
-    ending_of(path).is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+/// Whether a file is a dataset by its name: by its ending, in any case, which that of a compression may
+/// follow. Hidden files are none, such as what editors (`.2018-04-01.csv.swp`) and macOS (`._2018-04-01.csv`)
+/// put beside them.
+pub fn is_dataset(path: &str) -> bool {
+    let ending = ending_of(packed::without_ending(name_of(path)));
+    !is_hidden(path) && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 fn ending_of(path: &str) -> Option<String> {
@@ -87,19 +105,20 @@ enum Format {
 
 impl Format {
     fn of(path: &str, bytes: &[u8]) -> Result<Self, Reject> {
-        match bytes {
-            [] => return Err(Reject::Empty),
-            [b'P', b'A', b'R', b'1', ..] => return Ok(Self::Parquet),
-            // No UTF-8 text begins with the opcode PROTO.
-            [pickle::PROTO, ..] => return Ok(Self::Pickle),
-            [0x1f, 0x8b, ..] => return Err(Reject::Compressed("gzip")),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(Reject::Compressed("zstd")),
-            [b'P', b'K', 3, 4, ..] => return Err(Reject::Compressed("zip")),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Err(Reject::Compressed("bzip2")),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(Reject::Compressed("xz")),
-            _ => {}
+        if bytes.is_empty() {
+            return Err(Reject::Empty);
         }
-        match ending_of(path).as_deref() {
+        if bytes.starts_with(parquet::MAGIC) || bytes.starts_with(parquet::MAGIC_ENCRYPTED) {
+            return Ok(Self::Parquet);
+        }
+        // No UTF-8 text begins with the opcode PROTO.
+        if bytes[0] == pickle::PROTO {
+            return Ok(Self::Pickle);
+        }
+        if let Some(name) = packed::name_of(bytes) {
+            return Err(Reject::Compressed(name));
+        }
+        match ending_of(packed::without_ending(path)).as_deref() {
             Some("parquet") => Err(Reject::NotWhatItSays("a Parquet file")),
             Some("pkl" | "pickle") => Ok(Self::Pickle),
             _ => Ok(Self::Csv),

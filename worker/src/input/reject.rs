@@ -6,12 +6,16 @@ use super::pickle::Refusal;
 
 /// Why a dataset is rejected. Its text is a pure function of the dataset's bytes and the ending of
 /// its name: it goes into the report, so it carries no path and no wording of a library.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Reject {
     #[error("the file is empty")]
     Empty,
     #[error("the file is compressed with {0} (hint: unpack it; Parquet compresses its own columns)")]
     Compressed(&'static str),
+    #[error("the file is cut off or damaged: {0} cannot decompress it")]
+    PackingDamaged(&'static str),
+    #[error("the file takes more than {mib} MiB when decompressed (hint: split it into smaller datasets)")]
+    PackingLarge { mib: usize },
     #[error("the file is neither Parquet nor a pickle, and as CSV it would have to be UTF-8 text")]
     Unknown,
     /// The name's ending says a format that the content is not.
@@ -22,13 +26,25 @@ pub enum Reject {
     #[error("the Parquet file is damaged: {0}")]
     ParquetDamaged(ParquetPart),
     #[error(
-        "the Parquet file is compressed with {0}, which is not supported (hint: Snappy, gzip and Zstandard are)"
+        "the Parquet file is compressed with {0}, which is not supported (hint: Snappy, gzip, Zstandard, LZ4 and \
+         Brotli are)"
     )]
     ParquetCodec(&'static str),
+    #[error("the Parquet file is encrypted (hint: write it without encryption)")]
+    ParquetEncrypted,
+    #[error(
+        "a page of the Parquet file's column {column} takes {mib} MiB when decompressed, more than 256 \
+         (hint: write smaller pages; 1 MiB is the usual size)"
+    )]
+    ParquetPage { column: String, mib: usize },
     #[error(transparent)]
     Pickle(#[from] Refusal),
     #[error("line {line}: {fields} fields, where the header has {header}")]
-    Ragged { line: u64, fields: u64, header: u64 },
+    Ragged { line: u64, fields: usize, header: usize },
+    #[error("line {line}: {fault} (hint: quote fields as RFC 4180 does, or write Parquet)")]
+    Quotes { line: u64, fault: QuoteFault },
+    #[error("the file is {0} text, and as CSV it would have to be UTF-8 (hint: save it as CSV UTF-8)")]
+    Encoding(&'static str),
     #[error("line {line}: not UTF-8 text")]
     NotText { line: u64 },
     #[error("missing {}; found {}", Names("column", .missing), Names("only", .found))]
@@ -43,6 +59,17 @@ pub enum Reject {
     Cell { column: &'static str, place: Place, problem: Problem },
     #[error("TRANSACTION_ID {0} occurs more than once")]
     DuplicateId(i64),
+}
+
+/// Why a quoted field of a CSV file is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QuoteFault {
+    #[error("a quoted field begins here and never ends")]
+    Unclosed,
+    #[error("text follows the end of a quoted field")]
+    TextAfter,
+    #[error("a quoted field begins here and holds what look like rows")]
+    HoldsRows,
 }
 
 /// Where a cell is: text files are found by line, the others by row. Both count from 1.
@@ -80,7 +107,7 @@ impl fmt::Display for ParquetPart {
 }
 
 /// What is wrong with a cell.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
     #[error("no value")]
     Null,
@@ -88,9 +115,21 @@ pub enum Problem {
     Mistyped { found: String, wanted: &'static str },
     #[error("{0} does not fit into 64 bits")]
     TooWide(String),
+    #[error(
+        "{0} is above 9223372036854775807, the largest id of a transaction (hint: number transactions from 0)"
+    )]
+    Unsigned(u64),
+    #[error("{0:?} is a float too large to be an exact integer (hint: write integers)")]
+    Inexact(f64),
+    #[error("{0} ({1}) does not hold exact cents (hint: write 64-bit floats or decimals)")]
+    Coarse(&'static str, f64),
+    #[error("{0} has another decimal mark than the rows before it")]
+    MixedMarks(String),
+    #[error("the comma in {0} may part thousands or decimals (hint: write a decimal point)")]
+    Comma(String),
     #[error("{0} is no amount")]
     NotFinite(&'static str),
-    #[error("{0} is negative, an amount is not")]
+    #[error("{0} is negative: refunds are not supported (hint: leave them out)")]
     Negative(String),
     #[error("{0} is too large for an amount (at most 1 billion)")]
     TooLarge(String),
@@ -98,6 +137,8 @@ pub enum Problem {
     OutOfTime(String),
     #[error("{0} is no time (hint: 2018-04-01 00:00:31)")]
     NotATime(String),
+    #[error("{0} names a zone and no offset (hint: 2018-04-01T02:00:31+02:00, or UTC)")]
+    ZoneWithoutOffset(String),
     #[error("{0} is no time since 1970 in s, ms, µs or ns that falls between 2000 and 2100")]
     NotACount(String),
     #[error("{0} counts {1}, the rows before it {2}")]

@@ -2,8 +2,9 @@
 
 use super::global::Global;
 use super::graph::{Graph, Value};
+use crate::input::cell::{Cell, DOUBLE, SINGLE, Unit};
 use crate::input::reject::Reject;
-use crate::input::table::{Cell, Unit, Visit};
+use crate::input::table::Visit;
 
 /// Type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +134,8 @@ fn cell<'g>(graph: &'g Graph<'_>, value: Value) -> Cell<'g> {
         Value::None => Cell::Null,
         Value::Bool(value) => Cell::Bool(value),
         Value::Int(value) => Cell::Int(value),
-        Value::Wide => Cell::Wide,
-        Value::Float(value) => Cell::Float(value),
+        Value::Wide => Cell::Huge,
+        Value::Float(value) => Cell::Float(value, DOUBLE),
         Value::Text(span) => Cell::text(graph.span(span)),
         Value::Bytes(_) => Cell::Other("bytes"),
         Value::Global(_) => Cell::Other("a class"),
@@ -208,9 +209,9 @@ impl Dtype {
         match self.element {
             Element::Bool => Cell::Bool(number != 0),
             Element::Int(_) => Cell::Int((number << unused).cast_signed() >> unused),
-            Element::Uint(_) => i64::try_from(number).map_or(Cell::Wide, Cell::Int),
-            Element::Float(4) => Cell::Float(f32::from_bits(number as u32).into()),
-            Element::Float(_) => Cell::Float(f64::from_bits(number)),
+            Element::Uint(_) => Cell::unsigned(number),
+            Element::Float(4) => Cell::Float(f32::from_bits(number as u32).into(), SINGLE),
+            Element::Float(_) => Cell::Float(f64::from_bits(number), DOUBLE),
             // numpy's NaT
             Element::Time(_) if number.cast_signed() == i64::MIN => Cell::Null,
             Element::Time(unit) => Cell::Time(number.cast_signed(), unit),

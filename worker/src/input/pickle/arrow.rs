@@ -4,7 +4,8 @@
 use super::array::Halt;
 use super::global::Global;
 use super::graph::{Graph, Value};
-use crate::input::table::{Cell, Visit};
+use crate::input::cell::Cell;
+use crate::input::table::Visit;
 
 /// An array whose cells are pieces of one text, one after the other.
 #[derive(Debug, Clone, Copy)]

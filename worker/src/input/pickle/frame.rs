@@ -5,8 +5,9 @@ use super::array::{Array, Halt};
 use super::global::Global;
 use super::graph::{Graph, Value};
 use super::values::Values;
+use crate::input::cell::Cell;
 use crate::input::reject::Reject;
-use crate::input::table::{Cell, Table, Visit};
+use crate::input::table::{Table, Visit};
 
 const MAX_COLUMNS: usize = 4096;
 

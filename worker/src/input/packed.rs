@@ -1,0 +1,80 @@
+//! Files that are compressed as a whole, as pandas does by the ending of a name: `.csv.gz`, `.pkl.xz`.
+
+use std::io::{self, BufReader, Read};
+
+use super::reject::Reject;
+
+/// Endings of the compressions that are read.
+const ENDINGS: [&str; 4] = ["gz", "bz2", "xz", "zst"];
+
+/// Bytes that a file may have when it is decompressed: five million rows of CSV have so many.
+const MAX_BYTES: usize = 1 << 29;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstandard,
+}
+
+/// A compression that the content shows, whether or not it is read.
+pub(super) fn name_of(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'P', b'K', 3, 4, ..] => Some("zip"),
+        _ => Packing::of(bytes).map(Packing::name),
+    }
+}
+
+/// A name without the ending of a compression.
+pub(super) fn without_ending(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, ending)) if ENDINGS.contains(&ending.to_ascii_lowercase().as_str()) => stem,
+        _ => name,
+    }
+}
+
+impl Packing {
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstandard),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstandard => "Zstandard",
+        }
+    }
+
+    /// Decompresses a file, which is one that ends as it should.
+    pub(super) fn unpack(self, bytes: &[u8]) -> Result<Vec<u8>, Reject> {
+        let unpacked = match self {
+            Self::Gzip => whole(flate2::bufread::MultiGzDecoder::new(bytes)),
+            Self::Bzip2 => whole(bzip2::bufread::MultiBzDecoder::new(bytes)),
+            Self::Xz => whole(lzma_rust2::XzReader::new(bytes, true)),
+            Self::Zstandard => {
+                zstd::stream::read::Decoder::with_buffer(BufReader::new(bytes)).and_then(whole)
+            }
+        };
+        match unpacked {
+            Ok(unpacked) if unpacked.len() > MAX_BYTES => Err(Reject::PackingLarge { mib: MAX_BYTES >> 20 }),
+            Ok(unpacked) => Ok(unpacked),
+            Err(_) => Err(Reject::PackingDamaged(self.name())),
+        }
+    }
+}
+
+/// All that comes out, and no more than one byte too many.
+fn whole(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut unpacked)?;
+    Ok(unpacked)
+}
