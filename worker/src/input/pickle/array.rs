@@ -8,7 +8,7 @@ use crate::input::table::Visit;
 
 /// Type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Element {
+pub(super) enum Element {
     Bool,
     /// Width in bytes.
     Int(usize),
@@ -19,7 +19,7 @@ enum Element {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Dtype {
+pub(super) struct Dtype {
     element: Element,
     big_endian: bool,
 }
@@ -36,6 +36,8 @@ pub(super) struct Array {
 }
 
 type Wrong = &'static str;
+
+pub(super) const OTHER: Wrong = "neither of numbers nor of times";
 
 impl Array {
     /// Looks at an array without looking at its data.
@@ -138,8 +140,36 @@ fn cell<'g>(graph: &'g Graph<'_>, value: Value) -> Cell<'g> {
         Value::Float(value) => Cell::Float(value, DOUBLE),
         Value::Text(span) => Cell::text(graph.span(span)),
         Value::Bytes(_) => Cell::Other("bytes"),
+        Value::Global(Global::Missing) => Cell::Null,
         Value::Global(_) => Cell::Other("a class"),
-        Value::Node(_) => scalar(graph, value).unwrap_or(Cell::Other("an object")),
+        Value::Node(_) => {
+            scalar(graph, value).or_else(|| object(graph, value)).unwrap_or(Cell::Other("a Python object"))
+        }
+    }
+}
+
+/// An object of Python's own among others.
+fn object<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
+    if let Some(&[digits]) = graph.args(value, Global::Decimal) {
+        return graph.text(digits).map(Cell::Text);
+    }
+    if graph.args(value, Global::NotATime).is_some() {
+        return Some(Cell::Null);
+    }
+    Some(Cell::Other(match graph.maker(value)? {
+        "_unpickle_timestamp" => "a Timestamp object",
+        "datetime" => "a datetime object",
+        "date" => "a date object",
+        "UUID" => "a UUID",
+        _ => return None,
+    }))
+}
+
+/// An integer, whether Python's own or numpy's.
+pub(super) fn integer(graph: &Graph<'_>, value: Value) -> Option<i64> {
+    match cell(graph, value) {
+        Cell::Int(value) => Some(value),
+        _ => None,
     }
 }
 
@@ -155,7 +185,6 @@ fn scalar<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
 
 impl Dtype {
     fn of(graph: &Graph<'_>, value: Value) -> Result<Self, Wrong> {
-        const OTHER: Wrong = "an array is neither of numbers nor of times";
         let Some(&[code, ..]) = graph.args(value, Global::Dtype) else {
             return Err("an array's type is something else");
         };
@@ -170,10 +199,13 @@ impl Dtype {
             "u2" => Element::Uint(2),
             "u4" => Element::Uint(4),
             "u8" => Element::Uint(8),
+            "f2" => Element::Float(2),
             "f4" => Element::Float(4),
             "f8" => Element::Float(8),
             "M8" => Element::Time(unit(graph, state).ok_or("an array's unit of time is none of pandas'")?),
             "O8" | "O4" => Element::Object,
+            "m8" => return Err("of spans of time"),
+            "c8" | "c16" => return Err("of complex numbers"),
             _ => return Err(OTHER),
         };
         // The state is (version, byte order, …); bytes and objects have none, '|'.
@@ -185,7 +217,12 @@ impl Dtype {
         }
     }
 
-    fn width(self) -> usize {
+    /// That of Arrow's arrays.
+    pub(super) fn little_endian(element: Element) -> Self {
+        Self { element, big_endian: false }
+    }
+
+    pub(super) fn width(self) -> usize {
         match self.element {
             Element::Bool => 1,
             Element::Int(width) | Element::Uint(width) | Element::Float(width) => width,
@@ -194,7 +231,7 @@ impl Dtype {
     }
 
     /// An element, from as many bytes as it is wide.
-    fn cell(self, bytes: &[u8]) -> Cell<'static> {
+    pub(super) fn cell(self, bytes: &[u8]) -> Cell<'static> {
         let width = bytes.len();
         let mut wide = [0; 8];
         for (to, &byte) in wide.iter_mut().zip(bytes) {
@@ -210,6 +247,7 @@ impl Dtype {
             Element::Bool => Cell::Bool(number != 0),
             Element::Int(_) => Cell::Int((number << unused).cast_signed() >> unused),
             Element::Uint(_) => Cell::unsigned(number),
+            Element::Float(2) => Cell::half(number as u16),
             Element::Float(4) => Cell::Float(f32::from_bits(number as u32).into(), SINGLE),
             Element::Float(_) => Cell::Float(f64::from_bits(number), DOUBLE),
             // numpy's NaT

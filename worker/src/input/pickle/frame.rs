@@ -1,12 +1,12 @@
 //! A DataFrame inside a pickle: its blocks and its columns' names.
 
 use super::Refusal;
-use super::array::{Array, Halt};
+use super::array::{Array, Halt, integer};
 use super::global::Global;
 use super::graph::{Graph, Value};
 use super::values::Values;
 use crate::input::cell::Cell;
-use crate::input::reject::Reject;
+use crate::input::reject::{Reject, quote};
 use crate::input::table::{Table, Visit};
 
 const MAX_COLUMNS: usize = 4096;
@@ -21,10 +21,10 @@ pub(in crate::input) struct Frame<'g> {
     columns: Vec<Column>,
 }
 
-/// A column is a line of a block.
+/// A column is a line of a block, or something that is not read.
 #[derive(Clone, Copy)]
 struct Column {
-    block: Values,
+    block: Result<Values, Wrong>,
     line: usize,
 }
 
@@ -36,8 +36,9 @@ impl<'g> Frame<'g> {
         let manager = manager.and_then(|manager| Manager::of(graph, manager)).ok_or("it has no blocks")?;
         let names = names(graph, *manager.axes.first().ok_or(NO_NAMES)?)?;
         let columns = columns(graph, &manager.blocks, names.len())?;
-        let rows = columns.first().map_or(0, |column| column.block.length());
-        if columns.iter().any(|column| column.block.length() != rows) {
+        let mut lengths = columns.iter().filter_map(|column| Some(column.block.ok()?.length()));
+        let rows = lengths.next().unwrap_or(0);
+        if lengths.any(|length| length != rows) {
             return Err("its columns differ in length");
         }
         Ok(Self { graph, names, rows, columns })
@@ -55,6 +56,8 @@ impl Table for Frame<'_> {
 
     fn visit(&self, column: usize, each: &mut Visit<'_>) -> Result<(), Reject> {
         let Column { block, line } = self.columns[column];
+        let name = || quote(&self.names[column]);
+        let block = block.map_err(|what| Refusal::Column { name: name(), what })?;
         block.visit(self.graph, line, each).map_err(|halt| match halt {
             Halt::Cell(reject) => reject,
             Halt::Wrong(wrong) => Refusal::NotAFrame(wrong).into(),
@@ -105,8 +108,9 @@ fn columns(graph: &Graph<'_>, blocks: &[Block], count: usize) -> Result<Vec<Colu
     }
     let mut columns = vec![None; count];
     for &Block { values, placement } in blocks {
-        let block = Values::of(graph, values)?;
-        for (line, column) in placed(graph, placement, block.lines())?.into_iter().enumerate() {
+        let block = Values::of(graph, values);
+        let lines = block.as_ref().ok().map(Values::lines);
+        for (line, column) in placed(graph, placement, lines)?.into_iter().enumerate() {
             let place = usize::try_from(column).ok().and_then(|column| columns.get_mut(column));
             match place {
                 Some(free @ None) => *free = Some(Column { block, line }),
@@ -117,33 +121,34 @@ fn columns(graph: &Graph<'_>, blocks: &[Block], count: usize) -> Result<Vec<Colu
     columns.into_iter().collect::<Option<_>>().ok_or("a column is in no block")
 }
 
-/// The columns that the lines of a block are.
-fn placed(graph: &Graph<'_>, placement: Value, lines: usize) -> Result<Vec<i64>, Wrong> {
+/// The columns that the lines of a block are, whose number is known where the block is read.
+fn placed(graph: &Graph<'_>, placement: Value, lines: Option<usize>) -> Result<Vec<i64>, Wrong> {
     const WRONG: Wrong = "a block's columns are not as many as its lines";
-    if lines > MAX_COLUMNS {
+    let most = lines.unwrap_or(MAX_COLUMNS);
+    if most > MAX_COLUMNS {
         return Err(WRONG);
     }
     let columns = match graph.args(placement, Global::Slice) {
-        Some(slice) => sliced(slice, lines).ok_or(WRONG)?,
+        Some(slice) => sliced(graph, slice, most).ok_or(WRONG)?,
         None => {
-            let array = Array::of(graph, placement)?;
-            if array.lines != 1 || array.length != lines {
+            let array = Array::of(graph, placement).map_err(|_| "a block's columns are no array")?;
+            if array.lines != 1 || array.length > most {
                 return Err(WRONG);
             }
             array.integers(graph)?
         }
     };
-    if columns.len() == lines { Ok(columns) } else { Err(WRONG) }
+    if lines.is_none_or(|lines| columns.len() == lines) { Ok(columns) } else { Err(WRONG) }
 }
 
 /// The members of a slice, at most one more than `wanted` of them.
-fn sliced(slice: &[Value], wanted: usize) -> Option<Vec<i64>> {
+fn sliced(graph: &Graph<'_>, slice: &[Value], wanted: usize) -> Option<Vec<i64>> {
     let &[start, stop, step] = slice else { return None };
-    let (start, step) = (start.int()?, step.int()?);
+    let (start, step) = (integer(graph, start)?, integer(graph, step)?);
     let stop = match stop {
         // Python's way to say that it goes down to the first column
         Value::None => -1,
-        stop => stop.int()?,
+        stop => integer(graph, stop)?,
     };
     let members = (0..=wanted as i64).map_while(|index| step.checked_mul(index)?.checked_add(start));
     Some(members.take_while(|&member| if step > 0 { member < stop } else { member > stop }).collect())

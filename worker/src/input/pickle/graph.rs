@@ -32,6 +32,10 @@ pub(super) enum Node {
     Tuple(Box<[Value]>),
     List(Vec<Value>),
     Dict(Vec<(Value, Value)>),
+    /// A name that no DataFrame of numbers needs: what is made with it is never looked into.
+    Foreign {
+        name: Span,
+    },
     /// A call that was asked for, and the state that its result was to be given.
     Call {
         callee: Value,
@@ -81,6 +85,22 @@ impl<'a> Graph<'a> {
         match self.node(value)? {
             Node::Call { callee, state, .. } if self.callee(*callee) == Some(called) => *state,
             _ => None,
+        }
+    }
+
+    /// The last part of the name that made an object: that of a class, or of a function that stands for one.
+    pub(super) fn maker(&self, value: Value) -> Option<&'a str> {
+        let name = |value| match self.node(value)? {
+            Node::Foreign { name } => str::from_utf8(self.span(*name)).ok(),
+            _ => None,
+        };
+        match self.node(value)? {
+            // Cython's functions take the class as the first argument.
+            Node::Call { callee: Value::Global(Global::ArrayBacked), args, .. } => {
+                name(*self.tuple(*args)?.first()?)
+            }
+            Node::Call { callee, .. } => name(*callee),
+            _ => name(value),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The stack machine: from a pickle's opcodes to a graph, executing nothing.
 
 use super::Refusal;
-use super::global::Global;
+use super::global::{Global, is_suspicious};
 use super::graph::{Graph, Node, Span, Value};
 use super::opcode as op;
 use crate::input::reject::quote;
@@ -11,7 +11,7 @@ use crate::input::reject::quote;
 /// node takes at least a byte of the file.
 const MAX_BYTES: usize = 1 << 28;
 const MAX_VALUES: usize = 1 << 24;
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 22;
 const MAX_MEMO: usize = 1 << 22;
 /// Of values that wait to be put into something: pandas puts at most 1000 at a time into a list.
 const MAX_STACK: usize = 1 << 16;
@@ -69,7 +69,8 @@ impl<'a> Machine<'a> {
             op::BININT1 => self.number::<1>().and_then(|n| self.push(Value::Int(n as i64))),
             op::BININT2 => self.number::<2>().and_then(|n| self.push(Value::Int(n as i64))),
             op::BININT => self.number::<4>().and_then(|n| self.push(Value::Int(n as u32 as i32 as i64))),
-            op::LONG1 => self.long(),
+            op::LONG1 => self.span::<1>().and_then(|span| self.long(span)),
+            op::LONG4 => self.span::<4>().and_then(|span| self.long(span)),
             op::BINFLOAT => {
                 self.number::<8>().and_then(|n| self.push(Value::Float(f64::from_bits(n.swap_bytes()))))
             }
@@ -85,6 +86,10 @@ impl<'a> Machine<'a> {
             op::TUPLE3 => self.tuple(3),
             op::TUPLE => self.marked().and_then(|count| self.tuple(count)),
             op::EMPTY_LIST => self.push_node(Node::List(Vec::new())),
+            // A set is a list to those that do not look into it.
+            op::EMPTY_SET => self.push_node(Node::List(Vec::new())),
+            op::ADDITEMS => self.marked().and_then(|count| self.append(count)),
+            op::FROZENSET => self.marked().and_then(|count| self.tuple(count)),
             op::EMPTY_DICT => self.push_node(Node::Dict(Vec::new())),
             op::APPEND => self.append(1),
             op::APPENDS => self.marked().and_then(|count| self.append(count)),
@@ -98,6 +103,7 @@ impl<'a> Machine<'a> {
             op::GLOBAL | op::INST => self.global(),
             op::STACK_GLOBAL => self.stack_global(),
             op::REDUCE | op::NEWOBJ => self.call(),
+            op::NEWOBJ_EX => self.pop().and_then(|_keywords| self.call()),
             op::BUILD => self.build(),
             _ => Err(match op::refused(code) {
                 Some(name) => Refusal::Opcode { name, offset: self.opcode_at },
@@ -147,8 +153,7 @@ impl<'a> Machine<'a> {
     }
 
     /// An integer in as many bytes as it needs, in two's complement.
-    fn long(&mut self) -> Result<(), Refusal> {
-        let span = self.span::<1>()?;
+    fn long(&mut self, span: Span) -> Result<(), Refusal> {
         let bytes = &self.graph.bytes[span.start as usize..][..span.len as usize];
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         if bytes.len() > 8 {
@@ -159,13 +164,15 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(i64::from_le_bytes(whole)))
     }
 
-    fn line(&mut self) -> Result<&'a str, Refusal> {
+    /// A name up to the end of its line.
+    fn line(&mut self) -> Result<Span, Refusal> {
         let rest = &self.graph.bytes[self.at..];
         let within = &rest[..rest.len().min(MAX_NAME)];
         match within.iter().position(|&byte| byte == b'\n') {
             Some(len) => {
+                let span = Span { start: self.at as u32, len: len as u32 };
                 self.at += len + 1;
-                str::from_utf8(&rest[..len]).map_err(|_| self.damaged("a name is not text"))
+                Ok(span)
             }
             None if rest.len() < MAX_NAME => Err(self.cut()),
             None => Err(self.damaged("a name has no end")),
@@ -242,11 +249,14 @@ impl<'a> Machine<'a> {
     fn append(&mut self, count: usize) -> Result<(), Refusal> {
         let start = self.last(count)?;
         let list = self.last(count + 1)?;
-        match self.stack[list] {
-            Value::Node(index) => match self.graph.nodes.get_mut(index as usize) {
-                Some(Node::List(items)) => items.extend(self.stack.drain(start..)),
-                _ => return Err(self.damaged("appends to what is no list")),
-            },
+        let node = match self.stack[list] {
+            Value::Node(index) => self.graph.nodes.get_mut(index as usize),
+            _ => None,
+        };
+        match node {
+            Some(Node::List(items)) => items.extend(self.stack.drain(start..)),
+            // A list of a class of its own: no column is one.
+            Some(Node::Call { .. }) => self.stack.truncate(start),
             _ => return Err(self.damaged("appends to what is no list")),
         }
         Ok(())
@@ -255,20 +265,23 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, count: usize) -> Result<(), Refusal> {
         let start = self.last(count)?;
         let dict = self.last(count + 1)?;
-        let Value::Node(index) = self.stack[dict] else {
-            return Err(self.damaged("sets items of what is no dict"));
+        let node = match self.stack[dict] {
+            Value::Node(index) => self.graph.nodes.get_mut(index as usize),
+            _ => None,
         };
-        let Some(Node::Dict(entries)) = self.graph.nodes.get_mut(index as usize) else {
-            return Err(self.damaged("sets items of what is no dict"));
-        };
-        if entries.len() + count / 2 > MAX_ENTRIES {
-            return Err(Refusal::TooLarge { what: "entries in one dict", limit: MAX_ENTRIES });
-        }
         let (pairs, rest) = self.stack[start..].as_chunks::<2>();
         if !rest.is_empty() {
             return Err(self.damaged("a key has no value"));
         }
-        entries.extend(pairs.iter().map(|&[key, value]| (key, value)));
+        match node {
+            Some(Node::Dict(entries)) if entries.len() + pairs.len() > MAX_ENTRIES => {
+                return Err(Refusal::TooLarge { what: "entries in one dict", limit: MAX_ENTRIES });
+            }
+            Some(Node::Dict(entries)) => entries.extend(pairs.iter().map(|&[key, value]| (key, value))),
+            // A dict of a class of its own.
+            Some(Node::Call { .. }) => {}
+            _ => return Err(self.damaged("sets items of what is no dict")),
+        }
         self.stack.truncate(start);
         Ok(())
     }
@@ -299,38 +312,62 @@ impl<'a> Machine<'a> {
     // Names and calls.
 
     fn global(&mut self) -> Result<(), Refusal> {
-        let module = self.line()?;
-        let name = self.line()?;
-        // INST would also call it: no DataFrame has one, whatever it names.
-        let known = self.graph.bytes[self.opcode_at] == op::GLOBAL;
-        self.known(module, name, known)
+        let (module, name) = (self.line()?, self.line()?);
+        self.named(module, name)
     }
 
     fn stack_global(&mut self) -> Result<(), Refusal> {
-        let (name, module) = (self.pop()?, self.pop()?);
-        match (self.graph.text(module), self.graph.text(name)) {
-            (Some(module), Some(name)) => self.known(module, name, true),
+        match (self.pop()?, self.pop()?) {
+            (Value::Text(name), Value::Text(module)) => self.named(module, name),
             _ => Err(self.damaged("a name is not text")),
         }
     }
 
-    fn known(&mut self, module: &str, name: &str, callable: bool) -> Result<(), Refusal> {
-        match Global::find(module, name).filter(|_| callable) {
+    fn named(&mut self, module: Span, name: Span) -> Result<(), Refusal> {
+        let text = |span: Span| {
+            let text = (span.len as usize <= MAX_NAME).then(|| str::from_utf8(self.graph.span(span)).ok());
+            text.flatten().ok_or_else(|| self.damaged("a name is not text"))
+        };
+        let (of, what) = (text(module)?, text(name)?);
+        if is_suspicious(of, what) && Global::find(of, what).is_none() {
+            let name = format!("{}.{}", quote(of), quote(what));
+            return Err(Refusal::Global { name, offset: self.opcode_at });
+        }
+        // INST would also call it: no DataFrame has one, whatever it names.
+        if self.graph.bytes[self.opcode_at] == op::INST {
+            return Err(Refusal::Opcode { name: "INST", offset: self.opcode_at });
+        }
+        match Global::find(of, what) {
             Some(global) => self.push(Value::Global(global)),
-            None => {
-                let name = format!("{}.{}", quote(module), quote(name));
-                Err(Refusal::Global { name, offset: self.opcode_at })
-            }
+            None => self.push_node(Node::Foreign { name }),
         }
     }
 
-    /// Writes down a call. Only a known name can be called, or a `partial` of one.
+    /// Writes down a call.
     fn call(&mut self) -> Result<(), Refusal> {
         let (args, callee) = (self.pop()?, self.pop()?);
-        if !matches!(callee, Value::Global(_) | Value::Node(_)) || self.graph.tuple(args).is_none() {
+        let Some(values) = self.graph.tuple(args) else {
             return Err(self.damaged("calls what cannot be called"));
+        };
+        match (callee, values) {
+            // By this a ZoneInfo is made; of anything but a name it is no part of a table.
+            (Value::Global(Global::GetAttr), &[of, Value::Text(_)]) if self.is_name(of) => {}
+            (Value::Global(Global::GetAttr), _) => {
+                let name = "builtins.getattr".to_owned();
+                return Err(Refusal::Global { name, offset: self.opcode_at });
+            }
+            (Value::Global(_) | Value::Node(_), _) => {}
+            _ => return Err(self.damaged("calls what cannot be called")),
         }
         self.push_node(Node::Call { callee, args, state: None })
+    }
+
+    fn is_name(&self, value: Value) -> bool {
+        match value {
+            Value::Global(_) => true,
+            Value::Node(index) => matches!(self.graph.nodes.get(index as usize), Some(Node::Foreign { .. })),
+            _ => false,
+        }
     }
 
     fn build(&mut self) -> Result<(), Refusal> {

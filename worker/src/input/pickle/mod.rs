@@ -3,8 +3,9 @@
 //! A pickle is a program for a stack machine, and Python's own reader does what it says: import
 //! any name, call it with any arguments. This reader is another machine for the same programs
 //! ([`machine`]). It knows the opcodes and the names ([`global`]) that a DataFrame of numbers is
-//! made of and refuses the others by name and offset. What is called is only written down, as
-//! part of an inert graph ([`graph`]); [`frame`], [`values`], [`array`] and [`arrow`] then look
+//! made of. Other names are kept as what they are, names: they make the columns and indexes that nobody
+//! reads. Those that only an attack asks for are refused by name and offset. What is called is only written
+//! down, as part of an inert graph ([`graph`]); [`frame`], [`values`], [`array`] and [`arrow`] then look
 //! whether that graph is one of the forms in which pandas 0.25 to 3 and numpy 1 and 2 write a
 //! DataFrame, and take the columns out of it.
 //!
@@ -42,6 +43,16 @@ pub enum Refusal {
     Opcode { name: &'static str, offset: usize },
     #[error("the pickle is written in protocol {0}, which is not supported (hint: protocols 2 to 5 are)")]
     Protocol(u8),
+    #[error(
+        "the pickle is written in protocol {0}, which is not supported (hint: leave `protocol` out of `to_pickle`; \
+         2 to 5 are read)"
+    )]
+    OldProtocol(&'static str),
+    #[error(
+        "the pickle's column {name} is {what}, which is not read (hint: turn it into numbers or times with `astype`, \
+         or write Parquet)"
+    )]
+    Column { name: String, what: &'static str },
     #[error("the pickle is cut off: byte {offset} begins what the file does not hold")]
     Cut { offset: usize },
     #[error("the pickle is damaged at byte {offset}: {what}")]
@@ -62,16 +73,34 @@ pub(super) struct Unpickled<'a> {
 pub(super) fn read(bytes: &[u8]) -> Result<Unpickled<'_>, Reject> {
     match machine::run(bytes) {
         Ok((graph, root)) => Ok(Unpickled { graph, root }),
-        // Protocols 0 and 1 have no mark of their own: what asks for a name is one of them.
+        // What asks for a name is a pickle, whatever else it may be.
         Err(refusal @ Refusal::Global { .. }) => Err(refusal.into()),
-        Err(_) if bytes.first() != Some(&PROTO) => Err(Reject::NotWhatItSays("a pickle of protocol 2 to 5")),
-        Err(refusal) => Err(refusal.into()),
+        Err(refusal) => Err(old_protocol(bytes).unwrap_or_else(|| refusal.into())),
     }
+}
+
+/// Why a file without the mark of protocols 2 to 5 is no pickle of these. An object in the older ones begins
+/// with a name of two lines and a number that it is remembered by, written in protocol 0 as text.
+fn old_protocol(bytes: &[u8]) -> Option<Reject> {
+    if bytes.first() == Some(&PROTO) {
+        return None;
+    }
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let named = lines.next().is_some_and(|line| line.starts_with(b"c")) && lines.next().is_some();
+    Some(match (named, lines.next().and_then(<[u8]>::first)) {
+        (true, Some(b'p')) => Refusal::OldProtocol("0").into(),
+        (true, Some(b'q')) => Refusal::OldProtocol("1").into(),
+        (true, _) => Refusal::OldProtocol("0 or 1").into(),
+        (false, _) => Reject::NotWhatItSays("a pickle of protocol 2 to 5"),
+    })
 }
 
 impl Unpickled<'_> {
     /// The DataFrame that it has to be.
     pub(super) fn table(&self) -> Result<Frame<'_>, Reject> {
-        Frame::of(&self.graph, self.root).map_err(|wrong| Refusal::NotAFrame(wrong).into())
+        let frame = Frame::of(&self.graph, self.root);
+        frame.map_err(|wrong| {
+            old_protocol(self.graph.bytes).unwrap_or_else(|| Refusal::NotAFrame(wrong).into())
+        })
     }
 }
