@@ -6,12 +6,49 @@
 mod input_support;
 
 use input_support::asm::pickle;
-use input_support::{columns, csv, expected, layouts, parquet, rows, samples};
+use input_support::{Column, Row, columns, csv, expected, layouts, parquet, rows, samples};
 use proptest::prelude::*;
 use worker::input::read;
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// The largest amount in cents that a way to hold decimals has digits for: INT32 has nine.
+fn fitting(row: Row, way: u8, finer: bool) -> Row {
+    let most = if way == 0 { if finer { 21_474_836 } else { 2_147_483_647 } } else { i64::MAX };
+    Row { cents: row.cents.min(most), ..row }
+}
+
+fn decimals(rows: &[Row], way: u8, finer: bool) -> Column {
+    let value = |row: &Row| fitting(row.clone(), way, finer).cents * if finer { 100 } else { 1 };
+    let values = rows.iter().map(value);
+    let kind = |coarse, fine| if finer { fine } else { coarse };
+    match way {
+        0 => Column::Int32(
+            kind("int32 (DECIMAL(9,2))", "int32 (DECIMAL(9,4))"),
+            values.map(|value| Some(i32::try_from(value).unwrap())).collect(),
+        ),
+        1 => {
+            Column::Int64(kind("int64 (DECIMAL(18,2))", "int64 (DECIMAL(18,4))"), values.map(Some).collect())
+        }
+        2 => Column::Fixed(
+            kind("fixed_len_byte_array(9) (DECIMAL(20,2))", "fixed_len_byte_array(9) (DECIMAL(20,4))"),
+            values.map(|value| Some(i128::from(value).to_be_bytes()[7..].to_vec())).collect(),
+        ),
+        // As few bytes as the number needs, and one for its sign.
+        _ => Column::Bytes(
+            kind("binary (DECIMAL(38,2))", "binary (DECIMAL(38,4))"),
+            values
+                .map(|value| {
+                    Some(
+                        value.to_be_bytes()[(value.leading_zeros() as usize).saturating_sub(1) / 8..]
+                            .to_vec(),
+                    )
+                })
+                .collect(),
+        ),
+    }
 }
 
 /// Whatever the bytes, and whatever the name.
@@ -53,7 +90,8 @@ proptest! {
 /// Files of pandas and pyarrow, a few bytes of which are others, fewer or more.
 #[test]
 fn damaged_samples_are_read_or_refused() {
-    let all: Vec<_> = ["pickle", "parquet", "csv", "hostile"].into_iter().flat_map(samples).collect();
+    let all: Vec<_> =
+        ["pickle", "parquet", "csv", "hostile", "refused"].into_iter().flat_map(samples).collect();
     let edit = || (any::<prop::sample::Index>(), any::<u8>(), 0..4u8);
     proptest!(config(2_000), |(which in any::<prop::sample::Index>(), edits in prop::collection::vec(edit(), 1..8))| {
         let mut bytes = all[which.index(all.len())].1.clone();
@@ -81,6 +119,29 @@ proptest! {
     #[test]
     fn a_csv_reads_back(rows in rows(30)) {
         prop_assert_eq!(read("day.csv", &csv(&rows)), Ok(expected(&rows)));
+    }
+
+    /// Amounts as decimals, in each of Parquet's four ways to hold one, with two digits of cents or four.
+    #[test]
+    fn a_parquet_of_decimals_reads_back(rows in rows(60), layout in layouts(), way in 0..4_u8, finer in any::<bool>()) {
+        let mut columns = columns(&rows);
+        columns[4].1 = decimals(&rows, way, finer);
+        let rows: Vec<_> = rows.iter().cloned().map(|row| fitting(row, way, finer)).collect();
+        prop_assert_eq!(read("day.parquet", &parquet(&columns, layout)), Ok(expected(&rows)));
+    }
+
+    /// What only has to be told apart may have any 64 bits; what is whole may be a float or a decimal.
+    #[test]
+    fn ids_may_be_unsigned_floats_or_decimals(rows in rows(30), layout in layouts()) {
+        let whole = |value: i64| value >> 12;
+        let rows: Vec<_> = rows.into_iter().map(|row| Row { terminal: whole(row.terminal), ..row }).collect();
+        let all = |cell: fn(&Row) -> i64| rows.iter().map(|row| Some(cell(row))).collect::<Vec<_>>();
+        let decimal = |row: &Row| Some(i128::from(row.id).to_be_bytes().to_vec());
+        let mut columns = columns(&rows);
+        columns[0].1 = Column::Bytes("binary (DECIMAL(38,0))", rows.iter().map(decimal).collect());
+        columns[2].1 = Column::Int64("int64 (UINT_64)", all(|row| row.customer));
+        columns[3].1 = Column::Double(rows.iter().map(|row| Some(row.terminal as f64)).collect());
+        prop_assert_eq!(read("day.parquet", &parquet(&columns, layout)), Ok(expected(&rows)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files that are compressed as a whole, as pandas does by the ending of a name: `.csv.gz`, `.pkl.xz`.
 
-use std::io::{self, BufReader, Read};
+use std::io::Read;
 
 use super::reject::Reject;
 
@@ -56,25 +56,50 @@ impl Packing {
 
     /// Decompresses a file, which is one that ends as it should.
     pub(super) fn unpack(self, bytes: &[u8]) -> Result<Vec<u8>, Reject> {
+        self.unpack_at_most(bytes, MAX_BYTES)
+    }
+
+    fn unpack_at_most(self, bytes: &[u8], most: usize) -> Result<Vec<u8>, Reject> {
+        let whole = |reader: &mut dyn Read| {
+            let mut unpacked = Vec::new();
+            reader.take(most as u64 + 1).read_to_end(&mut unpacked).map(|_| unpacked)
+        };
         let unpacked = match self {
-            Self::Gzip => whole(flate2::bufread::MultiGzDecoder::new(bytes)),
-            Self::Bzip2 => whole(bzip2::bufread::MultiBzDecoder::new(bytes)),
-            Self::Xz => whole(lzma_rust2::XzReader::new(bytes, true)),
+            Self::Gzip => whole(&mut flate2::bufread::MultiGzDecoder::new(bytes)),
+            Self::Bzip2 => whole(&mut bzip2::bufread::MultiBzDecoder::new(bytes)),
+            Self::Xz => whole(&mut lzma_rust2::XzReader::new(bytes, true)),
             Self::Zstandard => {
-                zstd::stream::read::Decoder::with_buffer(BufReader::new(bytes)).and_then(whole)
+                zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut reader| whole(&mut reader))
             }
         };
         match unpacked {
-            Ok(unpacked) if unpacked.len() > MAX_BYTES => Err(Reject::PackingLarge { mib: MAX_BYTES >> 20 }),
+            Ok(unpacked) if unpacked.len() > most => Err(Reject::PackingLarge { mib: most >> 20 }),
             Ok(unpacked) => Ok(unpacked),
             Err(_) => Err(Reject::PackingDamaged(self.name())),
         }
     }
 }
 
-/// All that comes out, and no more than one byte too many.
-fn whole(reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut unpacked)?;
-    Ok(unpacked)
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_unpacked_than_may_be() {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        writer.write_all(&[b'x'; 3 << 20]).unwrap();
+        let packed = writer.finish().unwrap();
+        let unpacked = |most| Packing::Gzip.unpack_at_most(&packed, most).map(|unpacked| unpacked.len());
+        assert_eq!(unpacked(3 << 20), Ok(3 << 20));
+        assert_eq!(unpacked(2 << 20), Err(Reject::PackingLarge { mib: 2 }));
+    }
+
+    #[test]
+    fn endings_are_seen_in_any_case() {
+        assert_eq!(without_ending("a.csv.GZ"), "a.csv");
+        assert_eq!(without_ending("a.csv"), "a.csv");
+        assert_eq!(without_ending("gz"), "gz");
+    }
 }

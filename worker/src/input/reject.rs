@@ -39,7 +39,7 @@ pub enum Reject {
     ParquetPage { column: String, mib: usize },
     #[error(transparent)]
     Pickle(#[from] Refusal),
-    #[error("line {line}: {fields} fields, where the header has {header}")]
+    #[error("line {line}: {fields} field{}, where the header has {header}", if *.fields == 1 { "" } else { "s" })]
     Ragged { line: u64, fields: usize, header: usize },
     #[error("line {line}: {fault} (hint: quote fields as RFC 4180 does, or write Parquet)")]
     Quotes { line: u64, fault: QuoteFault },
@@ -53,7 +53,12 @@ pub enum Reject {
     DuplicateColumn(&'static str),
     #[error("the dataset has no rows")]
     NoRows,
-    #[error("the dataset has {rows} rows, more than the {max} that one dataset may have (hint: split it)")]
+    #[error(
+        "the dataset has {} rows, which take {} MiB of memory or more: {max} rows are the most for one dataset \
+         (hint: split it into smaller ones)",
+        if *.rows == *.max as u64 + 1 { format!("more than {max}") } else { rows.to_string() },
+        rows.saturating_mul(ROW_BYTES) >> 20
+    )]
     TooManyRows { rows: u64, max: usize },
     #[error("{column}, {place}: {problem}")]
     Cell { column: &'static str, place: Place, problem: Problem },
@@ -66,8 +71,8 @@ pub enum Reject {
 pub enum QuoteFault {
     #[error("a quoted field begins here and never ends")]
     Unclosed,
-    #[error("text follows the end of a quoted field")]
-    TextAfter,
+    #[error("text follows the end of a quoted field, which begins on line {0}")]
+    TextAfter(u64),
     #[error("a quoted field begins here and holds what look like rows")]
     HoldsRows,
 }
@@ -148,6 +153,9 @@ pub enum Problem {
     #[error("{0} is not between 0 and 126")]
     NotAScenario(String),
 }
+
+/// Memory that a worker was measured to need for a row of a dataset, from reading it to learning from it.
+const ROW_BYTES: u64 = 300;
 
 /// A list of names, fit for one line: some of them, shortened.
 struct Names<'a>(&'static str, &'a [String]);

@@ -19,8 +19,9 @@ const SCENARIO: &str = "TX_FRAUD_SCENARIO";
 /// The columns that are read, in the order in which they are looked at.
 const COLUMNS: [&str; 7] = [ID, TIME, CUSTOMER, TERMINAL, AMOUNT, FRAUD, SCENARIO];
 
-/// Rows that one dataset may have: what a file of a few bytes can claim must end somewhere.
-pub(super) const MAX_ROWS: usize = 1 << 24;
+/// Rows that one dataset may have: what a file of a few bytes can claim must end somewhere, and a worker of
+/// 2 GiB, as on Kubernetes, must have the memory for what follows (`Reject::TooManyRows`).
+pub(super) const MAX_ROWS: usize = 5_000_000;
 
 /// Takes the cells of a column one by one, with their row (from 0).
 pub(super) type Visit<'a> = dyn FnMut(usize, Cell<'_>) -> Result<(), Reject> + 'a;

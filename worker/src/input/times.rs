@@ -23,8 +23,8 @@ pub(super) type Counting = std::cell::Cell<Option<Unit>>;
 pub(super) fn time(cell: Cell<'_>, counting: &Counting) -> Result<i64, Problem> {
     let seconds = match cell {
         Cell::Time(count, unit) => unit.seconds(count),
-        Cell::Text(text) => match (text.parse(), seconds_of(text)) {
-            (Ok(count), _) => return counted(count, counting),
+        Cell::Text(text) => match (values::integer_text(text), seconds_of(text)) {
+            (Some(Ok(count)), _) => return counted(count, counting),
             (_, Some(seconds)) => seconds,
             _ if cell.is_missing() => return Err(Problem::Null),
             _ if text.contains('[') => return Err(Problem::ZoneWithoutOffset(quote(text))),

@@ -7,6 +7,9 @@ use super::reject::{Problem, quote};
 const MAX_AMOUNT: f64 = 1e9;
 pub(crate) const CENTS_MAX: i64 = 100 * MAX_AMOUNT as i64;
 
+/// From here on two 32-bit floats beside each other are more than a cent apart.
+const CENTS_OF_A_SINGLE: f64 = 131_072.0;
+
 /// Kinds of frauds are kept in seven bits, one more than their number.
 const MAX_SCENARIO: i64 = 126;
 
@@ -60,7 +63,7 @@ fn narrow(value: i128) -> Result<i64, Problem> {
 }
 
 /// Digits, also with the `.0` of an integer that was a float for a while.
-fn integer_text(text: &str) -> Option<Result<i64, Problem>> {
+pub(super) fn integer_text(text: &str) -> Option<Result<i64, Problem>> {
     if let Ok(value) = text.parse() {
         return Some(Ok(value));
     }
@@ -90,8 +93,7 @@ pub(super) fn cents(cell: Cell<'_>, mark: &Mark) -> Result<i64, Problem> {
         Cell::Float(value, HALF) if value.is_finite() => {
             return Err(Problem::Coarse("a 16-bit float", value));
         }
-        // From here on two neighbours are more than a cent apart.
-        Cell::Float(value, SINGLE) if value.is_finite() && value >= 131_072.0 && value <= MAX_AMOUNT => {
+        Cell::Float(value, SINGLE) if (CENTS_OF_A_SINGLE..=MAX_AMOUNT).contains(&value) => {
             return Err(Problem::Coarse("a 32-bit float", value));
         }
         Cell::Float(value, _) => value,
@@ -157,8 +159,8 @@ fn amount_text(text: &str, mark: &Mark) -> Result<f64, Problem> {
 pub(super) fn label(cell: Cell<'_>) -> Result<bool, Problem> {
     match cell {
         Cell::Bool(value) => Ok(value),
-        Cell::Text("True" | "true" | "TRUE" | "t" | "T") => Ok(true),
-        Cell::Text("False" | "false" | "FALSE" | "f" | "F") => Ok(false),
+        Cell::Text("True" | "true" | "TRUE" | "t" | "T" | "Y" | "y" | "yes" | "Yes" | "YES") => Ok(true),
+        Cell::Text("False" | "false" | "FALSE" | "f" | "F" | "N" | "n" | "no" | "No" | "NO") => Ok(false),
         _ => match integer(cell)? {
             0 => Ok(false),
             1 => Ok(true),

@@ -4,10 +4,14 @@
     python make.py parquet FOLDER   # needs pyarrow
     python make.py csv     FOLDER
     python make.py hostile FOLDER   # pickles that would run something if Python read them
+    python make.py others  FOLDER   # of pandas 2.3 and 3.1: columns and indexes beside, and other types
+    python make.py tools   FOLDER   # Parquet of pyarrow, DuckDB, polars and fastparquet
+    python make.py refused FOLDER   # what is not read, and has to be refused in true words
 
 The committed pickles were made with pandas 0.25.3 (numpy 1.17), 1.0.5, 1.1.5 (1.19), 1.2.5,
 1.3.5 (1.21), 1.4.4 (1.22), 1.5.3 (1.24), 2.0.3, 2.2.3 (1.26), 2.3.3 (2.3), 3.0.0 (2.4, without
-pyarrow) and 3.1.1 (2.4, with pyarrow). No row is anyone's: the numbers are made up here.
+pyarrow) and 3.1.1 (2.4, with pyarrow); `others` with 2.3.3 and 3.1.1, `tools` and `refused` with 3.1.1,
+pyarrow 26.0.1, DuckDB 2.0.1, polars 2.1.0 and fastparquet 2026.9.0. No row is anyone's: the numbers are made up here.
 """
 
 import os
@@ -77,6 +81,128 @@ def pandas_pickles(folder):
     if version in ("1.5", "3.1"):
         for name, table in variants():
             table.to_pickle(f"{folder}/{version}-{highest}-{name}.pkl", protocol=highest)
+
+
+def others():
+    """More tables that read like frame(): what nobody reads may be anything."""
+    import datetime
+    import decimal
+    import uuid
+    import zoneinfo
+
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    base = frame().astype({name: "int64" for name in IDS + ["TX_TIME_SECONDS", "TX_TIME_DAYS"]})
+    count = len(base)
+    yield "beside", base.assign(
+        DATE=base.TX_DATETIME.dt.date, SPAN=base.TX_DATETIME - base.TX_DATETIME.min(), SPANS=[datetime.timedelta(1)] * count,
+        CATEGORY=pd.Categorical(list("abcabc")), DECIMAL=[decimal.Decimal("1.5")] * count, UUID=uuid.UUID(int=7),
+        INTERVAL=pd.cut(base.TX_AMOUNT, 2), PERIOD=base.TX_DATETIME.dt.to_period("D"), SPARSE=pd.arrays.SparseArray([0, 1] * 3),
+        TIMES=pd.Series(list(base.TX_DATETIME), dtype=object), SET=[{1, 2}] * count, FROZEN=[frozenset([1])] * count,
+        HALF=np.arange(count).astype("f2"), COMPLEX=np.arange(count) * 1j, HUGE=[2**100] * count, NOTHING=[pd.NaT, pd.NA, None] * 2,
+        ZONED=base.TX_DATETIME.dt.tz_localize("Europe/Paris"), NULLABLE=pd.Series([1, None] * 3, dtype="Int64"))
+    yield "multiindex", base.set_index(["CUSTOMER_ID", "TX_DATETIME"], drop=False)
+    yield "frequency", base.set_index(pd.date_range("2024-02-29", periods=count, freq="h", tz="Europe/Paris"))
+    yield "categories", base.set_index(pd.CategoricalIndex(list("ababab")))
+    for storage in ("python", "pyarrow"):
+        yield f"string-{storage}", base.astype({name: pd.StringDtype(storage) for name in IDS})
+    yield "nullable", base.convert_dtypes()
+    yield "nullable-few", base.astype({"TERMINAL_ID": "Int64", "TX_AMOUNT": "Float64", "TX_FRAUD": "boolean"})
+    arrow = base.astype({"TERMINAL_ID": "int64[pyarrow]", "TX_AMOUNT": "double[pyarrow]", "TX_FRAUD": "bool[pyarrow]",
+                         "TX_DATETIME": "timestamp[us][pyarrow]", "CUSTOMER_ID": "string[pyarrow]"})
+    yield "arrow", arrow
+    yield "arrow-slice", pd.concat([arrow.iloc[3:], arrow]).iloc[3:]
+    exact = [decimal.Decimal(f"{amount:.2f}") for amount in base.TX_AMOUNT]
+    yield "arrow-decimal", base.assign(TX_AMOUNT=pd.Series(exact, dtype=pd.ArrowDtype(pa.decimal128(10, 2))))
+    yield "decimal", base.assign(TX_AMOUNT=exact)
+    yield "floats", base.astype({"CUSTOMER_ID": float, "TX_FRAUD": float, "TX_FRAUD_SCENARIO": "f2"})
+    paris = base.TX_DATETIME.dt.tz_localize("UTC").dt.tz_convert(zoneinfo.ZoneInfo("Europe/Paris"))
+    yield "zoneinfo", base.assign(TX_DATETIME=paris)
+    yield "zone-fixed", base.assign(TX_DATETIME=base.TX_DATETIME.dt.tz_localize("UTC").dt.tz_convert("+05:30"))
+    yield "lower-case", base.rename(columns=str.lower)
+
+
+def other_pickles(folder):
+    import pandas as pd
+
+    version = ".".join(pd.__version__.split(".")[:2])
+    for name, table in others():
+        for protocol in (2, 5) if name in ("zoneinfo", "beside") else (5,):
+            table.to_pickle(f"{folder}/{version}-{protocol}-{name}.pkl", protocol=protocol)
+
+
+def tools(folder):
+    """Each tool's own way to write what it has defaults for."""
+    import decimal
+    import uuid
+
+    import duckdb
+    import fastparquet
+    import numpy as np
+    import polars
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    base = frame().astype({name: "int64" for name in IDS + ["TX_TIME_SECONDS", "TX_TIME_DAYS"]})
+    table = pa.Table.from_pandas(base, preserve_index=False)
+    with_column = lambda name, values: table.set_column(table.schema.get_field_index(name), name, values)
+    count = len(base)
+    for codec in ("lz4", "brotli"):
+        pq.write_table(table, f"{folder}/{codec}.parquet", compression=codec)
+    fastparquet.write(f"{folder}/fastparquet-lz4.parquet", base, compression="LZ4")
+    exact = [decimal.Decimal(f"{amount:.2f}") for amount in base.TX_AMOUNT]
+    base.assign(TX_AMOUNT=exact).to_parquet(f"{folder}/decimal-pandas.parquet", index=False)
+    for digits, scale in ((8, 2), (18, 4)):
+        amounts = with_column("TX_AMOUNT", pa.array(exact, pa.decimal128(digits, scale)))
+        pq.write_table(amounts, f"{folder}/decimal-{digits}-{scale}.parquet", store_decimal_as_integer=True)
+    pq.write_table(with_column("TX_AMOUNT", pa.array(exact, pa.decimal256(76, 38))), f"{folder}/decimal-256.parquet")
+    ids = pa.array([decimal.Decimal(int(value)) for value in base.TERMINAL_ID], pa.decimal128(38, 0))
+    pq.write_table(with_column("TERMINAL_ID", ids), f"{folder}/decimal-ids.parquet")
+    duckdb.sql(f"""copy (select * replace (TX_AMOUNT::decimal(38, 2) as TX_AMOUNT), uuid() as U, {{'TX_AMOUNT': 1}} as S,
+        [1, 2] as L, map {{'a': 1}} as M from base) to '{folder}/duckdb.parquet'""")
+    duckdb.sql(f"""copy (select * replace (s as CUSTOMER_ID) from (select *, sum(CUSTOMER_ID) over
+        (partition by TRANSACTION_ID) as s from base)) to '{folder}/duckdb-sum.parquet' (compression lz4_raw)""")
+    polars.from_pandas(base).with_columns(
+        polars.col("TX_AMOUNT").cast(polars.Decimal(12, 2)), polars.lit(0.5).cast(polars.Float16).alias("HALF"),
+        polars.struct("TX_AMOUNT", "TX_FRAUD").alias("S")).write_parquet(f"{folder}/polars.parquet")
+    pq.write_table(with_column("TX_FRAUD", pa.array(base.TX_FRAUD.astype("f2"))), f"{folder}/half-labels.parquet")
+    names = [f" {name.title().replace('_', ' ')}" for name in table.column_names]
+    pq.write_table(table.rename_columns(names), f"{folder}/names-of-people.parquet")
+    with pq.ParquetWriter(f"{folder}/empty-groups.parquet", table.schema) as writer:
+        for start, rows in ((0, 0), (0, 4), (0, 0), (4, 2)):
+            writer.write_table(table.slice(start, rows))
+
+
+def refused(folder):
+    import fastparquet
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    base = frame().astype({name: "int64" for name in IDS + ["TX_TIME_SECONDS", "TX_TIME_DAYS"]})
+    table = pa.Table.from_pandas(base, preserve_index=False)
+    with_column = lambda name, values: table.set_column(table.schema.get_field_index(name), name, values)
+    write = lambda name, table: pq.write_table(table, f"{folder}/{name}.parquet")
+    write("list", with_column("TX_AMOUNT", pa.array([[amount] for amount in base.TX_AMOUNT])))
+    write("struct", with_column("TX_AMOUNT", pa.array([{"value": amount} for amount in base.TX_AMOUNT])))
+    write("half-amounts", with_column("TX_AMOUNT", pa.array(base.TX_AMOUNT.astype("f2"))))
+    write("single-amounts", with_column("TX_AMOUNT", pa.array((base.TX_AMOUNT + 2e5).astype("f4"))))
+    write("unsigned-ids", with_column("TRANSACTION_ID", pa.array(np.arange(6).astype("u8") + np.uint64(2**63))))
+    write("float-ids", with_column("CUSTOMER_ID", pa.array(base.CUSTOMER_ID + 2.0**60)))
+    write("refunds", with_column("TX_AMOUNT", pa.array(-base.TX_AMOUNT)))
+    write("no-rows-pyarrow", table.slice(0, 0))
+    fastparquet.write(f"{folder}/no-rows-fastparquet.parquet", base.head(0))
+    pickled = lambda name, table, **options: table.to_pickle(f"{folder}/{name}.pkl", **options)
+    pickled("protocol-0", base, protocol=0)
+    pickled("protocol-1", base, protocol=1)
+    pickled("categories", base.astype({"TERMINAL_ID": "category"}))
+    pickled("periods", base.assign(TX_DATETIME=base.TX_DATETIME.dt.to_period("s")))
+    pickled("timestamps", base.assign(TX_DATETIME=pd.Series(list(base.TX_DATETIME), dtype=object)))
+    pickled("series", base.TX_AMOUNT)
+    pickled("index", base.set_index("TRANSACTION_ID"))
 
 
 def parquet(folder):
@@ -167,4 +293,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     what, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
-    {"pandas": pandas_pickles, "parquet": parquet, "csv": csv, "hostile": hostile}[what](folder)
+    {"pandas": pandas_pickles, "parquet": parquet, "csv": csv, "hostile": hostile, "others": other_pickles, "tools": tools,
+     "refused": refused}[what](folder)

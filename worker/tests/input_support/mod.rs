@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -95,6 +95,9 @@ pub enum Column {
     Double(Vec<Option<f64>>),
     Text(Vec<Option<String>>),
     Bool(Vec<Option<bool>>),
+    /// Bytes of a length that the type says, and of any.
+    Fixed(&'static str, Vec<Option<Vec<u8>>>),
+    Bytes(&'static str, Vec<Option<Vec<u8>>>),
 }
 
 /// How a Parquet file is written.
@@ -122,7 +125,7 @@ impl Default for Layout {
 }
 
 pub fn layouts() -> impl Strategy<Value = Layout> {
-    (0..4_u8, any::<bool>(), any::<bool>(), 1..20_usize, 1..30_usize, any::<bool>()).prop_map(
+    (0..7_u8, any::<bool>(), any::<bool>(), 1..20_usize, 1..30_usize, any::<bool>()).prop_map(
         |(codec, second_version, dictionary, page_rows, group_rows, optional)| Layout {
             codec,
             second_version,
@@ -139,6 +142,7 @@ pub fn parquet(columns: &[(&str, Column)], layout: Layout) -> Vec<u8> {
     for (name, column) in columns {
         let kind = match column {
             Column::Int64(kind, _) | Column::Int32(kind, _) => kind,
+            Column::Fixed(kind, _) | Column::Bytes(kind, _) => kind,
             Column::Double(_) => "double",
             Column::Text(_) => "binary (UTF8)",
             Column::Bool(_) => "boolean",
@@ -153,6 +157,9 @@ pub fn parquet(columns: &[(&str, Column)], layout: Layout) -> Vec<u8> {
         Compression::SNAPPY,
         Compression::ZSTD(ZstdLevel::default()),
         Compression::GZIP(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::BROTLI(Default::default()),
     ];
     let version = if layout.second_version { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
     let properties = WriterProperties::builder()
@@ -185,6 +192,7 @@ impl Column {
             Self::Double(values) => values.len(),
             Self::Text(values) => values.len(),
             Self::Bool(values) => values.len(),
+            Self::Fixed(_, values) | Self::Bytes(_, values) => values.len(),
         }
     }
 
@@ -208,6 +216,15 @@ impl Column {
             (Self::Bool(values), ColumnWriter::BoolColumnWriter(writer)) => write!(writer, values),
             (Self::Text(values), ColumnWriter::ByteArrayColumnWriter(writer)) => {
                 let bytes: Vec<_> = values.iter().map(|text| text.as_deref().map(ByteArray::from)).collect();
+                write!(writer, bytes);
+            }
+            (Self::Bytes(_, values), ColumnWriter::ByteArrayColumnWriter(writer)) => {
+                let bytes: Vec<_> = values.iter().cloned().map(|bytes| bytes.map(ByteArray::from)).collect();
+                write!(writer, bytes);
+            }
+            (Self::Fixed(_, values), ColumnWriter::FixedLenByteArrayColumnWriter(writer)) => {
+                let fixed = |bytes: Vec<u8>| FixedLenByteArray::from(ByteArray::from(bytes));
+                let bytes: Vec<_> = values.iter().cloned().map(|bytes| bytes.map(fixed)).collect();
                 write!(writer, bytes);
             }
             (column, _) => panic!("not this column's writer: {column:?}"),
@@ -247,17 +264,20 @@ pub fn samples(kind: &str) -> Vec<(String, Vec<u8>)> {
     samples
 }
 
-/// The tutorial's and the handbook's data, which are not part of the project: `../shared/data`
-/// beside the workspace. Says so where they are missing.
+/// The tutorial's and the handbook's data, which are not part of the project.
 pub fn shared_data() -> Option<PathBuf> {
+    shared("data")
+}
+
+/// A folder of `../shared`, which lies beside the workspace and is no part of the project. Says so where it is
+/// missing.
+pub fn shared(name: &str) -> Option<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     // A git worktree may lie one folder deeper than the workspace itself.
-    let found =
-        workspace.ancestors().skip(1).take(2).map(|folder| folder.join("shared/data")).find(|f| f.is_dir());
+    let folders = workspace.ancestors().skip(1).take(2).map(|folder| folder.join("shared").join(name));
+    let found = folders.into_iter().find(|folder| folder.is_dir());
     if found.is_none() {
-        eprintln!(
-            "NOT TESTED: ../shared/data is not there; the tutorial's and the handbook's days were not read"
-        );
+        eprintln!("NOT TESTED: ../shared/{name} is not there");
     }
     found
 }

@@ -31,8 +31,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<impl Table + use<>, Reject> {
     if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
         return Err(Reject::Encoding("UTF-16"));
     }
+    let (bytes, line) = match bytes.strip_prefix(b"sep=") {
+        // What Excel writes before the header, to be read by itself.
+        Some([_, b'\r', b'\n', rest @ ..] | [_, b'\n', rest @ ..]) => (rest, 2),
+        _ => (bytes, 1),
+    };
     let delimiter = delimiter(bytes);
-    let written = |backslash| Csv::read(bytes, Style { delimiter, backslash });
+    let written = |backslash| Csv::read(bytes, line, Style { delimiter, backslash });
     match written(false) {
         Err(refused @ Reject::Quotes { .. }) if has_escaped_quote(bytes) => {
             written(true).map_err(|_| refused)
@@ -67,8 +72,8 @@ fn quotes((line, fault): Fault) -> Reject {
 }
 
 impl Csv {
-    fn read(bytes: &[u8], style: Style) -> Result<Self, Reject> {
-        let mut records = Records::new(bytes, 1, style);
+    fn read(bytes: &[u8], line: u64, style: Style) -> Result<Self, Reject> {
+        let mut records = Records::new(bytes, line, style);
         let mut record = Record::default();
         records.next(&mut record).map_err(quotes)?;
         let mut csv = Self::of(&record);

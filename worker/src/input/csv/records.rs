@@ -165,7 +165,7 @@ impl<'a> Records<'a> {
         match self.bytes.get(self.at) {
             None | Some(b'\r' | b'\n') => Ok(()),
             Some(byte) if *byte == self.style.delimiter => Ok(()),
-            Some(_) => Err((self.line, QuoteFault::TextAfter)),
+            Some(_) => Err((self.line, QuoteFault::TextAfter(first))),
         }
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_quote_that_does_not_end_as_it_should_is_a_fault() {
         assert_eq!(all("a,b\n1,\"x\n", COMMA), Err((2, QuoteFault::Unclosed)));
-        assert_eq!(all("a,b\n1,\"x\\\"\"\n2,\"x\\\"\"\n", COMMA), Err((3, QuoteFault::TextAfter)));
-        assert_eq!(all("\"a\"b", COMMA), Err((1, QuoteFault::TextAfter)));
+        assert_eq!(all("a,b\n1,\"x\\\"\"\n2,\"x\\\"\"\n", COMMA), Err((3, QuoteFault::TextAfter(2))));
+        assert_eq!(all("\"a\"b", COMMA), Err((1, QuoteFault::TextAfter(1))));
     }
 }

@@ -96,7 +96,7 @@ impl Parquet {
             return Ok(());
         }
         let chunk = chunk(group.metadata(), visitor.column)?;
-        let largest = pages::largest(chunk, &self.bytes);
+        let largest = pages::largest(chunk, &self.bytes).ok_or(Halt::Damaged)?;
         if largest > pages::MAX_PAGE {
             return Err(Halt::Page(largest));
         }
@@ -143,7 +143,8 @@ fn footer_has(bytes: &[u8], is: impl Fn(i64, Option<i64>) -> bool) -> bool {
     let length = u32::from_le_bytes([a, b, c, d]) as usize;
     let Some(start) = rest.len().checked_sub(length) else { return false };
     let mut has = false;
-    let read = thrift::Compact::new(&rest[start..]).fields(&mut |id, value| has |= is(id, value));
+    let read = thrift::Compact::new(&rest[start..])
+        .fields(&mut |parent, id, value| has |= parent == 0 && is(id, value));
     read.is_some() && has
 }
 

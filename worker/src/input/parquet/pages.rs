@@ -1,7 +1,9 @@
 //! How much memory a column's pages ask for, counted before any is decompressed.
 
+use std::io::{self, Read};
 use std::ops::Range;
 
+use flate2::bufread::MultiGzDecoder;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::ColumnChunkMetaData;
 
@@ -16,28 +18,67 @@ const BATCH: usize = 1 << 16;
 /// Values that share their beginnings grow when they are put together: this many bytes of a batch's values.
 const MAX_BATCH_BYTES: usize = 1 << 29;
 
-/// Bytes of a chunk's largest page, decompressed, by the pages' headers. Where these end to be such, reading
-/// the pages fails as well.
-pub(super) fn largest(chunk: &ColumnChunkMetaData, file: &[u8]) -> usize {
-    let Some(Range { start: mut at, end }) = range(chunk) else { return 0 };
+/// Bytes of a chunk's largest page, decompressed, by the pages' headers; `None` where a page holds more than its
+/// header says. Where the headers end to be such, reading the pages fails as well.
+pub(super) fn largest(chunk: &ColumnChunkMetaData, file: &[u8]) -> Option<usize> {
+    let Some(Range { start: mut at, end }) = range(chunk) else { return Some(0) };
     let mut largest = 0;
     while at < end.min(file.len()) {
-        let mut header = Compact::new(&file[at..]);
-        let (mut decompressed, mut compressed) = (0, 0);
-        let read =
-            header.fields(&mut |id, value| match (id, value.and_then(|value| usize::try_from(value).ok())) {
-                (2, Some(size)) => decompressed = size,
-                (3, Some(size)) => compressed = size,
-                _ => {}
-            });
-        if read.is_none() {
-            break;
+        let mut bytes = Compact::new(&file[at..]);
+        let Some(header) = Header::read(&mut bytes) else { break };
+        let start = file.len() - bytes.left();
+        at = start.saturating_add(header.compressed);
+        if header.decompressed <= MAX_PAGE && !header.is_true(chunk.compression(), file.get(start..at)?) {
+            return None;
         }
-        largest = largest.max(decompressed);
-        at = (file.len() - header.left()).saturating_add(compressed);
+        largest = largest.max(header.decompressed);
     }
-    largest
+    Some(largest)
 }
+
+/// What a page's header says of its size.
+#[derive(Debug, Clone, Copy, Default)]
+struct Header {
+    decompressed: usize,
+    compressed: usize,
+    /// Bytes in front that are never compressed, in pages of the second version.
+    levels: usize,
+}
+
+impl Header {
+    fn read(bytes: &mut Compact<'_>) -> Option<Self> {
+        let mut header = Self::default();
+        bytes.fields(&mut |parent, id, value| {
+            let Some(size) = value.and_then(|value| usize::try_from(value).ok()) else { return };
+            match (parent, id) {
+                (0, 2) => header.decompressed = size,
+                (0, 3) => header.compressed = size,
+                (8, 5 | 6) => header.levels = header.levels.saturating_add(size),
+                _ => {}
+            }
+        })?;
+        Some(header)
+    }
+
+    /// Whether no more comes out of a page than is said. The crate trusts these two codecs to end.
+    fn is_true(self, codec: Compression, page: &[u8]) -> bool {
+        let Some(values) = page.get(self.levels..) else { return false };
+        let most = self.decompressed.saturating_sub(self.levels) as u64;
+        let mut sink = io::sink();
+        let out = match codec {
+            Compression::GZIP(_) => io::copy(&mut MultiGzDecoder::new(values).take(most + 1), &mut sink),
+            Compression::BROTLI(_) => {
+                io::copy(&mut brotli::Decompressor::new(values, BUFFER).take(most + 1), &mut sink)
+            }
+            _ => return true,
+        };
+        // What cannot be decompressed is not: the crate sees that too.
+        out.is_err() || out.is_ok_and(|bytes| bytes <= most)
+    }
+}
+
+/// Bytes that brotli reads at a time.
+const BUFFER: usize = 4096;
 
 /// How many rows of a chunk are read at a time, whose largest page is so large.
 pub(super) fn batch(chunk: &ColumnChunkMetaData, largest: usize) -> usize {

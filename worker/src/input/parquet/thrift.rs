@@ -7,6 +7,9 @@ pub(super) struct Compact<'a> {
     bytes: &'a [u8],
 }
 
+/// Takes a field: the number of the struct that it is in, its own, and its value.
+pub(super) type Each<'e> = dyn FnMut(i64, i64, Option<i64>) + 'e;
+
 /// Structs, lists and maps inside of one another: Parquet's own are five deep.
 const MAX_DEPTH: u32 = 16;
 
@@ -34,12 +37,13 @@ impl<'a> Compact<'a> {
         self.bytes.len()
     }
 
-    /// Reads a struct to its end, and hands over the number of each field and its value, if that is an integer.
-    pub(super) fn fields(&mut self, each: &mut dyn FnMut(i64, Option<i64>)) -> Option<()> {
-        self.fields_at(MAX_DEPTH, each)
+    /// Reads a struct to its end, and hands over its fields and those of the structs in it: the number of the
+    /// struct's field, or 0, the field's own number, and its value, if that is an integer.
+    pub(super) fn fields(&mut self, each: &mut Each<'_>) -> Option<()> {
+        self.fields_at(MAX_DEPTH, 0, each)
     }
 
-    fn fields_at(&mut self, depth: u32, each: &mut dyn FnMut(i64, Option<i64>)) -> Option<()> {
+    fn fields_at(&mut self, depth: u32, parent: i64, each: &mut Each<'_>) -> Option<()> {
         let mut id = 0_i64;
         loop {
             let head = self.byte()?;
@@ -52,12 +56,16 @@ impl<'a> Compact<'a> {
             };
             let value = match head & 0xf {
                 I16 | I32 | I64 => Some(self.integer()?),
+                STRUCT if parent == 0 => {
+                    self.fields_at(depth.checked_sub(1)?, id, each)?;
+                    None
+                }
                 kind => {
                     self.skip(kind, depth)?;
                     None
                 }
             };
-            each(id, value);
+            each(parent, id, value);
         }
     }
 
@@ -84,7 +92,7 @@ impl<'a> Compact<'a> {
                     self.skip_all(count, &[kinds >> 4, kinds & 0xf], depth)
                 }
             },
-            STRUCT => self.fields_at(depth, &mut |_, _| ()),
+            STRUCT => self.fields_at(depth, -1, &mut |_, _, _| ()),
             _ => None,
         }
     }
@@ -138,18 +146,23 @@ mod tests {
 
     #[test]
     fn integers_are_read_and_the_rest_is_skipped() {
-        // 1: i32 -3; 2: list of two structs {1: true}; 7 (in its long form): map {byte 5: "ab"}; 8: i64 300
-        let bytes =
-            [0x15, 5, 0x19, 0x2c, 0x11, 0, 0x11, 0, 0x0b, 14, 1, 0x38, 5, 2, b'a', b'b', 0x16, 0xd8, 4, 0, 9];
+        // 1: i32 -3; 2: list of two structs {1: true}; 7 (in its long form): map {byte 5: "ab"}; 8: i64 300;
+        // 9: struct {5: i32 7}
+        let bytes = [
+            0x15, 5, 0x19, 0x2c, 0x11, 0, 0x11, 0, 0x0b, 14, 1, 0x38, 5, 2, b'a', b'b', 0x16, 0xd8, 4, 0x1c,
+            0x55, 14, 0, 0, 9,
+        ];
         let mut compact = Compact::new(&bytes);
         let mut fields = Vec::new();
-        compact.fields(&mut |id, value| fields.push((id, value))).unwrap();
-        assert_eq!(fields, [(1, Some(-3)), (2, None), (7, None), (8, Some(300))]);
+        compact.fields(&mut |parent, id, value| fields.push((parent, id, value))).unwrap();
+        let read =
+            [(0, 1, Some(-3)), (0, 2, None), (0, 7, None), (0, 8, Some(300)), (9, 5, Some(7)), (0, 9, None)];
+        assert_eq!(fields, read);
         assert_eq!(compact.left(), 1);
         for cut in 0..bytes.len() - 1 {
-            assert!(Compact::new(&bytes[..cut]).fields(&mut |_, _| ()).is_none(), "{cut}");
+            assert!(Compact::new(&bytes[..cut]).fields(&mut |_, _, _| ()).is_none(), "{cut}");
         }
         // Lists inside of lists without an end.
-        assert!(Compact::new(&[0x19; 100]).fields(&mut |_, _| ()).is_none());
+        assert!(Compact::new(&[0x19; 100]).fields(&mut |_, _, _| ()).is_none());
     }
 }
