@@ -5,7 +5,7 @@
 
 mod input_support;
 
-use input_support::asm::pickle;
+use input_support::asm::{Asm, pickle};
 use input_support::{Column, Row, columns, csv, expected, layouts, parquet, rows, samples};
 use proptest::prelude::*;
 use worker::input::read;
@@ -84,6 +84,27 @@ proptest! {
         ], 0..200),
     ) {
         read_or_refused(&[b"\x80\x04", &bytes[..], b"."].concat());
+    }
+}
+
+/// A class of one's own in an index that nobody reads does no harm; what an attack asks for is named, wherever it is.
+#[test]
+fn a_foreign_name_matters_only_where_it_is_read_or_suspicious() {
+    let rows = [Row { id: 1, time: 5, customer: 2, terminal: 3, cents: 4, fraud: true, scenario: 1 }];
+    let index = |module: &str, name: &str| {
+        // The rows' index of `asm.rs` is None, and behind it come the ends of what holds it.
+        let plain = pickle(&rows);
+        let (before, after) = plain.split_at(plain.len() - b"Ne\x86Rsb.".len());
+        [before, &Asm(Vec::new()).global(module, name).0[..], &after[1..]].concat()
+    };
+    for (module, name) in [("myapp.types", "Note"), ("collections", "OrderedDict"), ("builtins", "set")] {
+        assert_eq!(read("day.pkl", &index(module, name)), Ok(expected(&rows)), "{module}.{name}");
+    }
+    for (module, name) in
+        [("os", "system"), ("builtins", "eval"), ("pandas", "io.os.system"), ("subprocess", "run")]
+    {
+        let said = read("day.pkl", &index(module, name)).unwrap_err().to_string();
+        assert!(said.contains(&format!("asks for `{module}.{name}`")), "{said}");
     }
 }
 

@@ -16,7 +16,7 @@ mod times;
 mod values;
 
 pub use pickle::Refusal;
-pub use reject::{ParquetPart, Place, Problem, QuoteFault, Reject};
+pub use reject::{ParquetPart, Place, Problem, RecordFault, Reject};
 pub(crate) use values::CENTS_MAX;
 
 use crate::manifest::is_hidden;
@@ -29,6 +29,7 @@ pub struct Transactions {
     pub id: Vec<i64>,
     /// Seconds since 1970-01-01 00:00 UTC.
     pub time: Vec<i64>,
+    /// Unsigned ids of 64 bits, such as hashes, as the signed ones of the same bits; terminals too.
     pub customer: Vec<i64>,
     pub terminal: Vec<i64>,
     /// Amount in cents.

@@ -41,8 +41,8 @@ pub enum Reject {
     Pickle(#[from] Refusal),
     #[error("line {line}: {fields} field{}, where the header has {header}", if *.fields == 1 { "" } else { "s" })]
     Ragged { line: u64, fields: usize, header: usize },
-    #[error("line {line}: {fault} (hint: quote fields as RFC 4180 does, or write Parquet)")]
-    Quotes { line: u64, fault: QuoteFault },
+    #[error("line {line}: {fault}")]
+    Record { line: u64, fault: RecordFault },
     #[error("the file is {0} text, and as CSV it would have to be UTF-8 (hint: save it as CSV UTF-8)")]
     Encoding(&'static str),
     #[error("line {line}: not UTF-8 text")]
@@ -66,15 +66,25 @@ pub enum Reject {
     DuplicateId(i64),
 }
 
-/// Why a quoted field of a CSV file is none.
+/// Why a record of a CSV file is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QuoteFault {
-    #[error("a quoted field begins here and never ends")]
+pub enum RecordFault {
+    #[error(
+        "a quoted field begins here and never ends (hint: quote fields as RFC 4180 does, or write Parquet)"
+    )]
     Unclosed,
-    #[error("text follows the end of a quoted field, which begins on line {0}")]
+    #[error(
+        "text follows the end of a quoted field, which begins on line {0} (hint: quote fields as RFC 4180 does, or \
+         write Parquet)"
+    )]
     TextAfter(u64),
-    #[error("a quoted field begins here and holds what look like rows")]
+    #[error(
+        "a quoted field begins here and holds what look like rows (hint: quote fields as RFC 4180 does, or write \
+         Parquet)"
+    )]
     HoldsRows,
+    #[error("more than {0} fields")]
+    TooManyFields(usize),
 }
 
 /// Where a cell is: text files are found by line, the others by row. Both count from 1.

@@ -121,6 +121,9 @@ def others():
     paris = base.TX_DATETIME.dt.tz_localize("UTC").dt.tz_convert(zoneinfo.ZoneInfo("Europe/Paris"))
     yield "zoneinfo", base.assign(TX_DATETIME=paris)
     yield "zone-fixed", base.assign(TX_DATETIME=base.TX_DATETIME.dt.tz_localize("UTC").dt.tz_convert("+05:30"))
+    yield "timestamps", base.assign(TX_DATETIME=pd.Series(list(base.TX_DATETIME), dtype=object))
+    python = pd.Series([time.to_pydatetime() for time in base.TX_DATETIME], dtype=object)
+    yield "datetimes", base.assign(TX_DATETIME=python)
     yield "lower-case", base.rename(columns=str.lower)
 
 
@@ -129,7 +132,7 @@ def other_pickles(folder):
 
     version = ".".join(pd.__version__.split(".")[:2])
     for name, table in others():
-        for protocol in (2, 5) if name in ("zoneinfo", "beside") else (5,):
+        for protocol in (2, 5) if name in ("zoneinfo", "beside", "datetimes") else (5,):
             table.to_pickle(f"{folder}/{version}-{protocol}-{name}.pkl", protocol=protocol)
 
 
@@ -200,7 +203,6 @@ def refused(folder):
     pickled("protocol-1", base, protocol=1)
     pickled("categories", base.astype({"TERMINAL_ID": "category"}))
     pickled("periods", base.assign(TX_DATETIME=base.TX_DATETIME.dt.to_period("s")))
-    pickled("timestamps", base.assign(TX_DATETIME=pd.Series(list(base.TX_DATETIME), dtype=object)))
     pickled("series", base.TX_AMOUNT)
     pickled("index", base.set_index("TRANSACTION_ID"))
 

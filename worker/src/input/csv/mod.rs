@@ -5,7 +5,7 @@ mod records;
 
 use records::{Fault, Record, Records, Style};
 
-use super::reject::{Place, QuoteFault, Reject};
+use super::reject::{Place, RecordFault, Reject};
 use super::table::{self, MAX_ROWS, TIME, Table, Visit};
 use super::{cell::Cell, times};
 
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<impl Table + use<>, Reject> {
     let delimiter = delimiter(bytes);
     let written = |backslash| Csv::read(bytes, line, Style { delimiter, backslash });
     match written(false) {
-        Err(refused @ Reject::Quotes { .. }) if has_escaped_quote(bytes) => {
+        Err(refused @ Reject::Record { .. }) if has_escaped_quote(bytes) => {
             written(true).map_err(|_| refused)
         }
         read => read,
@@ -67,20 +67,20 @@ fn names(header: &Record) -> Vec<String> {
     header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-fn quotes((line, fault): Fault) -> Reject {
-    Reject::Quotes { line, fault }
+fn refused((line, fault): Fault) -> Reject {
+    Reject::Record { line, fault }
 }
 
 impl Csv {
     fn read(bytes: &[u8], line: u64, style: Style) -> Result<Self, Reject> {
         let mut records = Records::new(bytes, line, style);
         let mut record = Record::default();
-        records.next(&mut record).map_err(quotes)?;
+        records.next(&mut record).map_err(refused)?;
         let mut csv = Self::of(&record);
         if record.iter().any(|name| str::from_utf8(name).is_err()) && table::known(&csv.names) == 0 {
             return Err(Reject::Unknown);
         }
-        while records.next(&mut record).map_err(quotes)? {
+        while records.next(&mut record).map_err(refused)? {
             csv.push(&record, style)?;
         }
         Ok(csv)
@@ -108,7 +108,7 @@ impl Csv {
         if let Some(&(_, line)) =
             record.tall().iter().find(|&&(field, _)| self.holds_rows(field, record, style))
         {
-            return Err(quotes((line, QuoteFault::HoldsRows)));
+            return Err(refused((line, RecordFault::HoldsRows)));
         }
         if record.len() != self.names.len() {
             return Err(Reject::Ragged { line, fields: record.len(), header: self.names.len() });

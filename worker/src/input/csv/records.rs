@@ -5,7 +5,10 @@
 //! quoted field, and text behind a closing quote for more of the field, so that one stray quote swallows
 //! rows without a word. Here such a file is refused with its line.
 
-use crate::input::reject::QuoteFault;
+use crate::input::reject::RecordFault;
+
+/// Fields of one record: a file of nothing but delimiters would take sixteen times its size.
+const MAX_FIELDS: usize = 1 << 16;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Record {
 }
 
 /// A fault in a record, and its line.
-pub(super) type Fault = (u64, QuoteFault);
+pub(super) type Fault = (u64, RecordFault);
 
 /// Takes one record after the other from a text.
 #[derive(Debug)]
@@ -87,6 +90,9 @@ impl<'a> Records<'a> {
             return Ok(false);
         }
         loop {
+            if record.fields.len() == MAX_FIELDS {
+                return Err((record.line, RecordFault::TooManyFields(MAX_FIELDS)));
+            }
             self.field(record)?;
             if self.at == self.bytes.len() || self.line_end() {
                 return Ok(true);
@@ -138,7 +144,7 @@ impl<'a> Records<'a> {
         let first = self.line;
         loop {
             let Some(&byte) = self.bytes.get(self.at) else {
-                return Err((first, QuoteFault::Unclosed));
+                return Err((first, RecordFault::Unclosed));
             };
             let next = self.bytes.get(self.at + 1).copied();
             match (byte, next) {
@@ -165,7 +171,7 @@ impl<'a> Records<'a> {
         match self.bytes.get(self.at) {
             None | Some(b'\r' | b'\n') => Ok(()),
             Some(byte) if *byte == self.style.delimiter => Ok(()),
-            Some(_) => Err((self.line, QuoteFault::TextAfter(first))),
+            Some(_) => Err((self.line, RecordFault::TextAfter(first))),
         }
     }
 }
@@ -215,8 +221,11 @@ mod tests {
 
     #[test]
     fn a_quote_that_does_not_end_as_it_should_is_a_fault() {
-        assert_eq!(all("a,b\n1,\"x\n", COMMA), Err((2, QuoteFault::Unclosed)));
-        assert_eq!(all("a,b\n1,\"x\\\"\"\n2,\"x\\\"\"\n", COMMA), Err((3, QuoteFault::TextAfter(2))));
-        assert_eq!(all("\"a\"b", COMMA), Err((1, QuoteFault::TextAfter(1))));
+        assert_eq!(all("a,b\n1,\"x\n", COMMA), Err((2, RecordFault::Unclosed)));
+        assert_eq!(all("a,b\n1,\"x\\\"\"\n2,\"x\\\"\"\n", COMMA), Err((3, RecordFault::TextAfter(2))));
+        let wide = ",".repeat(MAX_FIELDS) + "x";
+        assert_eq!(all(&wide, COMMA), Err((1, RecordFault::TooManyFields(MAX_FIELDS))));
+        assert_eq!(fields(&wide[1..], COMMA)[0].len(), MAX_FIELDS);
+        assert_eq!(all("\"a\"b", COMMA), Err((1, RecordFault::TextAfter(1))));
     }
 }

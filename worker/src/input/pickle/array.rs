@@ -156,13 +156,42 @@ fn object<'g>(graph: &'g Graph<'_>, value: Value) -> Option<Cell<'g>> {
     if graph.args(value, Global::NotATime).is_some() {
         return Some(Cell::Null);
     }
+    if let Some(args) = graph.args(value, Global::Timestamp) {
+        return Some(timestamp(args).unwrap_or(Cell::Other("a Timestamp object")));
+    }
+    if let Some(args) = graph.args(value, Global::DateTime) {
+        return Some(datetime(graph, args).unwrap_or(Cell::Other("a datetime object")));
+    }
     Some(Cell::Other(match graph.maker(value)? {
-        "_unpickle_timestamp" => "a Timestamp object",
-        "datetime" => "a datetime object",
         "date" => "a date object",
         "UUID" => "a UUID",
         _ => return None,
     }))
+}
+
+/// A Timestamp's count of time since 1970 UTC, whatever its zone, and numpy's number for the count's unit, which
+/// came with pandas 2.
+fn timestamp(args: &[Value]) -> Option<Cell<'static>> {
+    let (count, unit) = match args {
+        [count, _frequency, _zone] => (count, Unit::Nanoseconds),
+        [count, _frequency, _zone, Value::Int(unit)] => {
+            (count, *Unit::ALL.get(usize::try_from(unit.checked_sub(7)?).ok()?)?)
+        }
+        _ => return None,
+    };
+    Some(Cell::Time(count.int()?, unit))
+}
+
+/// A datetime without a zone: its year in two bytes, then month, day, hour, minute and second in one each.
+fn datetime(graph: &Graph<'_>, args: &[Value]) -> Option<Cell<'static>> {
+    let &[packed] = args else { return None };
+    let packed = graph.bytes(packed, 10)?;
+    let &[high, low, month, day, hour, minute, second, ..] = packed.as_ref() else { return None };
+    let year = i16::from_be_bytes([high, low]);
+    let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(u8::cast_signed);
+    let time = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    let time = jiff::tz::Offset::UTC.to_timestamp(time).ok()?;
+    Some(Cell::Time(time.as_second(), Unit::Seconds))
 }
 
 /// An integer, whether Python's own or numpy's.

@@ -26,6 +26,9 @@ pub(super) enum Global {
     /// The function that gives `pandas.NaT`.
     NotATime,
     Decimal,
+    /// Python's datetime, and what makes pandas' Timestamp.
+    DateTime,
+    Timestamp,
     GetAttr,
     /// Types of extension arrays, and the UTC that one of them names: never looked at.
     Type,
@@ -73,6 +76,8 @@ impl Global {
             ("pandas._libs.missing" | "pandas", "NA") => Self::Missing,
             ("pandas._libs.tslibs.nattype", "__nat_unpickle" | "_nat_unpickle") => Self::NotATime,
             ("decimal", "Decimal") => Self::Decimal,
+            ("datetime", "datetime") => Self::DateTime,
+            ("pandas._libs.tslibs.timestamps", "_unpickle_timestamp") => Self::Timestamp,
             ("builtins" | "__builtin__", "getattr") => Self::GetAttr,
             ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked") => Self::ArrayBacked,
             ("pandas.core.arrays.string_" | "pandas", "StringDtype") => Self::Type,
@@ -178,8 +183,8 @@ pub(super) fn is_suspicious(module: &str, name: &str) -> bool {
         "unicode",
         "xrange",
     ];
-    // A dotted name is followed from attribute to attribute.
-    let mut parts = module.split('.').chain(name.split('.').rev().skip(1));
+    // A module counts by its package; a dotted name is followed from attribute to attribute.
+    let mut parts = module.split('.').take(1).chain(name.split('.').rev().skip(1));
     match module {
         "builtins" | "__builtin__" => !BUILTINS.contains(&name),
         _ => parts.any(|part| MODULES.contains(&part)),
