@@ -52,8 +52,9 @@ fn paths_pushed_by_any_client_are_trained_on_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
     write_volume(folder.path());
     let url = server.fresh_database();
-    // Newest first, one twice: what a person does, workers put in order.
-    for path in PATHS.iter().rev().chain([&PATHS[2]]) {
+    // Newest first, one twice, one as a list from Windows names it: what a person does, workers put in order.
+    let absolute = format!("{}/{}\r", folder.path().display(), PATHS[0]);
+    for path in [PATHS[3], PATHS[2], PATHS[1], &absolute, PATHS[2]] {
         redis::cmd("RPUSH").arg("datasets").arg(path).query::<()>(&mut connect(&url)).unwrap();
     }
     let log = worker(folder.path(), &url);

@@ -36,9 +36,29 @@ fn measure(folder: &Path) -> Result<Datasets> {
     let in_role = |path: &str| {
         ROLES.iter().any(|role| path.strip_prefix(role).is_some_and(|rest| rest.starts_with('/')))
     };
-    files.retain(|file| in_role(&file.path));
+    // Workers refuse what programs hide or leave behind, and then the whole list.
+    files.retain(|file| in_role(&file.path) && !worker::manifest::is_hidden(&file.path));
     if !files.iter().any(|file| file.path.starts_with(worker::contract::TRAINING)) {
         return Err(refuse("there is no file in training/"));
     }
     Ok(Datasets { from: from.to_owned(), files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_and_other_folders_are_left_here() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["training/2018-04-01.csv", "training/._2018-04-01.csv", "testing/x.csv~", "notes/x.csv"]
+        {
+            let path = folder.path().join(DATASETS).join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let found = measure(folder.path()).unwrap();
+        let paths: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["datasets/training/2018-04-01.csv"]);
+    }
 }

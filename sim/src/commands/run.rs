@@ -40,7 +40,7 @@ pub struct RunArgs {
     /// Workers, each on a machine of its own.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=256))]
     workers: u32,
-    /// A folder of datasets, one a day [default: 8 generated days and a test day]
+    /// A folder of datasets, with days in their names [default: 8 generated days and a test day]
     #[arg(long, value_name = "DIR")]
     datasets: Option<PathBuf>,
     /// A dataset to test with [default: those with `test` in their name]
