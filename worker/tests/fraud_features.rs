@@ -403,11 +403,14 @@ proptest! {
     fn files_of_a_day_see_what_is_not_later_than_their_first_row(
         days in days(12),
         files in prop::collection::vec(0..3u8, 1..40),
+        again in prop::collection::vec(any::<prop::sample::Index>(), 1..20),
     ) {
         let files = in_files(days, &files);
         let chain = Chain::new(files.iter().map(|rows| (rows.clone(), Role::Train)).collect());
         let kept = Fraud::new(Params::default());
-        for (index, own) in files.iter().enumerate() {
+        let in_any_order = again.iter().map(|index| index.index(files.len()));
+        for index in (0..files.len()).chain(in_any_order) {
+            let own = &files[index];
             let window = kept.window(&chain.datasets, index as u32);
             let window: Vec<Rows> = window.iter().map(|before| files[*before as usize].clone()).collect();
             let past = until(&window, own.time[0]);

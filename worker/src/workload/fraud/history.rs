@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::input::CENTS_MAX;
 use crate::prefetch::prefetch;
@@ -154,7 +154,7 @@ pub(super) struct Fraud {
     pub(super) customer: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Customer {
     pub(super) purchases: Vec<Purchase>,
     pub(super) frauds: Vec<Fraud>,
@@ -168,7 +168,7 @@ pub(super) struct Customer {
 }
 
 /// A window's first purchase, and the sums of those before it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Window {
     first: usize,
     before: Sums,
@@ -185,7 +185,7 @@ impl Window {
 }
 
 /// A customer's amounts of the 30 days before a day: what is usual.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Month {
     day: Option<i64>,
     usual: Option<Usual>,
@@ -231,7 +231,7 @@ impl Month {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Terminal {
     pub(super) visits: Vec<Stamp>,
     pub(super) frauds: Vec<Fraud>,
@@ -333,7 +333,7 @@ impl Terminal {
 }
 
 /// Dense places for ids that may be any number; those that are small, as usual, without a search.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Slots {
     small: Vec<u32>,
     large: BTreeMap<i64, u32>,
@@ -374,10 +374,10 @@ pub(super) fn is_big(cents: i64, usual: Option<Usual>) -> bool {
 }
 
 /// All customers and terminals, as of the rows pushed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct History {
     /// Made when the first purchase is pushed: it takes some milliseconds.
-    likelihood: LazyLock<Likelihood>,
+    likelihood: Arc<LazyLock<Likelihood>>,
     customer_slots: Slots,
     terminal_slots: Slots,
     pub(super) customers: Vec<Customer>,
@@ -450,7 +450,7 @@ const PENDING_ROWS: usize = 1 << 15;
 impl Default for History {
     fn default() -> Self {
         Self {
-            likelihood: LazyLock::new(Likelihood::default),
+            likelihood: Arc::new(LazyLock::new(Likelihood::default)),
             customer_slots: Slots::default(),
             terminal_slots: Slots::default(),
             customers: Vec::new(),

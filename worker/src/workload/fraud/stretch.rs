@@ -27,7 +27,7 @@ impl Now {
 }
 
 /// Rows that follow each other.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Stretch(pub(super) Vec<Now>);
 
 /// The rows from `from` on that are of one calendar day, at most so many. Of such a stretch each row's

@@ -44,6 +44,10 @@ enum JoinState {
 
 struct Working {
     timeline: Timeline,
+    /// At how many layers missing the timeline is copied for the joins after this one: where files overlap, the next
+    /// file's history is not this one's with this file's rows added.
+    copy_at: Option<usize>,
+    copied: Option<Timeline>,
     own: Past,
     /// The time of the first row.
     now: i64,
@@ -69,13 +73,16 @@ impl Join {
         let now = own.header.first;
         let layers = layers(&window, now);
         let mut timeline = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
-        let missing = timeline.missing(&layers, now);
-        let missing = &layers[layers.len() - missing..];
+        // Later files see these as they are, and more of the others.
+        let whole = layers.iter().take_while(|layer| layer.is_whole()).count();
+        let missing = &layers[whole - timeline.missing(&layers[..whole], now)..];
+        let overlaps = whole < layers.len() || layers.iter().any(Layer::is_of_several);
+        let copy_at = overlaps.then_some(layers.len() - whole);
         let missing = missing.iter().rev().map(|layer| (layer.clone(), self.parts_of(layer))).collect();
         let own = Past::whole(own.hash, &own.header);
         self.window.clear();
         let bins = vec![0; rows.len() * self.set.width()];
-        Ok(Ok(Working { timeline, own, now, missing, rows, bins }))
+        Ok(Ok(Working { timeline, copy_at, copied: None, own, now, missing, rows, bins }))
     }
 
     fn parts_of(&self, layer: &Layer) -> Vec<Part> {
@@ -84,6 +91,10 @@ impl Join {
     }
 
     fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
+        if working.copy_at == Some(working.missing.len()) {
+            working.copy_at = None;
+            working.copied = Some(working.timeline.clone());
+        }
         if let Some((layer, parts)) = working.missing.pop() {
             let until = layer.0.iter().map(|past| past.until);
             let rows = parts.iter().zip(until).map(|(part, until)| Ok((Rows::decode(&part.bytes)?, until)));
@@ -99,9 +110,9 @@ impl Join {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
-        let Working { mut timeline, own, rows, bins, .. } = *working;
+        let Working { mut timeline, copied, own, rows, bins, .. } = *working;
         timeline.note(own);
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = timeline;
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = copied.unwrap_or(timeline);
         Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &bins))))
     }
 }

@@ -5,7 +5,7 @@ use crate::hash::Hash;
 use crate::manifest::Role;
 use crate::workload::day_of;
 
-use super::history::{History, REACH_S};
+use super::history::{DAY_S, History, REACH_S};
 use super::rows::{Header, Rows};
 use super::tasks::text_of;
 
@@ -66,6 +66,7 @@ pub(super) fn taking_part(window: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
 pub(super) struct Past {
     pub(super) hash: Hash,
     first: i64,
+    last: i64,
     /// Time of its last row, or an earlier one: what is later is left out.
     pub(super) until: i64,
 }
@@ -73,7 +74,7 @@ pub(super) struct Past {
 impl Past {
     /// All of a part's rows.
     pub(super) fn whole(hash: Hash, header: &Header) -> Self {
-        Self { hash, first: header.first, until: header.last }
+        Self { hash, first: header.first, last: header.last, until: header.last }
     }
 }
 
@@ -84,6 +85,15 @@ pub(super) struct Layer(pub(super) Vec<Past>);
 impl Layer {
     fn first(&self) -> i64 {
         self.0.iter().map(|past| past.first).min().unwrap_or(i64::MAX)
+    }
+
+    /// Whether no row of it is left out.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.iter().all(|past| past.until == past.last)
+    }
+
+    pub(super) fn is_of_several(&self) -> bool {
+        self.0.len() > 1
     }
 
     fn until(&self) -> i64 {
@@ -112,10 +122,13 @@ pub(super) fn layers(parts: &[Candidate<'_>], now: i64) -> Vec<Layer> {
 }
 
 /// History, and what it was made from.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Timeline {
     pub(super) history: History,
     seen: Vec<Layer>,
+    /// The beginning of the day of the newest rows that it was made ready for: what earlier ones look at may be
+    /// forgotten.
+    ready_for: i64,
 }
 
 impl Timeline {
@@ -129,13 +142,15 @@ impl Timeline {
         let seen_last = self.seen.last().map_or(i64::MIN, Layer::until);
         let missing = wanted.len().saturating_sub(seen.len());
         let next_first = wanted.get(seen.len()).map_or(now, |layer| layer.first());
-        if wanted.starts_with(&seen) && seen_last <= next_first {
-            self.history.forget(now);
-            self.seen.retain(|layer| layer.until() > now - REACH_S);
+        let day = now.div_euclid(DAY_S) * DAY_S;
+        if wanted.starts_with(&seen) && seen_last <= next_first && day >= self.ready_for {
+            self.history.forget(day);
+            self.seen.retain(|layer| layer.until() > day - REACH_S);
+            self.ready_for = day;
             return missing;
         }
         let all = wanted.len();
-        *self = Self::default();
+        *self = Self { ready_for: day, ..Self::default() };
         all
     }
 
