@@ -105,3 +105,45 @@ pub(super) fn unread_codec(codec: Compression) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use parquet::basic::GzipLevel;
+
+    use super::*;
+
+    #[test]
+    fn no_page_holds_more_than_its_header_says() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&[0; 5000]).unwrap();
+        let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        frame.write_all(&[0; 5000]).unwrap();
+        let mut packed = Vec::new();
+        brotli::CompressorWriter::new(&mut packed, BUFFER, 5, 20).write_all(&[0; 5000]).unwrap();
+        let pages = [
+            (Compression::GZIP(GzipLevel::default()), gzip.finish().unwrap()),
+            (Compression::LZ4, frame.finish().unwrap()),
+            (Compression::BROTLI(Default::default()), packed),
+        ];
+        for (codec, page) in pages {
+            let says = |decompressed, levels| Header { decompressed, compressed: page.len(), levels };
+            assert!(says(5000, 0).is_true(codec, &page), "{codec}");
+            assert!(!says(4999, 0).is_true(codec, &page), "{codec}");
+            // In front of the values of the second version's pages are levels.
+            let page = [&[7, 7, 7], &page[..]].concat();
+            assert!(says(5003, 3).is_true(codec, &page), "{codec}");
+            assert!(!says(5002, 3).is_true(codec, &page), "{codec}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_with_what_stands_in_it() {
+        // 1: i32 3 (a page of the second version); 2: i32 300; 3: i32 40; 8: {1: i32 9; 5: i32 4; 6: i32 2}
+        let bytes = [0x15, 6, 0x15, 0xd8, 4, 0x15, 80, 0x5c, 0x15, 18, 0x45, 8, 0x15, 4, 0, 0, 1, 2];
+        let mut compact = Compact::new(&bytes);
+        let Header { decompressed, compressed, levels } = Header::read(&mut compact).unwrap();
+        assert_eq!((decompressed, compressed, levels, compact.left()), (300, 40, 6, 2));
+    }
+}
