@@ -39,7 +39,7 @@ pub trait Person<Q> {
 /// The datasets to stage.
 #[derive(Clone, Debug)]
 pub struct Datasets {
-    /// The folder that their paths are relative to.
+    /// The folder here that is `datasets` on the volume.
     pub from: PathBuf,
     pub files: Vec<StagedFile>,
 }
@@ -255,6 +255,8 @@ impl<C: Connect> Deployer<'_, C> {
         let batch = Batch {
             deployment: self.desired.deployment.clone(),
             nfs,
+            mount_options: Vec::new(),
+            deadline_s: self.desired.work.as_ref().and_then(|work| work.deadline_s),
             image: self.desired.work.as_ref().map(|work| work.image.clone()),
             workers: self.desired.workers,
             nodes: Nodes::GkeSpot,
@@ -264,7 +266,8 @@ impl<C: Connect> Deployer<'_, C> {
         match (step, self.datasets) {
             (Step::Apply, _) => {
                 person.tell("making the volume and Redis");
-                cluster.apply(&batch).await
+                cluster.fit().await?;
+                cluster.apply(&batch, &mut |line| person.tell(line)).await
             }
             (Step::Stage, Some(datasets)) => {
                 let tell = &mut |path: &str| person.tell(&format!("staged {path}"));

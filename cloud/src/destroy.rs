@@ -156,9 +156,17 @@ impl<C: Connect> Destroyer<'_, C> {
         person.tell("deleting what is in the cluster");
         let deleted = async {
             let cluster = self.connect.connect(&access(seen)).await?;
-            calmly(self.google, async || cluster.delete(self.deployment).await).await
+            let mut patience = Patience::default();
+            loop {
+                let tell = &mut |line: &str| person.tell(line);
+                match cluster.delete(self.deployment, tell).await {
+                    Err(error) if error.is_transient() => patience.wait(self.google.clock(), error).await?,
+                    done => return done,
+                }
+            }
         };
-        if let Err(error) = deleted.await {
+        let deleted: Result<()> = deleted.await;
+        if let Err(error) = deleted {
             person.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
         }
     }

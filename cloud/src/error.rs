@@ -7,6 +7,12 @@ pub enum Kind {
     Transient,
     /// No usable credentials, or a token that ran out.
     Credentials,
+    /// A log-in of a person's whose calls count against no project.
+    QuotaProject,
+    /// The proxy in between wants a log-in.
+    Proxy,
+    /// There is no such network in the project.
+    Network,
     /// The API is not enabled in the project.
     ApiDisabled { service: String },
     /// The project has no billing account.
@@ -75,6 +81,14 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     deepest.to_string()
 }
 
+/// What kind of failure a connection that was not made is: nothing answered, or a proxy that wants a log-in.
+#[cfg(feature = "cluster")]
+pub(crate) fn unconnected(why: &str) -> Kind {
+    let why = why.to_ascii_lowercase();
+    let by_proxy = why.contains("proxy") && (why.contains("auth") || why.contains("407"));
+    if by_proxy { Kind::Proxy } else { Kind::Transient }
+}
+
 impl Error {
     pub fn new(doing: impl Into<String>, why: impl Into<String>, kind: Kind) -> Self {
         Self { doing: doing.into(), why: why.into(), kind }
@@ -111,6 +125,18 @@ impl Error {
             Kind::Credentials => {
                 "log in with `gcloud auth application-default login` (or give a fresh token in \
                  CLOUDSDK_AUTH_ACCESS_TOKEN), then run the same command again: it goes on from what is there"
+            }
+            Kind::QuotaProject => {
+                "`gcloud auth application-default set-quota-project PROJECT` says which project such calls count \
+                 against; you need the right serviceusage.services.use on it; then run the same command again"
+            }
+            Kind::Proxy => {
+                "HTTPS_PROXY names it: give it a log-in, http://USER:PASSWORD@HOST:PORT, or name what needs no \
+                 proxy in NO_PROXY"
+            }
+            Kind::Network => {
+                "`gcloud compute networks list` shows the project's networks: choose one with --network, or make \
+                 the usual one with `gcloud compute networks create default`"
             }
             Kind::ApiDisabled { service } => return Some(api_disabled_hint(service)),
             Kind::Billing => {

@@ -88,15 +88,39 @@ fn plain(path: &Path) -> Result<String> {
     }
 }
 
+/// Where the files of the volume lie here.
+#[derive(Clone, Copy, Debug)]
+pub struct Local<'a> {
+    pub folder: &'a Path,
+    /// What their paths on the volume have before: `datasets/` where a folder of any name holds `training/`.
+    pub prefix: &'a str,
+}
+
+impl Local<'_> {
+    fn path(&self, file: &StagedFile) -> PathBuf {
+        self.folder.join(file.path.strip_prefix(self.prefix).unwrap_or(&file.path))
+    }
+}
+
+/// Copies `files` from under `from` to the volume, see [`put_from`].
+pub async fn put(
+    inside: &Inside,
+    from: &Path,
+    files: &[StagedFile],
+    tell: &mut dyn FnMut(Progress<'_>),
+) -> Result<usize> {
+    put_from(inside, Local { folder: from, prefix: "" }, files, tell).await
+}
+
 /// Copies `files` from under `from` to the volume, leaving out what is there with the same hash, and gives
 /// how many were sent. Each appears under its name whole and checked, or not at all.
 ///
 /// # Errors
 /// A file that is not what was listed, a broken connection, a full volume. Calling again goes on from what
 /// has its name, at most a quarter of a GiB, or one file, before where it broke.
-pub async fn put(
+pub async fn put_from(
     inside: &Inside,
-    from: &Path,
+    from: Local<'_>,
     files: &[StagedFile],
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> Result<usize> {
@@ -135,7 +159,7 @@ fn groups<'a>(files: &'a [&'a StagedFile]) -> impl Iterator<Item = &'a [&'a Stag
 /// Sends some files aside, checks them there, and gives them their names.
 async fn put_group(
     inside: &Inside,
-    from: &Path,
+    from: Local<'_>,
     files: &[&StagedFile],
     tell: &mut dyn FnMut(&str, u64),
     doing: &str,
@@ -166,14 +190,14 @@ async fn put_group(
 /// As an archive. `tell` is given the file under way, and how many bytes of all went before.
 async fn send(
     to: &mut (impl AsyncWrite + Unpin),
-    from: &Path,
+    from: Local<'_>,
     files: &[&StagedFile],
     tell: &mut dyn FnMut(&str, u64),
 ) -> std::io::Result<()> {
     let (mut bytes_done, mut buffer) = (0, vec![0; 256 * 1024]);
     for file in files {
         to.write_all(&header(file)?).await?;
-        let mut local = tokio::fs::File::open(from.join(&file.path)).await?.take(file.bytes);
+        let mut local = tokio::fs::File::open(from.path(file)).await?.take(file.bytes);
         let mut left = file.bytes;
         tell(&file.path, bytes_done);
         while left > 0 {
@@ -291,7 +315,7 @@ fn unpack(archive: impl Read, wanted: &[ResultFile], into: &Path) -> std::io::Re
 mod tests {
     use std::path::Path;
 
-    use super::{GROUP_BYTES, StagedFile, groups, list, plain, send, unpack};
+    use super::{GROUP_BYTES, Local, StagedFile, groups, list, plain, send, unpack};
     use crate::cluster::ResultFile;
 
     fn as_results(files: &[StagedFile]) -> Vec<ResultFile> {
@@ -306,7 +330,7 @@ mod tests {
     async fn archive(from: &Path, files: &[StagedFile]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let files: Vec<_> = files.iter().collect();
-        send(&mut bytes, from, &files, &mut |_, _| {}).await.unwrap();
+        send(&mut bytes, Local { folder: from, prefix: "" }, &files, &mut |_, _| {}).await.unwrap();
         bytes
     }
 
@@ -360,8 +384,24 @@ mod tests {
         let files = list(from.path()).unwrap();
         std::fs::write(from.path().join("day"), vec![1; 50]).unwrap();
         let files: Vec<_> = files.iter().collect();
-        let error = send(&mut Vec::new(), from.path(), &files, &mut |_, _| {}).await.unwrap_err();
+        let local = Local { folder: from.path(), prefix: "" };
+        let error = send(&mut Vec::new(), local, &files, &mut |_, _| {}).await.unwrap_err();
         assert!(error.to_string().contains("shorter"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_of_any_name_stands_for_datasets() {
+        let days = tempfile::tempdir().unwrap();
+        std::fs::create_dir(days.path().join("training")).unwrap();
+        std::fs::write(days.path().join("training/a"), b"day").unwrap();
+        let mut files = list(days.path()).unwrap();
+        files[0].path.insert_str(0, "datasets/");
+        let mut sent = Vec::new();
+        let local = Local { folder: days.path(), prefix: "datasets/" };
+        send(&mut sent, local, &files.iter().collect::<Vec<_>>(), &mut |_, _| {}).await.unwrap();
+        let into = tempfile::tempdir().unwrap();
+        assert_eq!(unpack(&sent[..], &as_results(&files), into.path()).unwrap(), 1);
+        assert_eq!(std::fs::read(into.path().join("datasets/training/a")).unwrap(), b"day");
     }
 
     #[test]

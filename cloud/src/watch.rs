@@ -5,14 +5,15 @@ use std::pin::pin;
 
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Event as CoreEvent, Node, Pod};
 use kube::runtime::watcher::{self, Event as Change};
 use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, ResourceExt};
 
-use crate::apply::{self, finished};
+use crate::apply::{self, finished, outcome};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Config, DEPLOYMENT_LABEL, PART_LABEL, SPOT, WORKER_CONTAINER, WORKLOAD};
+use crate::obstacle::{self, Obstacle, Report};
 
 /// Something changed. An object is told whole, and once for each state that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,15 @@ pub enum Event {
     NodeGone(String),
     Job(JobState),
     JobGone,
+    /// A Warning of Kubernetes' about a pod or a Job of the namespace, maybe another deployment's.
+    Report(Report),
 }
 
 /// A pod of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodState {
     pub name: String,
+    pub uid: String,
     /// `workload`, `redis` or `fileserver`.
     pub part: String,
     /// None: not scheduled yet.
@@ -38,12 +42,16 @@ pub struct PodState {
     pub ready: bool,
     /// Whether it has been told to end.
     pub deleting: bool,
+    /// The grace that it was given then, in seconds.
+    pub grace_s: Option<u64>,
     /// Who disrupted it: the reason of its condition `DisruptionTarget`.
     pub disruption: Option<String>,
     /// The worker's exit code.
     pub exit_code: Option<i32>,
-    /// What it waits for while it is `Pending`.
-    pub waiting: Option<String>,
+    /// What is in the way of its start.
+    pub obstacle: Option<Obstacle>,
+    /// How it ended, where no preemption explains it: killed for its memory, evicted.
+    pub end: Option<String>,
 }
 
 /// A node.
@@ -63,8 +71,10 @@ pub struct JobState {
     pub ready: i32,
     pub succeeded: i32,
     pub failed: i32,
-    /// Set once it is over: whether it is complete, and why.
+    /// Set once it is over and all of its pods have ended: whether it is complete, and why.
     pub finished: Option<(bool, String)>,
+    /// Set once its end is decided, though pods may still be terminating, on a dead machine for ever.
+    pub outcome: Option<(bool, String)>,
 }
 
 /// All events of a deployment from now on, beginning with what is there. It ends never; a connection that
@@ -76,9 +86,44 @@ pub fn watch(client: &Client, config: &Config) -> BoxStream<'static, Result<Even
     news(select_all([objects(client, config), nodes])).boxed()
 }
 
-/// The same without nodes, of which nobody may read who has but a namespace.
+/// The same without nodes, which users of a single namespace may not read; with what Kubernetes reports.
 pub fn batch(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
-    news(objects(client, config)).boxed()
+    news(select_all([objects(client, config), reports(client, config)])).boxed()
+}
+
+/// Warnings about pods and Jobs. A user who may not read events hears none, and all else goes on.
+fn reports(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
+    let events: Api<CoreEvent> = Api::namespaced(client.clone(), &config.namespace);
+    watch_all(events, watcher::Config::default().fields("type=Warning"))
+        .default_backoff()
+        .filter_map(|change| async move {
+            match change {
+                Ok(Change::Apply(event)) => report(&event, true).map(|report| Ok(Event::Report(report))),
+                Ok(Change::InitApply(event)) => report(&event, false).map(|report| Ok(Event::Report(report))),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::debug!(%error, "watch events");
+                    None
+                }
+            }
+        })
+        .boxed()
+}
+
+fn report(event: &CoreEvent, fresh: bool) -> Option<Report> {
+    let of = &event.involved_object;
+    let kind = of.kind.clone().filter(|kind| kind == "Pod" || kind == "Job")?;
+    let in_series = event.series.as_ref().and_then(|series| series.count);
+    Some(Report {
+        id: event.name_any(),
+        kind,
+        name: of.name.clone()?,
+        uid: of.uid.clone().unwrap_or_default(),
+        reason: event.reason.clone().unwrap_or_default(),
+        message: event.message.clone().unwrap_or_default(),
+        count: in_series.or(event.count).unwrap_or(1),
+        fresh,
+    })
 }
 
 fn objects(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
@@ -141,6 +186,7 @@ fn key(event: &Event) -> (u8, String) {
         Event::Pod(PodState { name, .. }) | Event::PodGone(name) => (0, name.clone()),
         Event::Node(NodeState { name, .. }) | Event::NodeGone(name) => (1, name.clone()),
         Event::Job(_) | Event::JobGone => (2, String::new()),
+        Event::Report(Report { id, .. }) => (3, id.clone()),
     }
 }
 
@@ -154,12 +200,15 @@ pub fn pod_state(pod: &Pod) -> PodState {
     let phase = status.phase.unwrap_or_default();
     PodState {
         name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
         part: pod.labels().get(PART_LABEL).cloned().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        waiting: apply::waiting(pod).filter(|_| phase == "Pending"),
+        obstacle: obstacle::of_pod(pod),
+        end: obstacle::of_end(pod, WORKER_CONTAINER).filter(|_| phase == "Failed"),
         phase,
         ready: is_true("Ready").is_some(),
         deleting: pod.metadata.deletion_timestamp.is_some(),
+        grace_s: pod.metadata.deletion_grace_period_seconds.and_then(|seconds| seconds.try_into().ok()),
         disruption: is_true("DisruptionTarget").and_then(|one| one.reason.clone()),
         exit_code: worker.and_then(|worker| Some(worker.state.as_ref()?.terminated.as_ref()?.exit_code)),
     }
@@ -170,14 +219,18 @@ fn node_state(node: &Node) -> NodeState {
     let mut taints: Vec<_> = spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect();
     taints.sort();
     taints.dedup();
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     NodeState {
         name: node.name_any(),
         spot: node.labels().get(SPOT).is_some_and(|spot| spot == "true"),
-        ready: conditions
-            .is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True")),
+        ready: is_ready(node),
         taints,
     }
+}
+
+/// Whether a node's condition `Ready` is true.
+pub fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
 fn job_state(job: &Job) -> JobState {
@@ -188,6 +241,7 @@ fn job_state(job: &Job) -> JobState {
         succeeded: status.succeeded.unwrap_or(0),
         failed: status.failed.unwrap_or(0),
         finished: finished(job),
+        outcome: outcome(job),
     }
 }
 
@@ -264,20 +318,24 @@ mod tests {
             "status": {
                 "phase": "Pending",
                 "conditions": [
-                    { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available." },
+                    {
+                        "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                        "message": "0/1 nodes are available.",
+                    },
                 ],
             },
         }))
         .unwrap();
-        assert_eq!(pod_state(&pod).waiting.as_deref(), Some("0/1 nodes are available."));
+        let words = |pod: &_| pod_state(pod).obstacle.map(|obstacle| obstacle.words);
+        assert_eq!(words(&pod).as_deref(), Some("Unschedulable: 0/1 nodes are available."));
         pod.status.as_mut().unwrap().container_statuses = serde_json::from_value(json!([{
             "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } },
         }]))
         .unwrap();
-        assert_eq!(pod_state(&pod).waiting.as_deref(), Some("ImagePullBackOff: Back-off pulling image"));
+        assert_eq!(words(&pod).as_deref(), Some("ImagePullBackOff: Back-off pulling image"));
         pod.status.as_mut().unwrap().phase = Some("Failed".into());
-        assert_eq!(pod_state(&pod).waiting, None);
+        assert_eq!(words(&pod), None);
     }
 
     #[tokio::test]

@@ -140,7 +140,7 @@ fn the_api_server_takes_the_committed_manifests() {
         // A node that was away when the run ended still is, and holds the pods that it had.
         let client = cluster.client().await.unwrap();
         Nodes::new(cluster, client.clone()).restore().await.unwrap();
-        apply::delete(&client, &Config::kind(CLUSTER)).await.unwrap();
+        apply::delete(&client, &Config::kind(CLUSTER), &mut |line| tell(line)).await.unwrap();
     });
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
     for target in ["kind", "gke"] {

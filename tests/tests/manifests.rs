@@ -11,7 +11,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicyRule};
 use worker::contract::Exit;
 
 fn render(target: Target, check: bool, out: &Path) -> cloud::error::Result<Vec<std::path::PathBuf>> {
-    Render { target, out: out.to_owned(), check, nfs: None, image: None, workers: None }.run()
+    Render { target, out: out.to_owned(), check, nfs: None, image: None, workers: None, mount_options: None }
+        .run()
 }
 
 /// `UPDATE_MANIFESTS=1 cargo test --workspace --test manifests` writes them anew.

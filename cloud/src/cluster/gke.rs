@@ -5,9 +5,9 @@ use std::time::Duration;
 use google_cloud_auth::credentials::Credentials;
 use http::Request;
 use http::header::AUTHORIZATION;
+use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::json;
 use tower::BoxError;
 use tower::buffer::BufferLayer;
@@ -16,6 +16,7 @@ use tower::timeout::TimeoutLayer;
 
 use crate::error::{Error, Result};
 use crate::gcp::authorization;
+use crate::proxy;
 
 /// Longer than an API server takes to begin an answer; that may then go on for long, as logs and watches do.
 /// kube by itself waits for ever, also for a machine that is gone.
@@ -40,7 +41,7 @@ async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Cre
         "contexts": [{"name": "gke", "context": {"cluster": "gke", "user": "gke"}}],
     });
     let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig).map_err(|error| failed(&error))?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let config = proxy::config(kubeconfig, &KubeConfigOptions::default()).await;
     let builder = ClientBuilder::try_from(config.map_err(|error| failed(&error))?);
     let with_token = AsyncFilterLayer::new(move |mut request: Request<Body>| {
         let credentials = credentials.clone();
@@ -66,7 +67,7 @@ mod tests {
         crate::tls::install();
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", silent.local_addr().unwrap());
-        let credentials = crate::gcp::credentials(|_| Some("token".to_owned())).unwrap();
+        let credentials = crate::gcp::credentials(|_| Some("token".to_owned()), "p").unwrap();
         let client = client_within(Duration::from_millis(10), &server, "", credentials).await.unwrap();
         let error = client.apiserver_version().await.unwrap_err();
         assert!(

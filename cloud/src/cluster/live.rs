@@ -3,19 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use google_cloud_auth::credentials::Credentials;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::api::{ListParams, LogParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tower::timeout::TimeoutLayer;
 use worker::contract::RunPaths;
 
 use super::follow::{Follower, Next};
+use super::log::{self, Line};
+use super::version;
 use super::{
     Access, Batch, Cluster, Connect, Follow, JobSeen, JobState, Objects, PodSize, PodUse, ResultFile,
     StagedFile, WORKER, gke,
@@ -23,11 +25,9 @@ use super::{
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, Kind, Result};
 use crate::exec::Inside;
-use crate::manifest::{
-    CLAIM, Config, DATASETS, DEPLOYMENT_LABEL, FILESERVER, MOUNT, PART_LABEL, PROGRAM, SPOT,
-    WORKER_CONTAINER, WORKLOAD,
-};
-use crate::{apply, stage, watch};
+use crate::manifest::{Config, DATASETS, DEPLOYMENT_LABEL, MOUNT, PART_LABEL, PROGRAM, SPOT, WORKLOAD};
+use crate::stage::Local;
+use crate::{apply, attend, kubeconfig, proxy, stage, watch};
 
 /// Stands between two files of events; no line of JSON is this.
 const FILE_END: &str = "==";
@@ -45,6 +45,8 @@ pub struct LiveConnect {
 #[derive(Clone)]
 pub struct LiveCluster {
     client: Client,
+    /// The cluster is a user's, where several deployments may share a namespace.
+    shared: bool,
 }
 
 impl std::fmt::Debug for LiveCluster {
@@ -69,7 +71,7 @@ impl Connect for LiveConnect {
                 by_kubeconfig(path.as_deref(), context.clone()).await?
             }
         };
-        Ok(LiveCluster { client })
+        Ok(LiveCluster { client, shared: matches!(access, Access::Kubeconfig { .. }) })
     }
 }
 
@@ -82,13 +84,8 @@ async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<C
         Error::with_hint(&doing, error, "`kubectl config get-contexts` shows what there is")
     };
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let config = match path {
-        Some(path) => {
-            let read = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
-            kube::Config::from_custom_kubeconfig(read, &options).await
-        }
-        None => kube::Config::from_kubeconfig(&options).await,
-    };
+    let read = kubeconfig::read(path, |name| std::env::var_os(name)).map_err(|error| failed(&error))?;
+    let config = proxy::config(read, &options).await;
     let builder = ClientBuilder::try_from(config.map_err(|error| failed(&error))?);
     let limit = TimeoutLayer::new(gke::LIMIT);
     Ok(builder.map_err(|error| failed(&error))?.with_layer(&limit).build())
@@ -96,14 +93,22 @@ async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<C
 
 impl LiveCluster {
     fn config(&self, deployment: &str) -> Config {
-        let namespace = self.client.default_namespace().to_owned();
-        Config { deployment: deployment.to_owned(), namespace, ..Config::gke() }
+        let (namespace, suffix) = self.place(deployment);
+        Config { deployment: deployment.to_owned(), namespace, suffix, ..Config::gke() }
     }
 
     fn batch_config(&self, batch: &Batch) -> Config {
-        let namespace = self.client.default_namespace().to_owned();
+        let (namespace, suffix) = self.place(&batch.deployment);
         let digest = batch.digest();
-        Config { namespace, list: Some(list_path(&digest)), digest: Some(digest), ..Config::from(batch) }
+        let list = Some(list_path(&digest));
+        Config { namespace, suffix, list, digest: Some(digest), ..Config::from(batch) }
+    }
+
+    /// The namespace, and what names of objects in it end with. The deployment that bears the tutorial's name
+    /// has the tutorial's names.
+    fn place(&self, deployment: &str) -> (String, Option<String>) {
+        let other = self.shared && deployment != Config::gke().deployment;
+        (self.client.default_namespace().to_owned(), other.then(|| deployment.to_owned()))
     }
 
     fn namespaced<K>(&self) -> Api<K>
@@ -114,22 +119,27 @@ impl LiveCluster {
     }
 
     /// The staging pod.
-    fn inside(&self) -> Inside {
-        Inside::new(self.namespaced(), FILESERVER)
+    fn inside(&self, deployment: &str) -> Inside {
+        Inside::new(self.namespaced(), &self.config(deployment).fileserver())
     }
 
     async fn job(&self, deployment: &str) -> Result<Option<Job>> {
-        apply::find(&self.namespaced(), &self.config(deployment), WORKLOAD).await
+        let config = self.config(deployment);
+        apply::find(&self.namespaced(), &config, &config.workload()).await
     }
 
-    /// Gives a Job that runs the number of workers asked for. That alone can be changed in place.
+    /// Gives a Job that runs the number of workers asked for, and its deadline. These can be changed in place.
     async fn keep_running(&self, running: &JobSeen, batch: &Batch) -> Result<()> {
         if let Some(how) = running.difference(&batch.digest(), &batch.program()) {
             return Err(Error::new("start the Job", format!("one is running {how}"), Kind::Differs));
         }
         let jobs: Api<Job> = self.namespaced();
-        let workers = json!({"spec": {"parallelism": batch.workers}});
-        let changed = jobs.patch(WORKLOAD, &PatchParams::default(), &Patch::Merge(workers)).await;
+        let mut change = json!({"spec": {"parallelism": batch.workers}});
+        if let Some(deadline_s) = batch.deadline_s {
+            change["spec"]["activeDeadlineSeconds"] = json!(deadline_s);
+        }
+        let name = self.config(&batch.deployment).workload();
+        let changed = jobs.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await;
         let doing = || format!("give the Job {} workers", batch.workers);
         changed.map(|_| ()).map_err(|error| apply::failed(doing(), &error))
     }
@@ -144,56 +154,55 @@ impl LiveCluster {
         Ok(pods)
     }
 
-    /// The log's lines of a pod, each with the pod's name before it.
-    async fn lines(&self, pod: String, follow: bool) -> stream::BoxStream<'static, Result<String>> {
-        let pods: Api<Pod> = self.namespaced();
-        let params =
-            LogParams { follow, container: Some(WORKER_CONTAINER.to_owned()), ..LogParams::default() };
-        let doing = format!("read the log of pod {pod}");
-        match pods.log_stream(&pod, &params).await {
-            Ok(log) => {
-                let named = move |line: String| format!("{pod}  {}", readable(&line));
-                log.lines()
-                    .map_ok(named)
-                    .map_err(move |error| Error::new(&doing, error.to_string(), Kind::Transient))
-                    .boxed()
-            }
-            Err(error) => stream::iter([Err(apply::failed(doing, &error))]).boxed(),
-        }
+    /// The log of a pod, with the pod's name.
+    fn lines(&self, pod: String, follow: bool) -> stream::BoxStream<'static, (String, Line)> {
+        log::lines(self.namespaced(), pod.clone(), follow).map(move |line| (pod.clone(), line)).boxed()
     }
 
     /// The workers' lines as they come, from every pod that comes, until the Job is over.
     async fn follow(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        let mut events = watch::batch(&self.client, &self.config(deployment));
-        let mut logs = stream::SelectAll::new();
+        let config = self.config(deployment);
+        let mut events = watch::batch(&self.client, &config);
+        let mut logs: stream::SelectAll<stream::BoxStream<'static, (String, Line)>> =
+            stream::SelectAll::new();
         let mut follower = Follower::default();
-        loop {
+        let mut tick = tokio::time::interval(attend::TICK);
+        'followed: loop {
             tokio::select! {
                 biased;
-                Some(line) = logs.next() => tell_line(line, tell),
-                Some(event) = events.next() => match follower.hear(event, SystemClock.now_s())? {
-                    Next::Nothing => {}
-                    Next::Tell(line) => tell(&line),
-                    Next::Open(pod) => logs.push(self.lines(pod, true).await),
-                    Next::Over => break,
+                Some((pod, line)) = logs.next() => tell_line(&pod, line, &mut follower, tell),
+                Some(event) = events.next() => for next in follower.hear(event, SystemClock.now_s())? {
+                    match next {
+                        Next::Tell(line) => tell(&line),
+                        Next::Open(pod) => logs.push(self.lines(pod, true)),
+                        Next::Over => break 'followed,
+                    }
                 },
-                else => break,
-            }
-        }
-        // Of pods that came and went between two events, or before the first.
-        for pod in self.worker_pods(deployment).await? {
-            if follower.begins(&pod.name_any()) {
-                logs.push(self.lines(pod.name_any(), false).await);
+                _ = tick.tick() => {
+                    follower.quiet(SystemClock.now_s()).iter().for_each(|line| tell(line));
+                    for leaving in follower.overdue(SystemClock.now_s()) {
+                        let (line, released) = attend::release(&self.client, &config, &leaving).await;
+                        if let Some(line) = follower.note(&leaving.pod, line, released) {
+                            tell(&line);
+                        }
+                    }
+                }
             }
         }
         let rest = async {
-            while let Some(line) = logs.next().await {
-                tell_line(line, tell);
+            // Of pods that came and went between two events, or before the first.
+            for pod in self.worker_pods(deployment).await? {
+                if follower.begins(&pod.name_any()) {
+                    logs.push(self.lines(pod.name_any(), false));
+                }
             }
+            while let Some((pod, line)) = logs.next().await {
+                tell_line(&pod, line, &mut follower, tell);
+            }
+            Ok(())
         };
         // Beyond the limit nothing is missed but the last words of machines that are gone.
-        let _ = tokio::time::timeout(LAST_LINES, rest).await;
-        Ok(())
+        tokio::time::timeout(LAST_LINES, rest).await.unwrap_or(Ok(()))
     }
 }
 
@@ -213,11 +222,21 @@ fn readable(line: &str) -> String {
     text
 }
 
-/// A log that breaks off is that of a machine that went: others go on.
-fn tell_line(line: Result<String>, tell: &mut dyn FnMut(&str)) {
+fn message(line: &str) -> Option<String> {
+    let fields: Value = serde_json::from_str(line).ok()?;
+    fields.get("message")?.as_str().map(str::to_owned)
+}
+
+fn tell_line(pod: &str, line: Line, follower: &mut Follower, tell: &mut dyn FnMut(&str)) {
     match line {
-        Ok(line) => tell(&line),
-        Err(error) => tracing::debug!(%error, "a log broke off"),
+        Line::Worker(line) => {
+            if let Some(message) = message(&line) {
+                follower.said(pod, &message);
+            }
+            tell(&format!("{pod}  {}", readable(&line)));
+        }
+        Line::Kubelet(said) => tell(&format!("{pod}  the kubelet can't give the log: {said}")),
+        Line::Seen => {}
     }
 }
 
@@ -227,11 +246,16 @@ fn list_path(digest: &str) -> String {
 }
 
 impl Cluster for LiveCluster {
+    async fn fit(&self) -> Result<()> {
+        version::new_enough(&self.client, "upgrade the cluster, or use another").await
+    }
+
     async fn observe(&self, deployment: &str) -> Result<Objects> {
         let config = self.config(deployment);
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         let volume = apply::find(&volumes, &config, &config.volume_name()).await?;
-        let claim: Option<PersistentVolumeClaim> = apply::find(&self.namespaced(), &config, CLAIM).await?;
+        let claim: Option<PersistentVolumeClaim> =
+            apply::find(&self.namespaced(), &config, &config.claim()).await?;
         let (redis, staging) = apply::pods_ready(&self.client, &config).await?;
         Ok(Objects {
             volume: volume.as_ref().and_then(apply::export),
@@ -241,8 +265,8 @@ impl Cluster for LiveCluster {
         })
     }
 
-    async fn apply(&self, batch: &Batch) -> Result<()> {
-        apply::up(&self.client, &self.batch_config(batch)).await
+    async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        apply::up(&self.client, &self.batch_config(batch), tell).await
     }
 
     async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()> {
@@ -253,10 +277,12 @@ impl Cluster for LiveCluster {
                 tell(progress.path);
             }
         };
-        stage::put(&self.inside(), from, &batch.files, &mut progress).await?;
+        let from = Local { folder: from, prefix: "datasets/" };
+        stage::put_from(&self.inside(&batch.deployment), from, &batch.files, &mut progress).await?;
         let claims: Api<PersistentVolumeClaim> = self.namespaced();
         let note = json!({"metadata": {"annotations": {DATASETS: batch.digest()}}});
-        let noted = claims.patch(CLAIM, &PatchParams::default(), &Patch::Merge(note)).await;
+        let claim = self.config(&batch.deployment).claim();
+        let noted = claims.patch(&claim, &PatchParams::default(), &Patch::Merge(note)).await;
         noted.map(|_| ()).map_err(|error| apply::failed("note what was staged".into(), &error))
     }
 
@@ -268,7 +294,9 @@ impl Cluster for LiveCluster {
         let path = list_path(&batch.digest());
         // Aside, then renamed: a worker reads all of it or none.
         let script = format!("cd {MOUNT} && cat > {path}.new && mv -f {path}.new {path}");
-        self.inside().sh(&script, list(&batch.files).as_bytes(), "write the list of datasets").await?;
+        self.inside(&batch.deployment)
+            .sh(&script, list(&batch.files).as_bytes(), "write the list of datasets")
+            .await?;
         apply::start(&self.client, &self.batch_config(batch)).await.map(|_| ())
     }
 
@@ -276,21 +304,22 @@ impl Cluster for LiveCluster {
         if follow == Follow::UntilDone {
             return self.follow(deployment, tell).await;
         }
+        let mut follower = Follower::default();
         for pod in self.worker_pods(deployment).await? {
-            let mut lines = self.lines(pod.name_any(), false).await;
-            while let Some(line) = lines.next().await {
-                tell_line(line, tell);
+            let mut lines = self.lines(pod.name_any(), false);
+            while let Some((pod, line)) = lines.next().await {
+                tell_line(&pod, line, &mut follower, tell);
             }
         }
         Ok(())
     }
 
-    async fn results(&self, _deployment: &str) -> Result<Vec<ResultFile>> {
-        stage::results(&self.inside(), worker::contract::OUTPUT).await
+    async fn results(&self, deployment: &str) -> Result<Vec<ResultFile>> {
+        stage::results(&self.inside(deployment), worker::contract::OUTPUT).await
     }
 
-    async fn fetch(&self, _deployment: &str, files: &[ResultFile], into: &Path) -> Result<()> {
-        stage::get(&self.inside(), files, into).await
+    async fn fetch(&self, deployment: &str, files: &[ResultFile], into: &Path) -> Result<()> {
+        stage::get(&self.inside(deployment), files, into).await
     }
 
     async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>> {
@@ -300,12 +329,12 @@ impl Cluster for LiveCluster {
         let script = format!(
             "cd {MOUNT}/{events} 2>/dev/null || exit 0; for file in *.jsonl; do head -n 1 \"$file\"; tail -n 2 \"$file\"; echo; echo {FILE_END}; done"
         );
-        let printed = self.inside().sh(&script, &[], "read the run's events").await?;
+        let printed = self.inside(deployment).sh(&script, &[], "read the run's events").await?;
         Ok(usage(&String::from_utf8_lossy(&printed), worker_size(&job), is_spot(&job)))
     }
 
-    async fn delete(&self, deployment: &str) -> Result<()> {
-        apply::delete(&self.client, &self.config(deployment)).await
+    async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        apply::delete(&self.client, &self.config(deployment), tell).await
     }
 }
 
@@ -315,7 +344,7 @@ fn list(files: &[StagedFile]) -> String {
 }
 
 fn job_seen(job: &Job) -> JobSeen {
-    let state = match apply::finished(job) {
+    let state = match apply::outcome(job) {
         None => JobState::Running,
         Some((true, _)) => JobState::Succeeded,
         Some((false, why)) => JobState::Failed(why),
@@ -406,6 +435,8 @@ mod tests {
         let batch = Batch {
             deployment: "batch-aiml".into(),
             nfs: Config::gke().nfs,
+            mount_options: Vec::new(),
+            deadline_s: None,
             image: Some("worker:1".into()),
             workers: 3,
             nodes: Nodes::GkeSpot,

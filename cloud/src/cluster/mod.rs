@@ -16,6 +16,10 @@ pub mod gke;
 pub mod kind;
 #[cfg(feature = "gcp")]
 pub mod live;
+#[cfg(feature = "gcp")]
+mod log;
+#[cfg(feature = "cluster")]
+pub(crate) mod version;
 
 /// How to reach a cluster's API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +89,10 @@ pub struct Batch {
     /// The deployment's name; every object carries it as a label.
     pub deployment: String,
     pub nfs: Nfs,
+    /// How the export is mounted; empty for the default.
+    pub mount_options: Vec<String>,
+    /// How long the Job may take, in seconds; None: as long as it takes.
+    pub deadline_s: Option<u64>,
     /// The worker's image; None where nothing is to be run yet.
     pub image: Option<String>,
     /// The Job's parallelism.
@@ -209,15 +217,19 @@ pub enum Follow {
 /// changes nothing that is already as asked. Objects without the deployment's label are never touched.
 #[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
 pub trait Cluster {
+    /// Refuses a cluster whose Kubernetes is older than what the Job needs.
+    async fn fit(&self) -> Result<()>;
+
     /// Reads what is there. Writes nothing.
     async fn observe(&self, deployment: &str) -> Result<Objects>;
 
     /// Makes the volume, the claim, Redis with its secret, service and network policy, and waits
     /// until the claim is bound and Redis answers. A volume that points elsewhere is made anew (its
-    /// source can't be changed), which deletes nothing on the export.
-    async fn apply(&self, batch: &Batch) -> Result<()>;
+    /// source can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in
+    /// the way.
+    async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
-    /// Copies the batch's files from under `from` to the volume, leaving out those that are there with
+    /// Copies the batch's files from `from`, which is `datasets` on the volume, to the volume, leaving out those that are there with
     /// the same hash, checks them there, and notes the batch's digest once all are. `tell` gets each path
     /// as it arrives.
     async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()>;
@@ -226,8 +238,8 @@ pub trait Cluster {
     /// number of workers, and refused if it is not the batch's. The batch's digests go with it.
     async fn start(&self, batch: &Batch) -> Result<()>;
 
-    /// Gives the workers' log lines to `tell`. With [`Follow::UntilDone`] it ends when the Job does,
-    /// across preemptions and pods.
+    /// Gives the workers' log lines to `tell`. With [`Follow::UntilDone`] it ends when the Job's end is decided,
+    /// across preemptions and pods, and also tells what is in the way of workers and how they were killed.
     async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Lists the results on the volume (`output/`), sorted by path.
@@ -239,8 +251,9 @@ pub trait Cluster {
     /// What each worker pod of the deployment's last run used.
     async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>>;
 
-    /// Deletes the deployment's objects and waits until they are gone. Nothing there is success.
-    async fn delete(&self, deployment: &str) -> Result<()>;
+    /// Deletes the deployment's objects and waits until they are gone. Nothing there is success. `tell` gets
+    /// what holds one up.
+    async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()>;
 }
 
 /// One hash for a set of files: SHA-256 over `sha256, two spaces, path, newline` in order of path, as

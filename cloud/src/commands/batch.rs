@@ -22,13 +22,18 @@ pub(super) async fn logs(cluster: &impl Cluster, deployment: &str, follow: Follo
     failed
 }
 
-/// Shows the workers' log until the Job ends, which must be well.
-pub(super) async fn follow(cluster: &impl Cluster, deployment: &str) -> Result<()> {
+/// Shows the workers' log until the Job ends, which must be well; else `hint` says what to do.
+pub(super) async fn follow(cluster: &impl Cluster, deployment: &str, hint: &str) -> Result<()> {
     logs(cluster, deployment, Follow::UntilDone).await?;
     match cluster.observe(deployment).await?.job.map(|job| job.state) {
         Some(JobState::Succeeded) => Ok(()),
         Some(JobState::Failed(why)) => {
-            let hint = "`cloud logs` shows what the workers said; `cloud deploy` again starts a new Job";
+            let late = why.starts_with("DeadlineExceeded");
+            let hint = if late {
+                "a longer --deadline gives it more time; a new Job begins a new run"
+            } else {
+                hint
+            };
             Err(Error::with_hint("run the batch", why, hint))
         }
         Some(JobState::Running) | None => {

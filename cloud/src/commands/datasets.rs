@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
+use crate::cluster::StagedFile;
 use crate::deploy::Datasets;
 use crate::error::{Error, Result};
 use crate::stage;
 
-/// The folder's name, here and on the volume.
+/// The folder's name on the volume.
 const DATASETS: &str = "datasets";
 /// The folders in it that the worker knows.
 const ROLES: [&str; 3] = [worker::contract::HISTORY, worker::contract::TESTING, worker::contract::TRAINING];
 
-/// Reads and hashes every file of training/, testing/ and history/ in `folder`, which is named
-/// `datasets` as on the volume, or holds such a folder.
+/// Reads and hashes every file of training/, testing/ and history/ in `folder`, or in a folder `datasets` in it.
 ///
-/// That may take long; on a thread of its own, for the caller's hears Ctrl-C.
+/// That may take long: it has a thread of its own, so that the caller's hears Ctrl-C.
 pub(super) async fn read(folder: &Path) -> Result<Datasets> {
     let (doing, folder) = (format!("read the datasets in {}", folder.display()), folder.to_owned());
     let measured = tokio::task::spawn_blocking(move || measure(&folder)).await;
@@ -23,30 +23,53 @@ pub(super) async fn read(folder: &Path) -> Result<Datasets> {
 
 fn measure(folder: &Path) -> Result<Datasets> {
     let doing = format!("find datasets in {}", folder.display());
-    let hint = "the folder is named `datasets` and holds training/ and testing/, as in the tutorial";
+    let hint = "the folder holds training/ and testing/, as the tutorial's does, and may hold history/";
     let refuse = |why: &str| Error::with_hint(&doing, why, hint);
     let full = std::fs::canonicalize(folder).map_err(|error| Error::with_hint(&doing, error, hint))?;
-    let full = if full.join(DATASETS).is_dir() { full.join(DATASETS) } else { full };
-    let from = full.parent().filter(|_| full.ends_with(DATASETS));
-    let from = from.ok_or_else(|| refuse("neither it nor a folder in it is named `datasets`"))?;
-    let mut files = stage::list(&full)?;
-    for file in &mut files {
-        file.path = format!("{DATASETS}/{}", file.path);
+    let in_it = |role: &str| role.strip_prefix(DATASETS).unwrap_or(role).trim_start_matches('/').to_owned();
+    let training = in_it(worker::contract::TRAINING);
+    let candidates = [full.clone(), full.join(DATASETS)];
+    let from = candidates.into_iter().find(|candidate| candidate.join(&training).is_dir());
+    let from = from.ok_or_else(|| refuse("there is no training/ in it"))?;
+    let mut files = Vec::new();
+    for role in ROLES {
+        let place = from.join(in_it(role));
+        let found = if place.is_dir() { stage::list(&place)? } else { Vec::new() };
+        files.extend(
+            found.into_iter().map(|file| StagedFile { path: format!("{role}/{}", file.path), ..file }),
+        );
     }
-    let in_role = |path: &str| {
-        ROLES.iter().any(|role| path.strip_prefix(role).is_some_and(|rest| rest.starts_with('/')))
-    };
     // Workers refuse what programs hide or leave behind, and then the whole list.
-    files.retain(|file| in_role(&file.path) && !worker::manifest::is_hidden(&file.path));
+    files.retain(|file| !worker::manifest::is_hidden(&file.path));
+    files.sort();
     if !files.iter().any(|file| file.path.starts_with(worker::contract::TRAINING)) {
         return Err(refuse("there is no file in training/"));
     }
-    Ok(Datasets { from: from.to_owned(), files })
+    Ok(Datasets { from, files })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_folder_with_training_in_it_will_do() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["days", "holder/datasets"] {
+            for role in ["training", "testing", "elsewhere"] {
+                let place = folder.path().join(name).join(role);
+                std::fs::create_dir_all(&place).unwrap();
+                std::fs::write(place.join("a"), role).unwrap();
+            }
+        }
+        for name in ["days", "holder", "holder/datasets"] {
+            let datasets = measure(&folder.path().join(name)).unwrap();
+            let paths: Vec<_> = datasets.files.iter().map(|file| file.path.as_str()).collect();
+            assert_eq!(paths, ["datasets/testing/a", "datasets/training/a"], "{name}");
+            assert!(datasets.from.join("training/a").exists(), "{name}");
+        }
+        assert!(measure(&folder.path().join("days/training")).is_err());
+    }
 
     #[test]
     fn hidden_files_and_other_folders_are_left_here() {

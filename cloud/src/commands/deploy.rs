@@ -60,7 +60,8 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
 /// The batch to its end, and what it left.
 async fn see_through(cluster: &impl Cluster, site: &mut Site, desired: &Desired, out: &Path) -> Result<()> {
     let clock = &**site.google.clock();
-    batch::follow(cluster, &site.name).await?;
+    let hint = "`cloud logs` shows what the workers said; `cloud deploy` again starts a new Job";
+    batch::follow(cluster, &site.name, hint).await?;
     batch::fetch(cluster, clock, &site.name, &mut site.memory, out).await?;
     batch::tell_cost(cluster, clock, desired, &site.prices).await
 }

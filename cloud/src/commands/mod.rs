@@ -130,12 +130,25 @@ struct Shape {
     /// The worker's image, as `cloud image` prints it.
     #[arg(long)]
     image: Option<String>,
+    /// Give the Job up after this long, as in 90m or 6h. [default: never]
+    #[arg(long, value_parser = deadline)]
+    deadline: Option<u64>,
     /// Refuse what may cost more than this many dollars an hour.
     #[arg(long, value_name = "DOLLARS")]
     max_cost: Option<Money>,
     /// Further arguments for the worker.
     #[arg(last = true)]
     worker_args: Vec<String>,
+}
+
+/// A number of seconds, written with its unit.
+fn deadline(text: &str) -> Result<u64, String> {
+    let example = "write a number with its unit: 90m, 6h";
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?;
+    match span.as_secs() {
+        0 => Err("it must be at least one second".to_owned()),
+        seconds => Ok(seconds),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -160,6 +173,7 @@ impl Shape {
             digest: crate::cluster::datasets_digest(&datasets.files),
             files: datasets.files.len(),
             bytes: datasets.files.iter().map(|file| file.bytes).sum(),
+            deadline_s: self.deadline,
         });
         Desired {
             deployment: name.to_owned(),
@@ -229,7 +243,7 @@ impl Target {
             let hint = "give --project, or set CLOUDSDK_CORE_PROJECT; `gcloud projects list` shows yours";
             Error::with_hint("choose a project", "none was given", hint)
         })?;
-        let credentials = gcp::credentials(variable)?;
+        let credentials = gcp::credentials(variable, &project)?;
         let clock = Arc::new(SystemClock);
         let google = Google::new(&project, &Settings::read(variable), credentials.clone(), clock).await?;
         let memory = Memory::open(&folder, &project, &self.name);
@@ -293,6 +307,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    let interrupted = match cli.command {
+        Command::Run(_) => run::INTERRUPTED,
+        _ => {
+            "interrupted: what was begun goes on and may be billed; the same command again goes on from it, `cloud \
+             status` shows it, `cloud destroy` removes it"
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tell_error(&Error::other("start", error)),
@@ -302,10 +323,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // First, so that it is heard from the beginning.
             biased;
             _ = tokio::signal::ctrl_c() => {
-                eprintln!(
-                    "interrupted: what was begun goes on and may be billed; the same command again goes on from \
-                     it, `cloud status` shows it, `cloud destroy` removes it"
-                );
+                eprintln!("{interrupted}");
                 ExitCode::from(INTERRUPTED)
             }
             ended = run(cli) => ended.map_or_else(|error| tell_error(&error), |()| ExitCode::SUCCESS),
@@ -422,4 +440,17 @@ async fn agrees(question: &str, yes: bool) -> bool {
     // On a thread of its own, for this one hears Ctrl-C.
     let answer = tokio::task::spawn_blocking(read).await;
     matches!(answer, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deadline;
+
+    #[test]
+    fn a_deadline_has_a_unit() {
+        assert_eq!((deadline("90m"), deadline("6h"), deadline("1s")), (Ok(5400), Ok(21_600), Ok(1)));
+        for wrong in ["", "90", "-1h", "10ms"] {
+            assert!(deadline(wrong).is_err(), "{wrong}");
+        }
+    }
 }

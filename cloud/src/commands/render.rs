@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::manifest::render::{File, Target, files};
+use crate::manifest::volume;
 
 /// Write the Kubernetes manifests, for use with kubectl alone.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct Render {
     /// How many workers run at once.
     #[arg(long)]
     pub workers: Option<u32>,
+    /// Options of the mount, which replace those of the default that speak of the same: `nfsvers=4.1`.
+    #[arg(long, value_name = "OPTIONS")]
+    pub mount_options: Option<String>,
 }
 
 impl Render {
@@ -69,11 +73,28 @@ impl Render {
             config.image.clone_from(image);
         }
         config.workers = self.workers.unwrap_or(config.workers);
+        if let Some(options) = &self.mount_options {
+            config.mount_options = volume::mount_options(options)
+                .map_err(|why| Error::other(format!("read --mount-options {options}"), why))?;
+        }
         Ok(config)
     }
 }
 
 pub(super) fn run(arguments: &Render) -> Result<()> {
+    // What is committed has placeholders, and with `check` is compared with them.
+    if arguments.target == Target::Gke && !arguments.check {
+        let missing = [("--nfs", arguments.nfs.is_none()), ("--image", arguments.image.is_none())];
+        if let Some((option, _)) = missing.iter().find(|(_, missing)| *missing) {
+            let hint = "--nfs ADDRESS:/NFSVol is Filestore's (`gcloud filestore instances list`), --image is what \
+                        `cloud image` prints";
+            return Err(Error::with_hint(
+                "render the manifests for GKE",
+                format!("{option} is missing"),
+                hint,
+            ));
+        }
+    }
     arguments.run()?.iter().try_for_each(|path| super::print(&path.display().to_string()))
 }
 

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Teller, batch, datasets};
+use super::{Teller, batch, datasets, deadline};
 use crate::clock::SystemClock;
-use crate::cluster::{Access, Batch, Cluster as _, Connect, JobState, Nfs, Nodes, Objects};
-use crate::error::{Error, Result};
+use crate::cluster::{Access, Batch, Cluster, Connect, JobState, Nfs, Nodes, Objects};
+use crate::deploy::Datasets;
+use crate::error::{Error, Kind, Result};
+use crate::manifest::volume;
+use crate::plan::check_name;
 use crate::state::Memory;
 
 #[derive(Debug, Args)]
@@ -18,74 +21,166 @@ pub(super) struct Arguments {
     /// Its context. [default: the current one]
     #[arg(long)]
     context: Option<String>,
-    /// The NFS export for the volume, SERVER:/PATH.
-    #[arg(long, value_parser = nfs)]
-    nfs: Nfs,
-    /// The worker's image, which the cluster's nodes must be able to pull or already have.
-    #[arg(long)]
-    image: String,
-    /// A folder with training/ and testing/.
-    #[arg(long)]
-    datasets: PathBuf,
-    /// Workers at once.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    workers: u32,
-    /// Run on GKE Spot machines.
-    #[arg(long)]
-    spot: bool,
+    /// Remove what an earlier run left in the cluster, and run nothing. The export keeps its files.
+    #[arg(long, conflicts_with_all = ["nfs", "image", "datasets", "keep"])]
+    down: bool,
+    #[command(flatten)]
+    what: What,
     /// Where the results go.
     #[arg(long, default_value = "out")]
     out: PathBuf,
     /// Leave the objects in the cluster.
     #[arg(long)]
     keep: bool,
+}
+
+/// What is run; clap asks for what is needed unless `--down` is given.
+#[derive(Debug, Args)]
+struct What {
+    /// The NFS export for the volume, SERVER:/PATH.
+    #[arg(long, value_parser = nfs, required_unless_present = "down")]
+    nfs: Option<Nfs>,
+    /// Options of its mount, which replace those of the default that speak of the same: `nfsvers=4.1`.
+    /// [default: hard,nfsvers=3,lookupcache=pos,nolock,noatime]
+    #[arg(long, value_name = "OPTIONS", value_parser = mount_options)]
+    mount_options: Option<String>,
+    /// The worker's image, which the cluster's nodes must be able to pull or already have.
+    #[arg(long, required_unless_present = "down")]
+    image: Option<String>,
+    /// A folder with training/ and testing/.
+    #[arg(long, required_unless_present = "down")]
+    datasets: Option<PathBuf>,
+    /// Workers at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    workers: u32,
+    /// Run on GKE Spot machines.
+    #[arg(long)]
+    spot: bool,
+    /// Give the Job up after this long, as in 90m or 6h. [default: never]
+    #[arg(long, value_parser = deadline)]
+    deadline: Option<u64>,
     /// Further arguments for the worker.
     #[arg(last = true)]
     worker_args: Vec<String>,
 }
 
 fn nfs(text: &str) -> Result<Nfs, String> {
-    let parts = text.split_once(':').filter(|(server, path)| !server.is_empty() && path.starts_with('/'));
+    let parts = text.split_once(":/").filter(|(server, _)| !server.is_empty());
     let (server, path) = parts.ok_or("give SERVER:/PATH, as in 10.0.0.2:/NFSVol")?;
-    Ok(Nfs { server: server.to_owned(), path: path.to_owned(), capacity_gib: 1024 })
+    Ok(Nfs { server: server.to_owned(), path: format!("/{path}"), capacity_gib: 1024 })
+}
+
+fn mount_options(text: &str) -> Result<String, String> {
+    volume::mount_options(text).map(|_| text.to_owned())
 }
 
 /// Stands for a project where what was fetched is noted; no project has such a name.
 pub(super) const NO_PROJECT: &str = "no_project";
 
+/// Told after Ctrl-C.
+pub(super) const INTERRUPTED: &str = "interrupted: what was begun goes on in the cluster; the same command again \
+                                      goes on from it, `cloud run --down` removes it";
+
 pub(super) async fn run<C: Connect>(
     arguments: Arguments,
     name: &str,
-    mut memory: Memory,
+    memory: Memory,
     connect: &C,
 ) -> Result<()> {
-    let datasets = datasets::read(&arguments.datasets).await?;
-    let access = Access::Kubeconfig { path: arguments.kubeconfig, context: arguments.context };
-    let cluster = connect.connect(&access).await?;
-    let batch = Batch {
-        deployment: name.to_owned(),
-        nfs: arguments.nfs,
-        image: Some(arguments.image),
-        workers: arguments.workers,
-        nodes: if arguments.spot { Nodes::GkeSpot } else { Nodes::Any },
-        files: datasets.files,
-        worker_args: arguments.worker_args,
-    };
+    check_name(name)?;
+    ran(arguments, name, memory, connect).await.map_err(for_run)
+}
+
+async fn ran<C: Connect>(arguments: Arguments, name: &str, mut memory: Memory, connect: &C) -> Result<()> {
+    let Arguments { kubeconfig, context, down, what, out, keep } = arguments;
+    let cluster = connect.connect(&Access::Kubeconfig { path: kubeconfig, context }).await?;
     let mut teller = Teller::default();
-    let found = cluster.observe(name).await?;
-    refuse_another_run(&found, &batch)?;
-    teller.tell("making the volume and Redis");
-    cluster.apply(&batch).await?;
-    cluster.stage(&batch, &datasets.from, &mut |path| teller.tell(&format!("staged {path}"))).await?;
-    teller.tell(&format!("running the Job with {} workers", batch.workers));
-    cluster.start(&batch).await?;
-    batch::follow(&cluster, name).await?;
-    batch::fetch(&cluster, &SystemClock, name, &mut memory, &arguments.out).await?;
-    if !arguments.keep {
-        teller.tell("deleting what was made in the cluster; the export keeps its files");
-        cluster.delete(name).await?;
+    let (Some(nfs), Some(image), Some(folder), false) = (&what.nfs, &what.image, &what.datasets, down) else {
+        return remove(&cluster, name, &mut teller).await;
+    };
+    cluster.fit().await?;
+    let datasets = datasets::read(folder).await?;
+    let batch = what.batch(name, nfs, image, &datasets);
+    refuse_another_run(&cluster.observe(name).await?, &batch)?;
+    let done = see_through(&cluster, &batch, &datasets, &mut teller).await;
+    if let Err(error) = done {
+        teller.tell(&format!(
+            "what was made stays in the cluster: the same command again goes on from it, {} removes it",
+            down_command(name)
+        ));
+        return Err(error);
     }
-    Ok(())
+    batch::fetch(&cluster, &SystemClock, name, &mut memory, &out).await?;
+    if keep { Ok(()) } else { remove(&cluster, name, &mut teller).await }
+}
+
+impl What {
+    fn batch(&self, name: &str, nfs: &Nfs, image: &str, datasets: &Datasets) -> Batch {
+        let options = self.mount_options.as_deref().map(volume::mount_options);
+        Batch {
+            deployment: name.to_owned(),
+            nfs: nfs.clone(),
+            mount_options: options.and_then(Result::ok).unwrap_or_default(),
+            deadline_s: self.deadline,
+            image: Some(image.to_owned()),
+            workers: self.workers,
+            nodes: if self.spot { Nodes::GkeSpot } else { Nodes::Any },
+            files: datasets.files.clone(),
+            worker_args: self.worker_args.clone(),
+        }
+    }
+}
+
+/// The objects, the datasets, and the Job to its end.
+async fn see_through(
+    cluster: &impl Cluster,
+    batch: &Batch,
+    datasets: &Datasets,
+    teller: &mut Teller,
+) -> Result<()> {
+    teller.tell("making the volume and Redis");
+    cluster.apply(batch, &mut |line| teller.tell(line)).await?;
+    cluster.stage(batch, &datasets.from, &mut |path| teller.tell(&format!("staged {path}"))).await?;
+    teller.tell(&format!("running the Job with {} workers", batch.workers));
+    cluster.start(batch).await?;
+    let hint = "what the workers said is above; the same command again starts a new Job";
+    batch::follow(cluster, &batch.deployment, hint).await
+}
+
+async fn remove(cluster: &impl Cluster, name: &str, teller: &mut Teller) -> Result<()> {
+    teller.tell("deleting what was made in the cluster; the export keeps its files");
+    cluster.delete(name, &mut |line| teller.tell(line)).await
+}
+
+fn down_command(name: &str) -> String {
+    match name {
+        "batch-aiml" => "`cloud run --down`".to_owned(),
+        name => format!("`cloud run --down --name {name}`"),
+    }
+}
+
+/// Gives an error hints that are of use without Google: the cluster is the user's own.
+fn for_run(error: Error) -> Error {
+    let hint = match &error.kind {
+        Kind::Credentials => {
+            "the cluster refuses what kubeconfig gives it (`kubectl auth whoami`): log in to it again, then run the \
+             same command again"
+        }
+        Kind::Permission { .. } => {
+            "a run makes a PersistentVolume, and in its namespace a claim, a Secret, a Service, NetworkPolicies, \
+             pods and a Job: ask the cluster's administrator (`kubectl auth can-i --list`)"
+        }
+        Kind::Differs => {
+            "wait for it, choose another name with --name, or remove what is there with `cloud run --down` first"
+        }
+        Kind::NotFound => "run the same command again: it makes what is missing",
+        Kind::Transient => {
+            "the cluster or the network is in trouble; run the same command again in a while, it goes on from what \
+             is there"
+        }
+        _ => return error,
+    };
+    Error { kind: Kind::Other { hint: Some(hint.to_owned()) }, ..error }
 }
 
 /// A Job that does something else is somebody's work.
@@ -104,10 +199,38 @@ mod tests {
     use crate::cluster::JobSeen;
 
     #[test]
+    fn hints_name_commands_that_work_without_google() {
+        let kinds = [
+            Kind::Credentials,
+            Kind::Permission { service: "container.googleapis.com".into() },
+            Kind::Differs,
+            Kind::NotFound,
+            Kind::Transient,
+            Kind::NameTaken,
+        ];
+        for kind in kinds {
+            let hint = for_run(Error::new("try", "no", kind.clone())).hint().unwrap();
+            let of_google = ["gcloud", "cloud deploy", "cloud destroy", "cloud status", "Google"];
+            assert!(!of_google.iter().any(|word| hint.contains(word)), "{kind:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_have_an_address_with_colons() {
+        let read = |text: &str| nfs(text).map(|nfs| (nfs.server, nfs.path));
+        let both = |server: &str, path: &str| Ok((server.to_owned(), path.to_owned()));
+        assert_eq!(read("10.0.0.2:/NFSVol"), both("10.0.0.2", "/NFSVol"));
+        assert_eq!(read("[fd00::2]:/a/b"), both("[fd00::2]", "/a/b"));
+        assert!(read("10.0.0.2").is_err() && read(":/a").is_err() && read("10.0.0.2:a").is_err());
+    }
+
+    #[test]
     fn a_job_that_does_something_else_is_left_alone() {
         let batch = Batch {
             deployment: "batch-aiml".into(),
             nfs: nfs("10.0.0.2:/NFSVol").unwrap(),
+            mount_options: Vec::new(),
+            deadline_s: None,
             image: Some("worker:1".into()),
             workers: 1,
             nodes: Nodes::Any,

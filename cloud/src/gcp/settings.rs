@@ -1,6 +1,8 @@
 //! Where Google's APIs are and who we are, read from the variables that gcloud's users, and every
 //! stand-in of these APIs, know.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{
@@ -46,15 +48,72 @@ impl Settings {
 }
 
 /// `CLOUDSDK_AUTH_ACCESS_TOKEN` if it is set, else Application Default Credentials, which renew
-/// themselves: a deployment may take longer than the hour that a token lives.
-pub fn credentials(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials> {
+/// themselves: a deployment may take longer than the hour that a token lives. Calls with a person's log-in that
+/// names no quota project count against `project`.
+pub fn credentials(variable: impl Fn(&str) -> Option<String>, project: &str) -> Result<Credentials> {
     if let Some(token) = variable("CLOUDSDK_AUTH_ACCESS_TOKEN").filter(|token| !token.is_empty()) {
         return bearer(&token);
     }
-    let found = Builder::default().with_scopes(["https://www.googleapis.com/auth/cloud-platform"]).build();
-    found.map_err(|error| {
+    let mut builder = Builder::default().with_scopes(["https://www.googleapis.com/auth/cloud-platform"]);
+    let log_in = log_in_path(&variable).and_then(|path| std::fs::read(path).ok());
+    if log_in.as_ref().is_some_and(|log_in| lacks_quota_project(log_in)) {
+        builder = builder.with_quota_project_id(project);
+    }
+    let built = builder.build().map_err(|error| {
         Error::new("find Application Default Credentials", error.to_string(), Kind::Credentials)
+    })?;
+    Ok(if log_in.is_some() {
+        built
+    } else {
+        OfTheMachine { inner: built, given: AtomicBool::new(false) }.into()
     })
+}
+
+/// Tokens that a machine of Google's gives to what runs on it, where there is no log-in. Elsewhere it is the log-in
+/// that is missing, and not the network.
+#[derive(Debug)]
+struct OfTheMachine {
+    inner: Credentials,
+    /// A token was had, so that this is such a machine.
+    given: AtomicBool,
+}
+
+impl CredentialsProvider for OfTheMachine {
+    async fn headers(
+        &self,
+        extensions: Extensions,
+    ) -> std::result::Result<CacheableResource<HeaderMap>, CredentialsError> {
+        let headers = self.inner.headers(extensions).await;
+        match headers {
+            Err(_) if !self.given.load(Ordering::Relaxed) => {
+                let why = "nobody is logged in here: there are no Application Default Credentials, and this is no \
+                           machine of Google's";
+                Err(CredentialsError::from_msg(false, why))
+            }
+            other => {
+                self.given.fetch_or(other.is_ok(), Ordering::Relaxed);
+                other
+            }
+        }
+    }
+
+    async fn universe_domain(&self) -> Option<String> {
+        self.inner.universe_domain().await
+    }
+}
+
+/// Where Google's crate looks for Application Default Credentials.
+fn log_in_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let well_known =
+        || Some(PathBuf::from(variable("HOME")?).join(".config/gcloud/application_default_credentials.json"));
+    variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from).or_else(well_known)
+}
+
+/// Whether it is the log-in of a person, made for gcloud's own project, that names no other.
+fn lacks_quota_project(log_in: &[u8]) -> bool {
+    let Ok(log_in) = serde_json::from_slice::<serde_json::Value>(log_in) else { return false };
+    let text = |field: &str| log_in.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
+    text("type") == "authorized_user" && text("quota_project_id").is_empty()
 }
 
 fn bearer(token: &str) -> Result<Credentials> {
@@ -85,16 +144,43 @@ impl CredentialsProvider for Bearer {
     }
 }
 
-/// The `authorization` header's value, fresh.
-pub(crate) async fn authorization(credentials: &Credentials) -> Result<HeaderValue> {
+/// The headers that a request takes, fresh.
+pub(super) async fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     let failed = |why: String| Error::new("get a token", why, Kind::Credentials);
     let Ok(headers) = tokio::time::timeout(TOKEN_LIMIT, credentials.headers(Extensions::new())).await else {
         let why = format!("no answer within {} s", TOKEN_LIMIT.as_secs());
         return Err(Error::new("get a token", why, Kind::Transient));
     };
-    let headers = headers.map_err(|error| failed(error.to_string()))?;
-    let CacheableResource::New { data, .. } = headers else {
-        return Err(failed("the credentials gave none".into()));
-    };
-    data.get(AUTHORIZATION).cloned().ok_or_else(|| failed("the credentials gave no token".into()))
+    match headers.map_err(|error| failed(error.to_string()))? {
+        CacheableResource::New { data, .. } => Ok(data),
+        CacheableResource::NotModified => Err(failed("the credentials gave none".into())),
+    }
+}
+
+/// The `authorization` header's value, fresh.
+pub(crate) async fn authorization(credentials: &Credentials) -> Result<HeaderValue> {
+    let headers = headers(credentials).await?;
+    let why = "the credentials gave no token";
+    headers.get(AUTHORIZATION).cloned().ok_or_else(|| Error::new("get a token", why, Kind::Credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_log_in_that_names_no_project_counts_against_the_deployments() {
+        let person = r#"{"type": "authorized_user", "client_id": "c", "refresh_token": "t"}"#;
+        assert!(lacks_quota_project(person.as_bytes()));
+        let named = person.replace("client_id", "quota_project_id");
+        assert!(!lacks_quota_project(named.as_bytes()));
+        assert!(!lacks_quota_project(br#"{"type": "service_account"}"#));
+        assert!(!lacks_quota_project(b"no JSON"));
+        let given = |name: &str| (name == "GOOGLE_APPLICATION_CREDENTIALS").then(|| "/key".to_owned());
+        assert_eq!(log_in_path(given), Some("/key".into()));
+        assert_eq!(
+            log_in_path(|name| (name == "HOME").then(|| "/home/u".to_owned())),
+            Some("/home/u/.config/gcloud/application_default_credentials.json".into())
+        );
+    }
 }

@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use worker::contract::Exit;
 
 use super::{
-    Config, MOUNT, REDIS, SPOT, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
+    Config, MOUNT, SPOT, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
     pod_security, redis, resources,
 };
 
@@ -57,6 +57,7 @@ pub fn job(config: &Config) -> Job {
         metadata: ObjectMeta { annotations: config.notes(), ..config.meta(WORKLOAD, WORKLOAD) },
         spec: Some(JobSpec {
             parallelism: Some(i32::try_from(config.workers).unwrap_or(i32::MAX)),
+            active_deadline_seconds: config.deadline_s.and_then(|seconds| seconds.try_into().ok()),
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(MACHINES),
             // A worker exits with 0 only once the run is sealed and its report committed.
@@ -129,7 +130,7 @@ fn pod(config: &Config) -> PodSpec {
         }]),
         containers: vec![container(config)],
         volumes: Some(vec![
-            claim_volume(),
+            claim_volume(config),
             Volume {
                 name: "tmp".to_owned(),
                 empty_dir: Some(EmptyDirVolumeSource {
@@ -167,7 +168,7 @@ fn container(config: &Config) -> Container {
         image: Some(config.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args(config)),
-        env: Some(vec![redis::password_env(), run_env(config), name_env()]),
+        env: Some(vec![redis::password_env(config), run_env(config), name_env()]),
         resources: Some(resources(config.worker, config.worker_limit)),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
@@ -179,7 +180,7 @@ fn container(config: &Config) -> Container {
 }
 
 fn args(config: &Config) -> Vec<String> {
-    let queue = format!("redis://{REDIS}:6379/0");
+    let queue = format!("redis://{}:6379/0", config.redis());
     let (lease, grace) = (format!("{}ms", config.lease_ms), format!("{GRACE_SECONDS}s"));
     let fixed = [
         "run", "--volume", MOUNT, "--queue", &queue, "--run", "$(RUN)", "--lease", &lease, "--grace", &grace,

@@ -88,6 +88,13 @@ pub struct Config {
     /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on. None: nobody
     /// asks what it ran.
     pub digest: Option<String>,
+    /// How the export is mounted, see [`volume::mount_options`].
+    pub mount_options: Vec<String>,
+    /// How long the Job may take, in seconds; None: as long as it takes.
+    pub deadline_s: Option<u64>,
+    /// What the names of objects end with, where a namespace holds several deployments. None: the tutorial's
+    /// names.
+    pub suffix: Option<String>,
 }
 
 impl Config {
@@ -108,6 +115,9 @@ impl Config {
             lease_ms: 5_000,
             worker_args: Vec::new(),
             digest: None,
+            mount_options: volume::MOUNT_OPTIONS.map(str::to_owned).to_vec(),
+            deadline_s: None,
+            suffix: None,
         }
     }
 
@@ -125,10 +135,41 @@ impl Config {
 
     /// The name of the PersistentVolume, which no namespace keeps apart from others.
     pub fn volume_name(&self) -> String {
-        match self.namespace.as_str() {
+        let name = match self.namespace.as_str() {
             "default" => FILESERVER.to_owned(),
             namespace => format!("{FILESERVER}-{namespace}"),
-        }
+        };
+        // A dot is in no namespace's name.
+        self.suffix.as_ref().map_or_else(|| name.clone(), |suffix| format!("{name}.{suffix}"))
+    }
+
+    /// The Job's name.
+    pub fn workload(&self) -> String {
+        self.named(WORKLOAD)
+    }
+
+    /// The staging pod's name.
+    pub fn fileserver(&self) -> String {
+        self.named(FILESERVER)
+    }
+
+    /// The name of the pod that runs Redis.
+    pub fn redis_leader(&self) -> String {
+        self.named(REDIS_LEADER)
+    }
+
+    /// The name of Redis's service and Secret.
+    pub fn redis(&self) -> String {
+        self.named(REDIS)
+    }
+
+    /// The claim's name.
+    pub fn claim(&self) -> String {
+        self.named(CLAIM)
+    }
+
+    fn named(&self, name: &str) -> String {
+        self.suffix.as_ref().map_or_else(|| name.to_owned(), |suffix| format!("{name}-{suffix}"))
     }
 
     /// What a later deployer compares the Job with.
@@ -153,7 +194,7 @@ impl Config {
 
     fn meta(&self, name: &str, part: &str) -> ObjectMeta {
         ObjectMeta {
-            name: Some(name.to_owned()),
+            name: Some(self.named(name)),
             namespace: Some(self.namespace.clone()),
             labels: Some(self.labels(part)),
             ..ObjectMeta::default()
@@ -171,6 +212,11 @@ impl From<&Batch> for Config {
             workers: batch.workers,
             spot: batch.nodes == Nodes::GkeSpot,
             worker_args: batch.worker_args.clone(),
+            mount_options: match batch.mount_options.is_empty() {
+                true => Self::gke().mount_options,
+                false => batch.mount_options.clone(),
+            },
+            deadline_s: batch.deadline_s,
             ..Self::gke()
         }
     }
@@ -214,12 +260,12 @@ fn container_security() -> SecurityContext {
     }
 }
 
-fn claim_volume() -> Volume {
+fn claim_volume(config: &Config) -> Volume {
     use k8s_openapi::api::core::v1::PersistentVolumeClaimVolumeSource;
     Volume {
         name: VOLUME.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: CLAIM.to_owned(),
+            claim_name: config.claim(),
             read_only: None,
         }),
         ..Volume::default()
@@ -228,4 +274,62 @@ fn claim_volume() -> Volume {
 
 fn claim_mount() -> VolumeMount {
     VolumeMount { name: VOLUME.to_owned(), mount_path: MOUNT.to_owned(), ..VolumeMount::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::to_value;
+
+    use super::*;
+
+    /// Two deployments in one namespace, and one that bears the tutorial's names.
+    #[test]
+    fn objects_of_another_name_refer_to_each_other_by_it() {
+        let config = Config { suffix: Some("mine".into()), namespace: "n".into(), ..Config::gke() };
+        let text = |config: &Config| {
+            let pod = to_value(staging::pod(config)).unwrap();
+            let job = to_value(job::job(config)).unwrap();
+            let volume = to_value(volume::persistent_volume(config)).unwrap();
+            let worker = &job["spec"]["template"]["spec"];
+            [
+                pod["metadata"]["name"].clone(),
+                pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"].clone(),
+                to_value(volume::claim(config)).unwrap()["metadata"]["name"].clone(),
+                volume["metadata"]["name"].clone(),
+                volume["spec"]["claimRef"]["name"].clone(),
+                to_value(redis::service(config)).unwrap()["metadata"]["name"].clone(),
+                to_value(redis::pod(config)).unwrap()["metadata"]["name"].clone(),
+                job["metadata"]["name"].clone(),
+                worker["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"].clone(),
+                worker["containers"][0]["args"][4].clone(),
+            ]
+            .map(|name| name.as_str().unwrap_or_default().to_owned())
+        };
+        let claim = "fileserver-claim-mine";
+        assert_eq!(
+            text(&config),
+            [
+                "fileserver-mine",
+                claim,
+                claim,
+                "fileserver-n.mine",
+                claim,
+                "redis-mine",
+                "redis-leader-mine",
+                "workload-mine",
+                "redis-mine",
+                "redis://redis-mine:6379/0",
+            ]
+        );
+        assert_eq!(text(&Config::gke())[3..5], ["fileserver", "fileserver-claim"]);
+    }
+
+    #[test]
+    fn a_deadline_is_the_jobs() {
+        let deadline = |deadline_s| {
+            let job = job::job(&Config { deadline_s, ..Config::gke() });
+            job.spec.and_then(|spec| spec.active_deadline_seconds)
+        };
+        assert_eq!((deadline(Some(5400)), deadline(None)), (Some(5400), None));
+    }
 }

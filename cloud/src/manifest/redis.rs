@@ -33,12 +33,12 @@ END
 "#;
 
 /// The environment variable that both `redis-cli` and the worker take the password from.
-pub(super) fn password_env() -> EnvVar {
+pub(super) fn password_env(config: &Config) -> EnvVar {
     EnvVar {
         name: "REDISCLI_AUTH".to_owned(),
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
-                name: REDIS.to_owned(),
+                name: config.redis(),
                 key: PASSWORD_KEY.to_owned(),
                 optional: None,
             }),
@@ -81,7 +81,7 @@ fn container(config: &Config) -> Container {
         image: Some(config.redis_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(["sh", "-c", START].map(str::to_owned).to_vec()),
-        env: Some(vec![password_env()]),
+        env: Some(vec![password_env(config)]),
         ports: Some(vec![ContainerPort {
             name: Some(REDIS.to_owned()),
             container_port: PORT,

@@ -11,7 +11,41 @@ use super::{CLAIM, Config, FILESERVER};
 
 /// `hard`: calls wait for a server that is away, for `soft` can corrupt in silence. `lookupcache=pos`:
 /// a commit that another machine made must not stay unseen. `nolock`: nothing locks; commits are links.
-const MOUNT_OPTIONS: [&str; 5] = ["hard", "nfsvers=3", "lookupcache=pos", "nolock", "noatime"];
+pub const MOUNT_OPTIONS: [&str; 5] = ["hard", "nfsvers=3", "lookupcache=pos", "nolock", "noatime"];
+
+/// The options of the mount: [`MOUNT_OPTIONS`], of which each that is `given` replaces those that speak of the
+/// same, comma-separated as for `mount`.
+///
+/// # Errors
+/// For `soft`, under which a write can be lost in silence, and for `ro`.
+pub fn mount_options(given: &str) -> Result<Vec<String>, String> {
+    let given: Vec<_> = given.split(',').map(str::trim).filter(|option| !option.is_empty()).collect();
+    if let Some(unfit) = given.iter().find(|option| ["soft", "softerr", "softreval", "ro"].contains(*option))
+    {
+        return Err(format!(
+            "`{unfit}` does not fit: results would be lost; the volume is mounted hard and is written to"
+        ));
+    }
+    let topic = |option: &str| -> String {
+        let name = option.split('=').next().unwrap_or(option);
+        match name {
+            "vers" | "v3" | "v4" | "v4.0" | "v4.1" | "v4.2" | "minorversion" => "nfsvers".to_owned(),
+            "atime" | "relatime" => "noatime".to_owned(),
+            "lock" => "nolock".to_owned(),
+            name => name.to_owned(),
+        }
+    };
+    let version = given.iter().find(|option| topic(option) == "nfsvers");
+    let is_four = version.is_some_and(|option| {
+        option.trim_start_matches(char::is_alphabetic).trim_start_matches('=').starts_with('4')
+    });
+    let kept = MOUNT_OPTIONS.into_iter().filter(|option| {
+        let replaced = given.iter().any(|other| topic(other) == topic(option));
+        // NFSv4 has no locks of its own beside it that could be left out.
+        !(replaced || is_four && *option == "nolock")
+    });
+    Ok(kept.chain(given.iter().copied()).map(str::to_owned).collect())
+}
 
 /// The NFS export as a PersistentVolume. The `claimRef` binds it at once and to no other claim;
 /// deleting it deletes nothing on the export.
@@ -27,10 +61,10 @@ pub fn persistent_volume(config: &Config) -> PersistentVolume {
             access_modes: Some(vec!["ReadWriteMany".to_owned()]),
             persistent_volume_reclaim_policy: Some("Retain".to_owned()),
             storage_class_name: Some(String::new()),
-            mount_options: Some(MOUNT_OPTIONS.map(str::to_owned).to_vec()),
+            mount_options: Some(config.mount_options.clone()),
             claim_ref: Some(ObjectReference {
                 namespace: Some(config.namespace.clone()),
-                name: Some(CLAIM.to_owned()),
+                name: Some(config.claim()),
                 ..ObjectReference::default()
             }),
             nfs: Some(NFSVolumeSource {
@@ -65,4 +99,27 @@ pub fn claim(config: &Config) -> PersistentVolumeClaim {
 
 fn capacity(config: &Config) -> Quantity {
     Quantity(format!("{}Gi", config.nfs.capacity_gib))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_is_given_replaces_what_speaks_of_the_same() {
+        let options = |given: &str| mount_options(given).map(|options| options.join(","));
+        let table = [
+            ("", Ok("hard,nfsvers=3,lookupcache=pos,nolock,noatime")),
+            ("nfsvers=4.1", Ok("hard,lookupcache=pos,noatime,nfsvers=4.1")),
+            ("vers=4", Ok("hard,lookupcache=pos,noatime,vers=4")),
+            ("v4.2", Ok("hard,lookupcache=pos,noatime,v4.2")),
+            ("proto=udp, lookupcache=none", Ok("hard,nfsvers=3,nolock,noatime,proto=udp,lookupcache=none")),
+            ("rsize=1048576,relatime", Ok("hard,nfsvers=3,lookupcache=pos,nolock,rsize=1048576,relatime")),
+        ];
+        for (given, expected) in table {
+            assert_eq!(options(given), expected.map(str::to_owned), "{given}");
+        }
+        assert!(options("nfsvers=4.1,soft").unwrap_err().contains("`soft`"));
+        assert!(options("ro").unwrap_err().contains("`ro`"));
+    }
 }

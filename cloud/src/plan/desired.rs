@@ -93,6 +93,8 @@ pub struct Work {
     pub digest: String,
     pub files: usize,
     pub bytes: u64,
+    /// How long the Job may take, in seconds; no result depends on it.
+    pub deadline_s: Option<u64>,
 }
 
 impl Work {
@@ -199,18 +201,7 @@ impl Desired {
     }
 
     fn check_names(&self) -> Result<()> {
-        let name = &self.deployment;
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let fits = name.len() <= 30
-            && name.bytes().all(letters)
-            && name.starts_with(|first: char| first.is_ascii_lowercase())
-            && !name.ends_with('-');
-        if fits {
-            return Ok(());
-        }
-        let why = "a name is 1 to 30 lower-case letters, digits and hyphens, begins with a letter and does not \
-                   end with a hyphen";
-        Err(Error::other(format!("name a deployment `{name}`"), why))
+        check_name(&self.deployment)
     }
 
     fn check_place(&self) -> Result<()> {
@@ -241,6 +232,21 @@ impl Desired {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a name that no deployment can have: it is also a label's value, and the end of objects' names.
+pub fn check_name(name: &str) -> Result<()> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = name.len() <= 30
+        && name.bytes().all(letters)
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-');
+    if fits {
+        return Ok(());
+    }
+    let why = "a name is 1 to 30 lower-case letters, digits and hyphens, begins with a letter and does not \
+               end with a hyphen";
+    Err(Error::other(format!("name a deployment `{name}`"), why))
 }
 
 /// `us-central1`: words and a digit at the end.

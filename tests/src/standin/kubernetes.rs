@@ -74,11 +74,15 @@ impl FakeCluster {
 }
 
 impl Cluster for FakeCluster {
+    async fn fit(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn observe(&self, _deployment: &str) -> Result<Objects> {
         self.call("look at the cluster", |project| project.objects.clone()).await
     }
 
-    async fn apply(&self, batch: &Batch) -> Result<()> {
+    async fn apply(&self, batch: &Batch, _tell: &mut dyn FnMut(&str)) -> Result<()> {
         let volume = format!("{}:{}", batch.nfs.server, batch.nfs.path);
         let point = |project: &mut Project| {
             // With one that points elsewhere go its pods, its Job, and the claim that notes what was staged.
@@ -151,7 +155,7 @@ impl Cluster for FakeCluster {
         self.call("read the run's events", used).await
     }
 
-    async fn delete(&self, _deployment: &str) -> Result<()> {
+    async fn delete(&self, _deployment: &str, _tell: &mut dyn FnMut(&str)) -> Result<()> {
         self.call("delete the objects", Project::forget_objects).await
     }
 }

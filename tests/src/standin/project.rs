@@ -112,6 +112,8 @@ pub struct Project {
     /// Locations that do not answer lists.
     pub silent: Vec<String>,
     pub recorded: Vec<Recorded>,
+    /// The projects that requests said they count against; empty for one that said none.
+    pub counted_against: BTreeSet<String>,
     pub schedule: Schedule,
     pub rules: Vec<Rule>,
     /// Outcomes of the next operations; then all succeed.
@@ -154,6 +156,7 @@ impl Project {
             quotas: vec![("CPUS".into(), 24.0, 0.0), ("PREEMPTIBLE_CPUS".into(), 0.0, 0.0)],
             silent: Vec::new(),
             recorded: Vec::new(),
+            counted_against: BTreeSet::new(),
             schedule: Schedule::new(),
             rules: Vec::new(),
             outcomes: VecDeque::new(),

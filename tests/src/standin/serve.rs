@@ -143,10 +143,14 @@ async fn answer(
     let in_numbers = query.iter().any(|(key, value)| key == "$alt" && value.contains("enum-encoding=int"));
     let asked = Asked { api, method: parts.method.as_str(), path: &path, query: &query, body: &body };
     let authorized = parts.headers.contains_key("authorization");
+    let counted = parts.headers.get("x-goog-user-project").and_then(|project| project.to_str().ok());
     let done = {
         let mut projects = projects.lock().unwrap_or_else(PoisonError::into_inner);
         match (asked.project(&projects), authorized) {
-            (Some(id), true) => projects.get_mut(&id).map(|project| asked.carry_out(project)),
+            (Some(id), true) => projects.get_mut(&id).map(|project| {
+                project.counted_against.insert(counted.unwrap_or_default().to_owned());
+                asked.carry_out(project)
+            }),
             (Some(_), false) => {
                 Some(Done::Reply(Reply::error(401, "UNAUTHENTICATED", "no credentials were given")))
             }

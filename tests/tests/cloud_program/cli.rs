@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::command::transcript;
 use tests::standin::{Project, Standin};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::program::Cloud;
 
@@ -160,6 +161,126 @@ fn get_credentials_writes_gclouds_names() {
 #[test]
 fn a_token_for_kubectl() {
     insta::assert_snapshot!(printed(&["credential"]));
+}
+
+/// Much less than the minute for which reads are tried again.
+const AT_ONCE: std::time::Duration = std::time::Duration::from_secs(40);
+
+/// With neither a token nor a log-in, and no machine of Google's around it that would give one.
+#[test]
+fn plan_without_a_log_in_says_so_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let printed = runtime.block_on(async {
+        let standin = Standin::start().await.unwrap();
+        standin.add(Project::new("my-project"));
+        let folder = tempfile::tempdir().unwrap();
+        let cloud = Cloud::new(&standin, "", folder.path().to_owned());
+        let mut command = cloud.command(&["plan"]);
+        // Nobody listens there.
+        command.env("GCE_METADATA_HOST", "127.0.0.1:9").env("HOME", folder.path());
+        command.env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+        let output = tokio::time::timeout(AT_ONCE, command.output()).await;
+        transcript(&output.expect("it is not waited for").unwrap())
+    });
+    insta::assert_snapshot!(printed);
+}
+
+/// As `gcloud auth application-default login` writes it; that names no project where nobody chose one.
+#[test]
+fn a_persons_log_in_counts_against_the_project() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let standin = Standin::start().await.unwrap();
+        let mut project = Project::new("my-project");
+        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        standin.add(project);
+        let folder = tempfile::tempdir().unwrap();
+        let log_in = json!({
+            "type": "authorized_user", "client_id": "id", "client_secret": "secret", "refresh_token": "refresh",
+            "token_uri": standin.token_uri,
+        });
+        std::fs::write(folder.path().join("log-in.json"), log_in.to_string()).unwrap();
+        let cloud = Cloud::new(&standin, "", folder.path().to_owned());
+        let mut command = cloud.command(&["plan"]);
+        command.env("GOOGLE_APPLICATION_CREDENTIALS", "log-in.json").env_remove("GOOGLE_CLOUD_QUOTA_PROJECT");
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{}", transcript(&output));
+        // Google's crates and the plain requests alike.
+        let counted = standin.with("my-project", |project| project.counted_against.clone());
+        assert_eq!(counted, ["my-project".to_owned()].into());
+    });
+}
+
+#[test]
+fn manifests_for_gke_take_an_address_and_an_image() {
+    let all = ["render", "--target", "gke", "--nfs", "10.0.0.2:/NFSVol", "--image", "worker:1"];
+    let refused = [&all[..3], &all[..5]].map(printed);
+    insta::assert_snapshot!(refused.join("\n"));
+    assert!(printed(&all).contains("manifests/gke/job.yaml"));
+}
+
+#[test]
+fn run_without_a_cluster() {
+    let down = ["run", "--down", "--kubeconfig", "no-such-file"];
+    let unfit = ["run", "--nfs", "a:/b", "--image", "w", "--datasets", ".", "--mount-options", "soft"];
+    insta::assert_snapshot!([printed(&down), printed(&unfit), printed(&["run"])].join("\n"));
+}
+
+/// Answers requests as an API server of Kubernetes 1.30 does that is asked for its version, and gives the first
+/// line of each.
+async fn old_server(listener: tokio::net::TcpListener) -> Vec<String> {
+    let mut asked = Vec::new();
+    while let Ok((mut connection, _)) = listener.accept().await {
+        let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            match connection.read(&mut buffer).await.unwrap() {
+                0 => break,
+                read => request.extend(&buffer[..read]),
+            }
+        }
+        asked.push(String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned());
+        let body =
+            json!({"major": "1", "minor": "30", "gitVersion": "v1.30.9", "gitCommit": "", "gitTreeState": "",
+                          "buildDate": "", "goVersion": "", "compiler": "", "platform": ""})
+            .to_string();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        connection.write_all((head + &body).as_bytes()).await.unwrap();
+        if asked.len() == 2 {
+            break;
+        }
+    }
+    asked
+}
+
+#[test]
+fn run_on_a_kubernetes_that_is_too_old_makes_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let standin = Standin::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "c", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        });
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        let cloud = Cloud::new(&standin, "", folder.path().to_owned());
+        let arguments =
+            ["run", "--kubeconfig", "kubeconfig", "--nfs", "a:/b", "--image", "w", "--datasets", "."];
+        let serve = tokio::spawn(old_server(listener));
+        let output = cloud.output(&arguments).await;
+        insta::assert_snapshot!(transcript(&output));
+        // One more request, of ours, ends the server: there was one before it.
+        let mut last = tokio::net::TcpStream::connect(server.trim_start_matches("http://")).await.unwrap();
+        last.write_all(b"GET /last HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(serve.await.unwrap(), ["GET /version HTTP/1.1", "GET /last HTTP/1.1"]);
+    });
 }
 
 #[test]

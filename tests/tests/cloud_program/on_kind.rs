@@ -163,6 +163,15 @@ async fn story(cluster: &KindCluster) {
 
     std::fs::write(folder.path().join("kubeconfig"), &kubeconfig).unwrap();
     cluster.wipe_fileserver().await.unwrap();
+    let wrong = format!("{}:/Wrong", nfs.server);
+    let what = ["--datasets", &datasets, "--image", local];
+    let refused = [&["run", "--kubeconfig", "kubeconfig", "--nfs", &wrong], &what[..]].concat();
+    let refused = command::transcript(&cloud.output(&refused).await);
+    assert!(refused.contains("FailedMount: MountVolume.SetUp failed"), "in Kubernetes' words: {refused}");
+    assert!(refused.contains("showmount") && refused.contains("`cloud run --down`"), "{refused}");
+    cloud.run(&["run", "--down", "--kubeconfig", "kubeconfig"]).await;
+    assert_eq!(objects(cluster).await, "", "what it left is removed");
+
     let export = format!("{}:{}", nfs.server, nfs.path);
     let where_ = ["--kubeconfig", "kubeconfig", "--nfs", &export, "--spot"];
     let what = ["--datasets", &datasets, "--image", local, "--out", "ran"];

@@ -24,7 +24,7 @@ impl World {
     pub(crate) async fn start() -> Self {
         let standin = Standin::start().await.unwrap();
         let token = |name: &str| (name == "CLOUDSDK_AUTH_ACCESS_TOKEN").then(|| "token".to_owned());
-        let credentials = credentials(token).unwrap();
+        let credentials = credentials(token, "none").unwrap();
         let clock = Arc::new(cloud::clock::SystemClock);
         let google = Google::new("none", standin.settings(), credentials, clock).await.unwrap();
         Self { standin, google }
@@ -89,6 +89,7 @@ impl Site {
             digest: datasets_digest(&files),
             files: 3,
             bytes: 3,
+            deadline_s: None,
         };
         self.desired.work = Some(work);
         self.datasets = Some(Datasets { from: PathBuf::from("."), files });

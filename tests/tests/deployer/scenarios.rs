@@ -323,6 +323,6 @@ fn application_default_credentials_get_a_token_and_use_it() {
         };
         let observed = google.observe(&query).await.unwrap();
         assert_eq!(observed.apis.len(), 3);
-        assert!(credentials(|_| Some("a token\n".into())).is_err(), "what is no token is refused");
+        assert!(credentials(|_| Some("a token\n".into()), "p").is_err(), "what is no token is refused");
     });
 }

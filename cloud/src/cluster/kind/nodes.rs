@@ -14,7 +14,7 @@ use crate::apply;
 use crate::error::{Error, Result};
 use crate::manifest::{Config, REDIS_LEADER, redis};
 use crate::wait::until;
-use crate::watch::pods_ended;
+use crate::watch::{is_ready, pods_ended};
 
 /// The taint by which GKE tells that a machine is about to go. Here its effect is `NoExecute`: kind's
 /// nodes have no logind from which a kubelet could hear of a shutdown, so it is the taint manager that
@@ -283,7 +283,8 @@ impl Nodes {
 
     async fn until_ready_is(&self, node: &str, wanted: bool) -> Result<()> {
         let (doing, state) = (format!("wait for node {node}"), if wanted { "ready" } else { "missed" });
-        match until(&self.nodes(), node, NODE_LIMIT, |found: Option<&Node>| is_ready(found) == wanted).await {
+        let stands = |found: Option<&Node>| found.is_some_and(is_ready) == wanted;
+        match until(&self.nodes(), node, NODE_LIMIT, stands).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let hint = format!("`docker logs {node}` shows its start");
@@ -291,9 +292,4 @@ impl Nodes {
             }
         }
     }
-}
-
-fn is_ready(node: Option<&Node>) -> bool {
-    let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

@@ -101,10 +101,10 @@ impl Stand {
 
     async fn objects(&self, came: Came) -> Result<()> {
         if came == Came::Reused {
-            apply::delete(&self.client, &self.config).await?;
+            apply::delete(&self.client, &self.config, &mut |line| tracing::warn!("{line}")).await?;
             self.cluster.wipe_fileserver().await?;
         }
-        apply::up(&self.client, &self.config).await
+        apply::up(&self.client, &self.config, &mut |line| tracing::warn!("{line}")).await
     }
 
     async fn stage(&self, plan: &Plan) -> Result<()> {
