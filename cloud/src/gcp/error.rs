@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use google_cloud_auth::errors::CredentialsError;
 use google_cloud_gax::error::rpc::{Status, StatusDetails};
 
-use crate::error::{Error, Kind, innermost};
+use crate::error::{Error, Kind, innermost, unconnected};
+
+/// The project of gcloud's own client: calls with a person's log-in count against it where no other is named.
+const GCLOUDS_OWN: &str = "projects/764086051850";
 
 /// What of a refusal decides its kind.
 #[derive(Clone, Debug, Default)]
@@ -48,20 +51,29 @@ impl Answer {
     fn kind(&self, service: &str) -> Kind {
         let says = |words: &str| self.message.to_ascii_lowercase().contains(words);
         let service = self.metadata.get("service").map_or(service, String::as_str).to_owned();
+        let consumer = self.metadata.get("consumer").map_or("", String::as_str);
+        if says("requires a quota project")
+            || says("quota project, which is not set")
+            || consumer == GCLOUDS_OWN
+        {
+            return Kind::QuotaProject;
+        }
         match (self.http, self.reason.as_str()) {
+            (Some(407), _) => return Kind::Proxy,
             (_, "SERVICE_DISABLED") => return Kind::ApiDisabled { service },
             (_, "BILLING_DISABLED" | "UREQ_PROJECT_BILLING_NOT_FOUND" | "UREQ_PROJECT_BILLING_NOT_OPEN") => {
                 return Kind::Billing;
             }
-            (_, "RATE_LIMIT_EXCEEDED") => return Kind::Transient,
             _ => {}
         }
         if says("billing") && self.http != Some(200) {
             return Kind::Billing;
         }
-        if self.quota || says("insufficient regional quota") || says("quota exceeded for") || says("quota '")
-        {
-            return Kind::Quota;
+        if self.names_a_quota() {
+            return if self.is_a_rate() { Kind::Transient } else { Kind::Quota };
+        }
+        if says("no network named") || says("network") && (says("does not exist") || says("not found")) {
+            return Kind::Network;
         }
         if says("has not been used in project") || says("it is disabled") {
             return Kind::ApiDisabled { service };
@@ -84,6 +96,33 @@ impl Answer {
             ("RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) => Kind::Transient,
             _ => Kind::Other { hint: None },
         }
+    }
+
+    /// Whether a quota is named, of whichever kind: Filestore refuses what is too large with 429 and
+    /// RATE_LIMIT_EXCEEDED, as others refuse what is too fast.
+    fn names_a_quota(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        let words = [
+            "insufficient regional quota",
+            "quota exceeded for",
+            "quota '",
+            "quota limit '",
+            "quota_exceeded",
+        ];
+        self.quota
+            || self.metadata.contains_key("quota_limit")
+            || words.iter().any(|words| message.contains(words))
+    }
+
+    /// Whether that quota is one of calls in a time, which waiting restores.
+    fn is_a_rate(&self) -> bool {
+        let of = |field: &str| self.metadata.get(field).map_or("", String::as_str);
+        let text =
+            [self.message.as_str(), of("quota_limit"), of("quota_metric")].concat().to_ascii_lowercase();
+        let text: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
+        ["perminute", "persecond", "perday", "per100seconds", "requests", "queries"]
+            .iter()
+            .any(|words| text.contains(words))
     }
 
     pub(super) fn into_error(self, doing: &str, service: &str) -> Error {
@@ -109,29 +148,117 @@ pub(super) fn from_google(doing: &str, service: &str, error: &google_cloud_gax::
         let source =
             std::error::Error::source(error).and_then(|source| source.downcast_ref::<CredentialsError>());
         let transient = source.is_some_and(CredentialsError::is_transient);
-        let kind = if transient { Kind::Transient } else { Kind::Credentials };
-        return Error::new(doing, innermost(error), kind);
+        // What Google's crate appends is said by the kind.
+        let why = innermost(error);
+        let why = why.trim_end_matches(" and future attempts will not succeed");
+        let kind = if transient { unconnected(why) } else { Kind::Credentials };
+        return Error::new(doing, why, kind);
     }
     if let Some(http) = error.http_status_code().filter(|http| *http >= 400) {
-        // Not Google's JSON: a proxy or a load balancer in between.
-        let answer = Answer {
-            http: Some(http),
-            message: "an answer that is not the API's".into(),
-            ..Answer::default()
-        };
-        return answer.into_error(doing, service);
+        return not_the_apis(http).into_error(doing, service);
     }
     let cut = error.is_io() || error.is_timeout() || error.is_connect() || error.is_transport();
-    let kind = if cut { Kind::Transient } else { Kind::Other { hint: None } };
-    Error::new(doing, innermost(error), kind)
+    let why = innermost(error);
+    let kind = if cut { unconnected(&why) } else { Kind::Other { hint: None } };
+    Error::new(doing, why, kind)
+}
+
+/// An answer that is not Google's JSON: that of a proxy or a load balancer in between.
+pub(super) fn not_the_apis(http: u16) -> Answer {
+    let message = match http {
+        407 => "the proxy in between wants a log-in",
+        _ => "an answer that is not the API's",
+    };
+    Answer { http: Some(http), message: message.into(), ..Answer::default() }
 }
 
 /// Translates an operation's error; the API accepted the request and could not carry it out.
 pub(crate) fn from_operation(doing: &str, why: &str) -> Error {
     let answer = Answer { http: Some(200), message: why.to_owned(), ..Answer::default() };
     let kind = match answer.kind("") {
-        kind @ (Kind::Quota | Kind::StockOut) => kind,
+        kind @ (Kind::Quota | Kind::StockOut | Kind::Network) => kind,
         _ => Kind::Failed,
     };
     Error::new(doing, why.trim_end_matches('.'), kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(http: u16, code: &str, reason: &str, limit: &str, quota: bool, message: &str) -> Answer {
+        let metadata = match limit {
+            "" => BTreeMap::new(),
+            limit => [("quota_limit".to_owned(), limit.to_owned())].into(),
+        };
+        let (code, message, reason) = (code.to_owned(), message.to_owned(), reason.to_owned());
+        Answer { http: Some(http), code, message, reason, metadata, quota }
+    }
+
+    #[test]
+    fn too_much_is_told_from_too_fast() {
+        let exhausted = |reason: &str, limit: &str, quota: bool, message: &str| {
+            answer(429, "RESOURCE_EXHAUSTED", reason, limit, quota, message).kind("file.googleapis.com")
+        };
+        let standard =
+            "Quota limit 'StandardStorageGbPerRegion' has been exceeded. Limit: 0 in region us-central1.";
+        let minute = "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute' of service \
+                      'container.googleapis.com' for consumer 'project_number:1'.";
+        assert_eq!(
+            exhausted("RATE_LIMIT_EXCEEDED", "StandardStorageGbPerRegion", true, standard),
+            Kind::Quota
+        );
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", true, "Too much."), Kind::Quota);
+        assert_eq!(exhausted("", "", false, standard), Kind::Quota);
+        assert_eq!(
+            exhausted("RATE_LIMIT_EXCEEDED", "ReadRequestsPerMinutePerProject", false, minute),
+            Kind::Transient
+        );
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, minute), Kind::Transient);
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, "Too many requests."), Kind::Transient);
+        assert_eq!(exhausted("", "", false, "Too many requests."), Kind::Transient);
+        assert_eq!(from_operation("create", standard).kind, Kind::Quota);
+        let addresses =
+            "Instance 'gke-1' creation failed: Quota 'IN_USE_ADDRESSES' exceeded. Limit: 8.0 in region r.";
+        assert_eq!(from_operation("create", addresses).kind, Kind::Quota);
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_said_in_each_form() {
+        let request =
+            answer(400, "INVALID_ARGUMENT", "", "", false, "Project \"p\" has no network named \"default\".");
+        assert_eq!(request.kind("container.googleapis.com"), Kind::Network);
+        let forms = [
+            "Network \"default\" does not exist.",
+            "The resource 'projects/p/global/networks/default' was not found",
+        ];
+        for form in forms {
+            assert_eq!(from_operation("create", form).kind, Kind::Network, "{form}");
+        }
+    }
+
+    #[test]
+    fn a_log_in_without_a_quota_project_is_no_api_to_enable() {
+        let message = "Your application is authenticating by using local Application Default Credentials. The \
+                       file.googleapis.com API requires a quota project, which is not set by default.";
+        let mut refused = answer(403, "PERMISSION_DENIED", "SERVICE_DISABLED", "", false, message);
+        assert_eq!(refused.kind("file.googleapis.com"), Kind::QuotaProject);
+        refused.message =
+            "Cloud Filestore API has not been used in project 764086051850 before or it is disabled.".into();
+        refused.metadata.insert("consumer".into(), GCLOUDS_OWN.into());
+        assert_eq!(refused.kind("file.googleapis.com"), Kind::QuotaProject);
+        refused.metadata.insert("consumer".into(), "projects/mine".into());
+        assert_eq!(refused.kind("f").clone(), Kind::ApiDisabled { service: "f".into() });
+    }
+
+    #[test]
+    fn a_proxy_that_wants_a_log_in_is_named() {
+        let error = not_the_apis(407).into_error("list clusters", "container.googleapis.com");
+        assert_eq!(
+            (error.kind, error.why.as_str()),
+            (Kind::Proxy, "the proxy in between wants a log-in (HTTP 407)")
+        );
+        assert_eq!(unconnected("proxy authorization required"), Kind::Proxy);
+        assert_eq!(unconnected("connection refused"), Kind::Transient);
+    }
 }

@@ -2,13 +2,13 @@
 
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::rpc::Status;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::error::Answer;
-use super::settings::authorization;
-use crate::error::{Error, Kind, Result, innermost};
+use super::error::{Answer, not_the_apis};
+use super::settings::headers;
+use crate::error::{Error, Result, innermost, unconnected};
 
 /// An API's address and the credentials for it.
 #[derive(Clone, Debug)]
@@ -35,17 +35,21 @@ impl Rest {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value> {
-        let token = authorization(&self.credentials).await?;
+        let headers = headers(&self.credentials).await?;
         let url = format!("{}{path}", self.endpoint);
         let is_post = method == Method::POST;
-        let request = self.client.request(method, url).query(query).header(AUTHORIZATION, token);
+        let request = self.client.request(method, url).query(query).headers(headers);
         let request = match body {
             Some(body) => request.json(body),
             // Nothing says so by itself, and Google's front end then answers 411.
             None if is_post => request.header(CONTENT_LENGTH, 0),
             None => request,
         };
-        let cut = |error: reqwest::Error| Error::new(doing, innermost(&error), Kind::Transient);
+        let cut = |error: reqwest::Error| {
+            let why = innermost(&error);
+            let kind = unconnected(&why);
+            Error::new(doing, why, kind)
+        };
         let response = request.send().await.map_err(cut)?;
         let http = response.status();
         let bytes = response.bytes().await.map_err(cut)?;
@@ -57,11 +61,7 @@ impl Rest {
         }
         let answer = match Status::try_from(&bytes) {
             Ok(status) => Answer::new(Some(http.as_u16()), &status),
-            Err(_) => Answer {
-                http: Some(http.as_u16()),
-                message: "an answer that is not the API's".into(),
-                ..Answer::default()
-            },
+            Err(_) => not_the_apis(http.as_u16()),
         };
         Err(answer.into_error(doing, self.service))
     }

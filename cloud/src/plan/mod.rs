@@ -8,7 +8,7 @@ mod desired;
 mod observed;
 mod teardown;
 
-pub use desired::{Desired, Mode, SHARE, Tier, Work};
+pub use desired::{Desired, Mode, SHARE, Tier, Work, check_name};
 pub use observed::{
     ClusterSeen, DEPLOYMENT, DiskSeen, FilestoreSeen, Labels, MANAGED_BY, Observed, OperationSeen, QuotaSeen,
     RegionSeen, RepositorySeen, Resource, State, Unasked, Verb, is_ours, labels,
@@ -21,6 +21,9 @@ use crate::error::{Error, Kind};
 
 /// The APIs that a deployment needs enabled.
 pub const APIS: [&str; 3] = ["compute.googleapis.com", "container.googleapis.com", "file.googleapis.com"];
+
+/// The boot disk that GKE gives a machine: of the kind pd-balanced, which counts as SSD.
+const BOOT_DISK_GB: u64 = 100;
 
 /// What is to be done about one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -371,10 +374,16 @@ fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
     // Without a quota of its own, Spot draws on the one for all machines.
     let spot_quota = quota("PREEMPTIBLE_CPUS").filter(|quota| quota.limit > 0);
     let (spot, other) = desired.vcpus();
-    let needs = match spot_quota {
+    let mut needs = match spot_quota {
         Some(preemptible) => vec![(Some(preemptible), spot), (quota("CPUS"), other)],
         None => vec![(quota("CPUS"), spot + other)],
     };
+    if let Mode::Standard { nodes, .. } = &desired.mode {
+        // Each machine has a boot disk and, as GKE makes them, an address of its own.
+        let machines = u64::from(*nodes) + 1;
+        needs.push((quota("SSD_TOTAL_GB"), machines * BOOT_DISK_GB));
+        needs.push((quota("IN_USE_ADDRESSES"), machines));
+    }
     needs.into_iter().find_map(|(quota, needed)| {
         let quota = quota?;
         let free = quota.limit.saturating_sub(quota.usage);

@@ -108,6 +108,77 @@ fn quota_told_by_the_request() {
     insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 403, body)));
 }
 
+/// Filestore's way: the status and the reason of too many calls, of which the first refusal would be waited out.
+#[test]
+fn quota_told_as_if_it_were_a_rate() {
+    let message =
+        "Quota limit 'StandardStorageGbPerRegion' has been exceeded. Limit: 0 in region us-central1.";
+    let details = json!([
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "RATE_LIMIT_EXCEEDED", "domain": "googleapis.com",
+         "metadata": {"quota_limit": "StandardStorageGbPerRegion"}},
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"subject": "project:1", "description": message}]},
+    ]);
+    let body = error(429, "RESOURCE_EXHAUSTED", message, details);
+    insta::assert_snapshot!(refused_by(rule("POST", "/instances", 1, 429, body)));
+}
+
+#[test]
+fn quota_told_by_the_operation() {
+    let failing = |project: &mut Project| {
+        project.outcomes.push_back(Outcome::Done);
+        let why =
+            "Quota limit 'StandardStorageGbPerRegion' has been exceeded. Limit: 0 in region us-central1.";
+        project.outcomes.push_back(Outcome::Failed(why.into()));
+    };
+    insta::assert_snapshot!(refused(failing, |_| {}));
+}
+
+#[test]
+fn quotas_of_disks_and_addresses_are_read_before_anything_is_made() {
+    let standard = |site: &mut Site| {
+        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+    };
+    let quota = |name: &str, limit: f64| {
+        let name = name.to_owned();
+        refused(move |project| project.quotas.push((name, limit, 0.0)), standard)
+    };
+    insta::assert_snapshot!([quota("SSD_TOTAL_GB", 250.0), quota("IN_USE_ADDRESSES", 3.0)].join("\n"));
+}
+
+#[test]
+fn no_network_of_that_name() {
+    let message = "Project \"my-project\" has no network named \"default\".";
+    let body = error(400, "INVALID_ARGUMENT", message, json!([]));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", 1, 400, body)));
+}
+
+#[test]
+fn no_network_of_that_name_as_the_operation_tells_it() {
+    let failing = |project: &mut Project| {
+        project.outcomes.push_back(Outcome::Done);
+        project.outcomes.push_back(Outcome::Failed("Network \"default\" does not exist.".into()));
+    };
+    insta::assert_snapshot!(refused(failing, |_| {}));
+}
+
+#[test]
+fn a_proxy_that_wants_a_log_in() {
+    let body = "<html>Proxy Authentication Required</html>".to_owned();
+    insta::assert_snapshot!(refused_by(rule("GET", "batchGet", 1, 407, body)));
+}
+
+#[test]
+fn a_log_in_without_a_quota_project() {
+    let message = "Your application is authenticating by using local Application Default Credentials. The \
+                   serviceusage.googleapis.com API requires a quota project, which is not set by default.";
+    let details = info(
+        "SERVICE_DISABLED",
+        json!({"service": "serviceusage.googleapis.com", "consumer": "projects/764086051850"}),
+    );
+    let body = error(403, "PERMISSION_DENIED", message, details);
+    insta::assert_snapshot!(refused_by(rule("GET", "batchGet", 1, 403, body)));
+}
+
 #[test]
 fn region_unknown() {
     let elsewhere = |site: &mut Site| {
