@@ -69,7 +69,8 @@ pub(super) async fn have(image: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes every image that was built here and that no container uses, and gives how many.
+/// Removes every image that was built here and that no container uses, and gives how many. None while a cluster
+/// that was made here is kept: its nodes are given them again.
 ///
 /// # Errors
 /// Where Docker cannot, for another reason than that one is in use.
@@ -77,6 +78,9 @@ pub async fn remove_images() -> Result<usize> {
     let filter = format!("label={LABEL}");
     let doing = "remove the images built here";
     let args = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
+    if !super::clusters().await?.is_empty() {
+        return Ok(0);
+    }
     let listed = docker(&args, doing).await?;
     let mut removed = 0;
     for tag in listed.lines().filter(|tag| !tag.contains("<none>")) {

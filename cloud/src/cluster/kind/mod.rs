@@ -17,25 +17,35 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config as ClientConfig};
+use kube::{Api, Client};
 
 pub use config::config;
 pub use fileserver::build_fileserver;
 pub use image::{WorkerImage, remove_images, worker_image};
 pub use nodes::{Blow, Cut, NOTICE, Nodes, Step};
 
+use super::version;
 use crate::error::{Error, Kind, Result};
-use program::{docker, run, run_in};
+use crate::proxy;
+use program::{docker, run, run_in, run_with};
 
 /// The cluster's name when none is given: the tutorial's.
 pub const DEFAULT_NAME: &str = "batch-aiml";
 
-/// Kubernetes must have Jobs' success policy and back-off per index.
-const OLDEST: (u32, u32) = (1, 33);
-
 /// What the nodes themselves take; measured 1.5 GiB for a control plane and three workers.
 const CONTROL_PLANE_MIB: u64 = 900;
 const NODE_MIB: u64 = 300;
+
+/// inotify instances that the system containers of a node hold; measured 26 and 13 with Kubernetes 1.34.
+const CONTROL_PLANE_INOTIFY: u64 = 26;
+const NODE_INOTIFY: u64 = 13;
+/// What Docker and the machine itself hold beside them.
+const OTHERS_INOTIFY: u64 = 12;
+/// The kernel's limit of them for a user; the nodes' root is this machine's.
+const INOTIFY_MAX: &str = "/proc/sys/fs/inotify/max_user_instances";
+
+/// A file in the control plane that says that the cluster was made to the end.
+const WHOLE: &str = "/kind/batch-whole";
 
 /// What to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +106,8 @@ impl KindCluster {
             Found::Nothing => {}
         }
         enough_memory(spec).await?;
+        let most = std::fs::read_to_string(INOTIFY_MAX).ok().and_then(|most| most.trim().parse().ok());
+        enough_inotify(spec.workers, most)?;
         tell(&format!("create cluster {} with {} Spot nodes", spec.name, spec.workers));
         cluster.create(spec).await?;
         Ok((cluster, Came::Created))
@@ -144,7 +156,7 @@ impl KindCluster {
         let doing = format!("connect to cluster {}", self.name);
         let text = self.kubeconfig().await?;
         let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| Error::other(&doing, error))?;
-        let config = ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        let config = proxy::config(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|error| Error::other(&doing, error))?;
         Client::try_from(config).map_err(|error| Error::other(&doing, error))
@@ -166,7 +178,9 @@ impl KindCluster {
         let network = self.network();
         let env = [("KIND_EXPERIMENTAL_DOCKER_NETWORK", network.as_str())];
         run_in("kind", &args, None, &env, &doing).await?;
-        new_enough(&self.client().await?).await?;
+        let hint = "choose a newer node image with --node-image or SIM_NODE_IMAGE";
+        version::new_enough(&self.client().await?, hint).await?;
+        docker(&["exec", &self.control_plane(), "touch", WHOLE], &doing).await?;
         self.put_in_order().await
     }
 
@@ -181,6 +195,11 @@ impl KindCluster {
         }
         let doing = format!("start the control plane of cluster {}", self.name);
         docker(&["start", &self.control_plane()], &doing).await?;
+        // Of one that was made by half, some node may be waited for in vain.
+        let look = ["exec", &self.control_plane(), "test", "-e", WHOLE];
+        docker(&look, &doing)
+            .await
+            .map_err(|error| Error::other(error.doing, "it was not made to the end"))?;
         let client = self.client().await?;
         answers(&client, &self.name).await?;
         Nodes::new(self.clone(), client).restore().await
@@ -201,8 +220,30 @@ impl KindCluster {
     async fn load_into(&self, image: &str, nodes: &str) -> Result<()> {
         let doing = format!("load {image} into cluster {}", self.name);
         let args = ["load", "docker-image", "--name", &self.name, "--nodes", nodes, image];
-        run("kind", &args, &doing).await.map(|_| ())
+        match run("kind", &args, &doing).await {
+            Err(error) if lacks_content(&error.why) => self.load_archive(image, nodes, &doing).await,
+            loaded => loaded.map(|_| ()),
+        }
     }
+
+    /// Loads what `kind` can't: with Docker's containerd image store, an image names platforms whose content is
+    /// not there, and `kind` asks for all of them. Without that, a node takes its own platform's.
+    async fn load_archive(&self, image: &str, nodes: &str, doing: &str) -> Result<()> {
+        let archive = tempfile::NamedTempFile::new().map_err(|error| Error::other(doing, error))?;
+        docker(&["save", "--output", &archive.path().to_string_lossy(), image], doing).await?;
+        for node in nodes.split(',') {
+            let input = archive.reopen().map_err(|error| Error::other(doing, error))?;
+            let import =
+                ["exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", "-"];
+            run_with("docker", &import, None, &[], input.into(), doing).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `kind load` failed for content that Docker never pulled.
+fn lacks_content(said: &str) -> bool {
+    said.contains("content digest") && said.contains("not found")
 }
 
 /// What [`down`] took away.
@@ -210,6 +251,26 @@ impl KindCluster {
 pub struct Removed {
     pub containers: BTreeSet<String>,
     pub network: bool,
+}
+
+/// The clusters that were made here and are still there, running or not.
+pub async fn clusters() -> Result<BTreeSet<String>> {
+    let args = [
+        "ps",
+        "--all",
+        "--filter",
+        "label=io.x-k8s.kind.cluster",
+        "--format",
+        "{{.Label \"io.x-k8s.kind.cluster\"}}",
+    ];
+    let names = docker(&args, "look for kind clusters").await?;
+    let mut ours = BTreeSet::new();
+    for name in names.lines().map(str::to_owned).collect::<BTreeSet<_>>() {
+        if matches!(find(&name).await?, Found::Ours { .. }) {
+            ours.insert(name);
+        }
+    }
+    Ok(ours)
 }
 
 /// Removes everything of the cluster `name`: nodes, NFS server with its data, network; also what is left
@@ -303,17 +364,18 @@ async fn enough_memory(spec: &Spec) -> Result<()> {
     ))
 }
 
-async fn new_enough(client: &Client) -> Result<()> {
-    let doing = "ask for the cluster's version";
-    let info = client.apiserver_version().await.map_err(|error| Error::other(doing, error))?;
-    let number = |text: &str| text.trim_end_matches('+').parse::<u32>().unwrap_or(0);
-    if (number(&info.major), number(&info.minor)) >= OLDEST {
+/// Refuses more nodes than the kernel's limit of inotify instances allows: beyond it kubelets and log streams fail
+/// with "too many open files". `most` is the limit, where it can be read.
+fn enough_inotify(workers: u32, most: Option<u64>) -> Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    let allowed = most.saturating_sub(OTHERS_INOTIFY + CONTROL_PLANE_INOTIFY) / NODE_INOTIFY;
+    if u64::from(workers) <= allowed {
         return Ok(());
     }
     Err(Error::with_hint(
-        "use the cluster",
-        format!("it is Kubernetes {}, and the Job needs {}.{}", info.git_version, OLDEST.0, OLDEST.1),
-        "choose a newer node image with --node-image or SIM_NODE_IMAGE",
+        format!("make a cluster of {workers} workers"),
+        format!("fs.inotify.max_user_instances is {most}, which is enough for about {allowed}"),
+        "ask for fewer workers, or `sudo sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288`",
     ))
 }
 
@@ -351,4 +413,27 @@ pub async fn local_node_image() -> Result<Option<String>> {
     };
     let newest = tags.lines().filter_map(|tag| Some((version(tag)?, tag))).max();
     Ok(newest.map(|(_, tag)| format!("kindest/node:{tag}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_nodes_than_inotify_allows_are_refused_with_how_many_it_does() {
+        assert_eq!(enough_inotify(6, Some(128)), Ok(()));
+        let error = enough_inotify(7, Some(128)).unwrap_err();
+        assert!(error.why.contains("128, which is enough for about 6"), "{error}");
+        assert_eq!(enough_inotify(50, Some(1024)), Ok(()));
+        assert_eq!(enough_inotify(1000, None), Ok(()));
+        assert!(enough_inotify(1, Some(0)).is_err());
+    }
+
+    #[test]
+    fn content_that_docker_never_pulled_is_known_by_what_ctr_says() {
+        let said = "kind failed: ERROR: failed to load image: command \"docker exec --privileged -i c ctr images import\" \
+                    failed with error: exit status 1; Command Output: ctr: content digest sha256:aa: not found";
+        assert!(lacks_content(said));
+        assert!(!lacks_content("kind failed: ERROR: image: \"worker:1\" not present locally"));
+    }
 }

@@ -28,8 +28,20 @@ pub(crate) async fn run_in(
     env: &[(&str, &str)],
     doing: &str,
 ) -> Result<String> {
+    run_with(program, args, folder, env, Stdio::null(), doing).await
+}
+
+/// The same with a standard input.
+pub(crate) async fn run_with(
+    program: &str,
+    args: &[&str],
+    folder: Option<&Path>,
+    env: &[(&str, &str)],
+    input: Stdio,
+    doing: &str,
+) -> Result<String> {
     let mut command = Command::new(program);
-    command.args(args).envs(env.iter().copied()).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    command.args(args).envs(env.iter().copied()).stdin(input).process_group(0).kill_on_drop(true);
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
