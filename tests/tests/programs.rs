@@ -259,6 +259,7 @@ fn is_left(mark: &str) -> bool {
 }
 
 /// Waits until something holds; fails after a minute.
+#[expect(clippy::disallowed_methods, reason = "an observer of real processes")]
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..6_000 {
         if holds() {
