@@ -107,10 +107,13 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 
     /// Writes `output/`: a projection that anyone may repair (rule 12). It shows this run alone: what an earlier run
-    /// put there and this one does not goes. The report's text comes last.
+    /// put there and this one does not goes. The report's text comes first: from then on stragglers of another run
+    /// see that `output/` is no longer theirs. That all is there is committed last.
     async fn project(&self, attempt: &Attempt, opened: &Opened, files: &Files) -> Result<(), Trouble> {
         self.volume.make_folder(OUTPUT).await?;
-        self.take_over_output(files).await?;
+        if let Some(text) = files.get(TEXT) {
+            self.put(attempt, files, TEXT, text.as_bytes()).await?;
+        }
         let shown: Vec<_> = shown_datasets(opened).collect();
         let quarter = |number| {
             let shown = shown.iter().skip(number).step_by(4);
@@ -126,19 +129,6 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             self.put(attempt, files, name, text.as_bytes()).await?;
         }
         self.mark_projected(attempt, &names).await
-    }
-
-    /// Removes another run's report, so that its stragglers see that `output/` is no longer theirs.
-    async fn take_over_output(&self, files: &Files) -> Result<(), Trouble> {
-        let path = format!("{OUTPUT}/{TEXT}");
-        match self.volume.read(&path).await {
-            Ok(text) if files.get(TEXT).is_none_or(|ours| ours.as_bytes() != text) => {
-                let _ = self.volume.remove(&path).await;
-                Ok(())
-            }
-            Err(error) if error.kind != Kind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
     }
 
     /// Puts what is shown of some datasets; returns the names.
@@ -227,19 +217,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             return Ok(false);
         }
         let text = match self.volume.read(&format!("{OUTPUT}/{TEXT}")).await {
-            // Another run takes it over just now, if there is one that reports.
-            Err(error) if error.kind == Kind::NotFound => None,
-            text => Some(String::from_utf8_lossy(&text?).into_owned()),
+            Err(error) if error.kind == Kind::NotFound => return Ok(false),
+            text => String::from_utf8_lossy(&text?).into_owned(),
         };
-        if text.is_some() && files.get(TEXT) == text.as_ref() {
+        if files.get(TEXT) == Some(&text) {
             return Ok(false);
         }
         for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
             let path = RunPaths::new(&run).report();
             let Ok(bytes) = self.volume.read(&path).await else { continue };
-            let Some(text) = &text else { return Ok(true) };
             let report = Record::decode(bytes).ok().and_then(|record| read_report(&path, record).ok());
-            if report.is_some_and(|report| report.files.get(TEXT) == Some(text)) {
+            if report.is_some_and(|report| report.files.get(TEXT) == Some(&text)) {
                 return Ok(true);
             }
         }
@@ -279,24 +267,17 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         // What this worker reported may have been damaged since: then it is to be done again.
         self.known.borrow_mut().report = false;
         let careless = self.breaks(Breakage::ExitBeforeOutput);
-        // Of what is put there the report's text comes last: only then is the rest looked for, a long
-        // report and a folder of many names.
-        if !careless && !self.is_there(&format!("{OUTPUT}/{TEXT}")).await? {
-            return Ok(());
-        }
+        // Only then is the rest looked for, a long report and folders of many names.
+        let names = if careless { Some(Vec::new()) } else { self.projected().await? };
+        let Some(names) = names else { return Ok(()) };
         let path = self.paths.report();
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
         let Report { files, tally } = read_report(&path, record)?;
-        let names = self.projected().await?;
-        let there = match &names {
-            _ if careless => true,
-            Some(names) => self.has_put(&files).await? && self.has_names(names).await?,
-            None => false,
-        };
+        let there = careless || self.has_put(&files).await? && self.has_names(&names).await?;
         if there || self.has_given_way(&files).await? {
-            self.sync_names(&names.unwrap_or_default()).await?;
+            self.sync_names(&names).await?;
             if !tally.is_whole() {
                 self.note(What::LeftOut { tally });
             }
