@@ -216,10 +216,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         let mut away = None;
         let queue_empty = loop {
             match self.queue_is_empty().await {
-                Ok(empty) => {
-                    self.queue_is(&mut away, None);
-                    break empty;
-                }
+                Ok(empty) => break empty,
                 Err(QueueError::Refused(why)) => {
                     return Err(Ended { exit: Exit::Queue, reason: why });
                 }
@@ -588,13 +585,12 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
 /// How long to wait after some tries in a row at a queue that is away.
 fn queue_backoff(tries: u32) -> Duration {
-    let wait = QUEUE_BACKOFF_MS.start << tries.min(10);
-    Duration::from_millis(wait.min(QUEUE_BACKOFF_MS.end))
+    Duration::from_millis((QUEUE_BACKOFF_MS.start << tries.min(10)).min(QUEUE_BACKOFF_MS.end))
 }
 
 fn unreachable(error: &str) -> String {
-    let seconds = PATIENCE_AT_START.as_secs();
-    format!("the queue did not answer for {seconds} s: {error}\nhint: start it, or name another with --queue")
+    let s = PATIENCE_AT_START.as_secs();
+    format!("the queue did not answer for {s} s: {error}\nhint: start it, or name another with --queue")
 }
 
 fn stopped() -> Ended {
