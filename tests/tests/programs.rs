@@ -297,6 +297,17 @@ fn what_a_program_leaves_running_ends_with_it() {
     assert!(!is_left(&mark), "the program's child is still there");
 }
 
+#[test]
+fn the_latest_state_is_that_of_the_last_dataset_that_was_not_rejected() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume, 3);
+    let output =
+        work(volume, &[], "[ \"$BATCH_INDEX\" != 2 ] || exit 65; echo $BATCH_INDEX > \"$BATCH_OUTPUT/at\"");
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+    assert_eq!(fs::read_to_string(volume.join("output/latest/at")).unwrap(), "1\n");
+}
+
 /// `output/` shows the last run alone.
 #[test]
 fn a_later_run_takes_an_earlier_ones_files_out_of_output() {

@@ -122,6 +122,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         // Side by side, since most of it is waiting for the disk.
         let quarters = tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
         let mut names = [quarters.0, quarters.1, quarters.2, quarters.3].concat();
+        names.extend(self.put_latest(attempt, opened, files).await?);
         names.extend(files.keys().cloned());
         names.sort_unstable();
         self.remove_earlier(&names).await?;
@@ -149,6 +150,26 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
             }
         }
         Ok(names)
+    }
+
+    /// Puts the chain's last state once more under a name of its own; returns the names.
+    async fn put_latest(
+        &self,
+        attempt: &Attempt,
+        opened: &Opened,
+        files: &Files,
+    ) -> Result<Vec<String>, Trouble> {
+        let Some(name) = opened.workload.latest_name() else { return Ok(Vec::new()) };
+        let trained = opened.manifest.datasets.iter().rev().filter(|dataset| dataset.role == Role::Train);
+        for dataset in trained {
+            let shown = [(dataset.index, name.to_owned())];
+            let names = self.put_shown(attempt, opened, files, shown.iter()).await?;
+            // A rejected dataset has no state.
+            if !names.is_empty() {
+                return Ok(names);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Removes what earlier runs put into `output/` and this one does not; `names` is in order.
@@ -344,12 +365,9 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     }
 }
 
-/// The datasets that `output/` shows, with their names there: the chain's last state a second time by its own.
+/// The datasets that `output/` shows, with their names there.
 fn shown_datasets(opened: &Opened) -> impl Iterator<Item = (u32, String)> {
-    let datasets = &opened.manifest.datasets;
-    let latest = opened.workload.latest_name();
-    let last = datasets.iter().rev().find(|dataset| dataset.role == Role::Train).map(|last| last.index);
-    workload::checkpoint_names(opened.workload.as_ref(), datasets).chain(last.zip(latest.map(str::to_owned)))
+    workload::checkpoint_names(opened.workload.as_ref(), &opened.manifest.datasets)
 }
 
 /// The folders that names lie in, each folder below another before it.
