@@ -122,7 +122,7 @@ fn condition(job: &Job, wanted: &[(&str, bool)]) -> Option<(bool, String)> {
 }
 
 /// Deletes everything of the deployment and waits until it is gone. Nothing there is success. Pods that hang on
-/// a machine that is gone are told of, and deleted by force.
+/// a dead machine are named and deleted by force.
 pub async fn delete(client: &Client, config: &Config, tell: &mut dyn FnMut(&str)) -> Result<()> {
     attended(client, config, &[], tell, delete_all(client, config)).await
 }

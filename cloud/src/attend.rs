@@ -1,5 +1,5 @@
-//! Waiting with open ears: what Kubernetes says is in the way is told within seconds, what no waiting can help
-//! ends the wait, and pods that hang on a machine that is gone are released.
+//! Waiting for Kubernetes while listening to it: its own words about an obstacle are shown within seconds, a hopeless
+//! obstacle ends the wait, and pods that hang on a dead machine are released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -19,15 +19,15 @@ use crate::watch::{self, Event, PodState};
 
 /// How long a pod may outlive its grace before it is said to hang.
 const HANGS_S: u64 = 10;
-/// How long a pod may be starting before that is told, though Kubernetes reports nothing: a mount of a server that
-/// does not answer fails only after minutes.
+/// After this time a pod that still starts is reported, even if Kubernetes reports nothing: a mount from a server
+/// that does not answer fails only after minutes.
 const QUIET_S: u64 = 10;
 /// Reports that are kept until their pod is heard of.
 const EARLY_MAX: usize = 100;
 /// Between two looks at what is overdue.
 pub(crate) const TICK: Duration = Duration::from_secs(2);
 
-/// What was heard of the deployment's objects until now: decides what is told, and once.
+/// The state of the deployment's objects, as heard so far. It decides what to show, and shows nothing twice.
 #[derive(Debug, Default)]
 pub struct Reporter {
     /// Pods that are waited for, with their uid: an obstacle of theirs that no waiting helps is the end.
@@ -263,12 +263,7 @@ pub(crate) async fn attended<T>(
             }
             _ = tick.tick() => {
                 reporter.quiet(SystemClock.now_s(), false).iter().for_each(|line| tell(line));
-                for leaving in reporter.overdue(SystemClock.now_s()) {
-                    let (line, released) = release(client, config, &leaving).await;
-                    if let Some(line) = reporter.note(&leaving.pod, line, released) {
-                        tell(&line);
-                    }
-                }
+                release_overdue(client, config, &mut reporter, tell).await;
             }
         }
     }
@@ -284,9 +279,8 @@ pub enum NodeIs {
     Unknown,
 }
 
-/// What a person is told of a pod that hangs in Terminating, and whether it is released: nothing else lets a Job
-/// replace a pod whose kubelet never says that it has ended. What that machine may still do does no harm, for
-/// commits are idempotent.
+/// The line about a pod that hangs in Terminating, and whether to release it. Without that a Job never replaces a pod
+/// whose kubelet is dead. If the machine still works, it does no harm: commits are idempotent.
 pub fn hanging(pod: &str, node: &str, is: NodeIs) -> (String, bool) {
     let what = format!("{pod}  hangs in Terminating on node {node}");
     match is {
@@ -317,8 +311,23 @@ pub fn hanging(pod: &str, node: &str, is: NodeIs) -> (String, bool) {
     }
 }
 
+/// Releases the pods that should be gone by now where their nodes are no more, and tells what is new of them.
+pub(crate) async fn release_overdue(
+    client: &Client,
+    config: &Config,
+    reporter: &mut Reporter,
+    tell: &mut dyn FnMut(&str),
+) {
+    for leaving in reporter.overdue(SystemClock.now_s()) {
+        let (line, released) = release(client, config, &leaving).await;
+        if let Some(line) = reporter.note(&leaving.pod, line, released) {
+            tell(&line);
+        }
+    }
+}
+
 /// Releases a pod that hangs where its node is no more, and gives what to tell, and whether it is released.
-pub(crate) async fn release(client: &Client, config: &Config, leaving: &Leaving) -> (String, bool) {
+async fn release(client: &Client, config: &Config, leaving: &Leaving) -> (String, bool) {
     let nodes: Api<Node> = Api::all(client.clone());
     let node = leaving.node.as_deref().unwrap_or("none");
     let is = match nodes.get_opt(node).await {

@@ -203,7 +203,7 @@ pub fn of_pod(pod: &Pod) -> Option<Obstacle> {
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
-    // What is not started again ends with its container, and is told as an end.
+    // A container that is not started again is reported by its end (`of_end`).
     let once = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("Never");
     let inits = status.init_container_statuses.iter().flatten().map(|one| of_container(one, false));
     let others = status.container_statuses.iter().flatten().map(|one| of_container(one, once));
@@ -253,7 +253,6 @@ fn of_failure(container: &ContainerStatus, ended: &ContainerStateTerminated) -> 
     let said = message.map(|message| format!(": {message}")).unwrap_or_default();
     let words =
         format!("container {} ended with {reason}, exit code {}{said}", container.name, ended.exit_code);
-    let starts = !matches!(reason, "StartError" | "ContainerCannotRun");
     match ended.exit_code {
         NO_PERMISSION if words.contains("Read-only") => {
             Obstacle::hopeless(words, "the export is read-only: export it with `rw`")
@@ -263,7 +262,7 @@ fn of_failure(container: &ContainerStatus, ended: &ContainerStateTerminated) -> 
             "the server maps root to another user (root_squash): on it, `chown 65532:65532` the exported folder, or \
              give it mode 0777, or export it with `no_root_squash`",
         ),
-        _ if !starts => Obstacle::hopeless(
+        _ if never_started(reason) => Obstacle::hopeless(
             words,
             "the image must run on these nodes, and hold `sh` and `tar`; name another with --image",
         ),
@@ -274,6 +273,11 @@ fn of_failure(container: &ContainerStatus, ended: &ContainerStateTerminated) -> 
         }
         _ => Obstacle::passing(words),
     }
+}
+
+/// Whether a container's reason says that its program never ran.
+fn never_started(reason: &str) -> bool {
+    matches!(reason, "StartError" | "ContainerCannotRun")
 }
 
 /// What a failed pull means. A registry that can't be reached may be again.
@@ -319,8 +323,7 @@ pub fn of_end(pod: &Pod, container: &str) -> Option<String> {
             ended.exit_code
         ));
     }
-    let unstarted = |reason: &str| matches!(reason, "StartError" | "ContainerCannotRun");
-    if let Some(ended) = ended.filter(|ended| ended.reason.as_deref().is_some_and(unstarted)) {
+    if let Some(ended) = ended.filter(|ended| ended.reason.as_deref().is_some_and(never_started)) {
         return Some(joined(&[ended.reason.as_deref(), ended.message.as_deref()]));
     }
     let disrupted = status.conditions.iter().flatten().any(|one| one.type_ == "DisruptionTarget");

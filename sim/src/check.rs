@@ -345,8 +345,8 @@ impl Checker<'_> {
     /// `output/` holds the report's files and each training dataset's checkpoint, to the byte.
     fn output(&mut self, manifest: &Manifest) {
         let mut wanted: Vec<(String, Vec<u8>)> = Vec::new();
-        if let Some(Record { outcome: Outcome::Part(content), .. }) = self.records.get(&self.paths.report()) {
-            match Report::decode(content) {
+        if let Some(record) = self.records.get(&self.paths.report()) {
+            match Report::of(record) {
                 Ok(report) => {
                     wanted.extend(report.files.into_iter().map(|(name, text)| (name, text.into_bytes())))
                 }

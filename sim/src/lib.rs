@@ -4,7 +4,6 @@ pub mod backend;
 pub mod check;
 pub mod commands;
 pub mod datasets;
-mod items;
 pub mod out;
 pub mod report;
 pub mod schedule;

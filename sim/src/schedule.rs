@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use worker::events::What;
 use worker::pipeline::REPORT;
 
-use crate::items::{begins, first_of};
 use crate::units::{SPAN_MS_MAX, Span, positive};
+use worker::events::first_of;
 
 /// What `--preempt` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Trigger {
     /// Whether an event sets it off, with so many claims told, the event's own among them.
     pub fn is_set_off(self, claims: u32, what: &What) -> bool {
         match (self, what) {
-            (Self::Claim(number), what) if begins(what) => number <= claims,
+            (Self::Claim(number), what) if what.begins() => number <= claims,
             (Self::Percent { dataset, percent }, What::Progress { item, done, total }) => {
                 first_of(*item) == Some(dataset)
                     && done.saturating_mul(100) >= total.saturating_mul(u64::from(percent))

@@ -22,6 +22,23 @@ pub fn transcript(output: &Output) -> String {
     format!("exit code: {code}\n--- stdout\n{}--- stderr\n{}", text(&output.stdout), text(&output.stderr))
 }
 
+/// What differs from run to run in what a person is shown, and what snapshots have in its place.
+pub const FILTERS: [(&str, &str); 5] = [
+    (r"sim-under-test", "sim"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "SESSION"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"-[0-9a-f]{32}", "-NONCE"),
+];
+
+/// A text without the name of a folder.
+pub fn without(folder: &Path, text: &str) -> String {
+    let canonical = folder.canonicalize().expect("the folder is there");
+    [canonical.as_path(), folder].iter().fold(text.to_owned(), |text, folder| {
+        text.replace(folder.to_str().expect("a name in UTF-8"), "FOLDER")
+    })
+}
+
 /// Writes the committed sample's days, four to train on and one to test with, each under the name
 /// that `path` gives it.
 pub fn write_sample(path: impl Fn(&str, bool) -> std::path::PathBuf) {

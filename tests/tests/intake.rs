@@ -8,7 +8,7 @@ use std::process::Output;
 
 use sim::view::View;
 use tests::batch::{Batch, Crash, Play, RUN};
-use tests::command::{run, transcript, write_days, write_volume};
+use tests::command::{FILTERS, run, transcript, without, write_days, write_volume};
 use tests::queue::{block_on, memory_in_real_time};
 use worker::contract::{Exit, RunPaths};
 use worker::manifest::{Manifest, Page};
@@ -28,14 +28,7 @@ fn worker(volume: &Path, command: &str, more: &[&str]) -> Output {
 
 /// Compares with a snapshot, the folder's own name left out.
 fn see(name: &str, folder: &Path, text: &str) {
-    let canonical = folder.canonicalize().unwrap();
-    let text =
-        text.replace(canonical.to_str().unwrap(), "FOLDER").replace(folder.to_str().unwrap(), "FOLDER");
-    insta::with_settings!({filters => [
-        (r"sim-under-test", "sim"),
-        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "SESSION"),
-    ]}, { insta::assert_snapshot!(name, text) });
+    insta::with_settings!({filters => FILTERS.to_vec()}, { insta::assert_snapshot!(name, without(folder, text)) });
 }
 
 /// Begins a run with the first training day, and pushes other paths to it one push after another while it is open.

@@ -50,6 +50,17 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Runs a program under simulated preemptions; what it made is that of an undisturbed run.
+fn simulate(days: &Path, out: &Path, more: &[&str]) -> Value {
+    let fixed = ["run", "--json", "--datasets", text(days), "--out", text(out), "--verify"];
+    let output = run(SIM, &[&fixed, more].concat());
+    assert!(output.status.success(), "{more:?}: {}", transcript(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["verified"]["different"], Value::Array(Vec::new()));
+    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
+    summary
+}
+
 #[test]
 fn a_preempted_chain_counts_every_dataset_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,34 +71,11 @@ fn a_preempted_chain_counts_every_dataset_once() {
     for queue in queues {
         for seed in ["1", "2", "3"] {
             let out = folder.path().join(format!("{queue}-{seed}"));
-            let output = run(
-                SIM,
-                &[
-                    "run",
-                    "--json",
-                    "--datasets",
-                    text(&days),
-                    "--out",
-                    text(&out),
-                    "--queue",
-                    queue,
-                    "--seed",
-                    seed,
-                    "--verify",
-                    "--",
-                    "sh",
-                    text(&script),
-                    "{input}",
-                    "{output}",
-                    "{previous}",
-                ],
-            );
-            assert!(output.status.success(), "{queue}, seed {seed}: {}", transcript(&output));
-            let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let command = ["--", "sh", text(&script), "{input}", "{output}", "{previous}"];
+            let summary =
+                simulate(&days, &out, &[&["--queue", queue, "--seed", seed], &command[..]].concat());
             let interrupted = summary["preemptions"]["interrupted"].as_object().unwrap();
             assert!(!interrupted.is_empty(), "nothing was interrupted");
-            assert_eq!(summary["verified"]["different"], Value::Array(Vec::new()));
-            assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
             let latest = out.join("output/latest");
             assert_eq!(fs::read_to_string(latest.join("count")).unwrap(), format!("{DAYS}\n"));
             let seen: String = (1..=DAYS).map(|day| format!("day {day}\n")).collect();
@@ -101,24 +89,8 @@ fn a_map_does_each_dataset_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (days, out) = (folder.path().join("days"), folder.path().join("out"));
     write_days(&days);
-    let output = run(
-        SIM,
-        &[
-            "run",
-            "--json",
-            "--datasets",
-            text(&days),
-            "--out",
-            text(&out),
-            "--verify",
-            "--map",
-            "--",
-            "sh",
-            "-c",
-            "wc -c < \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/bytes\"; mkdir \"$BATCH_OUTPUT/empty\"",
-        ],
-    );
-    assert!(output.status.success(), "{}", transcript(&output));
+    let script = "wc -c < \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/bytes\"; mkdir \"$BATCH_OUTPUT/empty\"";
+    simulate(&days, &out, &["--map", "--", "sh", "-c", script]);
     for day in 1..=DAYS {
         assert_eq!(fs::read_to_string(out.join(format!("output/2018-04-0{day}/bytes"))).unwrap().trim(), "6");
     }

@@ -1,14 +1,12 @@
 //! Bad input: each a clear error with its exit code, and nothing lost.
 
-#![expect(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fixtures::scenarios;
-use tests::command::{run, transcript, write_days, write_volume};
+use tests::command::{FILTERS, run, transcript, without, write_days, write_volume};
 use tests::queue::server::Server;
 use worker::contract::RunPaths;
 use worker::events::{Event, What};
@@ -20,16 +18,7 @@ const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 
 /// Compares with a snapshot, the folder's own name left out.
 fn see(name: &str, folder: &Path, text: &str) {
-    let canonical = folder.canonicalize().unwrap();
-    let text =
-        text.replace(canonical.to_str().unwrap(), "FOLDER").replace(folder.to_str().unwrap(), "FOLDER");
-    insta::with_settings!({filters => [
-        (r"sim-under-test", "sim"),
-        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "SESSION"),
-        (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
-        (r"-[0-9a-f]{32}", "-NONCE"),
-    ]}, { insta::assert_snapshot!(name, text) });
+    insta::with_settings!({filters => FILTERS.to_vec()}, { insta::assert_snapshot!(name, without(folder, text)) });
 }
 
 #[test]

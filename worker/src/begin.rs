@@ -7,7 +7,7 @@ use crate::events::What;
 use crate::hash::Hash;
 use crate::hashing::Hashing;
 use crate::manifest::{
-    Dataset, Held, Manifest, Page, Refusal, Role, Spec, is_hidden, normalise, place_in_order,
+    Dataset, HIDDEN, Held, Manifest, Page, Refusal, Role, Spec, is_hidden, name_on, place_in_order,
 };
 use crate::queue::Queue;
 use crate::record::Record;
@@ -220,10 +220,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
 
     /// What paths name on the volume.
     fn offered(&self, raws: &[String]) -> Vec<Offered> {
-        let offered = |raw: &String| {
-            let inside = self.volume.inside(raw.trim());
-            Offered { raw: raw.clone(), path: normalise(inside.as_deref().unwrap_or(raw)) }
-        };
+        let offered = |raw: &String| Offered { raw: raw.clone(), path: name_on(self.volume, raw) };
         raws.iter().map(offered).collect()
     }
 
@@ -352,7 +349,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Whether a path that the run does not hold can become part of it.
     fn may_follow(&self, held: &Held, path: &str, ordered: bool) -> Result<(), String> {
         if is_hidden(path) {
-            return Err("its name is that of a hidden file or of an editor's copy".to_owned());
+            return Err(HIDDEN.to_owned());
         }
         if self.manifest().is_some() && Role::of(path) == Role::Test {
             return Err("test datasets are those of the run's beginning".to_owned());

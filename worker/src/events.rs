@@ -155,6 +155,25 @@ pub enum What {
     },
 }
 
+/// The step by which a dataset is begun that is claimed by itself.
+const FIRST: &str = "prepare";
+
+/// The dataset that an item begins with.
+pub fn first_of(item: Name) -> Option<u32> {
+    item.index().filter(|_| item.step() == FIRST)
+}
+
+impl What {
+    /// Whether a worker begins with a dataset.
+    pub fn begins(&self) -> bool {
+        match self {
+            Self::Claimed { item, .. } => first_of(*item).is_some(),
+            Self::Began { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Receives every event as it is noted: logs, the simulator's story.
 pub type Tap<'a> = &'a dyn Fn(&Event);
 

@@ -81,7 +81,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         if let Look::Intact(found) = self.look(&path).await?
             && found.parent == parent
         {
-            return Ok(read_report(&path, found)?.files);
+            return Ok(read_report(&path, &found)?.files);
         }
         let results = self.results(opened).await?;
         let (workload, manifest) = (opened.workload.clone(), opened.manifest.clone());
@@ -103,7 +103,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let terms = if opened.workload.deterministic() { Terms::SAME } else { Terms::FIRST };
         let found = self.publish(attempt, &path, Record::part(parent, content), terms).await?;
         self.note(What::Reported { hash: found.hash() });
-        Ok(read_report(&path, found)?.files)
+        Ok(read_report(&path, &found)?.files)
     }
 
     /// Writes `output/`: a projection that anyone may repair (rule 12). It shows this run alone: what an earlier run
@@ -177,7 +177,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
             let path = RunPaths::new(&run).projected();
             let Ok(bytes) = self.volume.read(&path).await else { continue };
-            for name in read_names(bytes).into_iter().filter(|name| names.binary_search(name).is_err()) {
+            let put = Record::decode(bytes).ok().and_then(|record| names_of(&record)).unwrap_or_default();
+            for name in put.into_iter().filter(|name| names.binary_search(name).is_err()) {
                 let _ = self.volume.remove(&format!("{OUTPUT}/{name}")).await;
                 let mut folder = name.as_str();
                 while let Some((above, _)) = folder.rsplit_once('/') {
@@ -224,10 +225,8 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// The names that `output/` has held, where it has held all of the run.
     async fn projected(&self) -> Result<Option<Vec<String>>, Trouble> {
         match self.look(&self.paths.projected()).await? {
-            Look::Intact(Record { outcome: Outcome::Part(content), .. }) => {
-                Ok(serde_json::from_slice(&content).ok())
-            }
-            _ => Ok(None),
+            Look::Intact(record) => Ok(names_of(&record)),
+            Look::Absent | Look::Torn(_) => Ok(None),
         }
     }
 
@@ -247,7 +246,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         for run in self.volume.list(RUNS).await?.into_iter().filter(|run| *run != self.config.run) {
             let path = RunPaths::new(&run).report();
             let Ok(bytes) = self.volume.read(&path).await else { continue };
-            let report = Record::decode(bytes).ok().and_then(|record| read_report(&path, record).ok());
+            let report = Record::decode(bytes).ok().and_then(|record| Report::of(&record).ok());
             if report.is_some_and(|report| report.files.get(TEXT) == Some(&text)) {
                 return Ok(true);
             }
@@ -295,7 +294,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let Look::Intact(record) = self.look(&path).await? else {
             return Ok(());
         };
-        let Report { files, tally } = read_report(&path, record)?;
+        let Report { files, tally } = read_report(&path, &record)?;
         let there = careless || self.has_put(&files).await? && self.has_names(&names).await?;
         if there || self.has_given_way(&files).await? {
             self.sync_names(&names).await?;
@@ -377,20 +376,16 @@ fn folders_of(names: &[String]) -> Vec<&str> {
     folders.into_iter().rev().collect()
 }
 
-fn read_names(bytes: Vec<u8>) -> Vec<String> {
-    match Record::decode(bytes) {
-        Ok(Record { outcome: Outcome::Part(content), .. }) => {
-            serde_json::from_slice(&content).unwrap_or_default()
-        }
-        _ => Vec::new(),
+/// The names in `output/` that a run has committed.
+fn names_of(record: &Record) -> Option<Vec<String>> {
+    match &record.outcome {
+        Outcome::Part(content) => serde_json::from_slice(content).ok(),
+        Outcome::Rejected(_) => None,
     }
 }
 
-fn read_report(path: &str, record: Record) -> Result<Report, Trouble> {
-    let Outcome::Part(content) = record.outcome else {
-        return Err(damaged(path, &"it is no report"));
-    };
-    Report::decode(&content).map_err(|error| damaged(path, &error))
+fn read_report(path: &str, record: &Record) -> Result<Report, Trouble> {
+    Report::of(record).map_err(|error| damaged(path, &error))
 }
 
 fn tally(manifest: &Manifest, results: &Results) -> Tally {

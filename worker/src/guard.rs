@@ -38,7 +38,7 @@ enum Told {
 ///
 /// # Errors
 /// Where the system does not tell which file this program is.
-pub fn command(scratch: &Path, program: &Path) -> std::io::Result<Command> {
+pub fn command(scratch: &Path, program: &str) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     // The terminal's Ctrl-C is the worker's to act on.
     command.arg(GUARD).arg(scratch).arg(program).process_group(0);

@@ -6,6 +6,7 @@ pub mod breakage;
 pub mod cli;
 mod commit;
 pub mod contract;
+mod duration;
 pub mod events;
 mod finish;
 pub mod guard;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract;
 use crate::hash::Hash;
 use crate::record::Record;
+use crate::volume::Volume;
 use crate::workload::{Outcome, Workload, dated, day_of, name_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
@@ -301,6 +302,17 @@ pub fn normalise(path: &str) -> Result<String, String> {
     }
     Ok(path)
 }
+
+/// The path of the manifest that a raw path names on a volume: relative to it, or absolute and below it.
+///
+/// # Errors
+/// As [`normalise`].
+pub fn name_on<V: Volume>(volume: &V, raw: &str) -> Result<String, String> {
+    normalise(volume.inside(raw.trim()).as_deref().unwrap_or(raw))
+}
+
+/// Why a hidden file is no dataset.
+pub const HIDDEN: &str = "its name is that of a hidden file or of an editor's copy";
 
 /// Whether a name is that of a file which programs hide or leave behind: `.x.swp`, `._x`, `x~`.
 pub fn is_hidden(path: &str) -> bool {

@@ -44,7 +44,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let did = self.offers.sticky.get();
         let preferred = self.planned(|plan, commits| plan.preferred(commits, did)).unwrap_or_default();
         let claim = self.queue.claim(name, self.system.nonce(), lease, &preferred).await?;
-        if let Some((stage, index)) = claim.as_ref().and_then(|claim| self.stage_of(claim.item))
+        if let Some(Step::Each(stage, index)) = claim.as_ref().and_then(|claim| self.step_of(claim.item.name))
             && self.planned(|plan, _| plan.pipeline.sticky()) == Some(Some(stage))
         {
             self.offers.sticky.set(Some(index));
@@ -57,9 +57,7 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
         let mut items =
             self.planned(|plan, commits| plan.claimable(commits, OFFER_ITEMS)).unwrap_or_default();
         if self.breaks(Breakage::ForgetToFold) {
-            let chain = self.planned(|plan, _| plan.pipeline.chain()).flatten();
-            let chain = chain.map(|stage| self.items_of(&[Step::Chain(stage)])).unwrap_or_default();
-            items.retain(|item| !chain.contains(item));
+            items.retain(|item| !matches!(self.step_of(item.name), Some(Step::Chain(_))));
         }
         items
     }
@@ -73,14 +71,6 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     /// Whether a dataset's item can be done now, by what this worker knows.
     pub(crate) fn is_claimable(&self, stage: Stage, index: u32) -> bool {
         self.planned(|plan, commits| plan.is_claimable(commits, stage, index)).unwrap_or_default()
-    }
-
-    /// The stage and the dataset that an item is of, where it is one dataset's.
-    fn stage_of(&self, item: Item) -> Option<(Stage, u32)> {
-        match self.opened.borrow().as_ref()?.pipeline().step(item.name) {
-            Some(Step::Each(stage, index)) => Some((stage, index)),
-            _ => None,
-        }
     }
 
     /// What the queue has not been told of yet.
@@ -97,12 +87,12 @@ impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
     pub(crate) fn news(&self, mut items: Vec<Item>) -> Vec<Item> {
         let mut made = self.offers.made.borrow_mut();
         let (shares, ours) = (u64::from(self.offers.shy.get() / 4) + 1, self.jitter.get());
-        items.retain(|item| match self.stage_of(*item) {
-            Some((_, index)) => {
+        items.retain(|item| match self.step_of(item.name) {
+            Some(Step::Each(_, index)) => {
                 ours.wrapping_add(u64::from(index)).is_multiple_of(shares) && made.insert(*item)
             }
             // The others are done again and again: that they were offered once says nothing.
-            None => true,
+            _ => true,
         });
         items
     }

@@ -2,7 +2,7 @@
 //! item of the queue stands for what. Written once, as data; planner, executor, checks and simulator read it.
 
 use crate::item::{Item, Name};
-use crate::manifest::{Manifest, Role};
+use crate::manifest::Role;
 
 /// A stage, by its place in its pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +92,9 @@ impl Pipeline {
         let mut at = 0;
         let mut chains = 0;
         while at < stages.len() {
+            // Leaves room for an index.
             assert!(stages[at].name.len() <= 20, "a stage's name has 20 bytes at most");
+            let _ = Name::constant(stages[at].name);
             chains += matches!(stages[at].order, Order::Chain) as usize;
             let mut input = 0;
             while input < stages[at].inputs.len() {
@@ -192,28 +194,6 @@ impl Pipeline {
             (Order::Each | Order::Sticky, Some(index)) => Some(Step::Each(stage, index)),
             _ => None,
         }
-    }
-
-    /// The results that a stage of a dataset reads, as stage and dataset, in the order declared. `window` returns
-    /// the workload's window before a dataset.
-    pub fn reads(
-        &self,
-        manifest: &Manifest,
-        window: &dyn Fn(u32) -> Vec<u32>,
-        stage: Stage,
-        index: u32,
-    ) -> Vec<(Stage, u32)> {
-        let mut reads = Vec::new();
-        for input in self.spec(stage).inputs {
-            match input {
-                Input::Content => {}
-                Input::Own(read) => reads.push((*read, index)),
-                Input::Window(read) => reads.extend(window(index).into_iter().map(|before| (*read, before))),
-                Input::Previous => reads.extend(manifest.train_before(index).map(|before| (stage, before))),
-                Input::Tests(read) => reads.extend(manifest.tests().iter().map(|test| (*read, *test))),
-            }
-        }
-        reads
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Exit;
+use crate::record::Record;
+use crate::workload::Outcome;
 
 /// The report's files by name, and what the run came to in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +33,20 @@ impl Report {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The report that a record holds.
+    ///
+    /// # Errors
+    /// Where it holds none.
+    pub fn of(record: &Record) -> Result<Self, String> {
+        match &record.outcome {
+            Outcome::Part(content) => Self::decode(content),
+            Outcome::Rejected(_) => Err("it is no report: it is a rejection".to_owned()),
+        }
+    }
+
     /// # Errors
     /// Where the bytes are no report.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|error| format!("it is no report: {error}"))
     }
 }

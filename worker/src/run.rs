@@ -400,7 +400,7 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     /// What an item stands for, once the run's pipeline is known.
-    fn step_of(&self, item: Name) -> Option<Step> {
+    pub(crate) fn step_of(&self, item: Name) -> Option<Step> {
         if item == Item::BEGIN.name {
             return Some(Step::Begin);
         }

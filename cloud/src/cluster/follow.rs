@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attend::{Leaving, Reporter, refused};
+use crate::attend::{Reporter, refused};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::WORKLOAD;
 use crate::obstacle::{Obstacle, Outlook};
@@ -88,14 +88,9 @@ impl Follower {
         if self.begun.is_empty() { self.reporter.quiet(now_s, true) } else { Vec::new() }
     }
 
-    /// Pods that should be gone by now.
-    pub(super) fn overdue(&self, now_s: u64) -> Vec<Leaving> {
-        self.reporter.overdue(now_s)
-    }
-
-    /// Notes what was found of such a pod, and gives what is new of it to tell.
-    pub(super) fn note(&mut self, pod: &str, line: String, released: bool) -> Option<String> {
-        self.reporter.note(pod, line, released)
+    /// What was heard of the deployment's pods.
+    pub(super) fn reporter(&mut self) -> &mut Reporter {
+        &mut self.reporter
     }
 
     fn worker(&mut self, pod: PodState) -> Vec<Next> {

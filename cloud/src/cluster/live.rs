@@ -180,12 +180,7 @@ impl LiveCluster {
                 },
                 _ = tick.tick() => {
                     follower.quiet(SystemClock.now_s()).iter().for_each(|line| tell(line));
-                    for leaving in follower.overdue(SystemClock.now_s()) {
-                        let (line, released) = attend::release(&self.client, &config, &leaving).await;
-                        if let Some(line) = follower.note(&leaving.pod, line, released) {
-                            tell(&line);
-                        }
-                    }
+                    attend::release_overdue(&self.client, &config, follower.reporter(), tell).await;
                 }
             }
         }
@@ -207,33 +202,29 @@ impl LiveCluster {
 }
 
 /// The worker's line of JSON as a person reads it: the message, the level if it is a warning or worse, and
-/// whatever else it carries. Any other line as it is.
-fn readable(line: &str) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+/// whatever else it carries; with the message alone. Any other line as it is.
+fn readable(line: &str) -> (String, Option<String>) {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return (line.to_owned(), None) };
     let mut take = |name: &str| fields.remove(name).and_then(|value| value.as_str().map(str::to_owned));
     let (Some(message), level, _) = (take("message"), take("level"), take("timestamp")) else {
-        return line.to_owned();
+        return (line.to_owned(), None);
     };
     let mut text = level.filter(|level| level != "INFO").map(|level| format!("{level} ")).unwrap_or_default();
     text.push_str(&message);
     for (name, value) in &fields {
         text.push_str(&format!("  {name}={value}"));
     }
-    text
-}
-
-fn message(line: &str) -> Option<String> {
-    let fields: Value = serde_json::from_str(line).ok()?;
-    fields.get("message")?.as_str().map(str::to_owned)
+    (text, Some(message))
 }
 
 fn tell_line(pod: &str, line: Line, follower: &mut Follower, tell: &mut dyn FnMut(&str)) {
     match line {
         Line::Worker(line) => {
-            if let Some(message) = message(&line) {
+            let (text, message) = readable(&line);
+            if let Some(message) = message {
                 follower.said(pod, &message);
             }
-            tell(&format!("{pod}  {}", readable(&line)));
+            tell(&format!("{pod}  {text}"));
         }
         Line::Kubelet(said) => tell(&format!("{pod}  the kubelet can't give the log: {said}")),
         Line::Seen => {}
@@ -419,7 +410,7 @@ mod tests {
             r#"{"level":"INFO"}"#,
             "Killed",
         ];
-        let read = lines.map(readable);
+        let read = lines.map(|line| readable(line).0);
         assert_eq!(read, ["Processing dataset: a  token=2", "ERROR no space left", lines[2], "Killed"]);
     }
 

@@ -70,7 +70,7 @@ struct Reading {
     follow: bool,
     cursor: Cursor,
     failures: usize,
-    /// What the kubelet said last, which is told once.
+    /// The kubelet's last line, so that it is not shown again.
     kubelet: String,
     lines: Option<stream::BoxStream<'static, std::io::Result<String>>>,
     over: bool,

@@ -8,7 +8,6 @@ use worker::contract::Exit;
 use worker::events::What;
 
 use crate::check::{Check, Verdict};
-use crate::items::begins;
 use crate::schedule::Kind;
 use crate::story::{Attempt, Came, Story};
 
@@ -123,7 +122,7 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
     let events = || story.incarnations.iter().flat_map(|incarnation| &incarnation.events);
     AttemptCounts {
         claims: count(attempts.iter()),
-        datasets_claimed: count(events().filter(|event| begins(&event.what))),
+        datasets_claimed: count(events().filter(|event| event.what.begins())),
         taken_over: count(attempts.iter().filter(|a| a.taken_over_from.is_some())),
         resumed: count(events().filter(|event| matches!(event.what, What::Resumed { .. }))),
         doubled: count(events().filter(|event| matches!(event.what, What::Committed { won: false, .. }))),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use super::Summary;
-use crate::items::first_of;
 use crate::schedule::Kind;
 use crate::story::{Attempt, Came, End, Story};
+use worker::events::first_of;
 
 /// Width and heights in the drawing's units.
 const WIDTH: f64 = 1000.0;

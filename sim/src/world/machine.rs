@@ -12,7 +12,7 @@ use worker::item::Name;
 use worker::manifest::Manifest;
 use worker::system::System;
 
-use crate::items::first_of;
+use worker::events::first_of;
 
 use super::World;
 use super::clock::{Micros, ms};

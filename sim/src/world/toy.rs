@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::schedule::Results;
 use worker::hash::Hash;
-use worker::manifest::{Dataset, Role};
-use worker::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
+use worker::manifest::Dataset;
+use worker::pipeline::{Pipeline, Stage};
 use worker::workload::{Inputs, Once, Outcome, ReportInput, Step, Task, Workload};
 
 pub const NAME: &str = "toy";
@@ -19,42 +19,8 @@ pub const VERSION: u32 = 1;
 const VARIES: &str = "varies";
 /// Prepared parts before its own that a join reads.
 pub const WINDOW: u32 = 3;
-pub const PREPARE: Stage = Stage(0);
-pub const JOIN: Stage = Stage(1);
-pub const FOLD: Stage = Stage(2);
-pub const EVALUATE: Stage = Stage(3);
-
 /// The shape of the fraud model, with a shorter window.
-pub const PIPELINE: Pipeline = Pipeline::new(&[
-    StageSpec {
-        name: "prepare",
-        folder: "prepared",
-        order: Order::Each,
-        roles: &[Role::Train, Role::History, Role::Test],
-        inputs: &[Input::Content],
-    },
-    StageSpec {
-        name: "join",
-        folder: "joined",
-        order: Order::Sticky,
-        roles: &[Role::Train, Role::Test],
-        inputs: &[Input::Own(PREPARE), Input::Window(PREPARE)],
-    },
-    StageSpec {
-        name: "fold",
-        folder: "checkpoints",
-        order: Order::Chain,
-        roles: &[Role::Train],
-        inputs: &[Input::Previous, Input::Own(JOIN)],
-    },
-    StageSpec {
-        name: "evaluate",
-        folder: "evals",
-        order: Order::Each,
-        roles: &[Role::Train],
-        inputs: &[Input::Own(FOLD), Input::Own(JOIN), Input::Tests(JOIN)],
-    },
-]);
+pub use worker::workload::fraud::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
 
 /// How a dataset begins that is to be rejected.
 const BAD: &[u8] = b"bad";

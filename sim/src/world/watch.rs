@@ -9,7 +9,7 @@ use worker::item::{Item, Name};
 use worker::pipeline::{INTAKE, REPORT};
 use worker::queue::Claim;
 
-use crate::items::first_of;
+use worker::events::first_of;
 
 use super::check::Broken;
 use super::clock::Micros;

@@ -16,7 +16,7 @@ use worker::item::Item;
 use worker::manifest::{Dataset, Manifest, Page, Role, Spec};
 use worker::pipeline::{Stage, Step};
 use worker::plan::{CommitIndex, Plan};
-use worker::workload::fraud::PIPELINE;
+use worker::workload::fraud::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
 
 mod step;
 
@@ -153,10 +153,6 @@ pub struct Protocol {
     bounds: Bounds,
     manifests: BTreeMap<Vec<Written>, Manifest>,
 }
-
-const JOIN: Stage = Stage(1);
-const FOLD: Stage = Stage(2);
-const EVALUATE: Stage = Stage(3);
 
 /// How the worker plans: by the fraud model's pipeline.
 fn plan(manifest: &Manifest) -> Plan<'_> {
@@ -442,10 +438,21 @@ impl Protocol {
         })
     }
 
-    /// The commits that a stage of a dataset reads.
+    /// The commits that a stage of a dataset reads, as the design has it: said here once more, by itself.
     fn inputs(manifest: &Manifest, stage: Stage, index: u32) -> Vec<(u8, u32)> {
-        let reads = PIPELINE.reads(manifest, &window, stage, index);
-        reads.into_iter().map(|(stage, index)| (stage.0, index)).collect()
+        let of = |stage: Stage, index: u32| (stage.0, index);
+        match stage {
+            PREPARE => vec![],
+            JOIN => window(index).into_iter().chain([index]).map(|i| of(PREPARE, i)).collect(),
+            FOLD => {
+                let before = manifest.train_before(index).map(|i| of(FOLD, i));
+                before.into_iter().chain([of(JOIN, index)]).collect()
+            }
+            _ => {
+                let tests = manifest.tests().iter().map(|test| of(JOIN, *test));
+                tests.chain([of(FOLD, index), of(JOIN, index)]).collect()
+            }
+        }
     }
 
     fn folds(&self, state: &State) -> bool {

@@ -1,8 +1,8 @@
 //! Items for the queue's tests, of the shape that the fraud model's pipeline gives them.
 
 use worker::item::Item;
-use worker::pipeline::{self, Stage, Step};
-use worker::workload::fraud::PIPELINE;
+use worker::pipeline::{self, Step};
+use worker::workload::fraud::{EVALUATE, JOIN, PIPELINE, PREPARE};
 
 pub const BEGIN: Item = Item::BEGIN;
 pub const INTAKE: Item = pipeline::INTAKE;
@@ -10,13 +10,13 @@ pub const REPORT: Item = pipeline::REPORT;
 pub const FOLD: Item = Item { rank: 2, name: worker::item::Name::constant("fold") };
 
 pub fn prepare(index: u32) -> Item {
-    PIPELINE.item(Step::Each(Stage(0), index))
+    PIPELINE.item(Step::Each(PREPARE, index))
 }
 
 pub fn join(index: u32) -> Item {
-    PIPELINE.item(Step::Each(Stage(1), index))
+    PIPELINE.item(Step::Each(JOIN, index))
 }
 
 pub fn evaluate(index: u32) -> Item {
-    PIPELINE.item(Step::Each(Stage(3), index))
+    PIPELINE.item(Step::Each(EVALUATE, index))
 }

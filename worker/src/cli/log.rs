@@ -9,9 +9,6 @@ use tracing_subscriber::EnvFilter;
 use crate::contract::Exit;
 use crate::events::{Event, What};
 
-/// The step whose claim the tutorial's line tells of: the first that every dataset has.
-const FIRST_STEP: &str = "prepare";
-
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
@@ -53,7 +50,7 @@ fn say(session: &str, what: &What) {
             let empty = if *queue_empty { "True" } else { "False" };
             info!("Initial queue state: empty={empty}");
         }
-        What::Claimed { item, dataset: Some(path), token, .. } if item.step() == FIRST_STEP => {
+        What::Claimed { dataset: Some(path), token, .. } if what.begins() => {
             info!(token, "Processing dataset: {path}");
         }
         What::Began { dataset, .. } => info!("Processing dataset: {dataset}"),

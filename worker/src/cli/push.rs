@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, QueueArgs, print};
 use crate::contract::{Exit, TRAINING};
-use crate::manifest::{is_hidden, normalise};
+use crate::manifest::{HIDDEN, is_hidden, name_on, normalise};
 use crate::queue::Inbox;
 use crate::volume::Volume;
 use crate::volume::dir::DirVolume;
@@ -53,12 +53,11 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
     let volume = args.queue.volume()?;
     let queue = args.queue.open("push").await?;
     let pushed = queue.pushed().await?;
-    let named = |raw: &str| normalise(volume.inside(raw.trim()).as_deref().unwrap_or(raw));
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     for given in &args.paths {
         // As it was pushed, whatever that is, or as what it names.
         let wanted = on_volume(&volume, given).ok();
-        let is_it = |raw: &&String| *raw == given || wanted.is_some() && named(raw).ok() == wanted;
+        let is_it = |raw: &&String| *raw == given || wanted.is_some() && name_on(&volume, raw).ok() == wanted;
         let found: Vec<String> = pushed.iter().filter(is_it).cloned().collect();
         if found.is_empty() {
             unknown.push(given.escape_debug().to_string());
@@ -83,8 +82,8 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
 fn checked(volume: &DirVolume, given: &str) -> Result<String, Objection> {
     let path = on_volume(volume, given)?;
     if is_hidden(&path) {
-        let why = "its name is that of a hidden file or of an editor's copy".to_owned();
-        return Err(Objection { exit: Exit::Usage, why, hint: "rename it, if it is a dataset".to_owned() });
+        let hint = "rename it, if it is a dataset".to_owned();
+        return Err(Objection { exit: Exit::Usage, why: HIDDEN.to_owned(), hint });
     }
     let full = volume.root().join(&path);
     let missing = |why: String, hint: String| Err(Objection { exit: Exit::Input, why, hint });
@@ -109,8 +108,7 @@ fn checked(volume: &DirVolume, given: &str) -> Result<String, Objection> {
 /// this folder.
 fn on_volume(volume: &DirVolume, given: &str) -> Result<String, Objection> {
     let trimmed = given.trim();
-    let inside = volume.inside(trimmed);
-    let path = normalise(inside.as_deref().unwrap_or(trimmed));
+    let path = name_on(volume, trimmed);
     if path.as_ref().is_ok_and(|path| volume.root().join(path).exists()) {
         return path.map_err(|why| outside(volume, why));
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, QueueArgs, log, parse_duration, parse_positive};
+use super::{Failure, QueueArgs, log};
 use crate::contract::{Exit, RUNS, RunPaths};
+use crate::duration::{parse_duration, parse_positive};
 use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Inbox;
 use crate::record::Record;

@@ -12,7 +12,6 @@ use crate::record::Record;
 use crate::report::{Report, Tally};
 use crate::volume::dir::DirVolume;
 use crate::volume::{Kind, Volume};
-use crate::workload::Outcome;
 use crate::workload::registry::Registry;
 
 #[derive(Debug, Args)]
@@ -116,10 +115,8 @@ async fn manifest(volume: &DirVolume, run: &str) -> Result<Option<Manifest>, Fai
 
 /// What the report says that the run came to, where it is there and intact.
 async fn tally(volume: &DirVolume, report: &str) -> Option<Tally> {
-    match Record::decode(volume.read(report).await.ok()?).ok()?.outcome {
-        Outcome::Part(content) => Some(Report::decode(&content).ok()?.tally),
-        Outcome::Rejected(_) => None,
-    }
+    let record = Record::decode(volume.read(report).await.ok()?).ok()?;
+    Some(Report::of(&record).ok()?.tally)
 }
 
 /// How many commits each stage of the run's workload has.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Page, Spec};
-use crate::workload::fraud::PIPELINE;
+use crate::workload::fraud::{FOLD, JOIN, PIPELINE, PREPARE};
 
 fn manifest(roles: &[Role]) -> Manifest {
     let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
@@ -28,10 +28,6 @@ fn manifest(roles: &[Role]) -> Manifest {
 
 /// How many datasets the window of a join reaches back, itself counted.
 const WINDOW: u32 = 4;
-
-const PREPARE: Stage = Stage(0);
-const JOIN: Stage = Stage(1);
-const FOLD: Stage = Stage(2);
 
 fn plan_of(manifest: &Manifest) -> Plan<'_> {
     Plan { pipeline: PIPELINE, manifest, window: &window }

@@ -195,7 +195,7 @@ impl KindCluster {
         }
         let doing = format!("start the control plane of cluster {}", self.name);
         docker(&["start", &self.control_plane()], &doing).await?;
-        // Of one that was made by half, some node may be waited for in vain.
+        // A cluster that was only half made may wait for a node that never comes.
         let look = ["exec", &self.control_plane(), "test", "-e", WHOLE];
         docker(&look, &doing)
             .await

@@ -23,7 +23,6 @@ use super::judge::judge;
 use super::{Stand, feed};
 use crate::backend::process::{Plan, in_words, wall_ms};
 use crate::backend::{Audience, Beat, Ended};
-use crate::items::begins;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::story::{Came, Incarnation, Story, Strike};
 
@@ -308,7 +307,7 @@ impl Supervisor<'_> {
 
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
-        if begins(&event.what) {
+        if event.what.begins() {
             self.claims += 1;
         }
         let incarnation = &self.story.incarnations[life];

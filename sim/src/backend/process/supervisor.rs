@@ -19,7 +19,6 @@ use super::Plan;
 use super::machine::{self, Handle, Told};
 use super::redis::Server;
 use crate::backend::{Audience, Beat, Ended};
-use crate::items::begins;
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::signals::Signals;
 use crate::story::{Came, Held, Incarnation, Story, Strike};
@@ -230,7 +229,7 @@ impl Supervisor<'_> {
     /// Strikes where an event is what a preemption waits for.
     fn trigger(&mut self, life: usize, event: &Event) {
         let number = self.story.incarnations[life].machine;
-        if begins(&event.what) {
+        if event.what.begins() {
             self.claims += 1;
         }
         let State::Up(current, _) = self.machines[number as usize].state else { return };

@@ -108,8 +108,7 @@ fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
 /// What the run's report says of it in numbers.
 fn tally(view: &View, run: &str) -> Option<Tally> {
     let bytes = view.files.get(&RunPaths::new(run).report())?;
-    let Outcome::Part(content) = Record::decode(bytes.clone()).ok()?.outcome else { return None };
-    Some(Report::decode(&content).ok()?.tally)
+    Some(Report::of(&Record::decode(bytes.clone()).ok()?).ok()?.tally)
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
@@ -196,7 +195,8 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
     let paths = RunPaths::new(run);
     let mut rejected = BTreeMap::new();
     let Some(manifest) = manifest(view, run) else { return rejected };
-    let Ok(pipeline) = workload(view, run).map(|workload| workload.pipeline()) else { return rejected };
+    let Ok(workload) = Registry::standard().of(&manifest.spec) else { return rejected };
+    let pipeline = workload.pipeline();
     for dataset in &manifest.datasets {
         for stage in pipeline.stages() {
             let bytes = view.files.get(&paths.commit(pipeline.folder(stage), dataset.index));

@@ -1,7 +1,7 @@
 //! What a program is started with: its arguments with the placeholders filled in, and its environment.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the placeholders and the variables of one item stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,16 +131,6 @@ pub const CONSTANTS: [(&str, &str); 6] = [
     ("TZ", "UTC"),
     ("LC_ALL", "C.UTF-8"),
 ];
-
-/// The program's file: one with a folder in its name is looked for from where the worker was started.
-pub fn program(name: &str) -> PathBuf {
-    let path = Path::new(name);
-    if path.components().count() > 1 {
-        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-    } else {
-        path.to_owned()
-    }
-}
 
 #[cfg(test)]
 mod tests {

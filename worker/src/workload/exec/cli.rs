@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Local, Setup};
-use crate::cli::parse_positive;
+use crate::duration::parse_positive;
 
 /// A program as the workload: the command after `--`, and how it is run.
 #[derive(Debug, Clone, Default, Args)]

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::arguments::{self, CONSTANTS, Item};
+use super::arguments::{CONSTANTS, Item};
 use super::tree::{self, Stamp, Tree};
 use super::{Local, Setup};
 use crate::guard;
@@ -45,7 +45,6 @@ pub(super) struct Program {
     stamps: Vec<(String, Stamp)>,
     /// A snapshot that is not saved yet.
     pending: Option<Vec<u8>>,
-    stopped: bool,
     idle_runs: u32,
     running: Option<Running>,
 }
@@ -77,7 +76,6 @@ impl Program {
             snapshots: 0,
             stamps: Vec::new(),
             pending: None,
-            stopped: false,
             idle_runs: 0,
             running: None,
         }
@@ -118,19 +116,18 @@ impl Program {
         let Some((program, arguments)) = arguments.split_first() else {
             return Err("the command is empty".to_owned());
         };
-        let started =
-            guard::command(&self.item.folder, &arguments::program(program)).and_then(|mut command| {
-                let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                command
-                    .args(arguments)
-                    .envs(constants)
-                    .envs(&self.setup.environment)
-                    .envs(self.item.environment())
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-            });
+        let started = guard::command(&self.item.folder, program).and_then(|mut command| {
+            let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            command
+                .args(arguments)
+                .envs(constants)
+                .envs(&self.setup.environment)
+                .envs(self.item.environment())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        });
         let mut child = started.map_err(|error| format!("start {program}: {error}"))?;
         let lines = Arc::default();
         let (tell, ended) = channel();
@@ -152,14 +149,6 @@ impl Program {
             Some(running) => running,
             None => self.start()?,
         };
-        if self.stopped {
-            let _ = fs::write(self.item.notice(), b"");
-            if let Some(input) = &mut running.input {
-                let _ = input.write_all(&[guard::TERMINATE]);
-                // Once is enough.
-                self.stopped = false;
-            }
-        }
         let waited = running.ended.recv_timeout(STEP);
         let status = running.child.try_wait().map_err(|error| format!("wait for the program: {error}"))?;
         match (status, waited) {
@@ -323,8 +312,13 @@ impl Task for Program {
         }
     }
 
+    /// What has not started is not started for the grace alone.
     fn stop(&mut self) -> bool {
-        self.stopped = true;
+        let Some(running) = &mut self.running else { return false };
+        let _ = fs::write(self.item.notice(), b"");
+        if let Some(input) = &mut running.input {
+            let _ = input.write_all(&[guard::TERMINATE]);
+        }
         true
     }
 }

@@ -63,9 +63,10 @@ const WINDOW_DAYS: i32 = 45;
 /// The workload's name in manifests.
 pub const NAME: &str = "fraud";
 
-const PREPARE: Stage = Stage(0);
-const JOIN: Stage = Stage(1);
-const FOLD: Stage = Stage(2);
+pub const PREPARE: Stage = Stage(0);
+pub const JOIN: Stage = Stage(1);
+pub const FOLD: Stage = Stage(2);
+pub const EVALUATE: Stage = Stage(3);
 
 /// `prepare` of each file alone; `join` of each with the days before it, in the memory of the worker that joined
 /// the last; `fold`, the chain; `evaluate` of each checkpoint on its own day and the test days.
