@@ -10,7 +10,7 @@ use crate::hash::Hash;
 use crate::item::Name;
 use crate::queue::Release;
 use crate::report::Tally;
-use crate::volume::Volume;
+use crate::store::Store;
 
 /// One line of an event file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,13 +175,13 @@ impl What {
 }
 
 /// Receives every event as it is noted: logs, the simulator's story.
-pub type Tap<'a> = &'a dyn Fn(&Event);
+pub type EventSink<'a> = &'a dyn Fn(&Event);
 
 /// A worker's own event file. Lines wait in memory while the volume cannot take them.
 pub struct EventLog<'a, F> {
     worker: String,
     nonce: u128,
-    tap: Tap<'a>,
+    sink: EventSink<'a>,
     seq: Cell<u64>,
     pending: RefCell<Vec<u8>>,
     file: RefCell<Option<F>>,
@@ -199,11 +199,11 @@ impl<F> std::fmt::Debug for EventLog<'_, F> {
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 impl<'a, F> EventLog<'a, F> {
-    pub fn new(worker: &str, nonce: u128, tap: Tap<'a>) -> Self {
+    pub fn new(worker: &str, nonce: u128, sink: EventSink<'a>) -> Self {
         Self {
             worker: worker.to_owned(),
             nonce,
-            tap,
+            sink,
             seq: Cell::new(0),
             pending: RefCell::default(),
             file: RefCell::new(None),
@@ -216,7 +216,7 @@ impl<'a, F> EventLog<'a, F> {
         let event =
             Event { v: FORMAT_VERSION, at_ms, worker: self.worker.clone(), seq: self.seq.get(), what };
         self.seq.set(event.seq + 1);
-        (self.tap)(&event);
+        (self.sink)(&event);
         let mut pending = self.pending.borrow_mut();
         if pending.len() < PENDING_BYTES_MAX && serde_json::to_writer(&mut *pending, &event).is_ok() {
             pending.push(b'\n');
@@ -225,17 +225,17 @@ impl<'a, F> EventLog<'a, F> {
 
     /// Writes what was noted. A failure, or being dropped on the way, keeps it for the next time and
     /// harms nothing else.
-    pub async fn flush<V: Volume<File = F>>(&self, volume: &V, paths: &RunPaths) {
+    pub async fn flush<S: Store<Log = F>>(&self, store: &S, paths: &RunPaths) {
         let lines = self.pending.take();
         if lines.is_empty() {
             return;
         }
         let mut flight = Flight { log: self, lines, file: self.file.take() };
         if flight.file.is_none() {
-            flight.file = volume.create(&self.fresh_path(paths)).await.ok();
+            flight.file = store.create_log(&self.fresh_path(paths)).await.ok();
         }
         if let Some(file) = &mut flight.file
-            && volume.write(file, &flight.lines).await.is_ok()
+            && store.append(file, &flight.lines).await.is_ok()
         {
             flight.lines.clear();
         }

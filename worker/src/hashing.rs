@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::Attempt;
+use crate::attempt::Attempt;
+use crate::context::{Context, Ports};
 use crate::contract::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::events::What;
 use crate::hash::Hash;
+use crate::item_error::ItemError;
 use crate::manifest::{Dataset, Role};
-use crate::progress::Saved;
-use crate::queue::Queue;
-use crate::run::Worker;
+use crate::progress::{Progress, Saved};
+use crate::store::Store;
 use crate::system::System;
-use crate::trouble::Trouble;
-use crate::volume::Volume;
 
 /// What one claim of a chapter has hashed, by itself or by those before it.
 #[derive(Debug)]
@@ -58,66 +57,86 @@ fn parent() -> Hash {
     Hash::of_fields([b"hashing".as_slice(), &FORMAT_VERSION.to_le_bytes(), &BLOCK_BYTES.to_le_bytes()])
 }
 
-impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
-    /// What earlier attempts at the same item have hashed. A file that changes afterwards without
+pub(crate) struct Hasher<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+    progress: &'a Progress<'a, P>,
+}
+
+impl<'a, P: Ports> Hasher<'a, P> {
+    pub fn new(ctx: &'a Context<'a, P>, progress: &'a Progress<'a, P>) -> Self {
+        Self { ctx, progress }
+    }
+
+    /// Hashes nothing that earlier attempts at the same item have hashed. A file that changes afterwards without
     /// changing its size is found out when it is prepared, by the hash that is the manifest's.
-    pub(crate) async fn go_on_hashing(&self, attempt: &Attempt) -> Hashing {
-        let mut hashing = Hashing::begun_at(self.system.elapsed());
-        if let Some((from, saved)) = self.furthest(attempt, parent()).await
+    pub async fn resume(&self, attempt: &Attempt) -> Hashing {
+        let mut hashing = Hashing::begun_at(self.ctx.system.elapsed());
+        if let Some((from, saved)) = self.progress.furthest(attempt, parent()).await
             && let Ok(files) = serde_json::from_slice(&saved.state)
         {
             hashing.files = files;
-            self.note(What::Resumed { item: attempt.item, done: saved.done, total: saved.total, from });
+            self.ctx.note(What::Resumed { item: attempt.item, done: saved.done, total: saved.total, from });
         }
         hashing
     }
 
-    /// Reads a dataset once, block by block, and saves what is hashed now and then.
-    pub(crate) async fn hash_dataset(
+    /// Hashes a dataset whatever was hashed of its path before.
+    pub async fn hash_again(
+        &self,
+        attempt: &Attempt,
+        path: String,
+        index: u32,
+    ) -> Result<Dataset, ItemError> {
+        let mut hashing = Hashing::begun_at(self.ctx.system.elapsed());
+        self.hash(attempt, &mut hashing, path, index).await
+    }
+
+    /// Reads a dataset once, block by block, and saves what is hashed from time to time.
+    pub async fn hash(
         &self,
         attempt: &Attempt,
         hashing: &mut Hashing,
         path: String,
         index: u32,
-    ) -> Result<Dataset, Trouble> {
-        let bytes = self.volume.meta(&path).await.map_err(Trouble::with_dataset)?.bytes;
+    ) -> Result<Dataset, ItemError> {
+        let bytes = self.ctx.store.size(&path).await.map_err(ItemError::with_dataset)?;
         let done = hashing.file(&path, bytes).hashes.len() as u64;
         for number in done..bytes.div_ceil(BLOCK_BYTES).max(1) {
-            let block = self.volume.read_at(&path, number * BLOCK_BYTES, BLOCK_BYTES).await;
-            let block = block.map_err(Trouble::with_dataset)?;
+            let block = self.ctx.store.get_range(&path, number * BLOCK_BYTES, BLOCK_BYTES).await;
+            let block = block.map_err(ItemError::with_dataset)?;
             // The manifest would hold the beginning of a file that is being written.
             if block.len() as u64 != BLOCK_BYTES.min(bytes - number * BLOCK_BYTES) {
-                return Err(Trouble::Input(format!(
+                return Err(ItemError::Input(format!(
                     "dataset {path} had {bytes} bytes when its hashing began, and has others now\n\
                      hint: push or list files that are copied whole"
                 )));
             }
-            let hash = self.compute(move || Hash::of(&block)).await?;
+            let hash = self.ctx.compute(move || Hash::of(&block)).await?;
             hashing.file(&path, bytes).hashes.push(hash);
-            self.tick();
-            self.save_hashing(attempt, hashing).await?;
+            self.ctx.tick();
+            self.save(attempt, hashing).await?;
         }
         let blocks = hashing.file(&path, bytes).hashes.clone();
         Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks })
     }
 
     /// Saves what is hashed where that is due, and stops where the worker is told to.
-    async fn save_hashing(&self, attempt: &Attempt, hashing: &mut Hashing) -> Result<(), Trouble> {
-        let stop = self.system.stopping_for().is_some();
-        let now = self.system.elapsed();
-        if stop || now.saturating_sub(hashing.saved_at) >= self.config.progress_every {
+    async fn save(&self, attempt: &Attempt, hashing: &mut Hashing) -> Result<(), ItemError> {
+        let stop = self.ctx.is_stopping();
+        let now = self.ctx.system.elapsed();
+        if stop || now.saturating_sub(hashing.saved_at) >= self.ctx.config.progress_every {
             hashing.saved_at = now;
             let done = hashing.blocks();
             // Hashes by path: writing them as JSON cannot fail.
             let state = serde_json::to_vec(&hashing.files).unwrap_or_default();
-            let saved = self.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
+            let saved = self.progress.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
             // All of the one before is in this one.
             if let Some(before) = saved.and_then(|name| hashing.saved_as.replace(name)) {
-                let _ = self.volume.remove(&before).await;
+                let _ = self.ctx.store.delete(&before).await;
             }
-            self.flush().await;
+            self.ctx.flush().await;
         }
-        if stop { Err(Trouble::Stop) } else { Ok(()) }
+        if stop { Err(ItemError::Stop) } else { Ok(()) }
     }
 }
 

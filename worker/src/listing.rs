@@ -1,51 +1,34 @@
-//! What others have committed, by listing those folders of commits in which one is missing. That costs as
-//! much as they hold, so it is done seldom: by those that work at a share of their time, by those that wait
-//! less and less often.
+//! What others have committed, by listing those folders of commits in which one is missing. A listing costs as
+//! much as the folders hold: busy workers spend at most a twentieth of their time on it, and idle workers back off
+//! exponentially.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::Cell;
 use std::time::Duration;
 
-use crate::contract::FOLDER_COMMITS;
+use crate::context::{Context, Ports};
+use crate::item_error::ItemError;
 use crate::pipeline::Stage;
-use crate::queue::Queue;
-use crate::run::Worker;
+use crate::store::Store;
 use crate::system::System;
-use crate::trouble::Trouble;
-use crate::volume::{Kind, Volume};
+use crate::view::RunView;
 
-/// Listing commits may cost this share of a worker's time: 1 in so many.
+/// Listing commits may cost this share of a worker's time: 1 in `SHARE`.
 const SHARE: u32 = 20;
-/// Listings in vain double the rest after them so many times: a thousand idle workers are many.
-const DOUBLINGS: u32 = 4;
-
-/// Whoever waits lists them after so many looks at the latest.
+/// Maximum number of times the idle listing interval doubles: a thousand idle workers are many.
+const DOUBLINGS_MAX: u32 = 4;
+/// An idle worker lists them after this many looks at the latest.
 const IDLE_LOOKS: u32 = 32;
 
 /// When the commits were listed last, and what that cost.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+struct Cadence {
     at: Cell<Option<Duration>>,
     cost: Cell<Duration>,
-    /// How often in a row it was done in vain: the queue needed nothing.
-    in_vain: Cell<u32>,
-    /// Folders of commits that this worker has made, or found.
-    made: RefCell<BTreeSet<String>>,
+    /// How many listings in a row found nothing that the queue needed.
+    empty: Cell<u32>,
 }
 
-impl Listing {
-    pub(crate) fn at(&self) -> Option<Duration> {
-        self.at.get()
-    }
-
-    pub(crate) fn was_in_vain(&self) {
-        self.in_vain.set(DOUBLINGS.min(self.in_vain.get() + 1));
-    }
-
-    pub(crate) fn was_not_in_vain(&self) {
-        self.in_vain.set(0);
-    }
-
+impl Cadence {
     /// How long no listing follows the last, by what that cost.
     fn rest(&self) -> Duration {
         self.cost.get() * SHARE
@@ -54,76 +37,82 @@ impl Listing {
     fn is_older(&self, than: Duration, now: Duration) -> bool {
         self.at.get().is_none_or(|at| now.saturating_sub(at) >= than)
     }
+
+    fn record(&self, before: Duration, now: Duration) {
+        self.at.set(Some(now));
+        self.cost.set(now.saturating_sub(before));
+    }
 }
 
-impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
-    /// Lists the commits again, unless that was done so lately that it would cost too much.
-    pub(crate) async fn list_if_due(&self) -> Result<(), Trouble> {
-        let rest = self.listing.rest().max(self.config.idle / 4);
-        if self.listing.is_older(rest, self.system.elapsed()) { self.list_commits().await } else { Ok(()) }
+pub(crate) struct Lister<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+    view: &'a RunView<'a, P>,
+    cadence: Cadence,
+}
+
+impl<'a, P: Ports> Lister<'a, P> {
+    pub fn new(ctx: &'a Context<'a, P>, view: &'a RunView<'a, P>) -> Self {
+        Self { ctx, view, cadence: Cadence::default() }
     }
 
-    /// The same of a worker that waits. Once the report is there, whoever is behind catches up at once; and
-    /// whoever stood still in a listing does not take that for its cost.
-    pub(crate) async fn list_if_idle(&self) -> Result<(), Trouble> {
-        let idle = self.config.idle;
-        let rest = self.listing.rest() * (1 << self.listing.in_vain.get());
-        let due = self.listing.is_older(rest.clamp(idle / 4, idle * IDLE_LOOKS), self.system.elapsed());
-        if due || self.volume.meta(&self.paths.report()).await.is_ok() {
-            return self.list_commits().await;
+    /// When the commits were listed last.
+    pub fn listed_at(&self) -> Option<Duration> {
+        self.cadence.at.get()
+    }
+
+    /// The last listing found nothing that the queue needed.
+    pub fn record_empty_listing(&self) {
+        self.cadence.empty.set(DOUBLINGS_MAX.min(self.cadence.empty.get() + 1));
+    }
+
+    /// There is work again.
+    pub fn reset_backoff(&self) {
+        self.cadence.empty.set(0);
+    }
+
+    /// Lists the commits again, unless that was done so lately that it would cost too much.
+    pub async fn list_if_due(&self) -> Result<(), ItemError> {
+        let rest = self.cadence.rest().max(self.ctx.config.idle / 4);
+        if self.cadence.is_older(rest, self.ctx.system.elapsed()) { self.list().await } else { Ok(()) }
+    }
+
+    /// The same for an idle worker. Once the report is there, a worker that is behind catches up at once; and
+    /// a worker that stood still in a listing does not take that for its cost.
+    pub async fn list_if_idle(&self) -> Result<(), ItemError> {
+        let idle = self.ctx.config.idle;
+        let rest = self.cadence.rest() * (1 << self.cadence.empty.get());
+        let due = self.cadence.is_older(rest.clamp(idle / 4, idle * IDLE_LOOKS), self.ctx.system.elapsed());
+        if due || self.ctx.store.exists(&self.ctx.paths.report()).await.is_ok_and(|there| there) {
+            return self.list().await;
         }
         Ok(())
     }
 
-    pub(crate) async fn list_commits(&self) -> Result<(), Trouble> {
-        let before = self.system.elapsed();
-        let Some(stages) = self.planned(|plan, _| plan.pipeline.stages()) else { return Ok(()) };
+    /// Lists every folder that may hold a commit which this worker does not know of.
+    pub async fn list(&self) -> Result<(), ItemError> {
+        let before = self.ctx.system.elapsed();
+        let Some(stages) = self.view.planned(|plan, _| plan.pipeline.stages()) else { return Ok(()) };
         for stage in stages {
             let mut from = 0;
-            while let Some(folder) = self.folder_to_list(stage, from) {
+            while let Some(folder) = self.next_folder(stage, from) {
                 self.list_folder(stage, folder).await?;
                 from = folder + 1;
             }
         }
-        self.tick();
-        let now = self.system.elapsed();
-        self.listing.at.set(Some(now));
-        self.listing.cost.set(now.saturating_sub(before));
+        self.ctx.tick();
+        self.cadence.record(before, self.ctx.system.elapsed());
         Ok(())
     }
 
-    /// The next folder that may hold a commit which this worker does not know of.
-    fn folder_to_list(&self, stage: Stage, from: u32) -> Option<u32> {
-        self.planned(|plan, commits| plan.first_folder_missing(commits, stage, from)).flatten()
+    fn next_folder(&self, stage: Stage, from: u32) -> Option<u32> {
+        self.view.planned(|plan, commits| plan.first_folder_missing(commits, stage, from)).flatten()
     }
 
-    async fn list_folder(&self, stage: Stage, folder: u32) -> Result<(), Trouble> {
-        let name = self.opened()?.pipeline().folder(stage);
-        let names = match self.volume.list(&self.paths.folder(name, folder)).await {
-            // Made with the first commit there.
-            Err(error) if error.kind == Kind::NotFound => return Ok(()),
-            names => names?,
-        };
-        let mut known = self.known.borrow_mut();
+    async fn list_folder(&self, stage: Stage, folder: u32) -> Result<(), ItemError> {
+        let name = self.view.opened()?.pipeline().folder(stage);
+        let names = self.ctx.store.list(&self.ctx.paths.folder(name, folder)).await?;
         for index in names.iter().filter_map(|name| name.parse().ok()) {
-            known.insert(stage, index);
-        }
-        Ok(())
-    }
-
-    /// Makes the folder of a commit of a stage. Where the commit is `synced`, the folder survives a crash too.
-    pub(crate) async fn make_folder_of(&self, stage: &str, index: u32, synced: bool) -> Result<(), Trouble> {
-        for number in [0, index / FOLDER_COMMITS] {
-            let folder = self.paths.folder(stage, number);
-            if self.listing.made.borrow().contains(&folder) {
-                continue;
-            }
-            self.volume.make_folder(&folder).await?;
-            if synced {
-                let above = folder.rsplit_once('/').map_or("", |(above, _)| above);
-                self.volume.sync_folder(above).await?;
-            }
-            self.listing.made.borrow_mut().insert(folder);
+            self.view.record(stage, index);
         }
         Ok(())
     }

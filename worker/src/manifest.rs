@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::contract;
 use crate::hash::Hash;
 use crate::record::Record;
-use crate::volume::Volume;
 use crate::workload::{Outcome, Workload, dated, day_of, name_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
@@ -301,14 +300,6 @@ pub fn normalise(path: &str) -> Result<String, String> {
         return Err("it begins or ends with a blank".to_owned());
     }
     Ok(path)
-}
-
-/// The path of the manifest that a raw path names on a volume: relative to it, or absolute and below it.
-///
-/// # Errors
-/// As [`normalise`].
-pub fn name_on<V: Volume>(volume: &V, raw: &str) -> Result<String, String> {
-    normalise(volume.inside(raw.trim()).as_deref().unwrap_or(raw))
 }
 
 /// Why a hidden file is no dataset.

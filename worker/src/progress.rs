@@ -4,15 +4,15 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use crate::attempt::Attempt;
 use crate::breakage::Breakage;
-use crate::commit::Attempt;
+use crate::committer::Committer;
+use crate::context::{Context, Ports};
 use crate::events::What;
 use crate::hash::Hash;
-use crate::queue::Queue;
 use crate::record::Record;
-use crate::run::Worker;
+use crate::store::{Keep, Store};
 use crate::system::System;
-use crate::volume::{Kind, Volume, VolumeError};
 use crate::workload::{Outcome, Task};
 
 /// A state from which work goes on.
@@ -52,89 +52,89 @@ impl Saved {
     }
 }
 
-/// Saving may cost this share of a work's time: 1 in so many.
+/// Saving may cost this share of a work's time: 1 in `SHARE`.
 const SHARE: u32 = 50;
 /// No sooner than this share of what the attempt has done: work of hours is not saved many times a second.
 const SHARE_OF_WORK: u32 = 20;
 
 /// What saving a state cost last.
 #[derive(Debug)]
-pub(crate) struct Saving {
-    cost: Cell<Duration>,
-}
+struct Cost(Cell<Duration>);
 
-impl Default for Saving {
-    /// Until one was saved: as a local disk has it.
+impl Default for Cost {
+    /// Until one was saved: as on a local disk.
     fn default() -> Self {
-        Self { cost: Cell::new(Duration::from_millis(2)) }
+        Self(Cell::new(Duration::from_millis(2)))
     }
 }
 
-impl Saving {
-    /// How long after the last saving, or the beginning, a work that has run for `spent` is saved: so seldom
-    /// that it costs little, and `at_most` that long after, which bounds what a preemption loses.
-    pub(crate) fn rest(&self, spent: Duration, at_most: Duration) -> Duration {
-        (self.cost.get() * SHARE).max(spent / SHARE_OF_WORK).min(at_most)
+impl Cost {
+    /// How long after the last saving, or the beginning, work that has run for `spent` is saved: so seldom
+    /// that it costs little, and at most `at_most` later, which bounds what a preemption loses.
+    fn rest(&self, spent: Duration, at_most: Duration) -> Duration {
+        (self.0.get() * SHARE).max(spent / SHARE_OF_WORK).min(at_most)
     }
 }
 
-impl<Q: Queue, V: Volume, S: System> Worker<'_, Q, V, S> {
-    /// Saves a state, and answers under which name. A failure costs no more than the state.
-    pub(crate) async fn save(&self, attempt: &Attempt, saved: Saved) -> Option<String> {
-        let began = self.system.elapsed();
-        let name = self.write_saved(attempt, &saved.encode()).await.ok();
-        self.saving.cost.set(self.system.elapsed().saturating_sub(began));
-        if name.is_some() {
-            self.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
-        }
-        name
+pub(crate) struct Progress<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+    committer: &'a Committer<'a, P>,
+    cost: Cost,
+}
+
+impl<'a, P: Ports> Progress<'a, P> {
+    pub fn new(ctx: &'a Context<'a, P>, committer: &'a Committer<'a, P>) -> Self {
+        Self { ctx, committer, cost: Cost::default() }
     }
 
-    async fn write_saved(&self, attempt: &Attempt, bytes: &[u8]) -> Result<String, VolumeError> {
-        if !attempt.made.get() {
-            self.volume.make_folder(&attempt.folder).await?;
-            attempt.made.set(true);
-        }
-        // Of work that is done again from its beginning if need be.
-        let synced = !self.volume.is_on_one_machine();
+    /// How long after the last saving work that has run for `spent` is saved again.
+    pub fn rest(&self, spent: Duration) -> Duration {
+        self.cost.rest(spent, self.ctx.config.progress_every)
+    }
+
+    /// Saves a state, and returns its name. A failure costs no more than the state.
+    pub async fn save(&self, attempt: &Attempt, saved: Saved) -> Option<String> {
+        let began = self.ctx.system.elapsed();
         let name = attempt.saved_name();
-        let written = self.write_new(&name, bytes, synced).await;
-        if written.as_ref().is_err_and(|error| error.kind == Kind::NotFound) {
-            // Swept, perhaps, with all that was in it: the next is saved in a folder made anew.
-            attempt.made.set(false);
-        }
-        written.map(|()| name)
+        // Work that is done again from its beginning if need be.
+        let put = self.ctx.store.put(&name, &saved.encode(), Keep::Reproducible).await;
+        self.ctx.tick();
+        self.cost.0.set(self.ctx.system.elapsed().saturating_sub(began));
+        put.ok()?;
+        self.ctx.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
+        Some(name)
     }
 
     /// Takes up the furthest state that any attempt at the item saved.
-    pub(crate) async fn resume(&self, attempt: &Attempt, task: &mut Box<dyn Task>, parent: Hash) {
-        if self.breaks(Breakage::SweepTooEarly) {
-            self.sweep_all().await;
+    pub async fn resume(&self, attempt: &Attempt, task: &mut Box<dyn Task>, parent: Hash) {
+        if self.ctx.breaks(Breakage::SweepTooEarly) {
+            self.committer.sweep_all().await;
         }
         let Some((from, saved)) = self.furthest(attempt, parent).await else {
             return;
         };
-        if self.breaks(Breakage::NeverResume) {
+        if self.ctx.breaks(Breakage::NeverResume) {
             return;
         }
         task.resume(&saved.state);
         let (done, total) = task.progress();
-        self.note(What::Resumed { item: attempt.item, done, total, from });
+        self.ctx.note(What::Resumed { item: attempt.item, done, total, from });
     }
 
-    /// The furthest valid state among an item's attempts, and whose it is.
-    pub(crate) async fn furthest(&self, attempt: &Attempt, parent: Hash) -> Option<(String, Saved)> {
+    /// The furthest valid state among an item's attempts, and the attempt that saved it.
+    pub async fn furthest(&self, attempt: &Attempt, parent: Hash) -> Option<(String, Saved)> {
+        let (store, attempts) = (self.ctx.store, self.ctx.paths.attempts());
         let prefix = format!("{}-", attempt.item.file_name());
         let mut best: Option<(String, Saved)> = None;
-        for name in self.volume.list(&self.paths.attempts()).await.ok()? {
+        for name in store.list(&attempts).await.ok()? {
             if !name.starts_with(&prefix) {
                 continue;
             }
             // Or a private file, which holds no state.
-            let folder = format!("{}/{name}", self.paths.attempts());
+            let folder = format!("{attempts}/{name}");
             attempt.follows(&folder);
-            for file in self.volume.list(&folder).await.unwrap_or_default() {
-                let Ok(bytes) = self.volume.read(&format!("{folder}/{file}")).await else {
+            for file in store.list(&folder).await.unwrap_or_default() {
+                let Ok(bytes) = store.get(&format!("{folder}/{file}")).await else {
                     continue;
                 };
                 if let Some(saved) = Saved::decode(bytes).filter(|saved| saved.parent == parent)
@@ -156,13 +156,13 @@ mod tests {
 
     #[test]
     fn saving_is_as_often_as_it_is_cheap() {
-        let (ms, saving) = (Duration::from_millis, Saving::default());
-        assert_eq!(saving.rest(ms(0), ms(1_000)), ms(100), "nothing saved yet");
-        assert_eq!(saving.rest(ms(10_000), ms(1_000)), ms(500), "long work");
-        assert_eq!(saving.rest(ms(3_600_000), ms(1_000)), ms(1_000), "at least as often as was asked for");
-        saving.cost.set(ms(10));
-        assert_eq!(saving.rest(ms(0), ms(1_000)), ms(500), "a slow volume");
-        assert_eq!(saving.rest(ms(0), ms(20)), ms(20));
+        let (ms, cost) = (Duration::from_millis, Cost::default());
+        assert_eq!(cost.rest(ms(0), ms(1_000)), ms(100), "nothing saved yet");
+        assert_eq!(cost.rest(ms(10_000), ms(1_000)), ms(500), "long work");
+        assert_eq!(cost.rest(ms(3_600_000), ms(1_000)), ms(1_000), "at least as often as was asked for");
+        cost.0.set(ms(10));
+        assert_eq!(cost.rest(ms(0), ms(1_000)), ms(500), "a slow volume");
+        assert_eq!(cost.rest(ms(0), ms(20)), ms(20));
     }
 
     proptest! {

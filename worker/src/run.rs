@@ -1,218 +1,111 @@
 //! The worker's loop, generic over the ports: claim an item, do it, commit, acknowledge; with
-//! nothing to claim, look at the volume again. One future, no spawn (rule 19).
+//! nothing to claim, look at the store again. One future, no spawn (rule 19).
 
-use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::cell::Cell;
 use std::time::Duration;
 
+use crate::admission::Admission;
+use crate::artifacts::Artifacts;
+use crate::attempt::Attempt;
 use crate::breakage::Breakage;
-use crate::commit::Attempt;
-use crate::contract::{Exit, RunPaths};
-use crate::events::{EventLog, Tap, What};
-use crate::item::{Item, Name};
-use crate::listing::Listing;
-use crate::manifest::{Manifest, Spec};
+use crate::closing::Closing;
+use crate::committer::Committer;
+pub use crate::context::{Config, Ended, Factory, Source};
+use crate::context::{Context, Ports};
+use crate::contract::Exit;
+use crate::events::{EventSink, What};
+use crate::executor::Executor;
+use crate::hashing::Hasher;
+use crate::item::Item;
+use crate::item_error::ItemError;
+use crate::listing::Lister;
 use crate::offer::Offers;
-use crate::pipeline::{Pipeline, Stage, Step};
-use crate::plan::{CommitIndex, Plan};
-use crate::progress::Saving;
-use crate::queue::{Claim, Ownership, Queue, QueueError, Release};
-use crate::stage::Cache;
+use crate::output::Output;
+use crate::pipeline::Step;
+use crate::progress::Progress;
+use crate::queue::{Claim, Inbox, Ownership, Queue, QueueError, Release, WorkQueue};
+use crate::runner::Runner;
+use crate::store::Store;
 use crate::system::System;
-use crate::trouble::Trouble;
-use crate::volume::Volume;
-use crate::workload::Workload;
-
-/// Where chapter 0's datasets come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Exactly these; the run is born sealed.
-    Listed(Vec<String>),
-    /// What was pushed to the queue, with everything in `datasets/testing` and
-    /// `datasets/history`; more may be pushed until the seal.
-    Pushed,
-}
-
-/// What a worker is told by its launcher.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The worker's name in events and in the queue; need not be unique.
-    pub worker: String,
-    pub run: String,
-    pub source: Source,
-    /// The date that the report shows, where the launcher decides it; else the time of begin.
-    pub created: Option<String>,
-    /// What to do, if this worker is the one that begins the run.
-    pub spec: Spec,
-    pub lease: Duration,
-    /// Without progress for so long, the lease is no longer renewed.
-    pub stall: Duration,
-    /// How often work that saves its progress does so at least: hashing, a fold of more than 16,384 rows, extra
-    /// work. Of all else a preemption loses the item's whole work.
-    pub progress_every: Duration,
-    /// From SIGTERM to SIGKILL.
-    pub grace: Duration,
-    /// How often an idle worker asks the queue.
-    pub idle: Duration,
-    /// Failed attempts at one item, by input or by a defect, before the worker gives up loudly.
-    pub retries: u32,
-    /// Whether a complete run that left something out is a failure.
-    pub fail_on_rejected: bool,
-    /// Most bytes of commits kept in memory for the windows of later datasets.
-    pub cache_bytes: usize,
-}
-
-/// Makes the workload that a manifest names; refuses with a reason.
-pub type Factory<'a> = &'a dyn Fn(&Spec) -> Result<Arc<dyn Workload>, String>;
-
-/// How a worker ended, and the one line that says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    pub exit: Exit,
-    pub reason: String,
-}
-
-/// The manifest and the workload that it names. Every item takes a copy, so that a copy of a long
-/// manifest must cost nothing.
-#[derive(Clone)]
-pub(crate) struct Opened {
-    pub manifest: Arc<Manifest>,
-    pub workload: Arc<dyn Workload>,
-}
-
-impl Opened {
-    pub fn pipeline(&self) -> Pipeline {
-        self.workload.pipeline()
-    }
-
-    pub fn window(&self, index: u32) -> Vec<u32> {
-        self.workload.window(&self.manifest.datasets, index)
-    }
-
-    /// Where a stage of a dataset is committed.
-    pub fn commit_path(&self, paths: &RunPaths, stage: Stage, index: u32) -> String {
-        paths.commit(self.pipeline().folder(stage), index)
-    }
-
-    /// Plans by this manifest.
-    pub fn plan<T>(&self, with: impl FnOnce(Plan<'_>) -> T) -> T {
-        with(Plan {
-            pipeline: self.pipeline(),
-            manifest: &self.manifest,
-            window: &|index| self.window(index),
-        })
-    }
-}
-
-/// One incarnation of a worker.
-pub struct Worker<'a, Q, V: Volume, S> {
-    pub(crate) config: &'a Config,
-    pub(crate) queue: &'a Q,
-    pub(crate) volume: &'a V,
-    pub(crate) system: &'a S,
-    pub(crate) paths: RunPaths,
-    factory: Factory<'a>,
-    events: EventLog<'a, V::File>,
-    /// Grows with every piece of progress: what the renewal looks at.
-    ticks: Cell<u64>,
-    pub(crate) opened: RefCell<Option<Opened>>,
-    pub(crate) known: RefCell<CommitIndex>,
-    pub(crate) cache: RefCell<Cache>,
-    pub(crate) offers: Offers,
-    /// How often in a row an attempt failed by what the volume did, or lacked.
-    failed_in_a_row: Cell<u32>,
-    pub(crate) listing: Listing,
-    pub(crate) saving: Saving,
-    pub(crate) jitter: Cell<u64>,
-}
-
-impl<Q, V: Volume, S> std::fmt::Debug for Worker<'_, Q, V, S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Worker({}, run {})", self.config.worker, self.config.run)
-    }
-}
+use crate::view::RunView;
 
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
-/// A queue that is away when a worker starts is waited for so long: it may be misnamed.
+/// How long a worker waits at its start for a queue that is away: it may be misnamed.
 pub const PATIENCE_AT_START: Duration = Duration::from_secs(60);
-/// The queue's failures are waited out with a back-off between these.
+/// Bounds of the backoff while the queue is away.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 
+/// The loop, and the parts of a worker that it drives. Nobody imports it.
+struct Worker<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+    committer: &'a Committer<'a, P>,
+    view: &'a RunView<'a, P>,
+    lister: &'a Lister<'a, P>,
+    offers: &'a Offers<'a, P>,
+    admission: Admission<'a, P>,
+    executor: Executor<'a, P>,
+    closing: Closing<'a, P>,
+    /// How many attempts in a row failed by what the store did, or lacked.
+    failed_in_a_row: Cell<u32>,
+}
+
 /// Runs a worker until the run is finished, or it is told to stop, or there is no point in going on.
-pub async fn run<Q: Queue, V: Volume, S: System>(
+pub async fn run<Q: Queue, S: Store, Y: System>(
     config: &Config,
     queue: &Q,
-    volume: &V,
-    system: &S,
+    store: &S,
+    system: &Y,
     factory: Factory<'_>,
-    tap: Tap<'_>,
+    sink: EventSink<'_>,
 ) -> Ended {
-    let worker = Worker::new(config, queue, volume, system, factory, tap);
+    let ctx = &Context::<(Q, S, Y)>::new(config, queue, store, system, sink);
+    let committer = &Committer::new(ctx);
+    let view = &RunView::new(ctx, committer, factory);
+    let lister = &Lister::new(ctx, view);
+    let offers = &Offers::new(ctx, view, lister);
+    let progress = &Progress::new(ctx, committer);
+    let artifacts = &Artifacts::new(ctx, committer, view);
+    let worker = Worker {
+        ctx,
+        committer,
+        view,
+        lister,
+        offers,
+        admission: Admission { ctx, view, hasher: Hasher::new(ctx, progress) },
+        executor: Executor {
+            ctx,
+            committer,
+            view,
+            lister,
+            offers,
+            artifacts,
+            runner: Runner::new(ctx, progress),
+        },
+        closing: Closing {
+            ctx,
+            committer,
+            view,
+            lister,
+            artifacts,
+            output: Output { ctx, committer, artifacts },
+        },
+        failed_in_a_row: Cell::new(0),
+    };
     let ended = match worker.start().await {
         Ok(()) => worker.work().await,
         Err(ended) => ended,
     };
-    worker.note(What::Exited { code: ended.exit.code(), reason: ended.reason.clone() });
-    worker.flush().await;
+    ctx.note(What::Exited { code: ended.exit.code(), reason: ended.reason.clone() });
+    ctx.flush().await;
     ended
 }
 
-impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
-    fn new(
-        config: &'a Config,
-        queue: &'a Q,
-        volume: &'a V,
-        system: &'a S,
-        factory: Factory<'a>,
-        tap: Tap<'a>,
-    ) -> Self {
-        let nonce = system.nonce();
-        Self {
-            config,
-            queue,
-            volume,
-            system,
-            paths: RunPaths::new(&config.run),
-            factory,
-            events: EventLog::new(&config.worker, nonce, tap),
-            ticks: Cell::new(0),
-            opened: RefCell::new(None),
-            known: RefCell::default(),
-            cache: RefCell::new(Cache::new(config.cache_bytes)),
-            offers: Offers::default(),
-            failed_in_a_row: Cell::new(0),
-            listing: Listing::default(),
-            saving: Saving::default(),
-            jitter: Cell::new(nonce as u64),
-        }
-    }
-
-    pub(crate) fn breaks(&self, breakage: Breakage) -> bool {
-        self.system.breaks(breakage)
-    }
-
-    pub(crate) fn note(&self, what: What) {
-        self.events.note(self.system.wall_ms(), what);
-    }
-
-    pub(crate) async fn flush(&self) {
-        self.events.flush(self.volume, &self.paths).await;
-    }
-
-    /// Something moved: the lease deserves to be renewed.
-    pub(crate) fn tick(&self) {
-        self.ticks.set(self.ticks.get() + 1);
-    }
-
-    pub(crate) fn manifest(&self) -> Option<Opened> {
-        self.opened.borrow().clone()
-    }
-
-    /// The volume first: what is told afterwards has a place there.
+impl<P: Ports> Worker<'_, P> {
+    /// The store first: events have their place there.
     async fn start(&self) -> Result<(), Ended> {
-        self.open_volume().await?;
-        let since = self.system.elapsed();
+        self.open_store().await?;
+        let since = self.ctx.system.elapsed();
         let mut away = None;
         let queue_empty = loop {
             match self.queue_is_empty().await {
@@ -220,48 +113,62 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 Err(QueueError::Refused(why)) => {
                     return Err(Ended { exit: Exit::Queue, reason: why });
                 }
-                Err(QueueError::Away(_)) if self.system.stopping_for().is_some() => return Err(stopped()),
+                Err(QueueError::Away(_)) if self.ctx.is_stopping() => return Err(stopped()),
                 Err(QueueError::Away(error)) => {
-                    if self.system.elapsed().saturating_sub(since) > PATIENCE_AT_START {
+                    if self.ctx.system.elapsed().saturating_sub(since) > PATIENCE_AT_START {
                         return Err(Ended { exit: Exit::Queue, reason: unreachable(&error) });
                     }
                     let tries = self.queue_is(&mut away, Some(error));
-                    self.flush().await;
-                    self.system.sleep(self.about(queue_backoff(tries))).await;
+                    self.ctx.flush().await;
+                    self.ctx.system.sleep(self.ctx.jittered(queue_backoff(tries))).await;
                 }
             }
         };
-        self.note(What::Started { pid: self.system.pid(), run: self.config.run.clone(), queue_empty });
+        let (pid, run) = (self.ctx.system.pid(), self.ctx.config.run.clone());
+        self.ctx.note(What::Started { pid, run, queue_empty });
         Ok(())
     }
 
-    async fn queue_is_empty(&self) -> Result<bool, QueueError> {
-        Ok(self.queue.counts().await?.is_empty() && self.queue.pushed_count().await? == 0)
+    /// Tries what every commit needs, until that works (rule 8).
+    async fn open_store(&self) -> Result<(), Ended> {
+        let mut waits = false;
+        loop {
+            let nonce = self.ctx.system.nonce();
+            let private = format!("{}/probe-{nonce:032x}", self.ctx.paths.attempts());
+            // Beside the commits, not among them: a crash leaves it for good.
+            let public = format!("{}/probe-{nonce:032x}", self.ctx.paths.root());
+            let Err(error) = self.ctx.store.probe(&private, &public).await else {
+                return Ok(());
+            };
+            if error.hint().is_some() {
+                return Err(Ended { exit: Exit::Volume, reason: error.with_hint() });
+            }
+            if self.ctx.is_stopping() {
+                return Err(Ended { exit: Exit::Preempted, reason: error.to_string() });
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.ctx.note(What::Waits { reason: error.to_string() });
+            }
+            self.ctx.system.sleep(self.ctx.jittered(self.ctx.config.idle * 8)).await;
+        }
     }
 
-    /// A duration of between half and all of `span`, so that workers do not move in step.
-    pub(crate) fn about(&self, span: Duration) -> Duration {
-        // An xorshift generator: it decides no result, only when to ask again.
-        let mut state = self.jitter.get() | 1;
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.jitter.set(state);
-        span / 2 + span.mul_f64((state % 1024) as f64 / 2048.0)
+    async fn queue_is_empty(&self) -> Result<bool, QueueError> {
+        Ok(self.ctx.queue.counts().await?.is_empty() && self.ctx.queue.pushed_count().await? == 0)
     }
 
     async fn work(&self) -> Ended {
         let mut away = None;
         let mut waits = false;
         loop {
-            if self.system.stopping_for().is_some() && !self.breaks(Breakage::ClaimAfterNotice) {
+            if self.ctx.is_stopping() && !self.ctx.breaks(Breakage::ClaimAfterNotice) {
                 return stopped();
             }
-            match self.claim().await {
+            match self.offers.claim().await {
                 Ok(Some(claim)) => {
                     self.queue_is(&mut away, None);
-                    self.listing.was_not_in_vain();
-                    if let Some(ended) = self.hold(claim).await {
+                    self.lister.reset_backoff();
+                    if let Some(ended) = self.execute(claim).await {
                         return ended;
                     }
                 }
@@ -271,15 +178,15 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                         Ok(added) => {
                             waits = false;
                             if !added {
-                                self.pause(self.config.idle).await;
+                                self.ctx.pause(self.ctx.config.idle).await;
                             }
                         }
-                        Err(Trouble::End(exit, reason)) => return Ended { exit, reason },
-                        Err(trouble) => {
+                        Err(ItemError::End(exit, reason)) => return Ended { exit, reason },
+                        Err(error) => {
                             if !std::mem::replace(&mut waits, true) {
-                                self.note(What::Waits { reason: trouble.to_string() });
+                                self.ctx.note(What::Waits { reason: error.to_string() });
                             }
-                            self.pause(self.config.idle * 4).await;
+                            self.ctx.pause(self.ctx.config.idle * 4).await;
                         }
                     }
                 }
@@ -288,10 +195,10 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 }
                 Err(QueueError::Away(error)) => {
                     let tries = self.queue_is(&mut away, Some(error));
-                    if let Err(Trouble::End(exit, reason)) = self.refresh().await {
+                    if let Err(ItemError::End(exit, reason)) = self.closing.refresh().await {
                         return Ended { exit, reason };
                     }
-                    self.pause(queue_backoff(tries)).await;
+                    self.ctx.pause(queue_backoff(tries)).await;
                 }
             }
         }
@@ -300,8 +207,8 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     /// Tells, once each, that the queue went away and that it is back; answers for how many tries.
     fn queue_is(&self, away: &mut Option<u32>, error: Option<String>) -> u32 {
         match (error, *away) {
-            (Some(error), None) => self.note(What::QueueAway { error }),
-            (None, Some(_)) => self.note(What::QueueBack),
+            (Some(error), None) => self.ctx.note(What::QueueAway { error }),
+            (None, Some(_)) => self.ctx.note(What::QueueBack),
             (Some(_), Some(tries)) => {
                 *away = Some(tries + 1);
                 return tries + 1;
@@ -312,69 +219,45 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         0
     }
 
-    /// Waits for about `span`, or until told to stop.
-    async fn pause(&self, span: Duration) {
-        self.flush().await;
-        tokio::select! {
-            biased;
-            () = self.system.stop_requested() => {}
-            () = self.system.sleep(self.about(span)) => {}
-        }
-    }
-
     /// Nothing to claim: what does the volume say? Answers whether the queue was given anything.
-    async fn idle(&self) -> Result<bool, Trouble> {
-        let listed_before = self.listing.at();
-        self.refresh().await?;
+    async fn idle(&self) -> Result<bool, ItemError> {
+        let listed_before = self.lister.listed_at();
+        self.closing.refresh().await?;
         // What was offered before may be lost: a queue may forget (rule 5). Only by a new listing can
         // that be told from what others have done since.
-        let listed = self.listing.at() != listed_before;
-        if listed && !self.breaks(Breakage::OfferOnce) {
-            self.offers.begin_anew();
+        let listed = self.lister.listed_at() != listed_before;
+        if listed && !self.ctx.breaks(Breakage::OfferOnce) {
+            self.offers.reset();
         }
-        let items = if self.opened.borrow().is_none() {
+        let items = if !self.view.has_begun() {
             vec![Item::BEGIN]
-        } else if !self.is_sealed() && self.queue.pushed_count().await? > 0 {
-            [self.items_of(&[Step::Intake]), self.claimable()].concat()
+        } else if !self.view.is_sealed() && self.ctx.queue.pushed_count().await? > 0 {
+            [self.view.items_of(&[Step::Intake]), self.offers.claimable()].concat()
         } else {
-            self.claimable()
+            self.offers.claimable()
         };
-        let items = self.news(items);
-        let added = self.queue.add(&items).await?;
+        let items = self.offers.not_yet_offered(items);
+        let added = self.ctx.queue.add(&items).await?;
         if added > 0 {
-            self.note(What::Requeued { items: added as u64 });
+            self.ctx.note(What::Requeued { items: added as u64 });
         } else if listed {
-            self.listing.was_in_vain();
+            self.lister.record_empty_listing();
         }
         Ok(added > 0)
     }
 
-    fn is_sealed(&self) -> bool {
-        self.opened.borrow().as_ref().is_some_and(|opened| opened.manifest.sealed)
-    }
-
-    /// Reads what others have committed; ends the worker where the run has ended.
-    pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
-        self.read_manifest().await?;
-        if self.opened.borrow().is_none() {
-            return Ok(());
-        }
-        self.list_if_idle().await?;
-        self.check_end().await
-    }
-
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
-    async fn hold(&self, claim: Claim) -> Option<Ended> {
+    async fn execute(&self, claim: Claim) -> Option<Ended> {
         let name = claim.item.name;
-        let attempt = Attempt::new(name, self.paths.attempt(name, claim.token, claim.nonce));
-        if self.breaks(Breakage::AcknowledgeBeforeCommit) {
-            let _ = self.queue.ack(&claim, &[]).await;
+        let attempt = Attempt::new(name, self.ctx.paths.attempt(name, claim.token, claim.nonce));
+        if self.ctx.breaks(Breakage::AcknowledgeBeforeCommit) {
+            let _ = self.ctx.queue.ack(&claim, &[]).await;
         }
         let result = tokio::select! {
             biased;
             result = self.perform(&claim, &attempt) => result,
-            () = self.out_of_grace() => Err(Trouble::Stop),
-            () = self.keep_lease(&claim) => Err(Trouble::Stop),
+            () = self.out_of_grace() => Err(ItemError::Stop),
+            () = self.keep_lease(&claim) => Err(ItemError::Stop),
         };
         let ended = match result {
             Ok(()) => {
@@ -383,67 +266,46 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
                 None
             }
             // Others have finished the run: nobody need claim the item again.
-            Err(Trouble::End(exit @ (Exit::Finished | Exit::LeftOut), reason)) => {
+            Err(ItemError::End(exit @ (Exit::Finished | Exit::LeftOut), reason)) => {
                 self.acknowledge(&claim, &attempt).await;
                 Some(Ended { exit, reason })
             }
-            Err(trouble) => self.let_go(&claim, &attempt, trouble).await,
+            Err(error) => self.release(&claim, &attempt, error).await,
         };
-        self.flush().await;
+        self.ctx.flush().await;
         ended
-    }
-
-    fn dataset_of(&self, item: Name) -> Option<String> {
-        let Some(Step::Each(_, index)) = self.step_of(item) else { return None };
-        let opened = self.opened.borrow();
-        opened.as_ref()?.manifest.datasets.get(index as usize).map(|dataset| dataset.path.clone())
-    }
-
-    /// What an item stands for, once the run's pipeline is known.
-    pub(crate) fn step_of(&self, item: Name) -> Option<Step> {
-        if item == Item::BEGIN.name {
-            return Some(Step::Begin);
-        }
-        self.opened.borrow().as_ref()?.pipeline().step(item)
-    }
-
-    /// The items of steps; none before the run has begun.
-    pub(crate) fn items_of(&self, steps: &[Step]) -> Vec<Item> {
-        let opened = self.opened.borrow();
-        let Some(opened) = opened.as_ref() else { return Vec::new() };
-        steps.iter().map(|step| opened.pipeline().item(*step)).collect()
     }
 
     /// Resolves when the grace is nearly over: what still runs then would be killed in the middle.
     async fn out_of_grace(&self) {
-        self.system.stop_requested().await;
-        let spent = self.system.stopping_for().unwrap_or_default();
-        self.system.sleep((self.config.grace * 4 / 5).saturating_sub(spent)).await;
+        self.ctx.system.stop_requested().await;
+        let spent = self.ctx.system.stopping_for().unwrap_or_default();
+        self.ctx.system.sleep((self.ctx.config.grace * 4 / 5).saturating_sub(spent)).await;
     }
 
     /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
     /// worker that lost its lease may finish, its commit finds out who was first.
     async fn keep_lease(&self, claim: &Claim) {
-        let (mut ticks, mut moved_at) = (self.ticks.get(), self.system.elapsed());
+        let (mut ticks, mut moved_at) = (self.ctx.ticks(), self.ctx.system.elapsed());
         loop {
-            self.system.sleep(self.config.lease / 3).await;
-            if self.breaks(Breakage::NeverRenew) {
+            self.ctx.system.sleep(self.ctx.config.lease / 3).await;
+            if self.ctx.breaks(Breakage::NeverRenew) {
                 break;
             }
-            if self.breaks(Breakage::RenewalWaitsForVolume) {
-                let _ = self.volume.meta(&self.paths.manifest()).await;
+            if self.ctx.breaks(Breakage::RenewalWaitsForVolume) {
+                let _ = self.ctx.store.size(&self.ctx.paths.manifest()).await;
             }
-            let now = self.system.elapsed();
-            if self.ticks.get() != ticks {
-                (ticks, moved_at) = (self.ticks.get(), now);
+            let now = self.ctx.system.elapsed();
+            if self.ctx.ticks() != ticks {
+                (ticks, moved_at) = (self.ctx.ticks(), now);
             }
-            let stalled = now.saturating_sub(moved_at) > self.config.stall;
-            if stalled && !self.breaks(Breakage::RenewWithoutProgress) {
-                self.note(What::Stalled { item: claim.item.name, token: claim.token });
+            let stalled = now.saturating_sub(moved_at) > self.ctx.config.stall;
+            if stalled && !self.ctx.breaks(Breakage::RenewWithoutProgress) {
+                self.ctx.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
-            if let Ok(Ownership::Lost) = self.queue.heartbeat(claim, self.config.lease, ticks).await {
-                self.note(What::LeaseLost { item: claim.item.name, token: claim.token });
+            if let Ok(Ownership::Lost) = self.ctx.queue.heartbeat(claim, self.ctx.config.lease, ticks).await {
+                self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
                 break;
             }
         }
@@ -451,50 +313,57 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
     }
 
     async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
-        let next = self.next_items().await;
+        let next = self.offers.next_items().await;
         // If the queue is away, the lease expires and the next claimant finds the commit.
-        let held = matches!(self.queue.ack(claim, &next).await, Ok(Ownership::Held));
-        self.note(What::Acked { item: claim.item.name, token: claim.token, held });
-        self.sweep(attempt).await;
+        let held = matches!(self.ctx.queue.ack(claim, &next).await, Ok(Ownership::Held));
+        self.ctx.note(What::Acked { item: claim.item.name, token: claim.token, held });
+        self.committer.sweep(attempt).await;
     }
 
-    async fn let_go(&self, claim: &Claim, attempt: &Attempt, trouble: Trouble) -> Option<Ended> {
-        let reason = trouble.to_string();
+    async fn release(&self, claim: &Claim, attempt: &Attempt, error: ItemError) -> Option<Ended> {
+        let reason = error.to_string();
         // Items that wait for what was lost must not keep this worker from the one that makes it again.
-        let waits = matches!(trouble, Trouble::Absent(_) | Trouble::Torn(..) | Trouble::NotReady(_))
-            && !self.breaks(Breakage::Insist);
-        let by_volume = waits || matches!(trouble, Trouble::Volume(_));
+        let waits = matches!(error, ItemError::Absent(_) | ItemError::Torn(..) | ItemError::NotReady(_))
+            && !self.ctx.breaks(Breakage::Insist);
+        let by_volume = waits || matches!(error, ItemError::Store(_));
         let in_a_row = if by_volume { self.failed_in_a_row.get() + 1 } else { 0 };
         self.failed_in_a_row.set(in_a_row);
-        let later = self.about(self.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
-        let (why, delay) = match &trouble {
-            Trouble::Stop if self.breaks(Breakage::PreemptionIsAFailure) => (Release::Failed, Duration::ZERO),
-            Trouble::Stop => (Release::Preempted, Duration::ZERO),
+        let later = self.ctx.jittered(self.ctx.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
+        let (why, delay) = match &error {
+            ItemError::Stop if self.ctx.breaks(Breakage::PreemptionIsAFailure) => {
+                (Release::Failed, Duration::ZERO)
+            }
+            ItemError::Stop => (Release::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
-            Trouble::Volume(_)
-            | Trouble::Absent(_)
-            | Trouble::Torn(..)
-            | Trouble::NotReady(_)
-            | Trouble::Queue(_) => (Release::NotReady, later),
-            Trouble::Input(_) | Trouble::NoDatasets(_) | Trouble::Defect(_) => (Release::Failed, later),
+            ItemError::Store(_)
+            | ItemError::Absent(_)
+            | ItemError::Torn(..)
+            | ItemError::NotReady(_)
+            | ItemError::Queue(_) => (Release::NotReady, later),
+            ItemError::Input(_) | ItemError::NoDatasets(_) | ItemError::Defect(_) => (Release::Failed, later),
             // The worker's end, and none of the item's doing.
-            Trouble::End(..) => (Release::NotReady, Duration::ZERO),
+            ItemError::End(..) => (Release::NotReady, Duration::ZERO),
         };
-        if trouble != Trouble::Stop || !self.breaks(Breakage::KeepLeaseWhenPreempted) {
-            let _ = self.queue.release(claim, delay, why).await;
+        if error != ItemError::Stop || !self.ctx.breaks(Breakage::KeepLeaseWhenPreempted) {
+            let _ = self.ctx.queue.release(claim, delay, why).await;
         }
-        self.note(What::GaveBack { item: claim.item.name, token: claim.token, why, reason: reason.clone() });
-        self.sweep_private(attempt).await;
-        let tried_enough = claim.failures + 1 >= self.config.retries;
-        match trouble {
-            Trouble::Stop => Some(stopped()),
-            Trouble::End(exit, reason) => Some(Ended { exit, reason }),
+        self.ctx.note(What::GaveBack {
+            item: claim.item.name,
+            token: claim.token,
+            why,
+            reason: reason.clone(),
+        });
+        self.committer.sweep_private(attempt).await;
+        let tried_enough = claim.failures + 1 >= self.ctx.config.retries;
+        match error {
+            ItemError::Stop => Some(stopped()),
+            ItemError::End(exit, reason) => Some(Ended { exit, reason }),
             // Once is not enough: absence is never a fact (rule 8).
-            Trouble::NoDatasets(_) if tried_enough => Some(Ended { exit: Exit::NoDatasets, reason }),
-            Trouble::Input(_) if tried_enough => Some(Ended { exit: Exit::Input, reason }),
-            Trouble::Defect(_) if tried_enough => Some(Ended { exit: Exit::Failed, reason }),
-            Trouble::Volume(_) => {
-                self.pause(later).await;
+            ItemError::NoDatasets(_) if tried_enough => Some(Ended { exit: Exit::NoDatasets, reason }),
+            ItemError::Input(_) if tried_enough => Some(Ended { exit: Exit::Input, reason }),
+            ItemError::Defect(_) if tried_enough => Some(Ended { exit: Exit::Failed, reason }),
+            ItemError::Store(_) => {
+                self.ctx.pause(later).await;
                 None
             }
             _ => None,
@@ -503,28 +372,28 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
 
     /// Does the item; damaged commits that it meets are made again on the way, each before what
     /// needs it: whoever finds one has what it takes, and nobody else need have noticed (rule 10).
-    async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
+    async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), ItemError> {
         let name = claim.item.name;
-        let read = if self.is_known(name) { Ok(()) } else { self.read_manifest().await };
-        self.note(What::Claimed {
+        let read = if self.view.is_known(name) { Ok(()) } else { self.view.read_manifest().await };
+        self.ctx.note(What::Claimed {
             item: name,
             token: claim.token,
             attempt: attempt.folder.clone(),
-            dataset: self.dataset_of(name),
+            dataset: self.view.dataset_of(name),
             taken_over_from: claim.taken_over_from.clone(),
         });
-        self.flush().await;
+        self.ctx.flush().await;
         read?;
         let mut damaged = Vec::new();
         loop {
             let result = match damaged.last() {
                 None => self.perform_once(claim, attempt).await,
-                Some((stage, index)) => self.remake(attempt, *stage, *index).await,
+                Some((stage, index)) => self.executor.recompute(attempt, *stage, *index).await,
             };
             match result {
                 Ok(()) if damaged.pop().is_some() => {}
-                Err(Trouble::Torn(stage, index, _))
-                    if damaged.len() < DAMAGED_MAX && !self.breaks(Breakage::TornIsLeft) =>
+                Err(ItemError::Torn(stage, index, _))
+                    if damaged.len() < DAMAGED_MAX && !self.ctx.breaks(Breakage::TornIsLeft) =>
                 {
                     damaged.push((stage, index));
                 }
@@ -533,53 +402,30 @@ impl<'a, Q: Queue, V: Volume, S: System> Worker<'a, Q, V, S> {
         }
     }
 
-    async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), Trouble> {
+    async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), ItemError> {
         let name = claim.item.name;
-        let Some(step) = self.step_of(name) else {
-            if self.opened.borrow().is_none() {
-                return Err(Trouble::Absent(self.paths.manifest()));
+        let Some(step) = self.view.step_of(name) else {
+            if !self.view.has_begun() {
+                return Err(ItemError::Absent(self.ctx.paths.manifest()));
             }
-            self.note(What::Foreign { item: name });
+            self.ctx.note(What::Foreign { item: name });
             return Ok(());
         };
-        if !self.is_known(name) {
+        if !self.view.is_known(name) {
             // Of a run that has ended, it is an item of a queue that remembers too much.
-            return if self.is_sealed() { Ok(()) } else { Err(Trouble::Absent(self.paths.manifest())) };
+            return if self.view.is_sealed() {
+                Ok(())
+            } else {
+                Err(ItemError::Absent(self.ctx.paths.manifest()))
+            };
         }
         match step {
-            Step::Begin => self.begin(attempt).await,
-            Step::Intake => self.intake(attempt).await,
-            Step::Each(stage, index) => self.each(attempt, stage, index).await,
-            Step::Chain(stage) => self.chain(attempt, stage).await,
-            Step::Report => self.report(attempt).await,
+            Step::Begin => self.admission.begin(attempt).await,
+            Step::Intake => self.admission.intake(attempt).await,
+            Step::Each(stage, index) => self.executor.each(attempt, stage, index).await,
+            Step::Chain(stage) => self.executor.chain(attempt, stage).await,
+            Step::Report => self.closing.report(attempt).await,
         }
-    }
-
-    /// Whether the manifest, as read so far, has the dataset that the item is of.
-    fn is_known(&self, item: Name) -> bool {
-        let opened = self.opened.borrow();
-        match (self.step_of(item), opened.as_ref()) {
-            (Some(Step::Begin), _) => true,
-            (_, None) | (None, _) => false,
-            (Some(Step::Each(_, index)), Some(opened)) => index < opened.manifest.len(),
-            (Some(_), Some(_)) => true,
-        }
-    }
-
-    /// Makes the manifest's workload, once its first page has been read.
-    pub(crate) fn make_workload(&self, spec: &Spec) -> Result<Arc<dyn Workload>, Trouble> {
-        (self.factory)(spec).map_err(|reason| Trouble::End(Exit::Version, reason))
-    }
-
-    /// Whether the rest of the work, at the rate so far, fits in what is left of the grace.
-    pub(crate) fn fits_in_grace(&self, began: Duration, done_before: u64, done: u64, total: u64) -> bool {
-        let Some(stopping) = self.system.stopping_for() else {
-            return true;
-        };
-        let left = (self.config.grace * 3 / 5).saturating_sub(stopping);
-        let spent = self.system.elapsed().saturating_sub(began);
-        let (did, rest) = (done.saturating_sub(done_before), total.saturating_sub(done));
-        did > 0 && spent.mul_f64(rest as f64 / did as f64) < left
     }
 }
 

@@ -11,7 +11,8 @@ mod power;
 
 use std::collections::BTreeMap;
 
-use worker::volume::{Kind, Meta, VolumeError};
+use worker::store::posix::calls::Meta;
+use worker::store::{Kind, StoreError};
 
 use super::clock::Micros;
 use power::Unsynced;
@@ -112,8 +113,8 @@ pub struct Server {
     unsynced: Option<Unsynced>,
 }
 
-pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) -> VolumeError {
-    VolumeError { kind, operation, path: path.to_owned(), detail: detail.to_owned() }
+pub fn failure(kind: Kind, operation: &'static str, path: &str, detail: &str) -> StoreError {
+    StoreError { kind, operation, path: path.to_owned(), detail: detail.to_owned() }
 }
 
 impl Call {
@@ -180,12 +181,12 @@ impl Call {
         }
     }
 
-    pub fn fail(&self, kind: Kind, detail: &str) -> VolumeError {
+    pub fn fail(&self, kind: Kind, detail: &str) -> StoreError {
         failure(kind, self.operation(), self.path(), detail)
     }
 }
 
-pub type Answer = Result<Reply, VolumeError>;
+pub type Answer = Result<Reply, StoreError>;
 
 impl Server {
     /// On one machine, or of a server that makes names last at once.

@@ -14,6 +14,7 @@ use worker::contract::{Exit, HISTORY, OUTPUT, RunPaths, TESTING};
 use worker::manifest::{Spec, normalise};
 use worker::queue::QueueError;
 use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
+use worker::store::posix::Posix;
 use worker::workload::Workload;
 
 use super::check::{self, Broken};
@@ -258,7 +259,8 @@ impl Runner {
                 }
                 Ok(Arc::new(toy_of(world, machine)))
             };
-            worker::run::run(&config, &inside, &inside, &inside, &factory, &tap).await
+            let store = Posix::new(inside.clone());
+            worker::run::run(&config, &inside, &store, &inside, &factory, &tap).await
         });
         self.world.machines.borrow_mut().push(machine.clone());
         self.slots.push(Slot { machine, future: Some(future) });

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::rc::Rc;
 
 use worker::contract::is_later;
-use worker::volume::Kind;
+use worker::store::Kind;
 
 use super::clock::{Micros, ms};
 use super::fault::{On, What};

@@ -1,9 +1,11 @@
-//! The volume port of a machine in a world.
+//! The file system of a machine in a world.
 
 use std::future::pending;
 use std::rc::Rc;
 
-use worker::volume::{Kind, Meta, Result, Volume};
+use worker::breakage::Breakage;
+use worker::store::posix::calls::{FileSystem, Meta};
+use worker::store::{Kind, Result};
 
 use super::machine::{Inside, Machine};
 use super::nfs::{Call, Inode, Reply};
@@ -182,11 +184,15 @@ impl Inside {
     }
 }
 
-impl Volume for Inside {
+impl FileSystem for Inside {
     type File = WorldFile;
 
     fn is_on_one_machine(&self) -> bool {
         self.world.params.on_one_machine
+    }
+
+    fn breaks(&self, breakage: Breakage) -> bool {
+        self.world.breaks(breakage)
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>> {

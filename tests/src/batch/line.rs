@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use worker::item::Item;
 use worker::queue::{Claim, Counts, Inbox, Ownership, Queue, QueueError, Release, WorkQueue};
-use worker::volume::dir::{DirFile, DirVolume};
-use worker::volume::{Meta, Result, Volume};
+use worker::store::Result;
+use worker::store::posix::calls::{FileSystem, Meta};
+use worker::store::posix::dir::{DirFile, Directory};
 
 /// Where in a run's I/O a worker crashes: at the `number`-th call, from 0, of all workers together;
 /// counted among the calls of one name where `of` gives it.
@@ -112,9 +113,9 @@ impl Line {
 
 /// The directory, by way of a line.
 #[derive(Debug)]
-pub(super) struct WiredVolume(pub(super) DirVolume, pub(super) Line);
+pub(super) struct WiredVolume(pub(super) Directory, pub(super) Line);
 
-impl Volume for WiredVolume {
+impl FileSystem for WiredVolume {
     type File = DirFile;
 
     fn is_on_one_machine(&self) -> bool {

@@ -13,8 +13,9 @@ use worker::contract::{Exit, TESTING, TRAINING};
 use worker::manifest::Spec;
 use worker::queue::{Inbox, Queue};
 use worker::run::{Config, Ended, Source};
+use worker::store::posix::Posix;
+use worker::store::posix::dir::Directory;
 use worker::system::{System, random_nonce};
-use worker::volume::dir::DirVolume;
 use worker::workload::registry::Registry;
 
 use crate::queue::{block_on, memory_in_real_time};
@@ -202,7 +203,7 @@ impl<'a> Play<'a> {
     ) -> Option<Ended> {
         let line = Line::new(meter);
         let (config, system) = (self.config(machine), Here::new());
-        let volume = WiredVolume(DirVolume::new(self.volume), line.clone());
+        let store = Posix::new(WiredVolume(Directory::new(self.volume), line.clone()));
         let queue = WiredQueue(queue, line.clone());
         let registry = Registry::standard();
         let factory = |spec: &Spec| registry.of(spec);
@@ -222,7 +223,7 @@ impl<'a> Play<'a> {
         let ended = tokio::select! {
             biased;
             () = line.is_cut() => None,
-            ended = worker::run::run(&config, &queue, &volume, &system, &factory, &tap) => Some(ended),
+            ended = worker::run::run(&config, &queue, &store, &system, &factory, &tap) => Some(ended),
         };
         let mut story = story.borrow_mut();
         (story.incarnations[life].ended_ms, story.drained_ms) = (Some(0), Some(0));

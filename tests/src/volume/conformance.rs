@@ -2,23 +2,24 @@
 //! closed, linked or renamed is looked at through another's, opened anew.
 
 use worker::contract::ROOT;
-use worker::volume::{Kind, Meta, Volume, VolumeError};
+use worker::store::posix::calls::{FileSystem, Meta};
+use worker::store::{Kind, StoreError};
 
 use super::Arm;
 
 /// Writes a file as the worker does.
-async fn put<V: Volume>(volume: &V, path: &str, bytes: &[u8]) {
+async fn put<V: FileSystem>(volume: &V, path: &str, bytes: &[u8]) {
     let mut file = volume.create(path).await.expect("created");
     volume.write(&mut file, bytes).await.expect("written");
     volume.sync(&mut file).await.expect("synced");
     volume.close(file).await.expect("closed");
 }
 
-async fn folder<V: Volume>(volume: &V, path: &str) {
+async fn folder<V: FileSystem>(volume: &V, path: &str) {
     volume.make_folder(path).await.expect("a folder");
 }
 
-fn kind<T: std::fmt::Debug>(answer: Result<T, VolumeError>) -> Kind {
+fn kind<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Kind {
     answer.expect_err("this must fail").kind
 }
 

@@ -3,12 +3,12 @@
 pub mod conformance;
 pub mod nfs;
 
-use worker::volume::Volume;
-use worker::volume::dir::DirVolume;
+use worker::store::posix::calls::FileSystem;
+use worker::store::posix::dir::Directory;
 
 /// One way to have a volume that several clients mount.
 pub trait Arm: Sized {
-    type Client: Volume;
+    type Client: FileSystem;
 
     /// A new, empty volume.
     fn open() -> Self;
@@ -21,14 +21,14 @@ pub trait Arm: Sized {
 pub struct DirArm(tempfile::TempDir);
 
 impl Arm for DirArm {
-    type Client = DirVolume;
+    type Client = Directory;
 
     fn open() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    fn client(&self) -> DirVolume {
-        DirVolume::new(self.0.path())
+    fn client(&self) -> Directory {
+        Directory::new(self.0.path())
     }
 }
 
@@ -37,13 +37,13 @@ impl Arm for DirArm {
 pub struct ServerArm(DirArm);
 
 impl Arm for ServerArm {
-    type Client = DirVolume;
+    type Client = Directory;
 
     fn open() -> Self {
         Self(DirArm::open())
     }
 
-    fn client(&self) -> DirVolume {
-        DirVolume::on_server(self.0.0.path())
+    fn client(&self) -> Directory {
+        Directory::on_server(self.0.0.path())
     }
 }

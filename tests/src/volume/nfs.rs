@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sim::world::nfs::{Call, Client, Inode, Reply, Server, View};
-use worker::volume::{Meta, Result, Volume};
+use worker::store::Result;
+use worker::store::posix::calls::{FileSystem, Meta};
 
 use super::Arm;
 
@@ -57,7 +58,7 @@ impl Mounted {
     }
 }
 
-impl Volume for Mounted {
+impl FileSystem for Mounted {
     type File = Open;
 
     fn is_on_one_machine(&self) -> bool {

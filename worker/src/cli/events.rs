@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, open_folder};
+use super::{Failure, open_store};
 use crate::contract::{Exit, RunPaths};
+use crate::store::any::AnyStore;
+use crate::store::{Store, StoreError};
 use crate::system::{Machine, System};
-use crate::volume::dir::DirVolume;
-use crate::volume::{Kind, Volume, VolumeError};
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
@@ -33,13 +33,13 @@ const READ_BYTES: u64 = 1 << 20;
 
 /// Prints each event as the line of JSON that its worker wrote; one worker's lines keep their order.
 pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
-    let volume = open_folder(&args.volume)?;
+    let store = open_store(&args.volume)?;
     let machine = Machine::new(args.follow)
         .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
     let folder = RunPaths::new(&args.run).events();
     let mut read: BTreeMap<String, u64> = BTreeMap::new();
     loop {
-        let news = look(&volume, &folder, &mut read).await.map_err(|error| {
+        let news = look(&store, &folder, &mut read).await.map_err(|error| {
             Failure::new(Exit::Volume, format!("failed to read the events of run {}: {error}", args.run))
         })?;
         // Whoever listened has gone: nothing more is to be told.
@@ -60,18 +60,15 @@ pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
 /// The whole lines that have been added to the files of a folder; where each file is read up to is
 /// kept in `read`.
 async fn look(
-    volume: &DirVolume,
+    store: &AnyStore,
     folder: &str,
     read: &mut BTreeMap<String, u64>,
-) -> Result<Vec<u8>, VolumeError> {
-    let names = match volume.list(folder).await {
-        Err(error) if error.kind == Kind::NotFound => Vec::new(),
-        names => names?,
-    };
+) -> Result<Vec<u8>, StoreError> {
+    let names = store.list(folder).await?;
     let mut news = Vec::new();
     for name in names.into_iter().filter(|name| name.ends_with(".jsonl")) {
         let from = read.entry(name.clone()).or_default();
-        let added = whole_lines(volume, &format!("{folder}/{name}"), *from).await?;
+        let added = whole_lines(store, &format!("{folder}/{name}"), *from).await?;
         *from += added.len() as u64;
         news.extend(added);
     }
@@ -79,10 +76,10 @@ async fn look(
 }
 
 /// The whole lines of a file from a place on: those of the bytes that are taken at once, or a longer one.
-async fn whole_lines(volume: &DirVolume, path: &str, from: u64) -> Result<Vec<u8>, VolumeError> {
+async fn whole_lines(store: &AnyStore, path: &str, from: u64) -> Result<Vec<u8>, StoreError> {
     let mut length = READ_BYTES;
     loop {
-        let mut added = volume.read_at(path, from, length).await?;
+        let mut added = store.get_range(path, from, length).await?;
         let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         if whole > 0 || (added.len() as u64) < length {
             added.truncate(whole);

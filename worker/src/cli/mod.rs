@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::begin::with_hint;
 use crate::contract::Exit;
 use crate::guard;
 use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
+use crate::store::any::{self, AnyStore};
+use crate::store::identity::identify;
 use crate::system::random_nonce;
-use crate::volume::dir::DirVolume;
-use crate::volume::identity::identify;
 
 mod events;
 mod log;
@@ -69,14 +68,14 @@ const OPEN_TRIES: u32 = 100;
 const OPEN_AGAIN: Duration = Duration::from_millis(50);
 
 impl QueueArgs {
-    pub(crate) fn volume(&self) -> Result<DirVolume, Failure> {
-        open_folder(&self.volume)
+    pub(crate) fn store(&self) -> Result<AnyStore, Failure> {
+        open_store(&self.volume)
     }
 
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
-        let id = identify(&self.volume()?, random_nonce())
+        let id = identify(&self.store()?, random_nonce())
             .await
-            .map_err(|error| Failure::new(Exit::Volume, with_hint(&error)))?;
+            .map_err(|error| Failure::new(Exit::Volume, error.with_hint()))?;
         // Workers that start together find the file locked while one of them makes it.
         for _ in 0..OPEN_TRIES {
             match AnyQueue::open(&self.queue, &self.volume, &id, run) {
@@ -88,14 +87,13 @@ impl QueueArgs {
     }
 }
 
-/// A folder as a volume.
-pub(crate) fn open_folder(volume: &Path) -> Result<DirVolume, Failure> {
-    if !volume.is_dir() {
+/// The store that `--volume` names.
+pub(crate) fn open_store(volume: &Path) -> Result<AnyStore, Failure> {
+    any::open(volume).map_err(|_| {
         let shown = volume.display();
         let reason = format!("the volume {shown} is no folder\nhint: create or mount it first");
-        return Err(Failure::new(Exit::Volume, reason));
-    }
-    Ok(DirVolume::new(volume))
+        Failure::new(Exit::Volume, reason)
+    })
 }
 
 /// Why a command failed: an exit code and what to tell.

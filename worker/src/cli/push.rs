@@ -5,11 +5,12 @@ use std::path::Path;
 use clap::Args;
 
 use super::{Failure, QueueArgs, print};
+use crate::admission::name_on;
 use crate::contract::{Exit, TRAINING};
-use crate::manifest::{HIDDEN, is_hidden, name_on, normalise};
+use crate::manifest::{HIDDEN, is_hidden, normalise};
 use crate::queue::Inbox;
-use crate::volume::Volume;
-use crate::volume::dir::DirVolume;
+use crate::store::Store;
+use crate::store::any::AnyStore;
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -19,6 +20,18 @@ pub(crate) struct PushArgs {
     /// this folder, are taken too where they lie on the volume.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
+}
+
+/// The folder that is the volume, and the store there.
+struct Volume<'a> {
+    root: &'a Path,
+    store: AnyStore,
+}
+
+impl<'a> Volume<'a> {
+    fn of(args: &'a PushArgs) -> Result<Self, Failure> {
+        Ok(Self { root: &args.queue.volume, store: args.queue.store()? })
+    }
 }
 
 /// A path that is not pushed: the exit code, why, and what to do.
@@ -31,7 +44,7 @@ struct Objection {
 
 /// Pushes all of the paths, or none.
 pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
-    let volume = args.queue.volume()?;
+    let volume = Volume::of(&args)?;
     let (mut paths, mut objections) = (Vec::new(), Vec::new());
     for given in &args.paths {
         match checked(&volume, given) {
@@ -50,14 +63,15 @@ pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
 
 /// Takes paths back that are pushed and not yet taken in by a run.
 pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
-    let volume = args.queue.volume()?;
+    let volume = Volume::of(&args)?;
     let queue = args.queue.open("push").await?;
     let pushed = queue.pushed().await?;
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     for given in &args.paths {
         // As it was pushed, whatever that is, or as what it names.
         let wanted = on_volume(&volume, given).ok();
-        let is_it = |raw: &&String| *raw == given || wanted.is_some() && name_on(&volume, raw).ok() == wanted;
+        let is_it =
+            |raw: &&String| *raw == given || wanted.is_some() && name_on(&volume.store, raw).ok() == wanted;
         let found: Vec<String> = pushed.iter().filter(is_it).cloned().collect();
         if found.is_empty() {
             unknown.push(given.escape_debug().to_string());
@@ -79,13 +93,13 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
 }
 
 /// A path as workers will find it, if they will.
-fn checked(volume: &DirVolume, given: &str) -> Result<String, Objection> {
+fn checked(volume: &Volume<'_>, given: &str) -> Result<String, Objection> {
     let path = on_volume(volume, given)?;
     if is_hidden(&path) {
         let hint = "rename it, if it is a dataset".to_owned();
         return Err(Objection { exit: Exit::Usage, why: HIDDEN.to_owned(), hint });
     }
-    let full = volume.root().join(&path);
+    let full = volume.root.join(&path);
     let missing = |why: String, hint: String| Err(Objection { exit: Exit::Input, why, hint });
     match full.metadata() {
         Ok(meta) if meta.is_file() => Ok(path),
@@ -95,7 +109,7 @@ fn checked(volume: &DirVolume, given: &str) -> Result<String, Objection> {
         Ok(_) => missing("it is no file".to_owned(), "push files".to_owned()),
         Err(_) if path.contains(['*', '?', '[']) => missing(
             "no file of the volume has this name: the pattern matched nothing".to_owned(),
-            format!("a shell expands patterns from its own folder: go to {} first", volume.root().display()),
+            format!("a shell expands patterns from its own folder: go to {} first", volume.root.display()),
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             missing("it is not on the volume".to_owned(), nearest(volume, &path))
@@ -106,10 +120,10 @@ fn checked(volume: &DirVolume, given: &str) -> Result<String, Objection> {
 
 /// The path relative to the volume that is meant: as given; or where that is not there, as it would be seen from
 /// this folder.
-fn on_volume(volume: &DirVolume, given: &str) -> Result<String, Objection> {
+fn on_volume(volume: &Volume<'_>, given: &str) -> Result<String, Objection> {
     let trimmed = given.trim();
-    let path = name_on(volume, trimmed);
-    if path.as_ref().is_ok_and(|path| volume.root().join(path).exists()) {
+    let path = name_on(&volume.store, trimmed);
+    if path.as_ref().is_ok_and(|path| volume.root.join(path).exists()) {
         return path.map_err(|why| outside(volume, why));
     }
     // The name alone may be a link that leads elsewhere: its folder tells where it lies.
@@ -117,19 +131,19 @@ fn on_volume(volume: &DirVolume, given: &str) -> Result<String, Objection> {
     let folder =
         here.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let seen = folder.and_then(|folder| Some(folder.canonicalize().ok()?.join(here.file_name()?)));
-    let seen = seen.filter(|seen| seen.exists()).and_then(|seen| volume.inside(seen.to_str()?));
+    let seen = seen.filter(|seen| seen.exists()).and_then(|seen| volume.store.inside(seen.to_str()?));
     seen.map_or(path, |seen| normalise(&seen)).map_err(|why| outside(volume, why))
 }
 
-fn outside(volume: &DirVolume, why: String) -> Objection {
-    let root = volume.root().display();
+fn outside(volume: &Volume<'_>, why: String) -> Objection {
+    let root = volume.root.display();
     Objection { exit: Exit::Usage, why, hint: format!("give a path below the volume, which is {root}") }
 }
 
 /// What may have been meant by a file that is not there.
-fn nearest(volume: &DirVolume, path: &str) -> String {
+fn nearest(volume: &Volume<'_>, path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let names = volume.root().join(folder).read_dir().map(|entries| {
+    let names = volume.root.join(folder).read_dir().map(|entries| {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter(|name| !is_hidden(name)).collect::<Vec<_>>()
     });

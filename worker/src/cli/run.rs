@@ -12,9 +12,9 @@ use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Inbox;
 use crate::record::Record;
 use crate::run::{Config, Source};
+use crate::store::any::AnyStore;
+use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
-use crate::volume::dir::DirVolume;
-use crate::volume::{Kind, Volume};
 use crate::workload::Outcome;
 use crate::workload::registry::WorkloadArgs;
 
@@ -78,13 +78,13 @@ const CACHE_BYTES: usize = 64 << 20;
 
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     log::start(args.log);
-    let volume = args.queue.volume()?;
+    let store = args.queue.store()?;
     let machine = Machine::new(args.stop_with_stdin)
         .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
-    let source = source_of(&args, &volume).await?;
+    let source = source_of(&args, &store).await?;
     let name = match &args.run {
         Some(name) => check_name("--run", name)?.clone(),
-        None => choose_run(&args, &source, &volume).await?,
+        None => choose_run(&args, &source, &store).await?,
     };
     let registry = args.workload.registry(args.log != log::Form::Events);
     let named = args.workload.named(args.work_rounds);
@@ -110,16 +110,16 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let session = session_id(machine.nonce());
     let tap = |event: &_| log::tell(args.log, &session, event);
     let factory = |spec: &Spec| registry.of(spec);
-    let ended = crate::run::run(&config, &queue, &volume, &machine, &factory, &tap).await;
+    let ended = crate::run::run(&config, &queue, &store, &machine, &factory, &tap).await;
     if ended.exit != Exit::Finished && args.log != log::Form::Events {
         return Err(Failure::new(ended.exit, ended.reason));
     }
     Ok(ended.exit)
 }
 
-async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure> {
+async fn source_of(args: &RunArgs, store: &AnyStore) -> Result<Source, Failure> {
     let Some(list) = &args.list else { return Ok(Source::Pushed) };
-    let bytes = volume.read(list).await.map_err(|error| {
+    let bytes = store.get(list).await.map_err(|error| {
         // Of a volume that fails, another worker may read it.
         let missing = matches!(error.kind, Kind::NotFound | Kind::Permission | Kind::NoFile);
         let exit = if missing { Exit::Input } else { Exit::Volume };
@@ -128,37 +128,29 @@ async fn source_of(args: &RunArgs, volume: &DirVolume) -> Result<Source, Failure
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(Source::Listed(lines.map(|line| volume.inside(line).unwrap_or_else(|| line.to_owned())).collect()))
+    Ok(Source::Listed(lines.map(|line| store.inside(line).unwrap_or_else(|| line.to_owned())).collect()))
 }
 
 /// The newest numbered run until its report is there, or while nothing waits for another; else the next.
 /// Whoever starts once more with the same list goes on with the run that it began.
-async fn choose_run(args: &RunArgs, source: &Source, volume: &DirVolume) -> Result<String, Failure> {
-    let runs = match volume.list(RUNS).await {
-        Ok(runs) => runs,
-        Err(error) if error.kind == Kind::NotFound => Vec::new(),
-        Err(error) => return Err(Failure::new(Exit::Volume, error)),
-    };
+async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result<String, Failure> {
+    let runs = store.list(RUNS).await.map_err(|error| Failure::new(Exit::Volume, error))?;
     let Some(newest) = runs.iter().filter_map(|name| name.parse::<u32>().ok()).max() else {
         return Ok("1".to_owned());
     };
     let name = newest.to_string();
     let paths = RunPaths::new(&name);
-    let ended = match volume.meta(&paths.report()).await {
-        Ok(_) => true,
-        Err(error) if error.kind == Kind::NotFound => false,
-        Err(error) => return Err(Failure::new(Exit::Volume, error)),
-    };
+    let ended = store.exists(&paths.report()).await.map_err(|error| Failure::new(Exit::Volume, error))?;
     let for_the_next = match source {
-        Source::Listed(list) => ended || is_of_another_list(volume, &paths, list).await?,
+        Source::Listed(list) => ended || is_of_another_list(store, &paths, list).await?,
         Source::Pushed => ended && args.queue.open(&name).await?.pushed_count().await? > 0,
     };
     Ok(if for_the_next { (newest + 1).to_string() } else { name })
 }
 
 /// Whether a run has begun, and not from this list.
-async fn is_of_another_list(volume: &DirVolume, paths: &RunPaths, list: &[String]) -> Result<bool, Failure> {
-    let bytes = match volume.read(&paths.chapter(0)).await {
+async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String]) -> Result<bool, Failure> {
+    let bytes = match store.get(&paths.chapter(0)).await {
         Err(error) if error.kind == Kind::NotFound => return Ok(false),
         read => read.map_err(|error| Failure::new(Exit::Volume, error))?,
     };

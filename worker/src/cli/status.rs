@@ -10,8 +10,8 @@ use crate::queue::{Counts, Inbox, WorkQueue};
 use crate::reader::ManifestReader;
 use crate::record::Record;
 use crate::report::{Report, Tally};
-use crate::volume::dir::DirVolume;
-use crate::volume::{Kind, Volume};
+use crate::store::any::AnyStore;
+use crate::store::{Kind, Store};
 use crate::workload::registry::Registry;
 
 #[derive(Debug, Args)]
@@ -44,26 +44,26 @@ struct Status {
 }
 
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
-    let volume = args.queue.volume()?;
+    let store = args.queue.store()?;
     let paths = RunPaths::new(&args.run);
-    if volume.meta(paths.root()).await.is_err() {
+    if store.list(paths.root()).await.is_ok_and(|names| names.is_empty()) {
         let reason = format!("there is no run {}\nhint: `worker run` begins one", args.run);
         return Err(Failure::new(Exit::NoDatasets, reason));
     }
-    let pages = count(&volume, &paths.manifest()).await?;
+    let pages = count(&store, &paths.manifest()).await?;
     let queue = args.queue.open(&args.run).await?;
-    let manifest = manifest(&volume, &args.run).await?;
+    let manifest = manifest(&store, &args.run).await?;
     let committed = match &manifest {
-        Some(manifest) => committed(&volume, manifest, &paths).await?,
+        Some(manifest) => committed(&store, manifest, &paths).await?,
         None => Vec::new(),
     };
     let status = Status {
         pages,
         committed,
-        tally: tally(&volume, &paths.report()).await,
+        tally: tally(&store, &paths.report()).await,
         refused: manifest.map_or_else(Vec::new, |manifest| manifest.refused),
-        reported: volume.meta(&paths.report()).await.is_ok(),
-        void: volume.meta(&paths.violation()).await.is_ok(),
+        reported: store.size(&paths.report()).await.is_ok(),
+        void: store.size(&paths.violation()).await.is_ok(),
         queue: queue.counts().await?,
         pushed: queue.pushed_count().await?,
         run: args.run,
@@ -100,11 +100,11 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
 }
 
 /// The manifest, as far as its pages are there.
-async fn manifest(volume: &DirVolume, run: &str) -> Result<Option<Manifest>, Failure> {
+async fn manifest(store: &AnyStore, run: &str) -> Result<Option<Manifest>, Failure> {
     let mut reader = ManifestReader::new(run);
     let unreadable = |why: &dyn std::fmt::Display| Failure::new(Exit::Volume, why);
     while let Some(page) = reader.next_page() {
-        match volume.read(&page).await {
+        match store.get(&page).await {
             Ok(bytes) => reader.take(bytes).map_err(|why| unreadable(&why))?,
             Err(error) if error.kind == Kind::NotFound => break,
             Err(error) => return Err(unreadable(&error)),
@@ -114,14 +114,14 @@ async fn manifest(volume: &DirVolume, run: &str) -> Result<Option<Manifest>, Fai
 }
 
 /// What the report says that the run came to, where it is there and intact.
-async fn tally(volume: &DirVolume, report: &str) -> Option<Tally> {
-    let record = Record::decode(volume.read(report).await.ok()?).ok()?;
+async fn tally(store: &AnyStore, report: &str) -> Option<Tally> {
+    let record = Record::decode(store.get(report).await.ok()?).ok()?;
     Some(Report::of(&record).ok()?.tally)
 }
 
 /// How many commits each stage of the run's workload has.
 async fn committed(
-    volume: &DirVolume,
+    store: &AnyStore,
     manifest: &Manifest,
     paths: &RunPaths,
 ) -> Result<Vec<(String, usize)>, Failure> {
@@ -130,20 +130,17 @@ async fn committed(
     let mut committed = Vec::new();
     for stage in pipeline.stages() {
         let folder = pipeline.folder(stage);
-        committed.push((folder.to_owned(), count(volume, &paths.stage(folder)).await?));
+        committed.push((folder.to_owned(), count(store, &paths.stage(folder)).await?));
     }
     Ok(committed)
 }
 
 /// How many pages or commits lie in a folder and in its folders of later ones; none where it is not made yet.
-async fn count(volume: &DirVolume, folder: &str) -> Result<usize, Failure> {
+async fn count(store: &AnyStore, folder: &str) -> Result<usize, Failure> {
     let mut folders = vec![folder.to_owned()];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
-        let names = match volume.list(&folder).await {
-            Err(error) if error.kind == Kind::NotFound => continue,
-            names => names.map_err(|error| Failure::new(Exit::Volume, error))?,
-        };
+        let names = store.list(&folder).await.map_err(|error| Failure::new(Exit::Volume, error))?;
         count += names.iter().filter(|name| name.parse::<u32>().is_ok()).count();
         let later = names.iter().filter(|name| is_later(name));
         folders.extend(later.map(|name| format!("{folder}/{name}")));

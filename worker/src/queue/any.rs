@@ -20,7 +20,7 @@ pub enum AnyQueue {
 }
 
 impl AnyQueue {
-    /// Opens `sqlite`, `sqlite:PATH` or a `redis://` URL; see [`crate::volume::identity`] for the id.
+    /// Opens `sqlite`, `sqlite:PATH` or a `redis://` URL; see [`crate::store::identity`] for the id.
     ///
     /// # Errors
     /// `Refused` where the URL names no queue, or the queue does not let us in.

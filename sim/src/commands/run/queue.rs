@@ -7,9 +7,9 @@ use anyhow::anyhow;
 use worker::contract::Exit;
 use worker::queue::any::AnyQueue;
 use worker::queue::{QueueError, WorkQueue};
+use worker::store::identity::identify;
+use worker::store::{StoreError, any};
 use worker::system::random_nonce;
-use worker::volume::dir::DirVolume;
-use worker::volume::identity::identify;
 
 use super::{Failure, Prepared};
 use crate::backend::process::Plan;
@@ -54,10 +54,9 @@ impl fmt::Display for QueueChoice {
 
 /// Opens the queue that a plan's workers use.
 pub async fn open(plan: &Plan) -> Result<AnyQueue, Failure> {
-    let volume = DirVolume::new(&plan.volume);
-    let id = identify(&volume, random_nonce())
-        .await
-        .map_err(|error| Failure::new(Exit::Volume, anyhow!("{error}")))?;
+    let unfit = |error: StoreError| Failure::new(Exit::Volume, anyhow!("{error}"));
+    let store = any::open(&plan.volume).map_err(unfit)?;
+    let id = identify(&store, random_nonce()).await.map_err(unfit)?;
     AnyQueue::open(&plan.queue, &plan.volume, &id, &plan.run)
         .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to open the queue: {error}")))
 }

@@ -120,7 +120,7 @@ impl Server {
 mod tests {
     use super::super::{Call, Reply, View};
     use super::*;
-    use worker::volume::Meta;
+    use worker::store::posix::calls::Meta;
 
     const FRESH: View = View { client: 1, as_of: None };
 

@@ -1,45 +1,10 @@
-//! The volume: datasets in, commits out; the truth of a run. One system call an operation, so that
-//! each is a place where a simulated machine can crash, be delayed or be lied to.
+//! The calls of a file system, one system call an operation, so that each is a place where a simulated machine can
+//! crash, be delayed or be lied to.
 
 use std::fmt;
 
-pub mod dir;
-pub mod identity;
-
-/// What kind of failure a volume reported; the runner decides by kind, never by text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Not there, as far as this client can see: on NFS never a proof of absence.
-    NotFound,
-    /// The name is taken.
-    Exists,
-    /// ENOSPC or EDQUOT.
-    NoSpace,
-    /// ESTALE: the handle's file is gone on the server.
-    Stale,
-    /// EXDEV: the two names lie on different file systems.
-    CrossDevice,
-    /// EACCES, EPERM, EROFS.
-    Permission,
-    /// EISDIR, ENAMETOOLONG, ELOOP: what can be no file.
-    NoFile,
-    /// The file system cannot do it at all (no hard links).
-    Unsupported,
-    /// Anything else: EIO, ETIMEDOUT…
-    Io,
-}
-
-/// A failed operation: what was tried, on what, and why it failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} {path}: {detail}")]
-pub struct VolumeError {
-    pub kind: Kind,
-    pub operation: &'static str,
-    pub path: String,
-    pub detail: String,
-}
-
-pub type Result<T> = std::result::Result<T, VolumeError>;
+use crate::breakage::Breakage;
+use crate::store::Result;
 
 /// Size in bytes and number of hard links. The number is a hint on NFS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +13,23 @@ pub struct Meta {
     pub links: u64,
 }
 
-/// A folder shared by the workers of a run. Paths are relative, normalised, with `/`.
+/// A folder on a file system. Paths are relative, normalised, with `/`.
 ///
 /// An operation that fails may have taken effect; one that succeeds may not be visible to another
 /// client until the file is closed and opened anew (close-to-open consistency, RFC 1813 §4.11).
 #[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
-pub trait Volume {
+pub trait FileSystem {
     /// A new file open for writing.
     type File: fmt::Debug;
 
     /// Whether it lies on one machine, with all who use it: should that lose its power, nobody goes on from
     /// what was not synced.
     fn is_on_one_machine(&self) -> bool;
+
+    /// Whether a rule is to be forgotten: never, but in the simulated world.
+    fn breaks(&self, _: Breakage) -> bool {
+        false
+    }
 
     /// What an absolute path names on the volume, where that is known and lies below it.
     fn inside(&self, _absolute: &str) -> Option<String> {

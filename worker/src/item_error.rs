@@ -3,15 +3,15 @@
 use crate::contract::Exit;
 use crate::pipeline::Stage;
 use crate::queue::QueueError;
-use crate::volume::{Kind, VolumeError};
+use crate::store::{Kind, StoreError};
 
 /// Why an item was not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum ItemError {
     /// Told to stop, and the rest does not fit in the grace.
     Stop,
-    /// The volume failed: try again, for as long as it takes.
-    Volume(VolumeError),
+    /// The store failed: try again, for as long as it takes.
+    Store(StoreError),
     /// The queue failed where its answer was needed.
     Queue(QueueError),
     /// Something that was committed is not to be seen from here yet.
@@ -30,9 +30,9 @@ pub enum Trouble {
     End(Exit, String),
 }
 
-impl Trouble {
+impl ItemError {
     /// What a failure to read a dataset means.
-    pub fn with_dataset(error: VolumeError) -> Self {
+    pub fn with_dataset(error: StoreError) -> Self {
         match error.kind {
             Kind::NotFound => Self::Input(format!(
                 "dataset {} is missing\nhint: copy it to the volume, or take its path out of the list",
@@ -43,18 +43,18 @@ impl Trouble {
                  path out of the list",
                 error.path, error.detail
             )),
-            _ => Self::Volume(error),
+            _ => Self::Store(error),
         }
     }
 }
 
-impl From<VolumeError> for Trouble {
-    fn from(error: VolumeError) -> Self {
-        Self::Volume(error)
+impl From<StoreError> for ItemError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
-impl From<QueueError> for Trouble {
+impl From<QueueError> for ItemError {
     fn from(error: QueueError) -> Self {
         match error {
             // It lets us claim and not do the rest: waiting changes nothing.
@@ -64,11 +64,11 @@ impl From<QueueError> for Trouble {
     }
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ItemError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stop => f.write_str("told to stop"),
-            Self::Volume(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Queue(error) => error.fmt(f),
             Self::Absent(path) => write!(f, "{path} cannot be seen yet"),
             Self::Torn(_, _, path) => write!(f, "{path} is torn"),

@@ -1,4 +1,4 @@
-//! The real volume: a directory, local or on NFS. What may wait runs beside the worker's own thread, so that
+//! The real file system: a directory, local or on NFS. What may wait runs beside the worker's own thread, so that
 //! a server that hangs never keeps a lease from being renewed (rule 15): on NFS every call, on a file system of this
 //! machine's own those that wait for the disk. The others take less time there than to be handed over, and whoever
 //! else could take the lease has the same disk.
@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Kind, Meta, Result, Volume, VolumeError};
+use super::calls::{FileSystem, Meta};
 use crate::aside::aside;
+use crate::store::{Kind, Result, StoreError};
 
 /// What a call takes where the file system is this machine's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +31,9 @@ impl Takes {
     }
 }
 
-/// A directory as a volume.
+/// A directory.
 #[derive(Debug, Clone)]
-pub struct DirVolume {
+pub struct Directory {
     root: Arc<Path>,
     /// The root without links, as others may name it.
     real_root: Option<Arc<Path>>,
@@ -46,7 +47,7 @@ pub struct DirFile {
     path: String,
 }
 
-impl DirVolume {
+impl Directory {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let is_local = is_local(&root);
@@ -122,7 +123,7 @@ fn is_local(folder: &Path) -> bool {
 }
 
 /// Names the kind of an error by its number.
-pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> VolumeError {
+pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> StoreError {
     use nix::errno::Errno;
     let kind = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
@@ -137,10 +138,10 @@ pub fn translate(operation: &'static str, path: &str, error: &io::Error) -> Volu
         Some(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK) => Kind::Unsupported,
         _ => Kind::Io,
     };
-    VolumeError { kind, operation, path: path.to_owned(), detail: error.to_string() }
+    StoreError { kind, operation, path: path.to_owned(), detail: error.to_string() }
 }
 
-impl Volume for DirVolume {
+impl FileSystem for Directory {
     type File = DirFile;
 
     fn inside(&self, absolute: &str) -> Option<String> {
@@ -231,7 +232,7 @@ impl Volume for DirVolume {
         let target = self.root.join(to);
         self.call("link", from, Takes::Short, move |full| fs::hard_link(full, target))
             .await
-            .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
+            .map_err(|error| StoreError { path: format!("{from} to {to}"), ..error })
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where files are renamed")]
@@ -239,7 +240,7 @@ impl Volume for DirVolume {
         let target = self.root.join(to);
         self.call("rename", from, Takes::Short, move |full| fs::rename(full, target))
             .await
-            .map_err(|error| VolumeError { path: format!("{from} to {to}"), ..error })
+            .map_err(|error| StoreError { path: format!("{from} to {to}"), ..error })
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
@@ -270,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn between_short_calls_others_have_their_turn() {
         let folder = tempfile::tempdir().unwrap();
-        let volume = DirVolume::new(folder.path());
+        let volume = Directory::new(folder.path());
         tokio::select! {
             biased;
             () = async { for _ in 0..1_000 { let _ = volume.meta("nothing").await; } } => panic!("no turn"),
@@ -281,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_long_is_read_and_written_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let volume = DirVolume::new(folder.path());
+        let volume = Directory::new(folder.path());
         let bytes = vec![7; 2 * SHORT_BYTES as usize];
         let mut file = volume.create("long").await.unwrap();
         volume.write(&mut file, &bytes).await.unwrap();

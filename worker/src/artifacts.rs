@@ -1,0 +1,204 @@
+//! Committed results, loaded once and kept for the windows of later datasets.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::breakage::Breakage;
+use crate::committer::{Committer, ReadResult};
+use crate::context::{Context, Ports};
+use crate::contract::FOLDER_COMMITS;
+use crate::hash::Hash;
+use crate::item_error::ItemError;
+use crate::manifest::Role;
+use crate::pipeline::Stage;
+use crate::record::Record;
+use crate::store::Store;
+use crate::view::{OpenRun, RunView};
+use crate::workload::{Outcome, Part};
+
+/// A committed result, as later stages read it.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    pub hash: Hash,
+    /// The part, or why the dataset was rejected.
+    pub part: Result<Part, String>,
+}
+
+impl Committed {
+    fn new(index: u32, record: Record) -> Self {
+        let hash = record.hash();
+        let part = match record.outcome {
+            Outcome::Part(bytes) => Ok(Part { index, hash, bytes: Arc::new(bytes) }),
+            Outcome::Rejected(reason) => Err(reason),
+        };
+        Self { hash, part }
+    }
+
+    fn bytes(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.bytes.len())
+    }
+}
+
+/// Where a chain stands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChainState {
+    /// Hash of the last commit.
+    pub last: Hash,
+    /// The last state whose dataset was not rejected.
+    pub newest: Option<Part>,
+}
+
+/// The last results of the training datasets, rejections and the chain's last state, of a complete run.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub evals: Vec<Part>,
+    pub rejected: BTreeMap<u32, String>,
+    pub model: Option<Part>,
+}
+
+/// Commits kept in memory, since the windows of consecutive datasets overlap.
+#[derive(Debug)]
+struct Cache {
+    kept: BTreeMap<(Stage, u32), Committed>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Cache {
+    fn get(&self, stage: Stage, index: u32) -> Option<Committed> {
+        self.kept.get(&(stage, index)).cloned()
+    }
+
+    /// Keeps a commit; evicts the oldest dataset's while there are too many.
+    fn keep(&mut self, stage: Stage, index: u32, committed: &Committed) {
+        self.bytes += committed.bytes();
+        if let Some(before) = self.kept.insert((stage, index), committed.clone()) {
+            self.bytes -= before.bytes();
+        }
+        while self.bytes > self.bytes_max
+            && let Some((_, gone)) = self.kept.pop_first()
+        {
+            self.bytes -= gone.bytes();
+        }
+    }
+}
+
+pub(crate) struct Artifacts<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+    committer: &'a Committer<'a, P>,
+    view: &'a RunView<'a, P>,
+    cache: RefCell<Cache>,
+}
+
+impl<'a, P: Ports> Artifacts<'a, P> {
+    pub fn new(ctx: &'a Context<'a, P>, committer: &'a Committer<'a, P>, view: &'a RunView<'a, P>) -> Self {
+        let cache = Cache { kept: BTreeMap::new(), bytes: 0, bytes_max: ctx.config.cache_bytes };
+        Self { ctx, committer, view, cache: RefCell::new(cache) }
+    }
+
+    /// What is committed for a stage of a dataset, its hash checked.
+    pub async fn load(&self, stage: Stage, index: u32) -> Result<Committed, ItemError> {
+        if let Some(kept) = self.cache.borrow().get(stage, index) {
+            return Ok(kept);
+        }
+        let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
+        match self.committer.read(&path).await? {
+            ReadResult::Absent if self.ctx.breaks(Breakage::AbsenceIsAFact) => Ok(missing(path)),
+            ReadResult::Absent => Err(ItemError::Absent(path)),
+            ReadResult::Torn(_) => Err(ItemError::Torn(stage, index, path)),
+            ReadResult::Intact(record) => self.adopt(stage, index, record).await,
+        }
+    }
+
+    /// Adopts a peer's commit. Results that vary must be durable before anything is made from them, and the
+    /// worker that committed one may be gone before it was.
+    async fn adopt(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, ItemError> {
+        if !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced) {
+            let folder = self.view.opened()?.pipeline().folder(stage);
+            self.ctx.store.settle(&self.ctx.paths.folder(folder, index / FOLDER_COMMITS)).await?;
+        }
+        Ok(self.keep(stage, index, record))
+    }
+
+    /// Keeps what is committed for a stage of a dataset where later items read it.
+    pub fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
+        let committed = Committed::new(index, record);
+        // Others are read once: by the chain and by what is made of each dataset alone.
+        if self.view.is_shared(stage, index) {
+            self.cache.borrow_mut().keep(stage, index, &committed);
+        }
+        committed
+    }
+
+    /// Whether a stage of a dataset is committed already: then only the queue did not know.
+    pub async fn is_committed(&self, stage: Stage, index: u32) -> Result<bool, ItemError> {
+        if !self.view.knows(stage, index) {
+            let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
+            match self.committer.read(&path).await? {
+                ReadResult::Intact(record) => self.adopt(stage, index, record).await?,
+                ReadResult::Absent | ReadResult::Torn(_) => return Ok(false),
+            };
+            self.view.record(stage, index);
+            return Ok(true);
+        }
+        match self.load(stage, index).await {
+            Ok(_) => Ok(true),
+            Err(ItemError::Absent(_) | ItemError::Torn(..)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The chain's state before a dataset.
+    pub async fn chain_state(
+        &self,
+        open: &OpenRun,
+        stage: Stage,
+        index: u32,
+    ) -> Result<ChainState, ItemError> {
+        let mut state = ChainState::default();
+        let (mut at, mut is_last) = (index, true);
+        while let Some(before) = open.manifest.train_before(at) {
+            let committed = self.load(stage, before).await?;
+            if std::mem::take(&mut is_last) {
+                state.last = committed.hash;
+            }
+            if let Ok(part) = committed.part {
+                return Ok(ChainState { newest: Some(part), ..state });
+            }
+            at = before;
+        }
+        Ok(state)
+    }
+
+    /// Everything that the report is made from.
+    pub async fn results(&self, open: &OpenRun) -> Result<Results, ItemError> {
+        let mut results = Results::default();
+        for dataset in &open.manifest.datasets {
+            let Some(last) = open.pipeline().stages_of(dataset.role).next_back() else { continue };
+            match self.load(last, dataset.index).await?.part {
+                Ok(part) if dataset.role == Role::Train => {
+                    results.evals.push(open.workload.for_report(part).map_err(ItemError::Defect)?);
+                }
+                Ok(_) => {}
+                Err(reason) => {
+                    results.rejected.insert(dataset.index, reason);
+                }
+            }
+        }
+        if let Some(chain) = open.pipeline().chain() {
+            results.model = self.chain_state(open, chain, open.manifest.len()).await?.newest;
+        }
+        Ok(results)
+    }
+
+    /// What `output/` shows of a dataset, or `None` where it was rejected.
+    pub async fn shown(&self, open: &OpenRun, index: u32) -> Result<Option<Part>, ItemError> {
+        Ok(self.load(open.pipeline().shown(), index).await?.part.ok())
+    }
+}
+
+/// What [`Breakage::AbsenceIsAFact`] makes of a commit that it cannot see.
+fn missing(path: String) -> Committed {
+    Committed { hash: Hash::default(), part: Err(format!("{path} is missing")) }
+}

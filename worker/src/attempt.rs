@@ -1,0 +1,84 @@
+//! One claim's work, and the private names that it has used.
+
+use std::cell::{Cell, RefCell};
+
+use crate::item::Name;
+
+/// One claim's work, and the private names that it has used.
+///
+/// Files lie beside each other in `attempts/`, `<attempt>-<n>`: a folder for each would cost every commit
+/// two more calls, and ext4 steps over the inodes of the last minute's folders whenever it makes one. Only
+/// saved progress has a folder, `<attempt>/<n>`, since there may be much of it and others look for it.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub item: Name,
+    /// A path that no other attempt has, and its folder where it has one.
+    pub folder: String,
+    next: Cell<u32>,
+    private: RefCell<Vec<String>>,
+    has_saved: Cell<bool>,
+    overtaken: Cell<bool>,
+    earlier: RefCell<Vec<String>>,
+}
+
+impl Attempt {
+    pub fn new(item: Name, folder: String) -> Self {
+        Self {
+            item,
+            folder,
+            next: Cell::new(0),
+            private: RefCell::default(),
+            has_saved: Cell::new(false),
+            overtaken: Cell::new(false),
+            earlier: RefCell::default(),
+        }
+    }
+
+    /// Whether another worker's commit was found where this attempt made one.
+    pub fn is_overtaken(&self) -> bool {
+        self.overtaken.get()
+    }
+
+    pub fn was_overtaken(&self) {
+        self.overtaken.set(true);
+    }
+
+    /// Whether it has a folder of saved progress, from which the next attempt may go on.
+    pub fn has_saved(&self) -> bool {
+        self.has_saved.get()
+    }
+
+    /// A name for saved progress that was not used before.
+    pub fn saved_name(&self) -> String {
+        self.has_saved.set(true);
+        format!("{}/{}", self.folder, self.number())
+    }
+
+    /// A name for what is to be made public that was not used before.
+    pub fn private_name(&self) -> String {
+        let name = format!("{}-{}", self.folder, self.number());
+        self.private.borrow_mut().push(name.clone());
+        name
+    }
+
+    /// The private names used since the last call.
+    pub fn take_private(&self) -> Vec<String> {
+        self.private.take()
+    }
+
+    /// Records another attempt at the same item: its file or folder goes with this one's.
+    pub fn follows(&self, path: &str) {
+        if !path.starts_with(&self.folder) {
+            self.earlier.borrow_mut().push(path.to_owned());
+        }
+    }
+
+    /// Files and folders of earlier attempts at the same item.
+    pub fn take_earlier(&self) -> Vec<String> {
+        self.earlier.take()
+    }
+
+    fn number(&self) -> u32 {
+        self.next.replace(self.next.get() + 1)
+    }
+}

@@ -1,0 +1,189 @@
+//! How a run ends: the seal, the report, and the end of every worker.
+
+use crate::artifacts::{Artifacts, Results};
+use crate::attempt::Attempt;
+use crate::breakage::Breakage;
+use crate::committer::{CommitOptions, Committer, ReadResult};
+use crate::context::{Context, Ports};
+use crate::contract::{Exit, OUTPUT};
+use crate::events::What;
+use crate::item_error::ItemError;
+use crate::listing::Lister;
+use crate::manifest::{Manifest, Page, Role};
+use crate::output::{Files, Output, TEXT};
+use crate::pipeline::Step;
+use crate::queue::{Inbox, WorkQueue};
+use crate::record::Record;
+use crate::report::{Report, Tally};
+use crate::view::{OpenRun, RunView, damaged};
+use crate::workload::{Outcome, ReportInput};
+
+pub(crate) struct Closing<'a, P: Ports> {
+    pub ctx: &'a Context<'a, P>,
+    pub committer: &'a Committer<'a, P>,
+    pub view: &'a RunView<'a, P>,
+    pub lister: &'a Lister<'a, P>,
+    pub artifacts: &'a Artifacts<'a, P>,
+    pub output: Output<'a, P>,
+}
+
+impl<P: Ports> Closing<'_, P> {
+    /// Reads what others have committed.
+    ///
+    /// # Errors
+    /// [`ItemError::End`] where the run has ended.
+    pub async fn refresh(&self) -> Result<(), ItemError> {
+        self.view.read_manifest().await?;
+        if !self.view.has_begun() {
+            return Ok(());
+        }
+        self.lister.list_if_idle().await?;
+        self.check_end().await
+    }
+
+    /// Seals the run, unless more was pushed; commits the report; projects both to `output/`.
+    pub async fn report(&self, attempt: &Attempt) -> Result<(), ItemError> {
+        self.refresh().await?;
+        let open = self.view.opened()?;
+        if !self.view.is_complete(&open) {
+            // The worker that offered it has seen more.
+            self.lister.list().await?;
+        }
+        if !self.view.is_complete(&open) {
+            return Ok(());
+        }
+        if !open.manifest.sealed && !self.seal(attempt, &open).await? {
+            return Ok(());
+        }
+        // A chapter may have been there before our seal, and another's seal after it.
+        let open = self.view.opened()?;
+        if !self.view.is_complete(&open) {
+            return Ok(());
+        }
+        let files = self.commit_report(attempt, &open).await?;
+        if !self.output.is_superseded(&files).await? {
+            self.output.project(attempt, &open, &files).await?;
+        }
+        // After the mark: the private file of a worker that stood still before a rename goes, and its rename fails.
+        self.committer.sweep_all().await;
+        self.view.record_report(true);
+        Ok(())
+    }
+
+    /// Commits the seal; false where more was pushed, or a chapter was there first.
+    async fn seal(&self, attempt: &Attempt, open: &OpenRun) -> Result<bool, ItemError> {
+        if !self.ctx.queue.pushed().await?.is_empty() && !self.ctx.breaks(Breakage::SealOverPushes) {
+            let _ = self.ctx.queue.add(&self.view.items_of(&[Step::Intake])).await;
+            return Ok(false);
+        }
+        let page = Page::Seal { datasets: open.manifest.len() };
+        self.view.commit_page(attempt, open.manifest.next_page, &page).await?;
+        let manifest = self.view.opened()?.manifest;
+        if manifest.sealed {
+            self.ctx.note(What::Sealed { datasets: manifest.len() });
+        }
+        Ok(manifest.sealed)
+    }
+
+    async fn commit_report(&self, attempt: &Attempt, open: &OpenRun) -> Result<Files, ItemError> {
+        let (path, parent) = (self.ctx.paths.report(), open.manifest.last_lineage());
+        // The worker that committed it went, or was refused, before the output was whole.
+        if let ReadResult::Intact(found) = self.committer.read(&path).await?
+            && found.parent == parent
+        {
+            return Ok(read_report(&path, &found)?.files);
+        }
+        let results = self.artifacts.results(open).await?;
+        let (workload, manifest) = (open.workload.clone(), open.manifest.clone());
+        let tally = tally(&manifest, &results);
+        let files = self
+            .ctx
+            .compute(move || {
+                workload.report(&ReportInput {
+                    created: &manifest.created,
+                    datasets: &manifest.datasets,
+                    rejected: &results.rejected,
+                    refused: &manifest.refused,
+                    evals: &results.evals,
+                    model: results.model.as_ref(),
+                })
+            })
+            .await?
+            .map_err(ItemError::Defect)?;
+        let content = Report { files, tally }.encode();
+        let options =
+            if open.workload.deterministic() { CommitOptions::MUST_MATCH } else { CommitOptions::FIRST_WINS };
+        let found = self.committer.publish(attempt, &path, Record::part(parent, content), options).await?;
+        self.ctx.note(What::Reported { hash: found.hash() });
+        Ok(read_report(&path, &found)?.files)
+    }
+
+    /// Ends the worker where the run has ended: void, or sealed and reported with its output there.
+    async fn check_end(&self) -> Result<(), ItemError> {
+        match self.committer.read(&self.ctx.paths.violation()).await? {
+            ReadResult::Absent => {}
+            ReadResult::Torn(_) => {
+                return Err(ItemError::End(
+                    Exit::Violation,
+                    "the run is void: two results differed".to_owned(),
+                ));
+            }
+            ReadResult::Intact(record) => {
+                return Err(ItemError::End(Exit::Violation, text_of(record)));
+            }
+        }
+        let open = self.view.opened()?;
+        let ended = open.manifest.sealed || self.ctx.breaks(Breakage::ExitBeforeSeal);
+        if !ended || !self.view.is_complete(&open) {
+            return Ok(());
+        }
+        if self.ctx.breaks(Breakage::ExitBeforeSeal) {
+            return Err(ItemError::End(Exit::Finished, "every item is committed".to_owned()));
+        }
+        // What this worker reported may have been damaged since: then it is done again.
+        self.view.record_report(false);
+        let careless = self.ctx.breaks(Breakage::ExitBeforeOutput);
+        // Only then is the rest looked for, a long report and folders of many names.
+        let names = if careless { Some(Vec::new()) } else { self.output.projected().await? };
+        let Some(names) = names else { return Ok(()) };
+        let path = self.ctx.paths.report();
+        let ReadResult::Intact(record) = self.committer.read(&path).await? else {
+            return Ok(());
+        };
+        let Report { files, tally } = read_report(&path, &record)?;
+        let there = careless || self.output.has_put(&files).await? && self.output.has_names(&names).await?;
+        if there || self.output.is_superseded(&files).await? {
+            self.output.settle(&names).await?;
+            if !tally.is_whole() {
+                self.ctx.note(What::LeftOut { tally });
+            }
+            let verb = if tally.trained == 0 { "" } else { "is " };
+            let reason = format!("run {} {verb}{}: {OUTPUT}/{TEXT}", self.ctx.config.run, tally.state());
+            return Err(ItemError::End(tally.exit(self.ctx.config.fail_on_rejected), reason));
+        }
+        Ok(())
+    }
+}
+
+fn read_report(path: &str, record: &Record) -> Result<Report, ItemError> {
+    Report::of(record).map_err(|error| damaged(path, &error))
+}
+
+fn tally(manifest: &Manifest, results: &Results) -> Tally {
+    let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();
+    // Each is at most the number of datasets, or of a page's lines.
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Tally {
+        training: count(training),
+        trained: count(results.evals.len()),
+        rejected: count(results.rejected.len()),
+        refused: count(manifest.refused.len()),
+    }
+}
+
+fn text_of(record: Record) -> String {
+    match record.outcome {
+        Outcome::Part(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Outcome::Rejected(text) => text,
+    }
+}

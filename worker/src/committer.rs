@@ -1,0 +1,293 @@
+//! Commits: at-least-once delivery and idempotent commits give exactly-once effects. A record is put where nothing
+//! was, then read again; whoever else does the same work finds it there.
+//!
+//! The rules, each of which closes a hole (numbers are those of ARCHITECTURE.md; those of the store's arm are there):
+//! - a torn public file is replaced by the recomputed bytes; two intact ones that differ are a
+//!   violation, unless the workload says that its results vary (10, 11);
+//! - on an error with a private file, look first at the commit (13);
+//! - what could not be recomputed is durable, with its name, before anybody acts on it (21).
+
+use std::time::Duration;
+
+use crate::attempt::Attempt;
+use crate::breakage::Breakage;
+use crate::context::{Context, Ports};
+use crate::contract::Exit;
+use crate::events::{What, parse};
+use crate::hash::Hash;
+use crate::item_error::ItemError;
+use crate::record::{Damage, Record};
+use crate::store::{Keep, Kind, Put, Staged, Store, StoreError};
+use crate::system::System;
+
+/// How often a commit is tried before the item is released to be tried later.
+const TRIES: u32 = 4;
+/// Between tries, for a look-up that a client cached to grow old.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// What to do with an intact public file that differs from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conflict {
+    /// The first writer wins: of manifest pages, and of workloads whose results vary.
+    Adopt,
+    /// Void the run: equal inputs must give equal bytes.
+    Violation,
+}
+
+/// On which terms something is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CommitOptions {
+    conflict: Conflict,
+    keep: Keep,
+}
+
+impl CommitOptions {
+    /// The first writer wins: pages, and results that vary.
+    pub const FIRST_WINS: Self = Self { conflict: Conflict::Adopt, keep: Keep::Durable };
+    /// Equal inputs give equal bytes.
+    pub const MUST_MATCH: Self = Self { conflict: Conflict::Violation, keep: Keep::Durable };
+
+    /// The same, of what can be recomputed should it be lost.
+    pub const fn reproducible(self) -> Self {
+        Self { keep: Keep::Reproducible, ..self }
+    }
+}
+
+/// Result of reading a committed path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadResult {
+    /// Nothing that this client can see.
+    Absent,
+    Torn(String),
+    Intact(Record),
+}
+
+pub(crate) struct Committer<'a, P: Ports> {
+    ctx: &'a Context<'a, P>,
+}
+
+impl<'a, P: Ports> Committer<'a, P> {
+    pub fn new(ctx: &'a Context<'a, P>) -> Self {
+        Self { ctx }
+    }
+
+    /// Reads what a public name holds.
+    pub async fn read(&self, path: &str) -> Result<ReadResult, ItemError> {
+        match self.ctx.store.get(path).await {
+            Ok(bytes) => {
+                self.ctx.tick();
+                self.decode(path, bytes)
+            }
+            Err(error) if error.kind == Kind::NotFound => Ok(ReadResult::Absent),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn decode(&self, path: &str, bytes: Vec<u8>) -> Result<ReadResult, ItemError> {
+        match Record::decode_at(bytes, self.ctx.paths.place(path)) {
+            Ok(record) => Ok(ReadResult::Intact(record)),
+            Err(Damage::Torn(why)) => Ok(ReadResult::Torn(why.to_owned())),
+            Err(version @ Damage::Version(_)) => {
+                Err(ItemError::End(Exit::Version, format!("{path}: {version}")))
+            }
+        }
+    }
+
+    /// Commits `record` at `path`; returns what is committed there, by whichever worker.
+    pub async fn publish(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        record: Record,
+        options: CommitOptions,
+    ) -> Result<Record, ItemError> {
+        let bytes = record.encode(self.ctx.paths.place(path));
+        let mut last = None;
+        for _ in 0..TRIES {
+            let staged = match self.stage(attempt, &bytes, options.keep).await {
+                Ok(staged) => staged,
+                Err(error) => return self.find(attempt, path, record, options, error).await,
+            };
+            self.ctx.note(What::Intent {
+                item: attempt.item,
+                path: path.to_owned(),
+                hash: record.hash(),
+                attempt: attempt.folder.clone(),
+            });
+            self.ctx.flush().await;
+            let put = self.ctx.store.put_if_absent(&staged, path).await;
+            self.ctx.tick();
+            match put {
+                Ok(Put::Ours { first }) => {
+                    return self.accept(attempt, path, record, None, first, options).await;
+                }
+                Ok(Put::Theirs(found)) => match self.decode(path, found)? {
+                    ReadResult::Intact(found) => {
+                        return self.accept(attempt, path, record, Some(found), false, options).await;
+                    }
+                    ReadResult::Torn(_) if self.ctx.breaks(Breakage::TornIsAViolation) => {
+                        return Err(self.violation(attempt, path, &record, &record).await);
+                    }
+                    ReadResult::Torn(_) | ReadResult::Absent => {
+                        self.repair(attempt, path, &bytes, options.keep).await?;
+                    }
+                },
+                Err(error) if error.kind != Kind::NotFound && error.hint().is_some() => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    last = Some(error);
+                    self.ctx.system.sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+        Err(last.map_or_else(|| ItemError::Absent(path.to_owned()), ItemError::from))
+    }
+
+    /// Bytes could not be staged: they were swept, perhaps, because another's commit is there. Then all is
+    /// well (rule 13).
+    async fn find(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        ours: Record,
+        options: CommitOptions,
+        error: StoreError,
+    ) -> Result<Record, ItemError> {
+        let ReadResult::Intact(found) = self.read(path).await? else { return Err(error.into()) };
+        if options.keep == Keep::Durable
+            && let Some((folder, _)) = path.rsplit_once('/')
+        {
+            self.ctx.store.settle(folder).await?;
+        }
+        self.accept(attempt, path, ours, Some(found), false, options).await
+    }
+
+    /// Stages bytes under a private name of the attempt.
+    pub async fn stage<'b>(
+        &self,
+        attempt: &Attempt,
+        bytes: &'b [u8],
+        keep: Keep,
+    ) -> Result<Staged<'b>, StoreError> {
+        let staged = self.ctx.store.stage(&attempt.private_name(), bytes, keep).await;
+        self.ctx.tick();
+        staged
+    }
+
+    /// The public name holds an intact record: `found`, or where there is none, ours.
+    async fn accept(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        ours: Record,
+        found: Option<Record>,
+        won: bool,
+        options: CommitOptions,
+    ) -> Result<Record, ItemError> {
+        if let Some(found) = found.as_ref().filter(|found| **found != ours)
+            && options.conflict == Conflict::Violation
+        {
+            return Err(self.violation(attempt, path, &ours, found).await);
+        }
+        if !won {
+            attempt.was_overtaken();
+        }
+        self.ctx.note(What::Committed {
+            item: attempt.item,
+            path: path.to_owned(),
+            hash: found.as_ref().unwrap_or(&ours).hash(),
+            attempt: attempt.folder.clone(),
+            won,
+        });
+        self.ctx.flush().await;
+        let found = found.filter(|_| !self.ctx.breaks(Breakage::LoserKeepsItsOwn));
+        Ok(found.unwrap_or(ours))
+    }
+
+    /// Replaces a torn public file by the same result, recomputed.
+    async fn repair(&self, attempt: &Attempt, path: &str, bytes: &[u8], keep: Keep) -> Result<(), ItemError> {
+        let staged = self.stage(attempt, bytes, keep).await?;
+        // A lost reply shows when it is read again.
+        let _ = self.ctx.store.replace(&staged, path).await;
+        self.ctx.note(What::Repaired { path: path.to_owned(), attempt: attempt.folder.clone() });
+        Ok(())
+    }
+
+    /// Commits that two intact results differ, so that no worker exits 0, and names both attempts.
+    async fn violation(&self, attempt: &Attempt, path: &str, ours: &Record, found: &Record) -> ItemError {
+        let theirs = self.who_committed(path, found.hash()).await;
+        let attempts = vec![attempt.folder.clone(), theirs];
+        self.ctx.note(What::Violation { path: path.to_owned(), attempts: attempts.clone() });
+        let text = format!(
+            "{path}: {} made {} and {} made {}, from the same inputs",
+            attempts[0],
+            ours.hash(),
+            attempts[1],
+            found.hash()
+        );
+        let record = Record::part(Hash::default(), text.clone().into_bytes());
+        let bytes = record.encode(self.ctx.paths.place(&self.ctx.paths.violation()));
+        // For as long as it takes: a disk that is full for a while must not let others exit 0.
+        while !self.ctx.breaks(Breakage::ViolationKeptQuiet) && !self.is_void(attempt, &bytes).await {
+            self.ctx.system.sleep(self.ctx.jittered(self.ctx.config.idle)).await;
+        }
+        ItemError::End(Exit::Violation, text)
+    }
+
+    /// Makes a violation public; returns whether one is there, by whichever worker: one is enough.
+    async fn is_void(&self, attempt: &Attempt, bytes: &[u8]) -> bool {
+        let path = self.ctx.paths.violation();
+        if let Ok(staged) = self.stage(attempt, bytes, Keep::Durable).await {
+            // The reply may be lost: what counts is what is there.
+            let _ = self.ctx.store.put_if_absent(&staged, &path).await;
+        }
+        matches!(self.read(&path).await, Ok(ReadResult::Intact(_) | ReadResult::Torn(_)))
+    }
+
+    /// The attempt whose events claim the commit of `hash` at `path`.
+    async fn who_committed(&self, path: &str, hash: Hash) -> String {
+        let folder = self.ctx.paths.events();
+        for name in self.ctx.store.list(&folder).await.unwrap_or_default() {
+            let bytes = self.ctx.store.get(&format!("{folder}/{name}")).await.unwrap_or_default();
+            for event in parse(&bytes).0 {
+                match event.what {
+                    What::Intent { path: at, hash: of, attempt, .. } if at == path && of == hash => {
+                        return attempt;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        "an attempt whose events are lost".to_owned()
+    }
+
+    /// Removes what an attempt, and those before it, left behind. Best effort: leftovers harm
+    /// nobody, and an attempt that still runs finds the commit instead (rule 13).
+    pub async fn sweep(&self, attempt: &Attempt) {
+        self.sweep_private(attempt).await;
+        if attempt.has_saved() {
+            self.ctx.store.delete_all(&attempt.folder).await;
+        }
+        for path in attempt.take_earlier() {
+            self.ctx.store.delete_all(&path).await;
+            self.ctx.tick();
+        }
+    }
+
+    /// Removes an attempt's private files, and nothing that the next attempt may go on from.
+    pub async fn sweep_private(&self, attempt: &Attempt) {
+        for name in attempt.take_private() {
+            self.ctx.store.unstage(&name).await;
+        }
+    }
+
+    /// Removes what every attempt of the run left behind.
+    pub async fn sweep_all(&self) {
+        let attempts = self.ctx.paths.attempts();
+        for name in self.ctx.store.list(&attempts).await.unwrap_or_default() {
+            self.ctx.store.delete_all(&format!("{attempts}/{name}")).await;
+            self.ctx.tick();
+        }
+    }
+}

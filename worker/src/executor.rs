@@ -1,0 +1,270 @@
+//! One item of a stage: load the inputs, check them, run the workload's task, commit.
+
+use crate::artifacts::{Artifacts, ChainState, Committed};
+use crate::attempt::Attempt;
+use crate::breakage::Breakage;
+use crate::committer::{CommitOptions, Committer};
+use crate::context::{Context, Ports};
+use crate::contract::BLOCK_BYTES;
+use crate::events::What;
+use crate::hash::Hash;
+use crate::item::Name;
+use crate::item_error::ItemError;
+use crate::listing::Lister;
+use crate::manifest::Dataset;
+use crate::offer::Offers;
+use crate::pipeline::{Input, Stage, Step};
+use crate::queue::WorkQueue;
+use crate::record::Record;
+use crate::runner::Runner;
+use crate::store::Store;
+use crate::view::{OpenRun, RunView};
+use crate::workload::{Inputs, Outcome};
+
+/// What a stage of a dataset is made from.
+#[derive(Debug)]
+struct Gathered {
+    /// Hash over all of it.
+    parent: Hash,
+    /// Or why the dataset was rejected by an earlier stage.
+    inputs: Result<Inputs, String>,
+}
+
+pub(crate) struct Executor<'a, P: Ports> {
+    pub ctx: &'a Context<'a, P>,
+    pub committer: &'a Committer<'a, P>,
+    pub view: &'a RunView<'a, P>,
+    pub lister: &'a Lister<'a, P>,
+    pub offers: &'a Offers<'a, P>,
+    pub artifacts: &'a Artifacts<'a, P>,
+    pub runner: Runner<'a, P>,
+}
+
+impl<P: Ports> Executor<'_, P> {
+    /// Does a stage of one dataset, unless it is committed.
+    pub async fn each(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), ItemError> {
+        let is_committed = self.artifacts.is_committed(stage, index).await?;
+        self.offers.record_claim(is_committed);
+        if is_committed {
+            return Ok(());
+        }
+        let open = self.view.opened()?;
+        let gathered = self.gather(&open, attempt, (stage, index), None).await?;
+        let record = self.make(&open, attempt, stage, gathered).await?;
+        self.commit(&open, attempt, stage, index, record).await.map(drop)
+    }
+
+    /// Goes on with the chain, oldest dataset first, as far as its inputs reach.
+    pub async fn chain(&self, attempt: &Attempt, stage: Stage) -> Result<(), ItemError> {
+        let open = self.view.opened()?;
+        let Some(next) = self.next_in_chain(&open, stage).await? else { return Ok(()) };
+        let mut state = match self.artifacts.chain_state(&open, stage, next).await {
+            _ if self.ctx.breaks(Breakage::FoldOutOfOrder) => ChainState::default(),
+            state => state?,
+        };
+        for index in next..open.manifest.len() {
+            if !open.pipeline().applies(stage, open.manifest.dataset(index).role) {
+                continue;
+            }
+            let gathered = match self.gather(&open, attempt, (stage, index), Some(&state)).await {
+                Err(ItemError::Absent(_)) if index > next => return Ok(()),
+                gathered => gathered?,
+            };
+            if open.pipeline().spec(stage).inputs.contains(&Input::Content) {
+                let item = Name::of(open.pipeline().spec(stage).name, index);
+                let dataset = open.manifest.dataset(index).path.clone();
+                self.ctx.note(What::Began { item, dataset });
+                self.ctx.flush().await;
+            }
+            state = self.extend_chain(&open, attempt, (stage, index), state, gathered).await?;
+            // The worker that is ahead goes on; a chain that came to its end here is offered again.
+            if attempt.is_overtaken() && !self.ctx.breaks(Breakage::FoldOnBehind) {
+                return Ok(());
+            }
+            if self.ctx.is_stopping() {
+                return Err(ItemError::Stop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Recomputes a damaged commit.
+    pub async fn recompute(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), ItemError> {
+        let open = self.view.opened()?;
+        if open.pipeline().chain() != Some(stage) {
+            return self.each(attempt, stage, index).await;
+        }
+        let state = self.artifacts.chain_state(&open, stage, index).await?;
+        let gathered = self.gather(&open, attempt, (stage, index), Some(&state)).await?;
+        self.extend_chain(&open, attempt, (stage, index), state, gathered).await.map(drop)
+    }
+
+    /// The first dataset of the chain without a state, others' states looked for.
+    async fn next_in_chain(&self, open: &OpenRun, stage: Stage) -> Result<Option<u32>, ItemError> {
+        self.lister.list_if_due().await?;
+        loop {
+            let first = self.view.planned(|_, commits| open.plan(|plan| plan.first_missing(commits, stage)));
+            let Some(next) = first.flatten() else { return Ok(None) };
+            if !self.ctx.store.exists(&open.commit_path(&self.ctx.paths, stage, next)).await? {
+                return Ok(Some(next));
+            }
+            self.view.record(stage, next);
+        }
+    }
+
+    /// Commits the chain's state after a dataset; where that was rejected, the next goes on from the state before.
+    async fn extend_chain(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        (stage, index): (Stage, u32),
+        state: ChainState,
+        gathered: Gathered,
+    ) -> Result<ChainState, ItemError> {
+        let record = self.make(open, attempt, stage, gathered).await?;
+        let committed = self.commit(open, attempt, stage, index, record).await?;
+        // A chain may go on for thousands of datasets: others would list what it leaves behind until its end.
+        self.committer.sweep_private(attempt).await;
+        self.offer_readers(open, stage, index).await;
+        Ok(ChainState { last: committed.hash, newest: committed.part.ok().or(state.newest) })
+    }
+
+    /// Offers what others can do beside the chain. Not before it can be done: released again and again, it
+    /// would keep them from what it waits for.
+    async fn offer_readers(&self, open: &OpenRun, chain: Stage, index: u32) {
+        let pipeline = open.pipeline();
+        for stage in pipeline.each() {
+            let reads = pipeline.spec(stage).inputs.contains(&Input::Own(chain));
+            if reads && self.view.is_claimable(stage, index) {
+                let _ = self.ctx.queue.add(&[pipeline.item(Step::Each(stage, index))]).await;
+            }
+        }
+    }
+
+    /// Loads what a stage of a dataset reads, in the order declared. `state` is the chain's, where it is known.
+    async fn gather(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        (stage, index): (Stage, u32),
+        state: Option<&ChainState>,
+    ) -> Result<Gathered, ItemError> {
+        let manifest = &open.manifest;
+        let mut parents = vec![manifest.spec.hash()];
+        let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
+        let name = attempt.folder.rsplit('/').next().unwrap_or_default();
+        (inputs.run, inputs.attempt) = (self.ctx.config.run.clone(), name.to_owned());
+        (inputs.count, inputs.grace) = (manifest.len(), self.ctx.config.grace);
+        let mut rejected = None;
+        for input in open.pipeline().spec(stage).inputs {
+            match input {
+                Input::Content => {
+                    parents.push(inputs.dataset.hash());
+                    match self.read_dataset(&inputs.dataset).await {
+                        Err(ItemError::Input(why)) if self.ctx.breaks(Breakage::RejectTheMissing) => {
+                            rejected = Some(why);
+                        }
+                        content => inputs.content = content?,
+                    }
+                }
+                Input::Own(read) => {
+                    let own = self.artifacts.load(*read, index).await?;
+                    parents.push(own.hash);
+                    match own.part {
+                        Ok(part) => inputs.own.push(part),
+                        Err(reason) => rejected = rejected.or(Some(reason)),
+                    }
+                }
+                Input::Window(read) => {
+                    for before in open.window(index) {
+                        let committed = self.artifacts.load(*read, before).await?;
+                        parents.push(committed.hash);
+                        inputs.window.extend(committed.part);
+                    }
+                }
+                Input::Previous => {
+                    let state = match state {
+                        Some(state) => state.clone(),
+                        None => self.artifacts.chain_state(open, stage, index).await?,
+                    };
+                    parents.push(state.last);
+                    inputs.previous = state.newest;
+                }
+                Input::Tests(read) => {
+                    for test in manifest.tests() {
+                        let committed = self.artifacts.load(*read, *test).await?;
+                        parents.push(committed.hash);
+                        inputs.tests.extend(committed.part);
+                    }
+                }
+            }
+        }
+        let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
+        Ok(Gathered { parent, inputs: rejected.map_or(Ok(inputs), Err) })
+    }
+
+    /// The dataset's bytes, each block checked against the manifest (rule 9).
+    async fn read_dataset(&self, dataset: &Dataset) -> Result<Vec<u8>, ItemError> {
+        let mut content = Vec::new();
+        for (number, expected) in dataset.blocks.iter().enumerate() {
+            let offset = number as u64 * BLOCK_BYTES;
+            let block = self.ctx.store.get_range(&dataset.path, offset, BLOCK_BYTES).await;
+            let block = block.map_err(ItemError::with_dataset)?;
+            self.ctx.tick();
+            let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
+            if found != *expected && !self.ctx.breaks(Breakage::UncheckedInput) {
+                return Err(ItemError::Input(format!(
+                    "{} is not what it was when the run began: block {number} has hash {}, the manifest says {}",
+                    dataset.path,
+                    found.short(),
+                    expected.short()
+                )));
+            }
+            content.extend(block);
+        }
+        Ok(content)
+    }
+
+    /// Makes the result of a stage from its inputs.
+    async fn make(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        stage: Stage,
+        gathered: Gathered,
+    ) -> Result<Record, ItemError> {
+        let Gathered { parent, inputs } = gathered;
+        let outcome = match inputs {
+            Err(reason) => Outcome::Rejected(reason),
+            Ok(inputs) => {
+                let workload = open.workload.clone();
+                let task = self.ctx.compute(move || workload.task(stage, inputs)).await?;
+                self.runner.run(attempt, task, parent).await?
+            }
+        };
+        Ok(Record::new(parent, outcome))
+    }
+
+    /// Commits a stage's result and remembers it; returns what is committed.
+    async fn commit(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        stage: Stage,
+        index: u32,
+        record: Record,
+    ) -> Result<Committed, ItemError> {
+        let options = if open.workload.deterministic() || self.ctx.breaks(Breakage::VaryingIsAViolation) {
+            // What is lost with the power, and everything that was made from it, is recomputed to the same bytes.
+            CommitOptions::MUST_MATCH.reproducible()
+        } else if self.ctx.breaks(Breakage::VaryingUnsynced) {
+            CommitOptions::FIRST_WINS.reproducible()
+        } else {
+            CommitOptions::FIRST_WINS
+        };
+        let path = open.commit_path(&self.ctx.paths, stage, index);
+        let found = self.committer.publish(attempt, &path, record, options).await?;
+        self.view.record(stage, index);
+        Ok(self.artifacts.keep(stage, index, found))
+    }
+}
