@@ -3,7 +3,7 @@ acknowledgements: a line of JSON for each round, then one of the medians. What w
 
     python benches/peer_queues.py BENCH [--jobs 20000] [--repeats 3]
 
-BENCH is the program that `cargo bench -p worker --bench queue --no-run` names. A peer's worker finds its
+BENCH is the program that `cargo bench -p queues --bench queue --no-run` names. A peer's worker finds its
 jobs queued, on the same Redis. The first tenth warms it up: the job after it makes the file `begin`, the
 last one `end`, and the time is that between them. Peers are installed in a folder that goes away.
 """

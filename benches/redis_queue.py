@@ -3,7 +3,7 @@ redis-benchmark, at 1 and at 16 connections: one line of JSON.
 
     python benches/redis_queue.py BENCH [JOBS]
 
-BENCH is the program that `cargo bench -p worker --bench queue --no-run` names. A job is a claim and an
+BENCH is the program that `cargo bench -p queues --bench queue --no-run` names. A job is a claim and an
 acknowledgement that names a next item, so that the server's own bound is 1 / (1 / claims + 1 / acks).
 """
 

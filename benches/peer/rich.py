@@ -1,5 +1,5 @@
 """The features that learn from data, in vectorised numpy: those of the workload's default set, and the
-others of `rich`. `worker/src/workload/fraud/rich.rs` says what they mean; here all rows of all days are at
+others of `rich`. `worker/workloads/src/fraud/rich.rs` says what they mean; here all rows of all days are at
 hand at once."""
 
 from functools import cache, cached_property

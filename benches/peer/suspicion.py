@@ -1,5 +1,5 @@
 """The filters of the workload in vectorised numpy: the log-odds that a terminal is compromised, that
-a card is misused, and of either. `worker/src/workload/fraud/suspicion.rs` says what they mean; sums are
+a card is misused, and of either. `worker/workloads/src/fraud/suspicion.rs` says what they mean; sums are
 taken in another order, so that last bits may differ."""
 
 import numpy as np

@@ -20,7 +20,7 @@ use worker::queue::redis::Redis;
 use worker::queue::sqlite::Sqlite;
 use worker::queue::{Counts, Inbox, Queue};
 use worker::workload::fraud::PIPELINE;
-use worker::workload::registry::Registry;
+use worker::workload::registry;
 
 const LEASE: Duration = Duration::from_millis(50);
 
@@ -87,7 +87,7 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     assert!(ran.ended.iter().all(|ended| ended.exit == exit), "{:?}", ran.ended);
     assert_eq!(block_on(client().pushed_count()), Ok(0), "the run took in all that was pushed");
     let view = View::read(volume, RUN).expect("the run's files can be read");
-    let workload = Registry::standard().make("fraud", &[].into()).expect("the workload's defaults");
+    let workload = registry::standard().make("fraud", &[].into()).expect("the workload's defaults");
     let verdict = check(&Evidence {
         run: RUN,
         story: &ran.story,
@@ -136,7 +136,7 @@ fn what_is_pushed_for_another_run_is_no_leftover() {
         story: &Story::default(),
         view: &View::default(),
         queue: left,
-        workload: Registry::standard().make("fraud", &[].into()).expect("the workload's defaults").as_ref(),
+        workload: registry::standard().make("fraud", &[].into()).expect("the workload's defaults").as_ref(),
         drained_ms_max: 0,
     });
     assert_eq!(verdict.looked_at.get(&Check::Queue), Some(&1), "{:?}", verdict.violations);

@@ -1,39 +1,26 @@
-//! The shared worker: a queue hands out items, a volume holds the truth, commits take effect once.
+//! The worker: the engine with its queues, stores and workloads, and the command line over them.
 
-mod admission;
-mod artifacts;
-mod aside;
-mod attempt;
-pub mod breakage;
+pub use engine::{
+    breakage, contract, events, hash, item, manifest, name_on, pipeline, plan, reader, record, report, run,
+    store, system,
+};
+#[cfg(feature = "conformance")]
+pub use engine::{conformance, queue_conformance, store_conformance};
+pub use workloads::{duration, guard, input};
+
 pub mod cli;
-mod closing;
-mod committer;
-mod context;
-pub mod contract;
-mod duration;
-pub mod events;
-mod executor;
-pub mod guard;
-pub mod hash;
-mod hashing;
-pub mod input;
-pub mod item;
-mod item_error;
-mod listing;
-pub mod manifest;
-mod offer;
-mod output;
-pub mod pipeline;
-pub mod plan;
-mod prefetch;
-mod progress;
-pub mod queue;
-pub mod reader;
-pub mod record;
-pub mod report;
-pub mod run;
-mod runner;
-pub mod store;
-pub mod system;
-mod view;
-pub mod workload;
+
+/// The queue's ports and their arms.
+pub mod queue {
+    pub use engine::queue::*;
+    pub use queues::{any, memory, redis, sqlite};
+}
+
+/// The trait of workloads and those that this program knows.
+pub mod workload {
+    pub use engine::registry::Registry;
+    pub use engine::workload::*;
+    #[cfg(feature = "conformance")]
+    pub use engine::{conformance, queue_conformance, store_conformance};
+    pub use workloads::{exec, fraud, longer, registry};
+}

@@ -16,7 +16,7 @@ use worker::run::{Config, Ended, Source};
 use worker::store::posix::Posix;
 use worker::store::posix::dir::Directory;
 use worker::system::{System, random_nonce};
-use worker::workload::registry::Registry;
+use worker::workload::registry;
 
 use crate::queue::{block_on, memory_in_real_time};
 
@@ -149,7 +149,7 @@ impl<'a> Play<'a> {
     }
 
     fn config(&self, worker: u32) -> Config {
-        let workload = Registry::standard().make("fraud", &BTreeMap::new()).expect("the workload's defaults");
+        let workload = registry::standard().make("fraud", &BTreeMap::new()).expect("the workload's defaults");
         Config {
             worker: format!("w{worker}"),
             run: RUN.to_owned(),
@@ -187,7 +187,7 @@ impl<'a> Play<'a> {
             }
         };
         let workers: Vec<_> = (0..self.workers).map(|machine| Box::pin(live(machine))).collect();
-        let ended = tokio::time::timeout(PATIENCE, all(workers)).await;
+        let ended = tokio::time::timeout(PATIENCE, worker::conformance::all(workers)).await;
         let ended = ended.unwrap_or_else(|_| panic!("the run does not end: {self:?}"));
         let ended = ended.into_iter().flatten().collect();
         Ran { ended, struck: meter.struck(), calls: meter.calls(), story: story.into_inner() }
@@ -205,7 +205,7 @@ impl<'a> Play<'a> {
         let (config, system) = (self.config(machine), Here::new());
         let store = Posix::new(WiredVolume(Directory::new(self.volume), line.clone()));
         let queue = WiredQueue(queue, line.clone());
-        let registry = Registry::standard();
+        let registry = registry::standard();
         let factory = |spec: &Spec| registry.of(spec);
         let life = story.borrow().incarnations.len();
         story.borrow_mut().incarnations.push(Incarnation {
@@ -237,25 +237,6 @@ impl<'a> Play<'a> {
         }
         ended
     }
-}
-
-/// Polls futures beside each other, on this thread, until all are ready.
-pub(crate) async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
-    let mut ready: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(move |context| {
-        for (future, ready) in futures.iter_mut().zip(&mut ready) {
-            if ready.is_none()
-                && let std::task::Poll::Ready(output) = std::pin::Pin::new(future).poll(context)
-            {
-                *ready = Some(output);
-            }
-        }
-        if ready.iter().all(Option::is_some) {
-            return std::task::Poll::Ready(ready.iter_mut().filter_map(Option::take).collect());
-        }
-        std::task::Poll::Pending
-    })
-    .await
 }
 
 /// The public files that an undisturbed run of a batch leaves: its manifest, commits, report and

@@ -1,6 +1,5 @@
 //! The queue's arms under test: real Redis, a file of SQLite, the plain map.
 
-pub mod conformance;
 pub mod items;
 pub mod model;
 pub mod server;
@@ -12,34 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use worker::queue::Queue;
+use worker::conformance::queue::Arm;
 use worker::queue::memory::Memory;
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::{Clock, Sqlite};
 
 use self::server::Server;
-
-/// One way to have a queue.
-pub trait Arm: Sized {
-    type Client: Queue;
-
-    /// Whether [`Arm::pass`] costs no time.
-    const VIRTUAL_TIME: bool;
-
-    /// A new, empty queue. `None`, said aloud, where this machine has no server for it.
-    fn open() -> Option<Self>;
-
-    /// A further client of a run.
-    fn client_of(&self, run: &str) -> Self::Client;
-
-    /// A further client of the run that most bodies use.
-    fn client(&self) -> Self::Client {
-        self.client_of("1")
-    }
-
-    /// Returns once the queue's own clock has gone on by `duration` at least.
-    fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
-}
 
 #[derive(Debug)]
 pub struct MemoryArm {

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use worker::item::Item;
 use worker::queue::{Claim, Counts, Inbox, Ownership, Release, WorkQueue};
 
-use super::Arm;
+use worker::conformance::queue::Arm;
+
 use super::items::{BEGIN, FOLD, INTAKE, REPORT, evaluate, join, prepare};
 
 pub const CLIENTS: usize = 3;

@@ -155,7 +155,7 @@ pub async fn one_of_many_links_wins(arm: &impl Arm) {
             let public = public.clone();
             Box::pin(async move { client.link(&format!("private-{number}"), &public).await })
         });
-        let answers = crate::batch::all(tries.collect()).await;
+        let answers = worker::conformance::all(tries.collect()).await;
         let won: Vec<usize> = (0..clients.len()).filter(|&number| answers[number].is_ok()).collect();
         assert_eq!(won.len(), 1, "{answers:?}");
         assert!(answers.iter().flat_map(|answer| answer.as_ref().err()).all(|e| e.kind == Kind::Exists));

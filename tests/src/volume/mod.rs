@@ -1,8 +1,9 @@
-//! The volume's arms under test: a directory, the same as if it were on a server, and the simulator's model of NFS.
+//! The file system's arms under test: a directory, the same as if it were on a server, and the simulator's model of NFS.
 
 pub mod conformance;
 pub mod nfs;
 
+use worker::store::posix::Posix;
 use worker::store::posix::calls::FileSystem;
 use worker::store::posix::dir::Directory;
 
@@ -47,3 +48,27 @@ impl Arm for ServerArm {
         Directory::on_server(self.0.0.path())
     }
 }
+
+/// The store over an arm of the file system.
+macro_rules! store_over {
+    ($name:ident, $arm:ty) => {
+        #[derive(Debug)]
+        pub struct $name($arm);
+
+        impl worker::conformance::store::Arm for $name {
+            type Client = Posix<<$arm as Arm>::Client>;
+
+            fn open() -> Option<Self> {
+                Some(Self(<$arm>::open()))
+            }
+
+            fn client(&self) -> Self::Client {
+                Posix::new(self.0.client())
+            }
+        }
+    };
+}
+
+store_over!(OwnDisk, DirArm);
+store_over!(OnServer, ServerArm);
+store_over!(NfsStore, nfs::NfsArm);

@@ -39,8 +39,18 @@ pub struct Mounted {
 /// What is written waits in the client's memory until it is synced or closed.
 #[derive(Debug)]
 pub struct Open {
+    server: Rc<RefCell<Server>>,
+    view: View,
     node: Inode,
     dirty: Vec<u8>,
+}
+
+impl Drop for Open {
+    /// A process that ends has its files closed.
+    fn drop(&mut self) {
+        let call = Call::Flush { file: self.node, bytes: std::mem::take(&mut self.dirty), sync: false };
+        let _ = self.server.borrow_mut().apply(0, self.view, &call);
+    }
 }
 
 impl Mounted {
@@ -89,7 +99,10 @@ impl FileSystem for Mounted {
 
     async fn create(&self, path: &str) -> Result<Open> {
         match self.ask(&Call::Create(path.to_owned()))? {
-            Reply::File(node) => Ok(Open { node, dirty: Vec::new() }),
+            Reply::File(node) => {
+                let view = View { client: self.client, as_of: None };
+                Ok(Open { server: self.server.clone(), view, node, dirty: Vec::new() })
+            }
             other => panic!("{path} is {other:?}"),
         }
     }

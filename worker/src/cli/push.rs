@@ -5,9 +5,9 @@ use std::path::Path;
 use clap::Args;
 
 use super::{Failure, QueueArgs, print};
-use crate::admission::name_on;
 use crate::contract::{Exit, TRAINING};
 use crate::manifest::{HIDDEN, is_hidden, normalise};
+use crate::name_on;
 use crate::queue::Inbox;
 use crate::store::Store;
 use crate::store::any::AnyStore;

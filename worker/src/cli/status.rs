@@ -12,7 +12,7 @@ use crate::record::Record;
 use crate::report::{Report, Tally};
 use crate::store::any::AnyStore;
 use crate::store::{Kind, Store};
-use crate::workload::registry::Registry;
+use crate::workload::registry;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -125,7 +125,7 @@ async fn committed(
     manifest: &Manifest,
     paths: &RunPaths,
 ) -> Result<Vec<(String, usize)>, Failure> {
-    let workload = Registry::standard().of(&manifest.spec).map_err(|why| Failure::new(Exit::Version, why))?;
+    let workload = registry::standard().of(&manifest.spec).map_err(|why| Failure::new(Exit::Version, why))?;
     let pipeline = workload.pipeline();
     let mut committed = Vec::new();
     for stage in pipeline.stages() {

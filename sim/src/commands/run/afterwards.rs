@@ -11,7 +11,7 @@ use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
 use worker::report::{Report, Tally};
-use worker::workload::registry::Registry;
+use worker::workload::registry;
 use worker::workload::{Outcome, Workload};
 
 use super::place::Backend;
@@ -97,7 +97,7 @@ fn manifest(view: &View, run: &str) -> Option<Manifest> {
 
 /// The workload that the manifest names; without a manifest, the one that would have begun the run.
 fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
-    let registry = Registry::standard();
+    let registry = registry::standard();
     let workload = match manifest(view, run) {
         Some(manifest) => registry.of(&manifest.spec),
         None => registry.make("fraud", &BTreeMap::new()),
@@ -195,7 +195,7 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
     let paths = RunPaths::new(run);
     let mut rejected = BTreeMap::new();
     let Some(manifest) = manifest(view, run) else { return rejected };
-    let Ok(workload) = Registry::standard().of(&manifest.spec) else { return rejected };
+    let Ok(workload) = registry::standard().of(&manifest.spec) else { return rejected };
     let pipeline = workload.pipeline();
     for dataset in &manifest.datasets {
         for stage in pipeline.stages() {

@@ -1,0 +1,270 @@
+//! How a run begins and grows: datasets are hashed, chapters are committed.
+
+use crate::attempt::Attempt;
+use crate::breakage::Breakage;
+use crate::context::{Context, Ports, Source};
+use crate::contract::{self, Exit, RUNS, RunPaths};
+use crate::events::What;
+use crate::hashing::Hasher;
+use crate::item_error::ItemError;
+use crate::manifest::{Dataset, HIDDEN, Held, Page, Refusal, Role, is_hidden, normalise, place_in_order};
+use crate::queue::Inbox;
+use crate::store::Store;
+use crate::system::System;
+use crate::view::RunView;
+
+/// A path as it was pushed or listed, and as the manifest would hold it, or why it cannot.
+#[derive(Debug, Clone)]
+struct Offered {
+    raw: String,
+    path: Result<String, String>,
+}
+
+/// Paths that can be taken in, hashed; and those refused, as they were pushed.
+#[derive(Debug, Default)]
+struct Admitted {
+    datasets: Vec<Dataset>,
+    refused: Vec<Refusal>,
+}
+
+pub(crate) struct Admission<'a, P: Ports> {
+    pub ctx: &'a Context<'a, P>,
+    pub view: &'a RunView<'a, P>,
+    pub hasher: Hasher<'a, P>,
+}
+
+impl<P: Ports> Admission<'_, P> {
+    /// Commits chapter 0, from the launcher's list or from what was pushed.
+    pub async fn begin(&self, attempt: &Attempt) -> Result<(), ItemError> {
+        // The pushed paths first: those that are gone were taken into a manifest that we then see.
+        let pushed = self.offered(&self.ctx.queue.pushed().await?);
+        self.view.read_manifest().await?;
+        if self.view.get().is_some() {
+            return Ok(());
+        }
+        let (offered, last) = match &self.ctx.config.source {
+            Source::Listed(paths) => (self.offered(paths), true),
+            Source::Pushed => (self.with_folders(pushed.clone()).await?, false),
+        };
+        let Admitted { datasets, refused } = self.vet(attempt, self.in_order(offered), &[], last).await?;
+        if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
+            return Err(ItemError::NoDatasets(self.nothing_to_train_on(&refused)));
+        }
+        let created = match &self.ctx.config.created {
+            Some(created) if !self.ctx.breaks(Breakage::CreatedByOwnClock) => created.clone(),
+            _ => created_now(self.ctx.system.wall_ms()),
+        };
+        self.tell_of_earlier_runs().await?;
+        self.take_in_too_early(&pushed).await?;
+        let page = Page::First { spec: self.ctx.config.spec.clone(), created, last, datasets, refused };
+        self.view.commit_page(attempt, 0, &page).await?;
+        self.forget_pushed(&pushed).await
+    }
+
+    fn nothing_to_train_on(&self, refused: &[Refusal]) -> String {
+        let (run, folder) = (&self.ctx.config.run, contract::TRAINING);
+        let hint = format!("worker push {folder}/FILE…, or redis-cli RPUSH datasets {folder}/FILE");
+        match refused {
+            [] => format!(
+                "no datasets: run {run} has not begun and nothing was pushed\nhint: push some: {hint}"
+            ),
+            [first, ..] => format!(
+                "no datasets: run {run} has not begun, and of what was pushed {} cannot be taken in, such as {}: {}\n\
+                 hint: take it back with worker unpush, and push datasets: {hint}",
+                refused.len(),
+                first.path.escape_debug(),
+                first.reason
+            ),
+        }
+    }
+
+    /// Warns that the model of a run which ended before is not continued.
+    async fn tell_of_earlier_runs(&self) -> Result<(), ItemError> {
+        for run in
+            self.ctx.store.list(RUNS).await?.into_iter().rev().filter(|run| *run != self.ctx.config.run)
+        {
+            if self.ctx.store.exists(&RunPaths::new(&run).report()).await? {
+                self.ctx.note(What::BeganFromNothing { earlier: run });
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pushed paths, with whatever lies in the folders for tests and history.
+    async fn with_folders(&self, mut offered: Vec<Offered>) -> Result<Vec<Offered>, ItemError> {
+        for folder in [contract::TESTING, contract::HISTORY] {
+            let names = self.ctx.store.list(folder).await?;
+            let names = names.iter().filter(|name| !is_hidden(name));
+            let paths: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
+            offered.extend(self.offered(&paths));
+        }
+        Ok(offered)
+    }
+
+    /// What paths name on the volume.
+    fn offered(&self, raws: &[String]) -> Vec<Offered> {
+        let offered = |raw: &String| Offered { raw: raw.clone(), path: name_on(self.ctx.store, raw) };
+        raws.iter().map(offered).collect()
+    }
+
+    /// Oldest first; what names nothing comes last.
+    fn in_order(&self, mut offered: Vec<Offered>) -> Vec<Offered> {
+        if !self.ctx.breaks(Breakage::OrderAsPushed) {
+            offered.sort_by_cached_key(|one| match &one.path {
+                Ok(path) => (false, Some(place_in_order(path))),
+                Err(_) => (true, None),
+            });
+        }
+        offered
+    }
+
+    /// Commits a further chapter of what was pushed since: datasets, and what is refused for the first time.
+    pub async fn intake(&self, attempt: &Attempt) -> Result<(), ItemError> {
+        self.view.read_manifest().await?;
+        let opened = self.view.opened()?;
+        if opened.manifest.sealed {
+            return Ok(());
+        }
+        let pushed = self.offered(&self.ctx.queue.pushed().await?);
+        let before = &opened.manifest;
+        let known = |one: &Offered| before.refused.iter().any(|refusal| refusal.path == one.raw);
+        let mut offered = self.in_order(pushed.clone());
+        offered.retain(|one| !known(one));
+        let Admitted { datasets, mut refused } = self.vet(attempt, offered, &before.datasets, false).await?;
+        self.take_in_too_early(&pushed).await?;
+        if self.ctx.breaks(Breakage::RefuseOffTheRecord) {
+            let raws: Vec<String> = refused.drain(..).map(|refusal| refusal.path).collect();
+            self.ctx.queue.remove_pushed(&raws).await?;
+        }
+        if !datasets.is_empty() || !refused.is_empty() {
+            let page = Page::Chapter { datasets, refused };
+            self.view.commit_page(attempt, before.next_page, &page).await?;
+        }
+        self.forget_pushed(&pushed).await
+    }
+
+    async fn take_in_too_early(&self, pushed: &[Offered]) -> Result<(), ItemError> {
+        if self.ctx.breaks(Breakage::TakeInBeforeChapter) {
+            let raws: Vec<String> = pushed.iter().map(|one| one.raw.clone()).collect();
+            self.ctx.queue.remove_pushed(&raws).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes from the pushed paths those that the manifest now holds, as datasets or as refused. Only
+    /// after the chapter's link, and by value (rule 6).
+    async fn forget_pushed(&self, pushed: &[Offered]) -> Result<(), ItemError> {
+        let opened = self.view.opened()?;
+        let manifest = &opened.manifest;
+        let is_taken = |one: &&Offered| one.path.as_ref().is_ok_and(|path| manifest.by_path(path).is_some());
+        let is_refused = |one: &&Offered| manifest.refused.iter().any(|refusal| refusal.path == one.raw);
+        let paths: Vec<String> = pushed.iter().filter(is_taken).map(|one| one.raw.clone()).collect();
+        let refused = pushed.iter().filter(|one| !is_taken(one) && is_refused(one));
+        let gone: Vec<String> = paths.iter().cloned().chain(refused.map(|one| one.raw.clone())).collect();
+        if !gone.is_empty() {
+            self.ctx.queue.remove_pushed(&gone).await?;
+            self.ctx.note(What::TookIn { chapter: manifest.next_page - 1, paths });
+        }
+        Ok(())
+    }
+
+    /// Hashes the paths that can be taken in after `before`, and tells of those that cannot.
+    /// In a launcher's list nothing is refused quietly: the run does not begin.
+    async fn vet(
+        &self,
+        attempt: &Attempt,
+        offered: Vec<Offered>,
+        before: &[Dataset],
+        strict: bool,
+    ) -> Result<Admitted, ItemError> {
+        let workload = match self.view.get() {
+            Some(opened) => opened.workload,
+            None => self.view.make_workload(&self.ctx.config.spec)?,
+        };
+        let mut held = Held::new(before);
+        let mut admitted = Admitted::default();
+        let mut hashing = self.hasher.resume(attempt).await;
+        for Offered { raw, path } in offered {
+            let judged = match path {
+                Err(reason) => Err(reason),
+                Ok(path) if held.position(&path).is_some() && !self.ctx.breaks(Breakage::CountAPathTwice) => {
+                    self.same_as_held(attempt, path, &held, before).await?
+                }
+                Ok(path) => self.may_follow(&held, &path, workload.ordered()).map(|()| Some(path)),
+            };
+            match judged {
+                Ok(None) => {}
+                Ok(Some(path)) => {
+                    held.insert(&path);
+                    // Each dataset costs the manifest a hundred bytes: their number fits.
+                    let index = u32::try_from(before.len() + admitted.datasets.len()).unwrap_or(u32::MAX);
+                    admitted.datasets.push(self.hasher.hash(attempt, &mut hashing, path, index).await?);
+                }
+                Err(reason) if strict => {
+                    let raw = raw.escape_debug();
+                    let reason = format!("dataset {raw} cannot be part of the run: {reason}");
+                    return Err(ItemError::End(Exit::Input, reason));
+                }
+                Err(reason) => {
+                    self.ctx.note(What::Refused { path: raw.clone(), reason: reason.clone() });
+                    // One path may be pushed many times.
+                    if admitted.refused.iter().all(|refusal| refusal.path != raw) {
+                        admitted.refused.push(Refusal { path: raw, reason });
+                    }
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Whether a path that the run does not hold can become part of it.
+    fn may_follow(&self, held: &Held, path: &str, ordered: bool) -> Result<(), String> {
+        if is_hidden(path) {
+            return Err(HIDDEN.to_owned());
+        }
+        if self.view.get().is_some() && Role::of(path) == Role::Test {
+            return Err("test datasets are those of the run's beginning".to_owned());
+        }
+        match ordered && !self.ctx.breaks(Breakage::CountAPathTwice) {
+            true => held.follows(path),
+            false => Ok(()),
+        }
+    }
+
+    /// A path that came again counts once, and must still have its content.
+    async fn same_as_held(
+        &self,
+        attempt: &Attempt,
+        path: String,
+        held: &Held,
+        before: &[Dataset],
+    ) -> Result<Result<Option<String>, String>, ItemError> {
+        let Some(known) = held.position(&path).and_then(|place| before.get(place)) else {
+            return Ok(Ok(None));
+        };
+        // What was hashed before may be the other content.
+        let found = self.hasher.hash_again(attempt, path, known.index).await?;
+        if found == *known {
+            return Ok(Ok(None));
+        }
+        Ok(Err("the run holds it with other content".to_owned()))
+    }
+}
+
+/// The dataset path that a raw path names: relative to the store, or absolute and inside it.
+///
+/// # Errors
+/// As [`normalise`].
+pub fn name_on<S: Store>(store: &S, raw: &str) -> Result<String, String> {
+    normalise(store.inside(raw.trim()).as_deref().unwrap_or(raw))
+}
+
+/// The tutorial's form of a time: `2022-02-09 14:19:42`.
+fn created_now(wall_ms: u64) -> String {
+    let second = i64::try_from(wall_ms / 1000).unwrap_or(0);
+    jiff::Timestamp::from_second(second).map_or_else(
+        |_| String::from("1970-01-01 00:00:00"),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}

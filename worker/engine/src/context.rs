@@ -1,0 +1,193 @@
+//! What every part of a worker is handed: its configuration, the ports, its event log and its heartbeat counter.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breakage::Breakage;
+use crate::contract::{Exit, RunPaths};
+use crate::events::{EventLog, EventSink, What};
+use crate::item_error::ItemError;
+use crate::manifest::Spec;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::system::System;
+use crate::workload::Workload;
+
+/// Where chapter 0's datasets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Exactly these; the run is born sealed.
+    Listed(Vec<String>),
+    /// What was pushed to the queue, with everything in `datasets/testing` and
+    /// `datasets/history`; more may be pushed until the seal.
+    Pushed,
+}
+
+/// How a launcher configures a worker.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The worker's name in events and in the queue; need not be unique.
+    pub worker: String,
+    pub run: String,
+    pub source: Source,
+    /// The date that the report shows, where the launcher decides it; else the time of begin.
+    pub created: Option<String>,
+    /// What to do, if this worker is the one that begins the run.
+    pub spec: Spec,
+    pub lease: Duration,
+    /// A lease is not renewed after this time without progress.
+    pub stall: Duration,
+    /// The longest time between two savings of work that saves its progress: hashing, a fold of more than 16,384
+    /// rows, extra work. Of all else a preemption loses the item's whole work.
+    pub progress_every: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// How often an idle worker asks the queue.
+    pub idle: Duration,
+    /// Failed attempts at one item, by input or by a defect, before the worker gives up loudly.
+    pub retries: u32,
+    /// Whether a complete run that left something out is a failure.
+    pub fail_on_rejected: bool,
+    /// Most bytes of commits kept in memory for the windows of later datasets.
+    pub cache_bytes: usize,
+}
+
+impl Config {
+    /// With defaults for all but what has none: leases of 5 s, a grace of 15 s.
+    pub fn new(worker: &str, run: &str, source: Source, spec: Spec) -> Self {
+        Self {
+            worker: worker.to_owned(),
+            run: run.to_owned(),
+            source,
+            created: None,
+            spec,
+            lease: Duration::from_secs(5),
+            stall: Duration::from_secs(60),
+            progress_every: Duration::from_secs(1),
+            grace: Duration::from_secs(15),
+            idle: Duration::from_millis(50),
+            retries: 5,
+            fail_on_rejected: false,
+            cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Makes the workload that a manifest names; refuses with a reason.
+pub type Factory<'a> = &'a dyn Fn(&Spec) -> Result<Arc<dyn Workload>, String>;
+
+/// How a worker ended, and the one line that says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub exit: Exit,
+    pub reason: String,
+}
+
+/// The ports of a worker under one name.
+pub(crate) trait Ports {
+    type Queue: Queue;
+    type Store: Store;
+    type System: System;
+}
+
+impl<Q: Queue, S: Store, Y: System> Ports for (Q, S, Y) {
+    type Queue = Q;
+    type Store = S;
+    type System = Y;
+}
+
+/// See the module.
+pub(crate) struct Context<'a, P: Ports> {
+    pub config: &'a Config,
+    pub queue: &'a P::Queue,
+    pub store: &'a P::Store,
+    pub system: &'a P::System,
+    pub paths: RunPaths,
+    events: EventLog<'a, <P::Store as Store>::Log>,
+    /// Grows with every piece of progress. The heartbeat is sent only while it grows.
+    ticks: Cell<u64>,
+    jitter: Cell<u64>,
+}
+
+impl<'a, P: Ports> Context<'a, P> {
+    pub fn new(
+        config: &'a Config,
+        queue: &'a P::Queue,
+        store: &'a P::Store,
+        system: &'a P::System,
+        sink: EventSink<'a>,
+    ) -> Self {
+        let nonce = system.nonce();
+        Self {
+            config,
+            queue,
+            store,
+            system,
+            paths: RunPaths::new(&config.run),
+            events: EventLog::new(&config.worker, nonce, sink),
+            ticks: Cell::new(0),
+            jitter: Cell::new(nonce as u64),
+        }
+    }
+
+    pub fn breaks(&self, breakage: Breakage) -> bool {
+        self.system.breaks(breakage)
+    }
+
+    /// Notes an event; [`Context::flush`] writes it.
+    pub fn note(&self, what: What) {
+        self.events.note(self.system.wall_ms(), what);
+    }
+
+    pub async fn flush(&self) {
+        self.events.flush(self.store, &self.paths).await;
+    }
+
+    /// Records progress: the lease deserves to be renewed.
+    pub fn tick(&self) {
+        self.ticks.set(self.ticks.get() + 1);
+    }
+
+    pub fn ticks(&self) -> u64 {
+        self.ticks.get()
+    }
+
+    /// A number that differs between workers, for shares of work.
+    pub fn jitter(&self) -> u64 {
+        self.jitter.get()
+    }
+
+    /// A duration between half and all of `span`, so that workers do not move in step.
+    pub fn jittered(&self, span: Duration) -> Duration {
+        // An xorshift generator: it decides no result, only when to ask again.
+        let mut state = self.jitter.get() | 1;
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.jitter.set(state);
+        span / 2 + span.mul_f64((state % 1024) as f64 / 2048.0)
+    }
+
+    /// Waits for about `span`, or until the worker is told to stop.
+    pub async fn pause(&self, span: Duration) {
+        self.flush().await;
+        tokio::select! {
+            biased;
+            () = self.system.stop_requested() => {}
+            () = self.system.sleep(self.jittered(span)) => {}
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.system.stopping_for().is_some()
+    }
+
+    /// Runs `work` where it does not keep the lease from being renewed.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ItemError> {
+        self.system.compute(work).await.map_err(ItemError::Defect)
+    }
+}

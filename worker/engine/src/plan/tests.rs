@@ -1,0 +1,277 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hash::Hash;
+use crate::manifest::{Dataset, Page, Spec};
+use crate::pipeline::sample::{FOLD, JOIN, PIPELINE, PREPARE};
+
+fn manifest(roles: &[Role]) -> Manifest {
+    let datasets = roles.iter().zip(0..).map(|(role, index)| Dataset {
+        index,
+        path: index.to_string(),
+        role: *role,
+        bytes: 0,
+        blocks: vec![Hash::default()],
+    });
+    let spec = Spec { workload: "toy".to_owned(), results_version: 1, params: BTreeMap::new() };
+    let page = Page::First {
+        spec,
+        created: String::new(),
+        last: true,
+        datasets: datasets.collect(),
+        refused: Vec::new(),
+    };
+    Manifest::begin(page).unwrap()
+}
+
+/// How many datasets the window of a join reaches back, itself counted.
+const WINDOW: u32 = 4;
+
+fn plan_of(manifest: &Manifest) -> Plan<'_> {
+    Plan { pipeline: PIPELINE, manifest, window: &window }
+}
+
+fn steps(items: Vec<Item>) -> Vec<Step> {
+    items.into_iter().map(|item| PIPELINE.step(item.name).unwrap()).collect()
+}
+
+fn claimable(manifest: &Manifest, known: &mut CommitIndex, limit: usize) -> Vec<Step> {
+    steps(plan_of(manifest).claimable(known, limit))
+}
+
+fn first_missing(manifest: &Manifest, known: &mut CommitIndex) -> Option<u32> {
+    plan_of(manifest).first_missing(known, FOLD)
+}
+
+fn window(index: u32) -> Vec<u32> {
+    (index.saturating_sub(WINDOW - 1)..index).collect()
+}
+
+/// Commits what an item makes.
+fn perform(item: Step, manifest: &Manifest, known: &mut CommitIndex) {
+    match item {
+        Step::Each(stage, index) => known.insert(stage, index),
+        Step::Chain(_) => {
+            let next = first_missing(manifest, known).unwrap();
+            known.insert(FOLD, next);
+        }
+        Step::Report => known.report = true,
+        Step::Begin | Step::Intake => unreachable!("never planned from commits"),
+    }
+}
+
+/// Two workers, by the times that items take.
+struct Pair {
+    manifest: Manifest,
+    known: CommitIndex,
+    queue: BTreeSet<Step>,
+    workers: [Simulated; 2],
+    /// A dataset that takes a hundred times as long to prepare.
+    slow: Option<u32>,
+    /// By how many datasets the fold was behind the joins, at most.
+    behind: u32,
+    /// How often a dataset was added to the history that a join reads.
+    added: u32,
+}
+
+#[derive(Default)]
+struct Simulated {
+    known: CommitIndex,
+    joined: Option<u32>,
+    /// Until when it has what.
+    holds: Option<(u32, Step)>,
+}
+
+type Preference<'a> = &'a dyn Fn(&Manifest, &mut CommitIndex, Option<u32>) -> Vec<Step>;
+
+impl Pair {
+    /// Works until the report; answers when that was.
+    fn run(roles: &[Role], slow: Option<u32>, preference: Preference<'_>) -> (Self, u32) {
+        let (known, queue, workers) = Default::default();
+        let manifest = manifest(roles);
+        let mut pair = Self { manifest, known, queue, workers, slow, behind: 0, added: 0 };
+        for now in 0.. {
+            for number in 0..2 {
+                pair.finish(number, now);
+                if pair.begin(number, now, preference) == Some(Step::Report) {
+                    return (pair, now);
+                }
+            }
+        }
+        unreachable!("time ended before the report")
+    }
+
+    fn finish(&mut self, number: usize, now: u32) {
+        let worker = &mut self.workers[number];
+        let Some((_, item)) = worker.holds.take_if(|(until, _)| *until == now) else { return };
+        match item {
+            Step::Chain(_) => {
+                let next = first_missing(&self.manifest, &mut self.known);
+                if next.is_some_and(|next| self.known.has(JOIN, next)) {
+                    perform(item, &self.manifest, &mut self.known);
+                }
+                // What it read, it knows.
+                worker.known = self.known.clone();
+            }
+            item => {
+                perform(item, &self.manifest, &mut self.known);
+                perform(item, &self.manifest, &mut worker.known);
+            }
+        }
+        self.offer(number);
+    }
+
+    fn offer(&mut self, number: usize) {
+        let items = claimable(&self.manifest, &mut self.workers[number].known, 64);
+        let held = self.workers.each_ref().map(|worker| worker.holds.map(|(_, item)| item));
+        let is_done =
+            |item: &Step| matches!(item, Step::Each(stage, index) if self.known.has(*stage, *index));
+        self.queue.extend(items.into_iter().filter(|item| !held.contains(&Some(*item)) && !is_done(item)));
+    }
+
+    /// An idle worker claims something, or looks at the commits.
+    fn begin(&mut self, number: usize, now: u32, preference: Preference<'_>) -> Option<Step> {
+        let worker = &mut self.workers[number];
+        if worker.holds.is_some() {
+            return None;
+        }
+        let preferred = preference(&self.manifest, &mut worker.known, worker.joined);
+        let first = self.queue.iter().copied().min_by_key(|step| PIPELINE.item(*step).rank);
+        let Some(item) = preferred.into_iter().find(|item| self.queue.contains(item)).or(first) else {
+            worker.known = self.known.clone();
+            self.offer(number);
+            return None;
+        };
+        self.queue.remove(&item);
+        if let Step::Each(JOIN, index) = item {
+            let reached = worker.joined.filter(|joined| *joined < index).map_or(0, |joined| joined + 1);
+            self.added += (index + 1 - reached).min(WINDOW);
+            worker.joined = Some(index);
+        }
+        let behind = self.known.count(JOIN).saturating_sub(self.known.count(FOLD));
+        self.behind = self.behind.max(behind);
+        // In milliseconds, some as they were measured.
+        let spends = match item {
+            Step::Each(PREPARE, index) if Some(index) == self.slow => 300,
+            Step::Each(PREPARE, _) => 3,
+            Step::Each(JOIN, _) => 8,
+            Step::Each(..) => 4,
+            _ => 2,
+        };
+        worker.holds = Some((now + spends, item));
+        Some(item)
+    }
+}
+
+proptest! {
+    /// In whatever order items are done, there is always one more until the report; each is
+    /// done once; and none comes before what it reads.
+    #[test]
+    fn any_order_of_claimable_items_drains(
+        roles in prop::collection::vec(prop_oneof![Just(Role::Train), Just(Role::History), Just(Role::Test)], 1..12),
+        choices in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        limit in 1..5usize,
+    ) {
+        let manifest = manifest(&roles);
+        let mut known = CommitIndex::default();
+        let mut done = BTreeSet::new();
+        for choice in choices {
+            let items = claimable(&manifest, &mut known, limit);
+            if known.report {
+                prop_assert_eq!(items, vec![]);
+                break;
+            }
+            prop_assert!(!items.is_empty(), "nothing to do before the report: {:?}", known);
+            prop_assert!(items.is_sorted_by_key(|step| PIPELINE.item(*step).rank));
+            let item = items[choice.index(items.len())];
+            if let Step::Each(JOIN, index) = item {
+                prop_assert!(window(index).iter().chain([&index]).all(|i| known.has(PREPARE, *i)));
+            }
+            prop_assert!(done.insert(item) || item == Step::Chain(FOLD), "{:?} came twice", item);
+            perform(item, &manifest, &mut known);
+        }
+        prop_assert!(known.report);
+    }
+}
+
+proptest! {
+    /// Whatever lies in the folders of commits, and whatever was joined.
+    #[test]
+    fn what_is_preferred_is_of_the_manifest(
+        roles in prop::collection::vec(prop_oneof![4 => Just(Role::Train), 1 => Just(Role::History), 1 => Just(Role::Test)], 1..80),
+        commits in prop::collection::vec((0..4u8, 0..200u32), 0..300),
+        joined in prop::option::of(prop_oneof![0..200u32, Just(u32::MAX)]),
+    ) {
+        let manifest = manifest(&roles);
+        let mut known = CommitIndex::default();
+        for (stage, index) in commits {
+            known.insert(Stage(stage), index);
+        }
+        for item in as_preferred(&manifest, &mut known, joined) {
+            let (stage, index) = match item {
+                Step::Each(stage, index) => (stage, index),
+                Step::Begin | Step::Report => panic!("{item:?} is never preferred"),
+                Step::Intake | Step::Chain(_) => continue,
+            };
+            prop_assert!(index < manifest.len() && !known.has(stage, index), "{item:?} is done or of no dataset");
+            prop_assert!(PIPELINE.applies(stage, manifest.dataset(index).role), "{item:?} does not apply");
+        }
+    }
+}
+
+fn as_preferred(manifest: &Manifest, known: &mut CommitIndex, joined: Option<u32>) -> Vec<Step> {
+    steps(plan_of(manifest).preferred(known, joined))
+}
+
+fn by_rank(_: &Manifest, _: &mut CommitIndex, _: Option<u32>) -> Vec<Step> {
+    Vec::new()
+}
+
+/// Two workers that take what comes each add every dataset to their history.
+#[test]
+fn who_joined_a_dataset_joins_the_next() {
+    let roles = [vec![Role::Train; 120], vec![Role::History; 7], vec![Role::Test; 7]].concat();
+    let joins = 127;
+    let (pair, ended) = Pair::run(&roles, None, &as_preferred);
+    assert!(pair.added < joins + 2 * WINDOW, "{} for {joins} joins", pair.added);
+    let (other, ended_by_rank) = Pair::run(&roles, None, &by_rank);
+    assert!(other.added > 3 * joins / 2, "{}: the pair has no need of a preference", other.added);
+    assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
+}
+
+/// However many joins come before them: evaluation waits for the test days, and a second worker that joins beside
+/// the first adds every dataset to its history, too.
+#[test]
+fn test_days_are_offered_to_be_joined() {
+    let manifest = manifest(&[vec![Role::Train; 100], vec![Role::Test; 7]].concat());
+    let mut known = CommitIndex::default();
+    for index in 0..manifest.len() {
+        known.insert(PREPARE, index);
+    }
+    for index in [0, 1, 100] {
+        known.insert(JOIN, index);
+    }
+    let joins = claimable(&manifest, &mut known, 3);
+    let expected: Vec<Step> = [2, 3, 4, 101, 102, 103, 104].map(|index| Step::Each(JOIN, index)).into();
+    assert_eq!(
+        joins.into_iter().filter(|item| matches!(item, Step::Each(JOIN, _))).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+/// The joins that had to wait for a slow dataset are not left to the end by those that went on without.
+#[test]
+fn no_join_is_left_behind_for_long() {
+    let roles = [vec![Role::Train; 300], vec![Role::Test; 7]].concat();
+    for slow in [10, 50, 51] {
+        let (pair, _) = Pair::run(&roles, Some(slow), &as_preferred);
+        let (other, _) = Pair::run(&roles, Some(slow), &by_rank);
+        let (behind, by_rank) = (pair.behind, other.behind);
+        assert!(
+            behind <= by_rank + LEFT_BEHIND,
+            "after {slow} the fold is {behind} behind, by rank {by_rank}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! What is done to each dataset: the stages of a workload, as pure tasks of short steps. Some can be resumed.
+//!
+//! A stage's result is a function of its inputs alone: no clock, no randomness that is not a
+//! parameter, no order of arrival, no machine. The runner stores results and hands them back as
+//! [`Part`]s; what the bytes mean is the workload's own affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use crate::hash::Hash;
+use crate::manifest::{Dataset, Refusal, Role};
+use crate::pipeline::{Pipeline, Stage};
+
+/// The committed result of a stage of one dataset.
+#[derive(Clone)]
+pub struct Part {
+    /// Index of the dataset in the manifest.
+    pub index: u32,
+    /// Hash of `bytes`: a key for caches of what was decoded from them.
+    pub hash: Hash,
+    pub bytes: Arc<Vec<u8>>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({}, {:?}, {} bytes)", self.index, self.hash, self.bytes.len())
+    }
+}
+
+/// Files under `output/`, by name.
+pub type ShownFiles = Vec<(String, Arc<Vec<u8>>)>;
+
+/// How a stage of a dataset ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Part(Vec<u8>),
+    /// The dataset can be read but its content cannot be used; the reason is told in the report.
+    Rejected(String),
+}
+
+/// What one step of a task came to.
+#[derive(Debug)]
+pub enum Step {
+    More,
+    Done(Outcome),
+    /// What the work needs is not there yet: to be tried later, and no failure.
+    NotReady(String),
+    /// The work has ended because it was told to stop: what it saved is kept.
+    Stopped,
+    /// The inputs are not what this workload's earlier stages commit, or its own invariant is broken:
+    /// nothing that a retry or a rejection could mend. What was tried, and why it failed.
+    Failed(String),
+}
+
+/// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
+/// can renew the lease, save progress and look for signals.
+pub trait Task: Send {
+    fn step(&mut self) -> Step;
+
+    /// Done and total, in a unit of the task's own; the total is never 0.
+    fn progress(&self) -> (u64, u64) {
+        (0, 1)
+    }
+
+    /// Whether an earlier attempt may have saved a state worth looking for.
+    fn resumable(&self) -> bool {
+        false
+    }
+
+    /// State from which an equal task goes on; `None` where starting over costs less.
+    fn save(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes up a saved state. Anything that is not one of this task's own states is ignored:
+    /// a lost progress costs work, never a result.
+    fn resume(&mut self, _saved: &[u8]) {}
+
+    /// Tells the work that its machine is about to go. Returns whether it makes use of the grace by itself; work
+    /// that does not is left at once where its rest does not fit.
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// A task that is one short step.
+pub struct Once<F>(Option<F>);
+
+impl<F> fmt::Debug for Once<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
+    pub fn task(work: F) -> Box<dyn Task> {
+        Box::new(Self(Some(work)))
+    }
+}
+
+impl<F: FnOnce() -> Outcome + Send> Task for Once<F> {
+    fn step(&mut self) -> Step {
+        match self.0.take() {
+            Some(work) => Step::Done(work()),
+            None => Step::More,
+        }
+    }
+}
+
+/// What a stage of a dataset reads, as its pipeline declares it.
+#[derive(Debug)]
+pub struct Inputs {
+    pub dataset: Dataset,
+    /// Rolling hash over the ordered datasets up to this one, for a model to carry.
+    pub lineage: Hash,
+    /// The file, whose hash has been checked; empty where the stage does not read it.
+    pub content: Vec<u8>,
+    /// The results of earlier stages of the same dataset, in the order declared.
+    pub own: Vec<Part>,
+    /// The results in the window, oldest first.
+    pub window: Vec<Part>,
+    /// The chain's state before this dataset; `None` for the first.
+    pub previous: Option<Part>,
+    /// The results of the test datasets.
+    pub tests: Vec<Part>,
+    /// The run's name.
+    pub run: String,
+    /// A name that no other attempt has.
+    pub attempt: String,
+    /// Datasets known so far.
+    pub count: u32,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+impl Inputs {
+    /// Of a dataset, with nothing read yet.
+    pub fn of(dataset: Dataset, lineage: Hash) -> Self {
+        Self {
+            dataset,
+            lineage,
+            content: Vec::new(),
+            own: Vec::new(),
+            window: Vec::new(),
+            previous: None,
+            tests: Vec::new(),
+            run: String::new(),
+            attempt: String::new(),
+            count: 0,
+            grace: Duration::ZERO,
+        }
+    }
+}
+
+/// A task that fails at its first step, since its inputs are not this workload's.
+#[derive(Debug)]
+pub struct Failed(pub String);
+
+impl Task for Failed {
+    fn step(&mut self) -> Step {
+        Step::Failed(self.0.clone())
+    }
+}
+
+/// Everything that a report is made from: manifest and commits, nothing else.
+#[derive(Debug)]
+pub struct ReportInput<'a> {
+    /// The date that the report shows, from the manifest.
+    pub created: &'a str,
+    pub datasets: &'a [Dataset],
+    /// Reasons by index of dataset.
+    pub rejected: &'a BTreeMap<u32, String>,
+    /// Pushed paths that are no part of the run.
+    pub refused: &'a [Refusal],
+    /// The last results of the training datasets, oldest first; rejected ones are left out.
+    pub evals: &'a [Part],
+    /// The chain's last state; `None` where there is no chain, or every training dataset was rejected.
+    pub model: Option<&'a Part>,
+}
+
+/// A workload: pure stages over datasets.
+pub trait Workload: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Version of the results: raised whenever a byte of any part, model or report may change.
+    fn results_version(&self) -> u32;
+
+    /// Parameters and seeds that decide the result, recorded in the manifest.
+    fn params(&self) -> BTreeMap<String, String>;
+
+    /// Whether equal inputs give equal bytes. Where they do not, the first commit is adopted.
+    fn deterministic(&self) -> bool {
+        true
+    }
+
+    /// Whether datasets must come oldest first, so that one is refused after one of a later day.
+    fn ordered(&self) -> bool {
+        true
+    }
+
+    /// The stages, their inputs and whose datasets they are done to.
+    fn pipeline(&self) -> Pipeline;
+
+    /// Indices, ascending and all smaller than `index`, of the datasets whose results a stage with
+    /// [`crate::pipeline::Input::Window`] reads.
+    fn window(&self, _datasets: &[Dataset], _index: u32) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// The work of a stage, from its inputs.
+    fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task>;
+
+    /// The report's files, by name: `report.txt`, and whatever goes beside it.
+    ///
+    /// # Errors
+    /// Parts that are not this workload's.
+    fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String>;
+
+    /// The name under `output/` of what is shown of a dataset, from its stem (`2018-04-01`).
+    fn checkpoint_name(&self, stem: &str) -> String;
+
+    /// The files under `output/` that show a dataset's result: by default one, of the given name.
+    ///
+    /// # Errors
+    /// Where the result is not this workload's.
+    fn shown_files(&self, name: &str, part: &Part) -> Result<ShownFiles, String> {
+        Ok(vec![(name.to_owned(), part.bytes.clone())])
+    }
+
+    /// The name under `output/` by which the chain's last state is shown once more.
+    fn latest_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the report needs of a result: all of it, unless that is long.
+    ///
+    /// # Errors
+    /// Where the result is not this workload's.
+    fn for_report(&self, part: Part) -> Result<Part, String> {
+        Ok(part)
+    }
+}
+
+/// The names of the training datasets' checkpoints under `output/`, by index, fixed by the manifest alone: two
+/// datasets of one stem get their index added.
+pub fn checkpoint_names(
+    workload: &dyn Workload,
+    datasets: &[Dataset],
+) -> impl Iterator<Item = (u32, String)> {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let trained = datasets.iter().filter(|dataset| dataset.role == Role::Train);
+    trained.map(move |dataset| {
+        let mut name = workload.checkpoint_name(dataset.stem());
+        if taken.contains(&name) {
+            name = workload.checkpoint_name(&format!("{}.{}", dataset.stem(), dataset.index));
+        }
+        taken.insert(name.clone());
+        (dataset.index, name)
+    })
+}
+
+/// The day in a file's name (`2018-04-01.parquet`, `transactions.2018-04-01.csv`), where there is one.
+pub fn day_of(path: &str) -> Option<Date> {
+    dated(path).map(|(day, _)| day)
+}
+
+/// The day in a file's name, and what follows it there (`T05.csv`).
+pub fn dated(path: &str) -> Option<(Date, &str)> {
+    let name = name_of(path);
+    let day_at = |at: usize| Some((name.get(at..at + 10)?.parse().ok()?, name.get(at + 10..)?));
+    (0..=name.len().checked_sub(10)?).find_map(day_at)
+}
+
+/// A file's name without folders and ending.
+pub fn stem_of(path: &str) -> &str {
+    let name = name_of(path);
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// A file's name without its folders.
+pub fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

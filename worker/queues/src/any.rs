@@ -1,0 +1,109 @@
+//! The queue that a launcher names by URL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::redis::Redis;
+use crate::sqlite::Sqlite;
+use engine::item::Item;
+use engine::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
+
+/// The file of the embedded queue, on the volume.
+const SQLITE_FILE: &str = "queue.sqlite";
+
+/// One of the real queues.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
+pub enum AnyQueue {
+    Redis(Redis),
+    Sqlite(Sqlite),
+}
+
+impl AnyQueue {
+    /// Opens `sqlite`, `sqlite:PATH` or a `redis://` URL; see [`engine::store::identity`] for the id.
+    ///
+    /// # Errors
+    /// `Refused` where the URL names no queue, or the queue does not let us in.
+    pub fn open(url: &str, volume: &Path, volume_id: &str, run: &str) -> Result<Self, QueueError> {
+        if ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Ok(Self::Redis(Redis::open(url, volume_id, run)?));
+        }
+        let path = match url.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => path.into(),
+            None if url == "sqlite" => volume.join(SQLITE_FILE),
+            _ => {
+                // What follows may hold a password.
+                let scheme = url.split(':').next().unwrap_or_default();
+                return Err(QueueError::Refused(format!(
+                    "`{scheme}` names no queue\nhint: use sqlite, sqlite:PATH or redis://HOST:PORT/DB"
+                )));
+            }
+        };
+        Ok(Self::Sqlite(Sqlite::open(&path, run)?))
+    }
+}
+
+/// Calls the method of whichever queue it is.
+macro_rules! forward {
+    ($self:ident, $queue:ident => $call:expr) => {
+        match $self {
+            Self::Redis($queue) => $call.await,
+            Self::Sqlite($queue) => $call.await,
+        }
+    };
+}
+
+impl WorkQueue for AnyQueue {
+    async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
+        forward!(self, queue => queue.add(items))
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        nonce: u128,
+        lease: Duration,
+        preferred: &[Item],
+    ) -> Result<Option<Claim>, QueueError> {
+        forward!(self, queue => queue.claim(worker, nonce, lease, preferred))
+    }
+
+    async fn heartbeat(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        progress: u64,
+    ) -> Result<Ownership, QueueError> {
+        forward!(self, queue => queue.heartbeat(claim, lease, progress))
+    }
+
+    async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
+        forward!(self, queue => queue.ack(claim, next))
+    }
+
+    async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
+        forward!(self, queue => queue.release(claim, delay, why))
+    }
+
+    async fn counts(&self) -> Result<Counts, QueueError> {
+        forward!(self, queue => queue.counts())
+    }
+}
+
+impl Inbox for AnyQueue {
+    async fn push(&self, paths: &[String]) -> Result<(), QueueError> {
+        forward!(self, queue => queue.push(paths))
+    }
+
+    async fn pushed(&self) -> Result<Vec<String>, QueueError> {
+        forward!(self, queue => queue.pushed())
+    }
+
+    async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError> {
+        forward!(self, queue => queue.remove_pushed(paths))
+    }
+
+    async fn pushed_count(&self) -> Result<u64, QueueError> {
+        forward!(self, queue => queue.pushed_count())
+    }
+}

@@ -1,0 +1,225 @@
+//! The stages' work in steps of some milliseconds.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::ToSpan;
+use jiff::civil::{DateTime, date};
+
+use engine::hash::Hash;
+use engine::workload::{Outcome, Part, Step, Task};
+
+use super::Learner;
+use super::features::{self, FeatureSet};
+use super::ftrl::BATCH;
+use super::joined::{self, Joined};
+use super::linfa;
+use super::model::Model;
+use super::rows::Rows;
+use super::stretch;
+use super::timeline::{Candidate, Layer, Past, Timeline, layers, taking_part};
+
+/// Rows to a step of a join, at most: some 10 ms.
+const JOIN_STEP_ROWS: usize = 1 << 14;
+
+/// Rows to a step of a fold: a few milliseconds.
+const FOLD_STEP_ROWS: usize = 256 * BATCH;
+
+/// Turns prepared parts into bins. It takes the timeline for as long as it works and gives it back when
+/// it is done; one that is dropped on the way costs the next join a rebuild.
+pub(super) struct Join {
+    shared: Arc<Mutex<Timeline>>,
+    set: FeatureSet,
+    own: Part,
+    window: Vec<Part>,
+    state: JoinState,
+    row: usize,
+}
+
+enum JoinState {
+    Planned,
+    Working(Box<Working>),
+    Ended,
+}
+
+struct Working {
+    timeline: Timeline,
+    /// At how many layers missing the timeline is copied for the joins after this one: where files overlap, the next
+    /// file's history is not this one's with this file's rows added.
+    copy_at: Option<usize>,
+    copied: Option<Timeline>,
+    own: Past,
+    /// The time of the first row.
+    now: i64,
+    /// What of the window is to be pushed, the last to come first.
+    missing: Vec<(Layer, Vec<Part>)>,
+    rows: Rows,
+    bins: Vec<u8>,
+}
+
+impl Join {
+    pub(super) fn new(shared: Arc<Mutex<Timeline>>, set: FeatureSet, own: Part, window: Vec<Part>) -> Self {
+        Self { shared, set, own, window, state: JoinState::Planned, row: 0 }
+    }
+
+    fn plan(&mut self) -> Result<Result<Working, String>, String> {
+        let rows = Rows::decode(&self.own.bytes)?;
+        let own = Candidate::decode(self.own.hash, &self.own.bytes)?;
+        let window = self.window.iter().map(|part| Candidate::decode(part.hash, &part.bytes));
+        let window = taking_part(window.collect::<Result<_, _>>()?);
+        if let Some(reason) = own.objection(&window) {
+            return Ok(Err(reason));
+        }
+        let now = own.header.first;
+        let layers = layers(&window, now);
+        let mut timeline = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
+        // Later files see these as they are, and more of the others.
+        let whole = layers.iter().take_while(|layer| layer.is_whole()).count();
+        let missing = &layers[whole - timeline.missing(&layers[..whole], now)..];
+        let overlaps = whole < layers.len() || layers.iter().any(Layer::is_of_several);
+        let copy_at = overlaps.then_some(layers.len() - whole);
+        let missing = missing.iter().rev().map(|layer| (layer.clone(), self.parts_of(layer))).collect();
+        let own = Past::whole(own.hash, &own.header);
+        self.window.clear();
+        let bins = vec![0; rows.len() * self.set.width()];
+        Ok(Ok(Working { timeline, copy_at, copied: None, own, now, missing, rows, bins }))
+    }
+
+    fn parts_of(&self, layer: &Layer) -> Vec<Part> {
+        let part_of = |past: &Past| self.window.iter().find(|part| part.hash == past.hash).cloned();
+        layer.0.iter().filter_map(part_of).collect()
+    }
+
+    fn work(&mut self, mut working: Box<Working>) -> Result<Step, String> {
+        if working.copy_at == Some(working.missing.len()) {
+            working.copy_at = None;
+            working.copied = Some(working.timeline.clone());
+        }
+        if let Some((layer, parts)) = working.missing.pop() {
+            let until = layer.0.iter().map(|past| past.until);
+            let rows = parts.iter().zip(until).map(|(part, until)| Ok((Rows::decode(&part.bytes)?, until)));
+            let rows = Rows::merged(rows.collect::<Result<_, String>>()?);
+            working.timeline.push(layer, &rows, working.now);
+            self.state = JoinState::Working(working);
+            return Ok(Step::More);
+        }
+        let stretch = stretch::of_day(&working.rows, self.row, JOIN_STEP_ROWS);
+        self.row = stretch.end;
+        working.advance(stretch, self.set);
+        if self.row < working.rows.len() {
+            self.state = JoinState::Working(working);
+            return Ok(Step::More);
+        }
+        let Working { mut timeline, copied, own, rows, bins, .. } = *working;
+        timeline.note(own);
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = copied.unwrap_or(timeline);
+        Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &bins))))
+    }
+}
+
+impl Working {
+    fn advance(&mut self, stretch: Range<usize>, set: FeatureSet) {
+        let history = &mut self.timeline.history;
+        let bins = &mut self.bins[stretch.start * set.width()..];
+        features::bins_of_rows(history, &self.rows, stretch, set, bins);
+    }
+}
+
+impl Task for Join {
+    fn step(&mut self) -> Step {
+        let result = match std::mem::replace(&mut self.state, JoinState::Ended) {
+            JoinState::Planned => match self.plan() {
+                Ok(Ok(working)) => {
+                    self.state = JoinState::Working(Box::new(working));
+                    Ok(Step::More)
+                }
+                Ok(Err(reason)) => Ok(Step::Done(Outcome::Rejected(reason))),
+                Err(error) => Err(error),
+            },
+            JoinState::Working(working) => self.work(working),
+            JoinState::Ended => Ok(Step::More),
+        };
+        result.unwrap_or_else(|error| Step::Failed(format!("read a prepared part: {error}")))
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        match &self.state {
+            JoinState::Working(working) => (self.row as u64, working.rows.len() as u64),
+            _ => (0, 1),
+        }
+    }
+}
+
+/// A time as a person reads it.
+pub(super) fn text_of(time: i64) -> String {
+    date(1970, 1, 1)
+        .at(0, 0, 0, 0)
+        .checked_add(time.seconds())
+        .map_or_else(|_| format!("{time} s"), |at: DateTime| at.to_string())
+}
+
+/// Learns from a joined part, from where the previous checkpoint stopped.
+pub(super) struct Fold {
+    /// Of what it works on, so that it takes up no other's progress.
+    key: Hash,
+    learner: Learner,
+    model: Model,
+    joined: Arc<Joined>,
+    row: usize,
+}
+
+impl Fold {
+    pub(super) fn new(key: Hash, learner: Learner, model: Model, joined: Arc<Joined>) -> Self {
+        Self { key, learner, model, joined, row: 0 }
+    }
+}
+
+impl Task for Fold {
+    fn step(&mut self) -> Step {
+        let end = self.joined.len().min(self.row + FOLD_STEP_ROWS);
+        let fraud = &self.joined.labels.fraud[self.row..end];
+        let features = self.joined.set.width();
+        let bins = &self.joined.bins()[self.row * features..end * features];
+        match self.learner {
+            Learner::Ftrl => self.model.chains.learn(bins, fraud),
+            Learner::Linfa => match linfa::learn(&self.model.chains, bins, fraud) {
+                Ok(chains) => self.model.chains = chains,
+                Err(error) => return Step::Failed(format!("learn with linfa: {error}")),
+            },
+        }
+        self.model.rows += fraud.len() as u64;
+        self.model.frauds += fraud.iter().filter(|fraud| **fraud).count() as u64;
+        self.row = end;
+        if end < self.joined.len() { Step::More } else { Step::Done(Outcome::Part(self.model.encode())) }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.row as u64, self.joined.len().max(1) as u64)
+    }
+
+    fn resumable(&self) -> bool {
+        self.joined.len() > FOLD_STEP_ROWS
+    }
+
+    fn save(&mut self) -> Option<Vec<u8>> {
+        let mut saved = self.key.0.to_vec();
+        saved.extend((self.row as u64).to_le_bytes());
+        saved.extend(self.model.encode());
+        Some(saved)
+    }
+
+    fn resume(&mut self, saved: &[u8]) {
+        let Some((key, rest)) = saved.split_first_chunk::<32>() else { return };
+        let Some((row, model)) = rest.split_first_chunk::<8>() else { return };
+        let row = u64::from_le_bytes(*row) as usize;
+        if Hash(*key) != self.key || row > self.joined.len() {
+            return;
+        }
+        if let Ok(model) = Model::decode(model)
+            && model.lineage == self.model.lineage
+        {
+            self.model = model;
+            self.row = row;
+        }
+    }
+}

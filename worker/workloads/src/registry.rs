@@ -1,0 +1,98 @@
+//! The workloads of this program, and which one a command line names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+use engine::registry::Registry;
+use engine::workload::Workload;
+
+use crate::exec::cli::ExecArgs;
+use crate::exec::{self, Exec, Local, Setup};
+use crate::fraud::{self, Fraud, Params};
+use crate::longer::{self, Longer};
+
+/// What a command line says of the workload, should this worker begin the run.
+#[derive(Debug, Clone, Args)]
+pub struct WorkloadArgs {
+    #[command(flatten)]
+    exec: ExecArgs,
+    /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
+    #[arg(
+        long = "param",
+        env = "WORKER_PARAMS",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        conflicts_with = "command"
+    )]
+    params: Vec<String>,
+}
+
+impl WorkloadArgs {
+    /// The workloads of this program, with what the command line says of this machine.
+    pub fn registry(&self, shows_output: bool) -> Registry {
+        on(self.exec.local(shows_output))
+    }
+
+    /// The workload's name and its parameters, with rounds of extra work for each dataset.
+    ///
+    /// # Errors
+    /// Where a parameter or a variable has no `=`.
+    pub fn named(&self, rounds: u64) -> Result<(&'static str, BTreeMap<String, String>), String> {
+        if let Some(setup) = self.exec.setup()? {
+            return Ok((exec::NAME, setup.params()));
+        }
+        let mut params = BTreeMap::new();
+        for param in &self.params {
+            let (name, value) =
+                param.split_once('=').ok_or_else(|| format!("--param {param}: write it as NAME=VALUE"))?;
+            params.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        if rounds > 0 {
+            params.insert(longer::PARAM.to_owned(), rounds.to_string());
+        }
+        Ok((fraud::NAME, params))
+    }
+}
+
+/// The workloads of this program, as a machine runs them that says nothing of its own.
+pub fn standard() -> Registry {
+    on(Local::default())
+}
+
+/// The workloads of this program on a machine.
+pub fn on(local: Local) -> Registry {
+    let exec = move |params: &BTreeMap<String, String>| -> Result<Arc<dyn Workload>, String> {
+        Ok(Arc::new(Exec::new(Setup::parse(params)?, local.clone())))
+    };
+    Registry::new().with(fraud::NAME, Box::new(make_fraud)).with(exec::NAME, Box::new(exec))
+}
+
+/// The fraud model, with extra work where the parameters ask for it.
+fn make_fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
+    let mut params = params.clone();
+    let rounds = params.remove(longer::PARAM);
+    let fraud = Arc::new(Fraud::new(Params::parse(&params)?));
+    let Some(rounds) = rounds else { return Ok(fraud) };
+    let rounds = rounds.parse().map_err(|_| format!("{}: `{rounds}` is no number", longer::PARAM))?;
+    Ok(Arc::new(Longer::new(fraud, rounds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_stage_has_a_name_and_a_folder_of_its_own() {
+        let command = BTreeMap::from([("command".to_owned(), r#"["true"]"#.to_owned())]);
+        for (name, params) in [(fraud::NAME, BTreeMap::new()), (exec::NAME, command)] {
+            let pipeline = standard().make(name, &params).unwrap().pipeline();
+            let specs: Vec<_> = pipeline.stages().map(|stage| pipeline.spec(stage)).collect();
+            let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name).collect();
+            let folders: BTreeSet<&str> = specs.iter().map(|spec| spec.folder).collect();
+            assert_eq!((names.len(), folders.len()), (specs.len(), specs.len()));
+        }
+    }
+}
