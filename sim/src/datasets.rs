@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use fixtures::{Config, Format};
 use worker::contract::{TESTING, TRAINING};
 use worker::input::is_dataset;
-use worker::manifest::{is_hidden, oldest_first};
-use worker::workload::day_of;
+use worker::manifest::is_hidden;
+use worker::workload::days::{day_of, oldest_first};
 
 /// Training days that are generated where no data is given; a test day follows them.
 const GENERATED_DAYS: u32 = 8;

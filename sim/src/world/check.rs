@@ -10,11 +10,12 @@ use serde::Serialize;
 use worker::contract::{Exit, FOLDER_COMMITS, OUTPUT, RunPaths};
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
-use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise, oldest_first};
+use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise};
 use worker::pipeline::Stage;
 use worker::record::Record;
 use worker::report::{Report, Tally};
-use worker::workload::{Outcome, Part, ReportInput, Workload, checkpoint_names, day_of};
+use worker::workload::days::{day_of, oldest_first};
+use worker::workload::{Outcome, Part, ReportInput, Workload, checkpoint_names};
 
 use super::clock::Micros;
 use super::fault::What;

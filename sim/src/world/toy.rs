@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::schedule::Results;
 use worker::hash::Hash;
 use worker::manifest::Dataset;
+use worker::order::Period;
 use worker::pipeline::{Pipeline, Stage};
+use worker::workload::days;
 use worker::workload::{Inputs, Once, Outcome, ReportInput, Step, Task, Workload};
 
 pub const NAME: &str = "toy";
@@ -175,6 +177,10 @@ impl Workload for Toy {
 
     fn deterministic(&self) -> bool {
         self.results != Results::Vary
+    }
+
+    fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
+        days::period(path)
     }
 
     fn pipeline(&self) -> Pipeline {

@@ -1,5 +1,7 @@
 //! How a run begins and grows: datasets are hashed, chapters are committed.
 
+use std::sync::Arc;
+
 use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::context::{Context, Ports, Source};
@@ -7,11 +9,13 @@ use crate::contract::{self, Exit, RUNS, RunPaths};
 use crate::events::What;
 use crate::hashing::Hasher;
 use crate::item_error::ItemError;
-use crate::manifest::{Dataset, HIDDEN, Held, Page, Refusal, Role, is_hidden, normalise, place_in_order};
+use crate::manifest::{Dataset, HIDDEN, Page, Refusal, Role, is_hidden, normalise};
+use crate::order::{DatasetOrder, place};
 use crate::queue::Inbox;
 use crate::store::Store;
 use crate::system::System;
 use crate::view::RunView;
+use crate::workload::Workload;
 
 /// A path as it was pushed or listed, and as the manifest would hold it, or why it cannot.
 #[derive(Debug, Clone)]
@@ -46,7 +50,9 @@ impl<P: Ports> Admission<'_, P> {
             Source::Listed(paths) => (self.offered(paths), true),
             Source::Pushed => (self.with_folders(pushed.clone()).await?, false),
         };
-        let Admitted { datasets, refused } = self.vet(attempt, self.in_order(offered), &[], last).await?;
+        let workload = self.workload()?;
+        let offered = self.in_order(workload.as_ref(), offered);
+        let Admitted { datasets, refused } = self.vet(attempt, workload.as_ref(), offered, &[], last).await?;
         if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
             return Err(ItemError::NoDatasets(self.nothing_to_train_on(&refused)));
         }
@@ -108,11 +114,19 @@ impl<P: Ports> Admission<'_, P> {
         raws.iter().map(offered).collect()
     }
 
+    /// The run's workload, or the one that this worker would begin it with.
+    fn workload(&self) -> Result<Arc<dyn Workload>, ItemError> {
+        match self.view.get() {
+            Some(open) => Ok(open.workload),
+            None => self.view.make_workload(&self.ctx.config.spec),
+        }
+    }
+
     /// Oldest first; what names nothing comes last.
-    fn in_order(&self, mut offered: Vec<Offered>) -> Vec<Offered> {
+    fn in_order(&self, workload: &dyn Workload, mut offered: Vec<Offered>) -> Vec<Offered> {
         if !self.ctx.breaks(Breakage::OrderAsPushed) {
             offered.sort_by_cached_key(|one| match &one.path {
-                Ok(path) => (false, Some(place_in_order(path))),
+                Ok(path) => (false, Some(place(path, workload.period(path)))),
                 Err(_) => (true, None),
             });
         }
@@ -129,9 +143,11 @@ impl<P: Ports> Admission<'_, P> {
         let pushed = self.offered(&self.ctx.queue.pushed().await?);
         let before = &opened.manifest;
         let known = |one: &Offered| before.refused.iter().any(|refusal| refusal.path == one.raw);
-        let mut offered = self.in_order(pushed.clone());
+        let workload = opened.workload.as_ref();
+        let mut offered = self.in_order(workload, pushed.clone());
         offered.retain(|one| !known(one));
-        let Admitted { datasets, mut refused } = self.vet(attempt, offered, &before.datasets, false).await?;
+        let Admitted { datasets, mut refused } =
+            self.vet(attempt, workload, offered, &before.datasets, false).await?;
         self.take_in_too_early(&pushed).await?;
         if self.ctx.breaks(Breakage::RefuseOffTheRecord) {
             let raws: Vec<String> = refused.drain(..).map(|refusal| refusal.path).collect();
@@ -174,15 +190,12 @@ impl<P: Ports> Admission<'_, P> {
     async fn vet(
         &self,
         attempt: &Attempt,
+        workload: &dyn Workload,
         offered: Vec<Offered>,
         before: &[Dataset],
         strict: bool,
     ) -> Result<Admitted, ItemError> {
-        let workload = match self.view.get() {
-            Some(opened) => opened.workload,
-            None => self.view.make_workload(&self.ctx.config.spec)?,
-        };
-        let mut held = Held::new(before);
+        let mut held = DatasetOrder::new(before, workload);
         let mut admitted = Admitted::default();
         let mut hashing = self.hasher.resume(attempt).await;
         for Offered { raw, path } in offered {
@@ -191,12 +204,12 @@ impl<P: Ports> Admission<'_, P> {
                 Ok(path) if held.position(&path).is_some() && !self.ctx.breaks(Breakage::CountAPathTwice) => {
                     self.same_as_held(attempt, path, &held, before).await?
                 }
-                Ok(path) => self.may_follow(&held, &path, workload.ordered()).map(|()| Some(path)),
+                Ok(path) => self.may_follow(workload, &held, &path).map(|()| Some(path)),
             };
             match judged {
                 Ok(None) => {}
                 Ok(Some(path)) => {
-                    held.insert(&path);
+                    held.insert(&path, workload.period(&path));
                     // Each dataset costs the manifest a hundred bytes: their number fits.
                     let index = u32::try_from(before.len() + admitted.datasets.len()).unwrap_or(u32::MAX);
                     admitted.datasets.push(self.hasher.hash(attempt, &mut hashing, path, index).await?);
@@ -219,15 +232,15 @@ impl<P: Ports> Admission<'_, P> {
     }
 
     /// Whether a path that the run does not hold can become part of it.
-    fn may_follow(&self, held: &Held, path: &str, ordered: bool) -> Result<(), String> {
+    fn may_follow(&self, workload: &dyn Workload, held: &DatasetOrder, path: &str) -> Result<(), String> {
         if is_hidden(path) {
             return Err(HIDDEN.to_owned());
         }
         if self.view.get().is_some() && Role::of(path) == Role::Test {
             return Err("test datasets are those of the run's beginning".to_owned());
         }
-        match ordered && !self.ctx.breaks(Breakage::CountAPathTwice) {
-            true => held.follows(path),
+        match workload.ordered() && !self.ctx.breaks(Breakage::CountAPathTwice) {
+            true => held.follows(path, workload.period(path)),
             false => Ok(()),
         }
     }
@@ -237,7 +250,7 @@ impl<P: Ports> Admission<'_, P> {
         &self,
         attempt: &Attempt,
         path: String,
-        held: &Held,
+        held: &DatasetOrder,
         before: &[Dataset],
     ) -> Result<Result<Option<String>, String>, ItemError> {
         let Some(known) = held.position(&path).and_then(|place| before.get(place)) else {

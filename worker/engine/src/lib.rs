@@ -24,6 +24,7 @@ mod item_error;
 mod listing;
 pub mod manifest;
 mod offer;
+pub mod order;
 mod output;
 pub mod pipeline;
 pub mod plan;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::contract;
 use crate::hash::Hash;
 use crate::record::Record;
-use crate::workload::{Outcome, Workload, dated, day_of, name_of, stem_of};
+use crate::workload::{Outcome, Workload, name_of, stem_of};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -311,84 +310,6 @@ pub fn is_hidden(path: &str) -> bool {
     name.starts_with('.') || name.ends_with('~')
 }
 
-/// Oldest first: by the day in the name, those without one last; within a day the tests after what they are to
-/// test, then by what follows the day in the name, which may be an hour; then by path. Numbers are compared as
-/// numbers: `part-2` comes before `part-10`.
-pub fn oldest_first(paths: &mut [String]) {
-    paths.sort_by_cached_key(|path| place_in_order(path));
-}
-
-/// A key by which paths are oldest first.
-pub(crate) fn place_in_order(path: &str) -> impl Ord + use<> {
-    let (day, rest) = dated(path).map_or((None, ""), |(day, rest)| (Some(day), rest));
-    (day.is_none(), day, Role::of(path) == Role::Test, natural(rest), natural(path), path.to_owned())
-}
-
-/// A key by which texts are in order with the numbers in them in order: each number after the count of its digits.
-fn natural(text: &str) -> Vec<u8> {
-    let mut key = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [byte, others @ ..] = rest {
-        if !byte.is_ascii_digit() {
-            key.push(*byte);
-            rest = others;
-            continue;
-        }
-        let (number, others) = rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
-        let number = &number[number.iter().take_while(|digit| **digit == b'0').count()..];
-        key.push(b'0');
-        key.extend((number.len() as u64).to_be_bytes());
-        key.extend(number);
-        rest = others;
-    }
-    key
-}
-
-/// What datasets a run holds, to tell what may follow.
-#[derive(Debug, Default)]
-pub struct Held {
-    by_path: BTreeMap<String, usize>,
-    /// The newest day of train and history, with whose it is.
-    newest: Option<(Date, String)>,
-}
-
-impl Held {
-    pub fn new(datasets: &[Dataset]) -> Self {
-        let mut held = Self::default();
-        for dataset in datasets {
-            held.insert(&dataset.path);
-        }
-        held
-    }
-
-    /// Place of a path among those held.
-    pub fn position(&self, path: &str) -> Option<usize> {
-        self.by_path.get(path).copied()
-    }
-
-    pub fn insert(&mut self, path: &str) {
-        self.by_path.insert(path.to_owned(), self.by_path.len());
-        if Role::of(path) != Role::Test {
-            let day = day_of(path).map(|day| (day, path.to_owned()));
-            self.newest = self.newest.take().max(day);
-        }
-    }
-
-    /// Whether `path` may follow in a workload that needs time's order: any number of files of a day may, as long
-    /// as none of a later day was taken in. Tests come with chapter 0, which is in order.
-    ///
-    /// # Errors
-    /// With the reason, where its day is older than the newest.
-    pub fn follows(&self, path: &str) -> Result<(), String> {
-        match (day_of(path), &self.newest) {
-            (Some(day), Some((newest, other))) if *newest > day && Role::of(path) != Role::Test => {
-                Err(format!("it is older than {other}, which was taken in before"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -402,70 +323,6 @@ mod tests {
         for bad in ["", "/", "/etc/passwd", "../a", "a/../../b", ".", "a\nb", "./ a", "x/.. /", " \r"] {
             assert!(normalise(bad).is_err(), "{bad:?} was taken");
         }
-    }
-
-    #[test]
-    fn datasets_come_oldest_first_and_those_without_a_day_last() {
-        let mut paths = ["z/test.pkl", "a/2018-04-02.pkl", "z/2018-04-01.pkl", "a/b.pkl"].map(String::from);
-        oldest_first(&mut paths);
-        assert_eq!(paths, ["z/2018-04-01.pkl", "a/2018-04-02.pkl", "a/b.pkl", "z/test.pkl"]);
-    }
-
-    #[test]
-    fn tests_come_after_what_has_no_day_either_and_numbers_in_order() {
-        let ordered = [
-            "datasets/training/x.2018-04-02.csv",
-            "datasets/testing/x.2018-04-02.csv",
-            "datasets/training/2018-04-03.csv",
-            "datasets/training/part-1.csv",
-            "datasets/training/part-02.csv",
-            "datasets/training/part-2.csv",
-            "datasets/training/part-2b.csv",
-            "datasets/training/part-10-2.csv.1",
-            "datasets/training/part-10.csv",
-            "datasets/training/part.csv",
-            "datasets/testing/holdout.csv",
-        ];
-        let mut paths = ordered.map(String::from);
-        paths.sort();
-        oldest_first(&mut paths);
-        assert_eq!(paths, ordered);
-    }
-
-    #[test]
-    fn files_of_a_day_come_by_hour_then_by_path_and_its_tests_last() {
-        let ordered = [
-            "datasets/training/2018-03-31.csv",
-            "datasets/training/2018-04-01T2.csv",
-            "datasets/training/eu/2018-04-01T10.csv",
-            "datasets/training/us/2018-04-01T10.csv",
-            "datasets/training/eu/2018-04-01T11.csv",
-            "datasets/testing/2018-04-01T00.csv",
-            "datasets/training/eu-2018-04-02.csv",
-            "datasets/training/us-2018-04-02.csv",
-        ];
-        let mut paths = ordered.map(String::from);
-        paths.reverse();
-        oldest_first(&mut paths);
-        assert_eq!(paths, ordered);
-    }
-
-    #[test]
-    fn files_of_the_newest_day_follow_and_older_ones_do_not() {
-        let mut held = Held::default();
-        for path in [
-            "datasets/training/eu-2018-04-02.csv",
-            "datasets/testing/2018-04-09.csv",
-            "datasets/training/a.csv",
-        ] {
-            assert_eq!(held.follows(path), Ok(()));
-            held.insert(path);
-        }
-        for path in ["us-2018-04-02.csv", "2018-04-02T05.csv", "2018-04-03.csv", "b.csv"] {
-            assert_eq!(held.follows(&format!("datasets/training/{path}")), Ok(()), "{path}");
-        }
-        let reason = "it is older than datasets/training/eu-2018-04-02.csv, which was taken in before";
-        assert_eq!(held.follows("datasets/training/2018-04-01.csv"), Err(reason.to_owned()));
     }
 
     #[test]
@@ -483,12 +340,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn numbers_are_in_order(one: u64, other: u64, rest in "[a-z0-9]?") {
-            let key = |number: u64| natural(&format!("part-{number}.{rest}"));
-            prop_assert_eq!(key(one).cmp(&key(other)), one.cmp(&other));
-        }
-
         /// The lineage depends on the datasets in their order and not on where chapters end.
         #[test]
         fn lineage_ignores_chapters(count in 1..20u32, cuts in prop::collection::vec(0..20u32, 0..4)) {

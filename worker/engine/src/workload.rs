@@ -9,10 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::civil::Date;
-
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Refusal, Role};
+use crate::order::Period;
 use crate::pipeline::{Pipeline, Stage};
 
 /// The committed result of a stage of one dataset.
@@ -202,6 +201,11 @@ pub trait Workload: Send + Sync {
         true
     }
 
+    /// When a dataset's data is from, as its path says; `None` where that says nothing.
+    fn period<'p>(&self, _path: &'p str) -> Option<Period<'p>> {
+        None
+    }
+
     /// The stages, their inputs and whose datasets they are done to.
     fn pipeline(&self) -> Pipeline;
 
@@ -219,6 +223,11 @@ pub trait Workload: Send + Sync {
     /// # Errors
     /// Parts that are not this workload's.
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String>;
+
+    /// The figures of a report that a summary shows, from one of its files by name; none by default.
+    fn headline(&self, _file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
 
     /// The name under `output/` of what is shown of a dataset, from its stem (`2018-04-01`).
     fn checkpoint_name(&self, stem: &str) -> String;
@@ -261,18 +270,6 @@ pub fn checkpoint_names(
         taken.insert(name.clone());
         (dataset.index, name)
     })
-}
-
-/// The day in a file's name (`2018-04-01.parquet`, `transactions.2018-04-01.csv`), where there is one.
-pub fn day_of(path: &str) -> Option<Date> {
-    dated(path).map(|(day, _)| day)
-}
-
-/// The day in a file's name, and what follows it there (`T05.csv`).
-pub fn dated(path: &str) -> Option<(Date, &str)> {
-    let name = name_of(path);
-    let day_at = |at: usize| Some((name.get(at..at + 10)?.parse().ok()?, name.get(at + 10..)?));
-    (0..=name.len().checked_sub(10)?).find_map(day_at)
 }
 
 /// A file's name without folders and ending.

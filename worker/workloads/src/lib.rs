@@ -1,6 +1,7 @@
 //! Workloads for the engine: the fraud model, any program, and extra work around another; with the readers of
 //! datasets, and the registry that a command line fills.
 
+pub mod days;
 pub mod duration;
 pub mod exec;
 pub mod fraud;

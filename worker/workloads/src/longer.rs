@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use engine::hash::Hash;
 use engine::manifest::Dataset;
+use engine::order::Period;
 use engine::pipeline::{Input, Pipeline, Stage};
 use engine::workload::{Inputs, Outcome, Part, ReportInput, Step, Task, Workload};
 
@@ -134,6 +135,10 @@ impl Workload for Longer {
         self.inner.window(datasets, index)
     }
 
+    fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
+        self.inner.period(path)
+    }
+
     fn pipeline(&self) -> Pipeline {
         self.inner.pipeline()
     }
@@ -158,6 +163,10 @@ impl Workload for Longer {
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
         self.inner.report(input)
+    }
+
+    fn headline(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
+        self.inner.headline(file)
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {

@@ -183,7 +183,7 @@ fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exi
         lost: report::lost(&attempts),
         verified: None,
         checked: Verdict::default(),
-        figures: figures(view),
+        figures: figures(view, &prepared.plan.run),
         report: prepared.shown(&prepared.out.root.join(OUTPUT).join("report.txt")),
         page: prepared.shown(&folder.join("report.html")),
         schedule: prepared.shown(&folder.join("schedule.toml")),
@@ -209,18 +209,11 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
     rejected
 }
 
-/// The figures of a report that a summary shows, by their names in `report.json`.
-const HEADLINE: [&str; 5] =
-    ["accuracy", "auc_roc", "average_precision", "card_precision_100", "majority_accuracy"];
-
-/// The headline of the report's figures: what the last checkpoint reached on the testing data.
-/// Empty where nothing was tested.
-fn figures(view: &View) -> BTreeMap<String, f64> {
-    let bytes = view.files.get(&format!("{OUTPUT}/report.json"));
-    let report: Option<serde_json::Value> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let last = report.as_ref().and_then(|report| report["trained"].as_array()?.last());
-    let figure = |name: &str| Some((name.to_owned(), last?["testing"][name].as_f64()?));
-    HEADLINE.into_iter().filter_map(figure).collect()
+/// The figures that the run's workload puts first.
+fn figures(view: &View, run: &str) -> BTreeMap<String, f64> {
+    let workload = manifest(view, run).and_then(|manifest| registry::standard().of(&manifest.spec).ok());
+    let file = |name: &str| view.files.get(&format!("{OUTPUT}/{name}")).cloned();
+    workload.map(|workload| workload.headline(&file)).unwrap_or_default()
 }
 
 fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {

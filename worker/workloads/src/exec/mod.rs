@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::days;
 use arguments::Item;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
+use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 use engine::workload::{Failed, Inputs, Part, ReportInput, ShownFiles, Task, Workload};
 use tree::Tree;
@@ -148,6 +150,10 @@ impl Workload for Exec {
     /// A map takes its datasets in any order.
     fn ordered(&self) -> bool {
         !self.setup.is_map
+    }
+
+    fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
+        days::period(path)
     }
 
     fn pipeline(&self) -> Pipeline {

@@ -39,15 +39,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::civil::{Date, date};
 
+use crate::days::{self, day_of};
 use crate::input::{self, Transactions};
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
+use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 
 use chains::Chains;
-use engine::workload::{
-    Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names, day_of,
-};
+use engine::workload::{Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names};
 use evaluate::Evaluation;
 use features::FeatureSet;
 use ftrl::Rates;
@@ -370,6 +370,10 @@ impl Workload for Fraud {
         window
     }
 
+    fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
+        days::period(path)
+    }
+
     fn pipeline(&self) -> Pipeline {
         PIPELINE
     }
@@ -390,6 +394,10 @@ impl Workload for Fraud {
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
         report::files(input, &checkpoint_names(self, input.datasets).collect())
+    }
+
+    fn headline(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
+        report::headline(file("report.json").as_deref())
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {

@@ -361,3 +361,14 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "{text}");
 }
+/// The figures of a report that a summary shows, by their names in `report.json`.
+const HEADLINE: [&str; 5] =
+    ["accuracy", "auc_roc", "average_precision", "card_precision_100", "majority_accuracy"];
+
+/// What the last checkpoint reached on the testing data; empty where nothing was tested.
+pub(super) fn headline(json: Option<&[u8]>) -> BTreeMap<String, f64> {
+    let report: Option<serde_json::Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let last = report.as_ref().and_then(|report| report["trained"].as_array()?.last());
+    let figure = |name: &str| Some((name.to_owned(), last?["testing"][name].as_f64()?));
+    HEADLINE.into_iter().filter_map(figure).collect()
+}

@@ -1,9 +1,9 @@
 //! The history kept between joins: advanced day by day, rebuilt from the window's parts only where it
 //! is not already what they say.
 
+use crate::days::day_of;
 use engine::hash::Hash;
 use engine::manifest::Role;
-use engine::workload::day_of;
 
 use super::history::{DAY_S, History, REACH_S};
 use super::rows::{Header, Rows};
