@@ -308,3 +308,48 @@ fn a_key_that_is_not_ours_is_named() {
     let said = said.map(|text| text.replace(&format!("PORT/{database}:"), "PORT/DB:"));
     insta::assert_snapshot!(said.join("\n\n"));
 }
+
+/// A new client, since only the first connection asks what the server is.
+fn first_answer(url: &str) -> Result<Counts, QueueError> {
+    block_on(client(url).counts())
+}
+
+#[test]
+fn a_node_of_a_cluster_is_refused_at_once() {
+    let Some(server) = Server::start(&["--cluster-enabled", "yes"]) else { return };
+    insta::assert_snapshot!(refusal(first_answer(&server.url()), &server), @r"
+    redis://127.0.0.1:PORT/0: it is a node of a cluster
+    hint: give a server that is none
+    ");
+}
+
+#[test]
+fn a_replica_is_refused_at_first_and_waited_for_later() {
+    let Some(server) = Server::start(&[]) else { return };
+    let queue = client(&server.url());
+    assert_eq!(block_on(queue.add(&[FOLD])), Ok(1));
+    // Of a master that is not there: enough to be a replica.
+    tell(&server.url(), redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1));
+    insta::assert_snapshot!(refusal(first_answer(&server.url()), &server), @r"
+    redis://127.0.0.1:PORT/0: it is a replica, which takes no writes
+    hint: give its master: redis-cli INFO replication shows master_host and master_port
+    ");
+    // The server may have ended the connection: a new one answers.
+    let answers = (0..2).map(|_| block_on(queue.add(&[REPORT])).expect_err("a replica"));
+    let answers: Vec<QueueError> = answers.collect();
+    assert!(answers.iter().all(|answer| matches!(answer, QueueError::Away(_))), "{answers:?}");
+    assert!(answers[1].to_string().contains("READONLY"), "{answers:?}");
+}
+
+#[test]
+fn a_server_that_hangs_up_unanswered_is_away_and_tls_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    let hangs_up = std::thread::spawn(move || drop(listener.accept()));
+    let answer = first_answer(&format!("redis://127.0.0.1:{port}"));
+    hangs_up.join().expect("somebody came");
+    assert!(
+        matches!(&answer, Err(QueueError::Away(text)) if text.contains("a port for TLS does")),
+        "{answer:?}"
+    );
+}

@@ -2,6 +2,7 @@
 //! trying again: after a failover the name may lead to another machine. Waiting between tries is
 //! the caller's.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,6 +13,49 @@ use tokio::sync::Mutex;
 
 use super::failure;
 use engine::queue::QueueError;
+
+/// What the first answer of a server says of it: `HELLO` of Redis 6 and newer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// `standalone`, `sentinel` or `cluster`.
+    pub mode: String,
+    /// `master` or `replica`.
+    pub role: String,
+}
+
+impl Greeting {
+    /// Of a reply of RESP 2, names and values in turn. What is missing stays empty.
+    pub(super) fn read(reply: &Value) -> Self {
+        let mut greeting = Self::default();
+        let Value::Array(fields) = reply else { return greeting };
+        for pair in fields.chunks_exact(2) {
+            let [Value::BulkString(name), Value::BulkString(value)] = pair else { continue };
+            let value = String::from_utf8_lossy(value).into_owned();
+            match name.as_slice() {
+                b"mode" => greeting.mode = value,
+                b"role" => greeting.role = value,
+                _ => {}
+            }
+        }
+        greeting
+    }
+
+    /// Why a queue cannot be on such a server, if it cannot.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        match (self.mode.as_str(), self.role.as_str()) {
+            ("sentinel", _) => Some(
+                "it is a Sentinel\nhint: give the master that it watches: redis-cli -p PORT SENTINEL \
+                 get-master-addr-by-name NAME shows the address",
+            ),
+            ("cluster", _) => Some("it is a node of a cluster\nhint: give a server that is none"),
+            (_, "replica" | "slave") => Some(
+                "it is a replica, which takes no writes\nhint: give its master: redis-cli INFO replication shows \
+                 master_host and master_port",
+            ),
+            _ => None,
+        }
+    }
+}
 
 /// Longest wait for a connection, and for an answer: a lease of 5 s, renewed every third of it, must
 /// survive one that is lost.
@@ -25,6 +69,8 @@ pub(super) struct Connection {
     server: String,
     pub(super) patience: Duration,
     current: Mutex<Current>,
+    /// Whether the server has been asked what it is. Once: after a failover a replica is one for a while only.
+    greeted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -55,7 +101,16 @@ impl Connection {
             .and_then(Client::open)
             .map_err(|error| failure::bad_url(&error))?;
         let current = Mutex::new(Current::default());
-        Ok(Self { client, username, password, database, server, patience: PATIENCE, current })
+        Ok(Self {
+            client,
+            username,
+            password,
+            database,
+            server,
+            patience: PATIENCE,
+            current,
+            greeted: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn server(&self) -> &str {
@@ -91,6 +146,25 @@ impl Connection {
         Ok((current.number, connection))
     }
 
+    /// Asks a server, the first time, whether it can hold a queue.
+    async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        if self.greeted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match redis::cmd("HELLO").arg(2).query_async::<Value>(connection).await {
+            Ok(reply) => match Greeting::read(&reply).refusal() {
+                Some(why) => return Err(failure::unfit(why)),
+                None => self.greeted.store(true, Ordering::Relaxed),
+            },
+            Err(error) if error.is_io_error() && !error.is_timeout() => {
+                return Err(failure::unanswered(&error));
+            }
+            // What cannot say what it is says the rest in its own words.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
@@ -103,9 +177,42 @@ impl Connection {
             }
             auth.arg(password).query_async::<Value>(&mut connection).await?;
         }
+        self.greet(&mut connection).await?;
         if self.database != 0 {
             redis::cmd("SELECT").arg(self.database).query_async::<Value>(&mut connection).await?;
         }
         Ok(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::Greeting;
+
+    #[test]
+    fn a_server_says_what_it_is() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let reply = |mode: &str, role: &str| {
+            Value::Array(vec![
+                text("server"),
+                text("redis"),
+                text("proto"),
+                Value::Int(2),
+                text("mode"),
+                text(mode),
+                text("role"),
+                text(role),
+                text("modules"),
+                Value::Array(Vec::new()),
+            ])
+        };
+        let refusal = |mode, role| Greeting::read(&reply(mode, role)).refusal();
+        assert_eq!(refusal("standalone", "master"), None);
+        assert!(refusal("sentinel", "master").is_some_and(|why| why.contains("Sentinel")));
+        assert!(refusal("cluster", "master").is_some_and(|why| why.contains("cluster")));
+        assert!(refusal("standalone", "replica").is_some_and(|why| why.contains("master_host")));
+        assert_eq!(Greeting::read(&Value::Nil).refusal(), None);
     }
 }

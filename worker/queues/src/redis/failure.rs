@@ -40,6 +40,22 @@ pub(super) fn code(error: &RedisError) -> Option<&str> {
     Some(inner.unwrap_or(code))
 }
 
+/// A server that can hold no queue.
+const UNFIT: &str = "this server cannot hold a queue";
+
+/// A server that can hold no queue, and why.
+pub(super) fn unfit(why: &str) -> RedisError {
+    RedisError::from((ErrorKind::InvalidClientConfig, UNFIT, why.to_owned()))
+}
+
+/// A server that ended the connection at the first command.
+pub(super) fn unanswered(error: &RedisError) -> RedisError {
+    let why = format!(
+        "the server ended the connection unanswered ({error}); a port for TLS does, and TLS is not supported"
+    );
+    RedisError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, why))
+}
+
 pub(super) fn is_transient(error: &RedisError) -> bool {
     match code(error) {
         Some(code) => !STAYING.contains(&code),
@@ -48,6 +64,11 @@ pub(super) fn is_transient(error: &RedisError) -> bool {
 }
 
 pub(super) fn explain(error: &RedisError, server: &str) -> QueueError {
+    if error.kind() == ErrorKind::InvalidClientConfig
+        && let Some(why) = error.detail()
+    {
+        return QueueError::Refused(format!("{server}: {why}"));
+    }
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{server}: {code} {}", detail.trim_end()),
         (Some(code), None) => format!("{server}: {code}"),
@@ -99,7 +120,8 @@ pub(super) fn foreign(server: &str, key: &str, expected: &str, found: &str) -> Q
 pub(super) fn bad_url(error: &RedisError) -> QueueError {
     QueueError::Refused(format!(
         "the URL of Redis cannot be used: {}\n\
-         hint: redis://[[user]:password@]host[:port][/database] or unix:///path; TLS is not supported",
+         hint: redis://[[user]:password@]host[:port][/database] or unix:///path; TLS is not supported. In a password \
+         write # as %23, / as %2F, ? as %3F and % as %25, or give it in REDISCLI_AUTH",
         error.to_string().trim_end()
     ))
 }
