@@ -216,15 +216,15 @@ impl Checker<'_> {
         self.evidence.workload.pipeline()
     }
 
-    fn commit_path(&self, stage: Stage, index: u32) -> String {
-        self.paths.commit(self.pipeline().folder(stage), index)
+    fn commit_path(&self, manifest: &Manifest, stage: Stage, index: u32) -> String {
+        manifest.commit_path(&self.paths, self.pipeline().folder(stage), index)
     }
 
     fn check_run(&mut self, manifest: &Manifest) {
         let mut expected: BTreeSet<String> = (0..manifest.next_page).map(|n| self.paths.chapter(n)).collect();
-        for dataset in &manifest.datasets {
+        for dataset in manifest.own() {
             for stage in self.pipeline().stages_of(dataset.role) {
-                let path = self.commit_path(stage, dataset.index);
+                let path = self.commit_path(manifest, stage, dataset.index);
                 self.once(stage, dataset, &path);
                 self.chain(manifest, stage, dataset, &path);
                 expected.insert(path);
@@ -270,8 +270,14 @@ impl Checker<'_> {
         }
     }
 
-    fn hash(&self, stage: Stage, index: u32) -> Option<Hash> {
-        self.records.get(&self.commit_path(stage, index)).map(Record::hash)
+    /// Of what is committed, here or by a run that this one continues.
+    fn hash(&self, manifest: &Manifest, stage: Stage, index: u32) -> Option<Hash> {
+        let path = self.commit_path(manifest, stage, index);
+        if manifest.home(index).is_none() {
+            return self.records.get(&path).map(Record::hash);
+        }
+        let bytes = self.evidence.view.files.get(&path)?.clone();
+        Record::decode_at(bytes, self.paths.place(&path)).ok().map(|record| record.hash())
     }
 
     /// The hash over everything that a commit must have been made from; `None` where some of that
@@ -281,19 +287,19 @@ impl Checker<'_> {
         for input in self.pipeline().spec(stage).inputs {
             match input {
                 Input::Content => parents.push(dataset.hash()),
-                Input::Own(read) => parents.push(self.hash(*read, dataset.index)?),
+                Input::Own(read) => parents.push(self.hash(manifest, *read, dataset.index)?),
                 Input::Window(read) => {
                     for before in self.evidence.workload.window(&manifest.datasets, dataset.index) {
-                        parents.push(self.hash(*read, before)?);
+                        parents.push(self.hash(manifest, *read, before)?);
                     }
                 }
                 Input::Previous => parents.push(match manifest.train_before(dataset.index) {
-                    Some(before) => self.hash(stage, before)?,
+                    Some(before) => self.hash(manifest, stage, before)?,
                     None => Hash::default(),
                 }),
                 Input::Tests(read) => {
                     for test in manifest.tests() {
-                        parents.push(self.hash(*read, *test)?);
+                        parents.push(self.hash(manifest, *read, *test)?);
                     }
                 }
             }
@@ -355,8 +361,10 @@ impl Checker<'_> {
                 }
             }
         }
-        for (index, name) in checkpoint_names(self.evidence.workload, &manifest.datasets) {
-            let record = self.records.get(&self.commit_path(self.pipeline().shown(), index));
+        let own_from = manifest.own_from();
+        let names = checkpoint_names(self.evidence.workload, &manifest.datasets);
+        for (index, name) in names.filter(|(index, _)| *index >= own_from) {
+            let record = self.records.get(&self.commit_path(manifest, self.pipeline().shown(), index));
             if let Some(record @ Record { outcome: Outcome::Part(bytes), .. }) = record {
                 let part = Part { index, hash: record.hash(), bytes: Arc::new(bytes.clone()) };
                 match self.evidence.workload.shown_files(&name, &part) {

@@ -183,7 +183,7 @@ impl Story {
         let mut all: Vec<Attempt> = Vec::new();
         let mut open: Option<Attempt> = None;
         for event in &incarnation.events {
-            if let What::Claimed { item, token, attempt, dataset, taken_over_from } = &event.what {
+            if let What::Claimed { item, token, attempt, dataset, taken_over_from, .. } = &event.what {
                 all.extend(open.take().map(|attempt| self.close(attempt, event.at_ms, End::Open)));
                 open = Some(Attempt {
                     machine: incarnation.machine,
@@ -316,6 +316,7 @@ mod tests {
                 attempt: format!("attempts/{token}"),
                 dataset: None,
                 taken_over_from: None,
+                lost: 0,
             },
         )
     }

@@ -1,11 +1,12 @@
 //! What lies on a volume, read once: the public files of a run, and `output/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
 use std::path::Path;
 
 use anyhow::Context;
 use worker::contract::{OUTPUT, RunPaths};
+use worker::reader::ManifestReader;
 
 /// Public files by their path relative to the volume.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +15,7 @@ pub struct View {
 }
 
 impl View {
-    /// Reads the public files of a run, and `output/`.
+    /// Reads the public files of a run and of those that it continues, and `output/`.
     ///
     /// # Errors
     /// Where a file that is listed cannot be read.
@@ -30,8 +31,24 @@ impl View {
             let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
             files.insert(path, bytes);
         }
+        for earlier in inherited_from(run, &files) {
+            for path in public_names(volume, &earlier) {
+                let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
+                files.insert(path, bytes);
+            }
+        }
         Ok(Self { files })
     }
+}
+
+/// The earlier runs whose commits a run continues.
+fn inherited_from(run: &str, files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<String> {
+    let reader = ManifestReader::read(run, |path| files.get(path).cloned());
+    let Some(manifest) = reader.ok().and_then(|reader| reader.manifest().cloned()) else {
+        return BTreeSet::new();
+    };
+    let homes = (0..manifest.own_from()).filter_map(|index| manifest.home(index));
+    homes.map(|(run, _)| run.to_owned()).collect()
 }
 
 /// The paths of a run's public files: everything but attempts and events.

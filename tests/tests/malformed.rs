@@ -49,6 +49,7 @@ fn first() -> Page {
     let spec = Spec { workload: "fraud".to_owned(), results_version: 1, params };
     let datasets = vec![dataset(0, "datasets/training/2018-04-01.pkl"), dataset(1, "datasets/testing/t.pkl")];
     Page::First {
+        inherited: Vec::new(),
         spec,
         created: "2018-04-01 00:00:00".to_owned(),
         last: false,
@@ -68,6 +69,7 @@ fn pages() -> impl Strategy<Value = Page> {
     let spec = Spec { workload: String::new(), results_version: 0, params: BTreeMap::new() };
     prop_oneof![
         (datasets.clone(), any::<bool>()).prop_map(move |(datasets, last)| Page::First {
+            inherited: Vec::new(),
             spec: spec.clone(),
             created: String::new(),
             last,
@@ -148,7 +150,7 @@ fn event_lines() -> Vec<u8> {
 
 /// Every operation of a queue: whatever it answers, it answers.
 async fn every_operation(queue: &impl Queue) -> Vec<QueueError> {
-    let claim = Claim { item: prepare(1), token: 1, nonce: 1, taken_over_from: None, failures: 0 };
+    let claim = Claim { item: prepare(1), token: 1, nonce: 1, taken_over_from: None, failures: 0, lost: 0 };
     let second = Duration::from_secs(1);
     let paths = ["path".to_owned()];
     let answers = [

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::command::{run, transcript};
 use tests::queue::server::Server;
+use worker::contract::Exit;
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 const DAYS: usize = 5;
@@ -310,4 +311,32 @@ fn a_later_run_takes_an_earlier_ones_files_out_of_output() {
     files.sort();
     let expected = ["2018-04-02", "2018-04-02/a", "latest", "latest/a", "notes", "report.json", "report.txt"];
     assert_eq!(files, expected.map(|name| format!("output/{name}")));
+}
+
+/// As those do that run out of memory.
+#[test]
+fn workers_that_die_at_one_item_again_and_again_stop_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume, 3);
+    // The shell's parent is the guard, whose parent is the worker.
+    let script = format!(
+        "[ \"$BATCH_INDEX\" != 1 ] || [ -e {}/mended ] || kill -9 $(ps -o ppid= -p $PPID); echo > \"$BATCH_OUTPUT/x\"",
+        text(volume)
+    );
+    let limits = ["--max-deliveries", "3", "--lease", "200ms"];
+    let codes: Vec<_> = (0..3).map(|_| work(volume, &limits, &script).status.code()).collect();
+    assert_eq!(codes, [None; 3], "killed");
+    let stopped = work(volume, &limits, &script);
+    let said = transcript(&stopped);
+    assert_eq!(stopped.status.code(), Some(i32::from(Exit::Deliveries.code())), "{said}");
+    assert!(said.contains("datasets/training/2018-04-02.txt: 3 workers in a row died"), "{said}");
+    assert_eq!(said.matches("workers in a row died or stood still").count(), 1, "said once: {said}");
+    assert!(said.contains("hint: exit code 137 or OOMKilled means memory"), "{said}");
+    // A second worker stops too, and one with a higher limit goes on once the cause is gone.
+    assert_eq!(work(volume, &limits, &script).status.code(), Some(i32::from(Exit::Deliveries.code())));
+    let raised = ["--max-deliveries", "9", "--lease", "200ms"];
+    fs::write(volume.join("mended"), "").unwrap();
+    let output = work(volume, &raised, &script);
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
 }

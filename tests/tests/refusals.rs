@@ -244,6 +244,7 @@ fn another_version_is_refused() {
     let page = |results_version| {
         let spec = Spec { workload: "fraud".to_owned(), results_version, params: [].into() };
         let page = Page::First {
+            inherited: Vec::new(),
             spec,
             created: String::new(),
             last: false,

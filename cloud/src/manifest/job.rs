@@ -37,13 +37,14 @@ const GONE_SECONDS: i64 = 2;
 
 /// Ends that no new machine can mend; of a run that trained on nothing, every worker would say so. A volume or a
 /// queue that could not be used is not among them: it may have been restarting.
-const HOPELESS: [Exit; 7] = [
+const HOPELESS: [Exit; 8] = [
     Exit::Usage,
     Exit::NoDatasets,
     Exit::Input,
     Exit::Version,
     Exit::Damaged,
     Exit::LeftOut,
+    Exit::Deliveries,
     Exit::Violation,
 ];
 

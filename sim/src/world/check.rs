@@ -417,6 +417,7 @@ impl<'a> Check<'a> {
         let files = toy.report(&ReportInput {
             created: &manifest.created,
             datasets: &manifest.datasets,
+            own_from: 0,
             rejected: &made.rejected,
             refused: &manifest.refused,
             evals: &evals,

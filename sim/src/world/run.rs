@@ -22,7 +22,7 @@ use super::clock::{Micros, Wake, ms};
 use super::fault::What;
 use super::machine::{Inside, Machine};
 use super::queue::{Ask, Told};
-use super::schedule::{Params, RETRIES, Results, Schedule, training};
+use super::schedule::{MAX_DELIVERIES, Params, RETRIES, Results, Schedule, training};
 use super::toy::{self, Toy};
 use super::watch::{Line, Sometimes, Tally};
 use super::{Event, RUN, World};
@@ -209,6 +209,8 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
         grace: millis(params.grace_ms),
         idle: millis(params.idle_ms),
         retries: RETRIES,
+        max_deliveries: MAX_DELIVERIES,
+        after: None,
         fail_on_rejected: false,
         cache_bytes: 1 << 20,
     }

@@ -80,6 +80,8 @@ const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Failed attempts at one item before a worker gives up.
 pub const RETRIES: u32 = 5;
+/// As workers have it by default: no schedule kills so many in a row at one item.
+pub const MAX_DELIVERIES: u32 = 20;
 
 impl Params {
     /// Without progress for so long, leases are not renewed.

@@ -74,6 +74,7 @@ pub fn event(what: &Told) -> Option<String> {
             format!("has taken {} pushed into chapter {chapter}", count(paths.len() as u64, "dataset"))
         }
         Told::Refused { path, reason } => format!("refuses {}: {reason}", path.escape_debug()),
+        Told::Continues { run, datasets } => format!("continues run {run} with {datasets} datasets"),
         Told::BeganFromNothing { earlier } => format!("begins from nothing, after run {earlier}"),
         Told::LeftOut { tally } => format!("finds left out: {}", tally.left_out()),
         Told::Requeued { items } => {

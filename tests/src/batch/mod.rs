@@ -162,6 +162,8 @@ impl<'a> Play<'a> {
             grace: Duration::from_secs(1),
             idle: Duration::from_millis(5),
             retries: 5,
+            max_deliveries: 20,
+            after: None,
             fail_on_rejected: false,
             cache_bytes: 1 << 20,
         }

@@ -178,6 +178,7 @@ fn page(written: Written, before: u32) -> Page {
     let numbered = |names: &[&str]| names.iter().zip(before..).map(|(name, i)| dataset(name, i)).collect();
     match written {
         Written::First { with_b } => Page::First {
+            inherited: Vec::new(),
             spec: Spec { workload: "model".to_owned(), results_version: 1, params: BTreeMap::new() },
             created: String::new(),
             last: false,

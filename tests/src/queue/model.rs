@@ -22,7 +22,7 @@ pub enum Operation {
     Add(usize, Vec<Item>),
     Claim(usize, Duration, Vec<Item>),
     /// The number is that of a claim, modulo how many there were.
-    Renew(usize, Whose, Duration),
+    Renew(usize, Whose, Duration, u64),
     Ack(usize, Whose, Vec<Item>),
     Release(usize, Whose, Duration, Release),
     Push(usize, Vec<String>),
@@ -42,8 +42,8 @@ pub enum Whose {
 pub enum Answer {
     Done,
     Added(usize),
-    /// Item, whom it was taken over from, failures; or nothing.
-    Claimed(Option<(Item, Option<String>, u32)>),
+    /// Item, whom it was taken over from, failures, claims lost in a row; or nothing.
+    Claimed(Option<(Item, Option<String>, u32, u32)>),
     Held(Ownership),
 }
 
@@ -63,13 +63,15 @@ struct Slot {
     owner: Option<(usize, String)>,
     until: Duration,
     failures: u32,
+    lost: u32,
+    progress: u64,
 }
 
 impl Reference {
     fn add(&mut self, items: &[Item]) -> usize {
         let before = self.items.len();
         for &item in items {
-            let slot = Slot { item, owner: None, until: Duration::ZERO, failures: 0 };
+            let slot = Slot { item, owner: None, until: Duration::ZERO, failures: 0, lost: 0, progress: 0 };
             self.items.entry(item.rank).or_insert(slot);
         }
         self.items.len() - before
@@ -83,9 +85,13 @@ impl Reference {
             return Answer::Claimed(None);
         };
         let from = slot.owner.replace((self.claims.len(), worker)).map(|(_, worker)| worker);
+        if from.is_some() {
+            slot.lost = if slot.progress > 0 { 1 } else { slot.lost + 1 };
+        }
+        slot.progress = 0;
         slot.until = self.now + lease;
         self.claims.push(slot.item);
-        Answer::Claimed(Some((slot.item, from, slot.failures)))
+        Answer::Claimed(Some((slot.item, from, slot.failures, slot.lost)))
     }
 
     /// The slot that a claim still owns.
@@ -107,9 +113,11 @@ impl Reference {
         match operation {
             Operation::Add(_, items) => Answer::Added(self.add(items)),
             Operation::Claim(client, lease, preferred) => self.claim(worker_name(*client), *lease, preferred),
-            Operation::Renew(_, whose, lease) => {
-                held(self.owned(*whose).map(|slot| slot.until = now + *lease).is_some())
-            }
+            Operation::Renew(_, whose, lease, progress) => held(
+                self.owned(*whose)
+                    .map(|slot| (slot.until, slot.progress) = (now + *lease, *progress))
+                    .is_some(),
+            ),
             Operation::Ack(_, whose, next) => {
                 let rank = self.owned(*whose).map(|slot| slot.item.rank);
                 let removed = rank.and_then(|rank| self.items.remove(&rank));
@@ -120,6 +128,7 @@ impl Reference {
                 self.owned(*whose)
                     .map(|slot| {
                         slot.owner = None;
+                        slot.lost = 0;
                         slot.until = now + *delay;
                         slot.failures += u32::from(*why == Release::Failed);
                     })
@@ -197,8 +206,8 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
         4 => (client(), items.clone()).prop_map(|(client, items)| Operation::Add(client, items)),
         6 => (client(), span.clone(), items.clone())
             .prop_map(|(client, lease, preferred)| Operation::Claim(client, lease, preferred)),
-        3 => (client(), whose.clone(), span.clone())
-            .prop_map(|(client, whose, lease)| Operation::Renew(client, whose, lease)),
+        3 => (client(), whose.clone(), span.clone(), 0..3u64)
+            .prop_map(|(client, whose, lease, progress)| Operation::Renew(client, whose, lease, progress)),
         3 => (client(), whose.clone(), items).prop_map(|(client, whose, next)| Operation::Ack(client, whose, next)),
         3 => (client(), whose, span.clone(), why)
             .prop_map(|(client, whose, delay, why)| Operation::Release(client, whose, delay, why)),
@@ -238,7 +247,7 @@ impl<A: Arm> Subject<A> {
 
     fn apply(&mut self, operation: &Operation) -> Answer {
         // A claim of nothing, where there was none: an item that no operation adds.
-        let never = Claim { item: INTAKE, token: 1, nonce: 1, taken_over_from: None, failures: 0 };
+        let never = Claim { item: INTAKE, token: 1, nonce: 1, taken_over_from: None, failures: 0, lost: 0 };
         let claim = match operation {
             Operation::Renew(_, whose, ..)
             | Operation::Ack(_, whose, _)
@@ -252,14 +261,16 @@ impl<A: Arm> Subject<A> {
                 Operation::Claim(client, lease, preferred) => {
                     let (name, nonce) = (worker_name(*client), self.claims.len() as u128);
                     let new = clients[*client].claim(&name, nonce, *lease, preferred).await?;
-                    let seen = new.clone().map(|claim| (claim.item, claim.taken_over_from, claim.failures));
+                    let seen = new
+                        .clone()
+                        .map(|claim| (claim.item, claim.taken_over_from, claim.failures, claim.lost));
                     let last = self.claims.last().map_or(0, |claim| claim.token);
                     assert!(new.as_ref().is_none_or(|claim| claim.token > last && claim.nonce == nonce));
                     self.claims.extend(new);
                     Answer::Claimed(seen)
                 }
-                Operation::Renew(client, _, lease) => {
-                    Answer::Held(clients[*client].heartbeat(&claim, *lease, 1).await?)
+                Operation::Renew(client, _, lease, progress) => {
+                    Answer::Held(clients[*client].heartbeat(&claim, *lease, *progress).await?)
                 }
                 Operation::Ack(client, _, next) => Answer::Held(clients[*client].ack(&claim, next).await?),
                 Operation::Release(client, _, delay, why) => {

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::breakage::Breakage;
-use crate::context::{Context, Ports, Source};
+use crate::context::{After, Context, Ports, Source};
 use crate::contract::{self, Exit, RUNS, RunPaths};
 use crate::events::What;
 use crate::hashing::Hasher;
 use crate::item_error::ItemError;
-use crate::manifest::{Dataset, HIDDEN, Page, Refusal, Role, is_hidden, normalise};
+use crate::manifest::{Dataset, HIDDEN, Manifest, Page, Refusal, Role, is_hidden, normalise};
 use crate::order::{DatasetOrder, place};
 use crate::queue::Inbox;
+use crate::reader::ManifestReader;
 use crate::store::Store;
 use crate::system::System;
-use crate::view::RunView;
+use crate::view::{RunView, damaged};
 use crate::workload::Workload;
 
 /// A path as it was pushed or listed, and as the manifest would hold it, or why it cannot.
@@ -52,17 +53,32 @@ impl<P: Ports> Admission<'_, P> {
         };
         let workload = self.workload()?;
         let offered = self.in_order(workload.as_ref(), offered);
-        let Admitted { datasets, refused } = self.vet(attempt, workload.as_ref(), offered, &[], last).await?;
+        let earlier = self.continued().await?;
+        let inherited = earlier.as_ref().map(|(run, manifest)| manifest.to_inherit(run)).unwrap_or_default();
+        let before: Vec<Dataset> = inherited.iter().map(|one| one.dataset.clone()).collect();
+        let Admitted { datasets, refused } =
+            self.vet(attempt, workload.as_ref(), offered, &before, last).await?;
         if !datasets.iter().any(|dataset| dataset.role == Role::Train) {
-            return Err(ItemError::NoDatasets(self.nothing_to_train_on(&refused)));
+            return Err(ItemError::NoDatasets(match &earlier {
+                Some((run, _)) if refused.is_empty() => nothing_new(run),
+                _ => self.nothing_to_train_on(&refused),
+            }));
         }
         let created = match &self.ctx.config.created {
             Some(created) if !self.ctx.breaks(Breakage::CreatedByOwnClock) => created.clone(),
             _ => created_now(self.ctx.system.wall_ms()),
         };
-        self.tell_of_earlier_runs().await?;
+        match &earlier {
+            // As many as a manifest holds fit.
+            Some((run, _)) => self.ctx.note(What::Continues {
+                run: run.clone(),
+                datasets: u32::try_from(before.len()).unwrap_or(u32::MAX),
+            }),
+            None => self.tell_of_earlier_runs().await?,
+        }
         self.take_in_too_early(&pushed).await?;
-        let page = Page::First { spec: self.ctx.config.spec.clone(), created, last, datasets, refused };
+        let spec = self.ctx.config.spec.clone();
+        let page = Page::First { spec, created, last, inherited, datasets, refused };
         self.view.commit_page(attempt, 0, &page).await?;
         self.forget_pushed(&pushed).await
     }
@@ -82,6 +98,60 @@ impl<P: Ports> Admission<'_, P> {
                 first.reason
             ),
         }
+    }
+
+    /// The run that this one continues, and its manifest.
+    async fn continued(&self) -> Result<Option<(String, Manifest)>, ItemError> {
+        let run = match &self.ctx.config.after {
+            None => return Ok(None),
+            Some(After::Run(run)) => run.clone(),
+            Some(After::Newest) => match self.newest_complete().await? {
+                Some(run) => run,
+                None => return Ok(None),
+            },
+        };
+        let manifest = self.read_run(&run).await?;
+        let Some(manifest) = manifest.filter(|manifest| manifest.sealed) else {
+            let reason = format!(
+                "run {run} is not complete, so none can continue it\n\
+                 hint: finish it first, or name another with --after"
+            );
+            return Err(ItemError::End(Exit::NoDatasets, reason));
+        };
+        if manifest.spec != self.ctx.config.spec {
+            let reason = format!(
+                "run {run} was begun for another workload, version or parameters, so this one cannot continue it\n\
+                 hint: give the same command line, or begin from nothing: without --after and --continue"
+            );
+            return Err(ItemError::End(Exit::Version, reason));
+        }
+        Ok(Some((run, manifest)))
+    }
+
+    /// The newest numbered run before this one that has its report.
+    async fn newest_complete(&self) -> Result<Option<String>, ItemError> {
+        let runs = self.ctx.store.list(RUNS).await?;
+        let mut numbers: Vec<u32> = runs.iter().filter_map(|run| run.parse().ok()).collect();
+        numbers.sort_unstable();
+        for run in numbers.iter().rev().map(u32::to_string).filter(|run| *run != self.ctx.config.run) {
+            if self.ctx.store.exists(&RunPaths::new(&run).report()).await? {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The manifest of a run that has its report.
+    async fn read_run(&self, run: &str) -> Result<Option<Manifest>, ItemError> {
+        if !self.ctx.store.exists(&RunPaths::new(run).report()).await? {
+            return Ok(None);
+        }
+        let mut reader = ManifestReader::new(run);
+        while let Some(page) = reader.next_page() {
+            let bytes = self.ctx.store.get(&page).await?;
+            reader.take(bytes).map_err(|why| damaged(&page, &why))?;
+        }
+        Ok(reader.manifest().cloned())
     }
 
     /// Warns that the model of a run which ended before is not continued.
@@ -195,7 +265,7 @@ impl<P: Ports> Admission<'_, P> {
         before: &[Dataset],
         strict: bool,
     ) -> Result<Admitted, ItemError> {
-        let mut held = DatasetOrder::new(before, workload);
+        let mut held = DatasetOrder::new(before, |path| workload.period(path));
         let mut admitted = Admitted::default();
         let mut hashing = self.hasher.resume(attempt).await;
         for Offered { raw, path } in offered {
@@ -263,6 +333,13 @@ impl<P: Ports> Admission<'_, P> {
         }
         Ok(Err("the run holds it with other content".to_owned()))
     }
+}
+
+fn nothing_new(run: &str) -> String {
+    format!(
+        "no datasets: what was given or pushed is part of run {run} already\n\
+         hint: push what is new, or begin from nothing: without --after and --continue"
+    )
 }
 
 /// The dataset path that a raw path names: relative to the store, or absolute and inside it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::breakage::Breakage;
 use crate::committer::{Committer, ReadResult};
 use crate::context::{Context, Ports};
-use crate::contract::FOLDER_COMMITS;
+use crate::contract::ROOT;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
@@ -115,8 +115,8 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     /// worker that committed one may be gone before it was.
     async fn adopt(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, ItemError> {
         if !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced) {
-            let folder = self.view.opened()?.pipeline().folder(stage);
-            self.ctx.store.settle(&self.ctx.paths.folder(folder, index / FOLDER_COMMITS)).await?;
+            let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
+            self.ctx.store.settle(path.rsplit_once('/').map_or(ROOT, |(folder, _)| folder)).await?;
         }
         Ok(self.keep(stage, index, record))
     }
@@ -174,7 +174,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     /// Everything that the report is made from.
     pub async fn results(&self, open: &OpenRun) -> Result<Results, ItemError> {
         let mut results = Results::default();
-        for dataset in &open.manifest.datasets {
+        for dataset in open.manifest.own() {
             let Some(last) = open.pipeline().stages_of(dataset.role).next_back() else { continue };
             match self.load(last, dataset.index).await?.part {
                 Ok(part) if dataset.role == Role::Train => {

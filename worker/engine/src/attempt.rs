@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::item::Name;
+use crate::queue::Claim;
 
 /// One claim's work, and the private names that it has used.
 ///
@@ -19,19 +20,27 @@ pub(crate) struct Attempt {
     has_saved: Cell<bool>,
     overtaken: Cell<bool>,
     earlier: RefCell<Vec<String>>,
+    /// The claim, until it has made progress, where workers died at the item before.
+    unproven: RefCell<Option<Claim>>,
 }
 
 impl Attempt {
-    pub fn new(item: Name, folder: String) -> Self {
+    pub fn new(claim: &Claim, folder: String) -> Self {
         Self {
-            item,
+            item: claim.item.name,
             folder,
             next: Cell::new(0),
             private: RefCell::default(),
             has_saved: Cell::new(false),
             overtaken: Cell::new(false),
             earlier: RefCell::default(),
+            unproven: RefCell::new((claim.lost > 0).then(|| claim.clone())),
         }
+    }
+
+    /// The claim, once, where the queue must learn of its first progress.
+    pub fn take_unproven(&self) -> Option<Claim> {
+        self.unproven.take()
     }
 
     /// Whether another worker's commit was found where this attempt made one.

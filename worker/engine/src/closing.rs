@@ -102,6 +102,7 @@ impl<P: Ports> Closing<'_, P> {
                 workload.report(&ReportInput {
                     created: &manifest.created,
                     datasets: &manifest.datasets,
+                    own_from: manifest.own_from(),
                     rejected: &results.rejected,
                     refused: &manifest.refused,
                     evals: &results.evals,
@@ -170,7 +171,7 @@ fn read_report(path: &str, record: &Record) -> Result<Report, ItemError> {
 }
 
 fn tally(manifest: &Manifest, results: &Results) -> Tally {
-    let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();
+    let training = manifest.own().iter().filter(|dataset| dataset.role == Role::Train).count();
     // Each is at most the number of datasets, or of a page's lines.
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Tally {

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::contract::{Exit, RunPaths};
 use crate::events::{EventLog, EventSink, What};
 use crate::item_error::ItemError;
 use crate::manifest::Spec;
-use crate::queue::Queue;
+use crate::queue::{Queue, WorkQueue};
 use crate::store::Store;
 use crate::system::System;
 use crate::workload::Workload;
@@ -24,6 +25,14 @@ pub enum Source {
     Pushed,
 }
 
+/// The run that a new one continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    Run(String),
+    /// The newest numbered run that is complete; without one, the run begins from nothing.
+    Newest,
+}
+
 /// How a launcher configures a worker.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -31,6 +40,8 @@ pub struct Config {
     pub worker: String,
     pub run: String,
     pub source: Source,
+    /// What the run continues, if this worker is the one that begins it.
+    pub after: Option<After>,
     /// The date that the report shows, where the launcher decides it; else the time of begin.
     pub created: Option<String>,
     /// What to do, if this worker is the one that begins the run.
@@ -47,6 +58,8 @@ pub struct Config {
     pub idle: Duration,
     /// Failed attempts at one item, by input or by a defect, before the worker gives up loudly.
     pub retries: u32,
+    /// How many workers in a row may die at one item, none of them making progress, before the run stops loudly.
+    pub max_deliveries: u32,
     /// Whether a complete run that left something out is a failure.
     pub fail_on_rejected: bool,
     /// Most bytes of commits kept in memory for the windows of later datasets.
@@ -60,6 +73,7 @@ impl Config {
             worker: worker.to_owned(),
             run: run.to_owned(),
             source,
+            after: None,
             created: None,
             spec,
             lease: Duration::from_secs(5),
@@ -68,6 +82,7 @@ impl Config {
             grace: Duration::from_secs(15),
             idle: Duration::from_millis(50),
             retries: 5,
+            max_deliveries: 20,
             fail_on_rejected: false,
             cache_bytes: 64 << 20,
         }
@@ -107,6 +122,8 @@ pub(crate) struct Context<'a, P: Ports> {
     events: EventLog<'a, <P::Store as Store>::Log>,
     /// Grows with every piece of progress. The heartbeat is sent only while it grows.
     ticks: Cell<u64>,
+    /// What the present claim has made durable.
+    progress: Cell<u64>,
     jitter: Cell<u64>,
 }
 
@@ -127,6 +144,7 @@ impl<'a, P: Ports> Context<'a, P> {
             paths: RunPaths::new(&config.run),
             events: EventLog::new(&config.worker, nonce, sink),
             ticks: Cell::new(0),
+            progress: Cell::new(0),
             jitter: Cell::new(nonce as u64),
         }
     }
@@ -151,6 +169,25 @@ impl<'a, P: Ports> Context<'a, P> {
 
     pub fn ticks(&self) -> u64 {
         self.ticks.get()
+    }
+
+    /// A new claim has made nothing durable yet.
+    pub fn begin_claim(&self) {
+        self.progress.set(0);
+    }
+
+    /// Counts what the present claim has made durable.
+    pub fn progress(&self) -> u64 {
+        self.progress.get()
+    }
+
+    /// Records that the claim made something durable, from which the next attempt can go on. Where workers died at
+    /// the item before, the queue learns of it at once: this worker may be the next.
+    pub async fn made_progress(&self, attempt: &Attempt) {
+        self.progress.set(self.progress.get() + 1);
+        if let Some(claim) = attempt.take_unproven() {
+            let _ = self.queue.heartbeat(&claim, self.config.lease, self.progress.get()).await;
+        }
     }
 
     /// A number that differs between workers, for shares of work.

@@ -57,10 +57,10 @@ impl RunPaths {
         &self.root
     }
 
-    /// A path's name inside the run, which a record carries.
+    /// A path's name inside its run, which a record carries.
     pub fn place<'p>(&self, path: &'p str) -> &'p str {
-        let inside = path.strip_prefix(&self.root).and_then(|rest| rest.strip_prefix('/'));
-        inside.unwrap_or(path)
+        let inside = path.strip_prefix(RUNS).and_then(|rest| rest.strip_prefix('/'));
+        inside.and_then(|rest| rest.split_once('/')).map_or(path, |(_, place)| place)
     }
 
     pub fn manifest(&self) -> String {
@@ -147,6 +147,8 @@ pub enum Exit {
     /// The run is complete, and nothing could be trained on; or something was rejected or refused, and the worker was
     /// asked to fail then.
     LeftOut = 9,
+    /// Workers died at one item again and again, and none made progress.
+    Deliveries = 10,
     /// Told to stop (SIGTERM, SIGINT); what was held has been given back. Start another worker.
     Preempted = 75,
     /// Two intact results of one item differ: the run is void.
@@ -156,7 +158,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::Failed,
         Self::Usage,
@@ -167,6 +169,7 @@ impl Exit {
         Self::Version,
         Self::Damaged,
         Self::LeftOut,
+        Self::Deliveries,
         Self::Preempted,
         Self::Violation,
         Self::Check,
@@ -195,6 +198,7 @@ impl Exit {
             Self::LeftOut => {
                 "complete, but every training dataset was rejected, or some were (--fail-on-rejected)"
             }
+            Self::Deliveries => "workers died at one item again and again (--max-deliveries)",
             Self::Preempted => "told to stop; what was held has been given back",
             Self::Violation => "two results of one item differ: the run is void",
             Self::Check => "the simulator's checks found the promise broken",

@@ -42,6 +42,9 @@ pub enum What {
         /// The dataset's path, where the item is a dataset's.
         dataset: Option<String>,
         taken_over_from: Option<String>,
+        /// How many workers in a row died at the item and made no progress.
+        #[serde(default)]
+        lost: u32,
     },
     /// The chain goes on with a dataset that it reads itself. The item is named as one of that dataset.
     Began {
@@ -117,6 +120,11 @@ pub enum What {
     /// The queue handed out a name that is no item of this run's pipeline; it was removed.
     Foreign {
         item: Name,
+    },
+    /// The run begins with the last state of an earlier run, and so many of its datasets.
+    Continues {
+        run: String,
+        datasets: u32,
     },
     /// The run begins with no model, though another run on the volume ended with one.
     BeganFromNothing {

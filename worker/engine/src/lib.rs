@@ -26,6 +26,7 @@ pub mod manifest;
 mod offer;
 pub mod order;
 mod output;
+pub mod path;
 pub mod pipeline;
 pub mod plan;
 mod progress;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract;
+use crate::contract::{self, RunPaths};
 use crate::hash::Hash;
-use crate::record::Record;
-use crate::workload::{Outcome, Workload, name_of, stem_of};
+use crate::path::{name_of, stem_of};
+use crate::record::{Outcome, Record};
 
 /// What a dataset is used for. Every role's rows are history for the datasets after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,14 +67,6 @@ pub struct Spec {
 }
 
 impl Spec {
-    pub fn of(workload: &dyn Workload) -> Self {
-        Self {
-            workload: workload.name().to_owned(),
-            results_version: workload.results_version(),
-            params: workload.params(),
-        }
-    }
-
     pub fn hash(&self) -> Hash {
         let version = self.results_version.to_le_bytes();
         let params = self.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
@@ -90,6 +82,17 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// A dataset of an earlier run that this run continues, with where its commits are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// The run that did its stages.
+    pub run: String,
+    /// Its index there.
+    pub at: u32,
+    /// As this run numbers it.
+    pub dataset: Dataset,
+}
+
 /// What is committed at `manifest/<n>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "page", rename_all = "lowercase")]
@@ -101,6 +104,10 @@ pub enum Page {
         created: String,
         /// Born sealed: no chapter follows.
         last: bool,
+        /// What the run continues: training and history datasets of an earlier run, in their order. They come before
+        /// the run's own and are not done again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        inherited: Vec<Inherited>,
         datasets: Vec<Dataset>,
         refused: Vec<Refusal>,
     },
@@ -165,13 +172,15 @@ pub struct Manifest {
     lineage: Vec<Hash>,
     by_path: BTreeMap<String, u32>,
     tests: Vec<u32>,
+    /// The runs whose commits the first datasets' are, and the indices there.
+    inherited: Vec<(String, u32)>,
 }
 
 impl Manifest {
     /// # Errors
     /// Where the page is not a first one.
     pub fn begin(page: Page) -> Result<Self, PageError> {
-        let Page::First { spec, created, last, datasets, refused } = page else {
+        let Page::First { spec, created, last, inherited, datasets, refused } = page else {
             return Err(PageError::First);
         };
         let mut manifest = Self {
@@ -184,7 +193,9 @@ impl Manifest {
             lineage: Vec::new(),
             by_path: BTreeMap::new(),
             tests: Vec::new(),
+            inherited: inherited.iter().map(|one| (one.run.clone(), one.at)).collect(),
         };
+        manifest.extend(inherited.into_iter().map(|one| one.dataset).collect())?;
         manifest.extend(datasets)?;
         manifest.sealed = last;
         Ok(manifest)
@@ -235,6 +246,39 @@ impl Manifest {
     pub fn len(&self) -> u32 {
         // Indices are u32 and checked to be consecutive, so the count fits.
         u32::try_from(self.datasets.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The first dataset that is the run's own, and not inherited.
+    pub fn own_from(&self) -> u32 {
+        u32::try_from(self.inherited.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The run's own datasets.
+    pub fn own(&self) -> &[Dataset] {
+        &self.datasets[self.inherited.len()..]
+    }
+
+    /// The run whose commits a dataset's are, where it is inherited, and its index there.
+    pub fn home(&self, index: u32) -> Option<(&str, u32)> {
+        self.inherited.get(index as usize).map(|(run, at)| (run.as_str(), *at))
+    }
+
+    /// Where a stage of a dataset is committed; `folder` is the stage's.
+    pub fn commit_path(&self, paths: &RunPaths, folder: &str, index: u32) -> String {
+        match self.home(index) {
+            Some((run, at)) => RunPaths::new(run).commit(folder, at),
+            None => paths.commit(folder, index),
+        }
+    }
+
+    /// What a run that continues this one, named `run`, inherits.
+    pub fn to_inherit(&self, run: &str) -> Vec<Inherited> {
+        let kept = self.datasets.iter().filter(|dataset| dataset.role != Role::Test);
+        let inherit = |(dataset, index): (&Dataset, u32)| {
+            let (run, at) = self.home(dataset.index).unwrap_or((run, dataset.index));
+            Inherited { run: run.to_owned(), at, dataset: Dataset { index, ..dataset.clone() } }
+        };
+        kept.zip(0..).map(inherit).collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -345,7 +389,7 @@ mod tests {
         fn lineage_ignores_chapters(count in 1..20u32, cuts in prop::collection::vec(0..20u32, 0..4)) {
             let all: Vec<Dataset> = (0..count).map(|i| dataset(i, format!("datasets/training/{i}"))).collect();
             let (created, refused) = (String::new(), Vec::new());
-            let first = |datasets| Page::First { spec: spec(), created: created.clone(), last: false, datasets, refused: refused.clone() };
+            let first = |datasets| Page::First { spec: spec(), created: created.clone(), last: false, inherited: Vec::new(), datasets, refused: refused.clone() };
             let whole = Manifest::begin(first(all.clone())).unwrap();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| (cut % count) as usize).collect();
             cuts.extend([0, all.len()]);

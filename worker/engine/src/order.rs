@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::{Dataset, Role};
-use crate::workload::Workload;
 
 /// What a path says of when its data is from: a text whose order is time's, and what follows it in the name, such as
 /// an hour.
@@ -51,10 +50,10 @@ pub struct DatasetOrder {
 }
 
 impl DatasetOrder {
-    pub fn new(datasets: &[Dataset], workload: &dyn Workload) -> Self {
+    pub fn new(datasets: &[Dataset], period: impl Fn(&str) -> Option<Period<'_>>) -> Self {
         let mut order = Self::default();
         for dataset in datasets {
-            order.insert(&dataset.path, workload.period(&dataset.path));
+            order.insert(&dataset.path, period(&dataset.path));
         }
         order
     }

@@ -220,7 +220,9 @@ impl<P: Ports> Output<'_, P> {
 
 /// The datasets that `output/` shows, with their names there.
 fn shown_datasets(open: &OpenRun) -> impl Iterator<Item = (u32, String)> {
-    workload::checkpoint_names(open.workload.as_ref(), &open.manifest.datasets)
+    let own_from = open.manifest.own_from();
+    let names = workload::checkpoint_names(open.workload.as_ref(), &open.manifest.datasets);
+    names.filter(move |(index, _)| *index >= own_from)
 }
 
 /// The folders that names lie in, each folder below another before it.

@@ -101,6 +101,7 @@ impl<'a, P: Ports> Progress<'a, P> {
         self.ctx.tick();
         self.cost.0.set(self.ctx.system.elapsed().saturating_sub(began));
         put.ok()?;
+        self.ctx.made_progress(attempt).await;
         self.ctx.note(What::Saved { item: attempt.item, done: saved.done, total: saved.total });
         Some(name)
     }

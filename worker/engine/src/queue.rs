@@ -19,6 +19,9 @@ pub struct Claim {
     pub taken_over_from: Option<String>,
     /// How often attempts at the item failed (never counts preemptions).
     pub failures: u32,
+    /// How many claims in a row, before this one, ended by an expired lease and reported no progress: workers that
+    /// died without a word, as those do that run out of memory.
+    pub lost: u32,
 }
 
 /// Whether the caller still owned the claim that it spoke of.
@@ -84,7 +87,8 @@ pub trait WorkQueue {
         preferred: &[Item],
     ) -> Result<Option<Claim>, QueueError>;
 
-    /// Extends the lease from now; `progress` is kept for people who look.
+    /// Extends the lease from now. `progress` counts what the claim has made durable so far: with any, its worker's
+    /// death is no reason to count it among [`Claim::lost`].
     async fn heartbeat(&self, claim: &Claim, lease: Duration, progress: u64)
     -> Result<Ownership, QueueError>;
 

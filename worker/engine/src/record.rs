@@ -16,12 +16,19 @@
 
 use crate::contract::FORMAT_VERSION;
 use crate::hash::Hash;
-use crate::workload::Outcome;
 
 const MAGIC: &[u8; 8] = b"BATCHREC";
 const HEADER_BYTES: usize = 120;
 const KIND_PART: u32 = 0;
 const KIND_REJECTED: u32 = 1;
+
+/// How a stage of a dataset ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Part(Vec<u8>),
+    /// The dataset can be read but its content cannot be used; the reason is told in the report.
+    Rejected(String),
+}
 
 /// A committed result and what it was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

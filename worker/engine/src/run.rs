@@ -10,7 +10,7 @@ use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::closing::Closing;
 use crate::committer::Committer;
-pub use crate::context::{Config, Ended, Factory, Source};
+pub use crate::context::{After, Config, Ended, Factory, Source};
 use crate::context::{Context, Ports};
 use crate::contract::Exit;
 use crate::events::{EventSink, What};
@@ -249,7 +249,8 @@ impl<P: Ports> Worker<'_, P> {
     /// Does a claimed item, its lease renewed beside; answers where the worker must end.
     async fn execute(&self, claim: Claim) -> Option<Ended> {
         let name = claim.item.name;
-        let attempt = Attempt::new(name, self.ctx.paths.attempt(name, claim.token, claim.nonce));
+        let attempt = Attempt::new(&claim, self.ctx.paths.attempt(name, claim.token, claim.nonce));
+        self.ctx.begin_claim();
         if self.ctx.breaks(Breakage::AcknowledgeBeforeCommit) {
             let _ = self.ctx.queue.ack(&claim, &[]).await;
         }
@@ -257,7 +258,7 @@ impl<P: Ports> Worker<'_, P> {
             biased;
             result = self.perform(&claim, &attempt) => result,
             () = self.out_of_grace() => Err(ItemError::Stop),
-            () = self.keep_lease(&claim) => Err(ItemError::Stop),
+            () = self.keep_lease(&claim, &attempt) => Err(ItemError::Stop),
         };
         let ended = match result {
             Ok(()) => {
@@ -279,13 +280,14 @@ impl<P: Ports> Worker<'_, P> {
     /// Resolves when the grace is nearly over: what still runs then would be killed in the middle.
     async fn out_of_grace(&self) {
         self.ctx.system.stop_requested().await;
+        self.ctx.note(What::Stopping);
         let spent = self.ctx.system.stopping_for().unwrap_or_default();
         self.ctx.system.sleep((self.ctx.config.grace * 4 / 5).saturating_sub(spent)).await;
     }
 
     /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
     /// worker that lost its lease may finish, its commit finds out who was first.
-    async fn keep_lease(&self, claim: &Claim) {
+    async fn keep_lease(&self, claim: &Claim, attempt: &Attempt) {
         let (mut ticks, mut moved_at) = (self.ctx.ticks(), self.ctx.system.elapsed());
         loop {
             self.ctx.system.sleep(self.ctx.config.lease / 3).await;
@@ -304,11 +306,15 @@ impl<P: Ports> Worker<'_, P> {
                 self.ctx.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
-            if let Ok(Ownership::Lost) = self.ctx.queue.heartbeat(claim, self.ctx.config.lease, ticks).await {
+            if let Ok(Ownership::Lost) =
+                self.ctx.queue.heartbeat(claim, self.ctx.config.lease, self.ctx.progress()).await
+            {
                 self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
                 break;
             }
         }
+        // Nor does first progress renew it.
+        drop(attempt.take_unproven());
         std::future::pending().await
     }
 
@@ -344,15 +350,16 @@ impl<P: Ports> Worker<'_, P> {
             // The worker's end, and none of the item's doing.
             ItemError::End(..) => (Release::NotReady, Duration::ZERO),
         };
-        if error != ItemError::Stop || !self.ctx.breaks(Breakage::KeepLeaseWhenPreempted) {
+        // The others must meet the count too: a release would end it.
+        let keeps = matches!(error, ItemError::End(Exit::Deliveries, _))
+            || error == ItemError::Stop && self.ctx.breaks(Breakage::KeepLeaseWhenPreempted);
+        if !keeps {
             let _ = self.ctx.queue.release(claim, delay, why).await;
         }
-        self.ctx.note(What::GaveBack {
-            item: claim.item.name,
-            token: claim.token,
-            why,
-            reason: reason.clone(),
-        });
+        if !matches!(error, ItemError::End(Exit::Deliveries, _)) {
+            let (item, reason) = (claim.item.name, reason.clone());
+            self.ctx.note(What::GaveBack { item, token: claim.token, why, reason });
+        }
         self.committer.sweep_private(attempt).await;
         let tried_enough = claim.failures + 1 >= self.ctx.config.retries;
         match error {
@@ -381,8 +388,12 @@ impl<P: Ports> Worker<'_, P> {
             attempt: attempt.folder.clone(),
             dataset: self.view.dataset_of(name),
             taken_over_from: claim.taken_over_from.clone(),
+            lost: claim.lost,
         });
         self.ctx.flush().await;
+        if claim.lost >= self.ctx.config.max_deliveries {
+            return Err(ItemError::End(Exit::Deliveries, self.too_many_deliveries(claim)));
+        }
         read?;
         let mut damaged = Vec::new();
         loop {
@@ -400,6 +411,16 @@ impl<P: Ports> Worker<'_, P> {
                 result => return result,
             }
         }
+    }
+
+    fn too_many_deliveries(&self, claim: &Claim) -> String {
+        let (item, lost) = (claim.item.name, claim.lost);
+        let what = self.view.next_dataset_of(item).unwrap_or_else(|| format!("item {item}"));
+        format!(
+            "{what}: {lost} workers in a row died or stood still at {item}, and none made progress\n\
+             hint: exit code 137 or OOMKilled means memory: give the workers more, or begin a run without the \
+             dataset; --max-deliveries raises the limit of this one"
+        )
     }
 
     async fn perform_once(&self, claim: &Claim, attempt: &Attempt) -> Result<(), ItemError> {

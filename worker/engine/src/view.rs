@@ -38,7 +38,7 @@ impl OpenRun {
 
     /// Where a stage of a dataset is committed.
     pub fn commit_path(&self, paths: &RunPaths, stage: Stage, index: u32) -> String {
-        paths.commit(self.pipeline().folder(stage), index)
+        self.manifest.commit_path(paths, self.pipeline().folder(stage), index)
     }
 
     /// Plans by this manifest.
@@ -135,6 +135,10 @@ impl<'a, P: Ports> RunView<'a, P> {
                 if ours != manifest.spec && !self.ctx.breaks(Breakage::AnyVersion) {
                     return Err(ItemError::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
+                // What the run inherits is done.
+                for stage in workload.pipeline().stages() {
+                    (0..manifest.own_from()).for_each(|index| self.record(stage, index));
+                }
                 OpenRun { manifest: self.ctx.system.keep(manifest), workload }
             }
             Some(mut open) => {
@@ -204,6 +208,14 @@ impl<'a, P: Ports> RunView<'a, P> {
         let Some(Step::Each(_, index)) = self.step_of(item) else { return None };
         let open = self.open.borrow();
         open.as_ref()?.manifest.datasets.get(index as usize).map(|dataset| dataset.path.clone())
+    }
+
+    /// The path of the dataset that a claim of an item begins with, by what this worker knows.
+    pub fn next_dataset_of(&self, item: Name) -> Option<String> {
+        let Some(Step::Chain(stage)) = self.step_of(item) else { return self.dataset_of(item) };
+        let next = self.planned(|plan, commits| plan.first_missing(commits, stage)).flatten()?;
+        let open = self.open.borrow();
+        open.as_ref()?.manifest.datasets.get(next as usize).map(|dataset| dataset.path.clone())
     }
 
     /// Whether the manifest, as read so far, has the dataset that the item is of.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hash::Hash;
-use crate::manifest::{Dataset, Refusal, Role};
+use crate::manifest::{Dataset, Refusal, Role, Spec};
 use crate::order::Period;
+pub use crate::path::{name_of, stem_of};
 use crate::pipeline::{Pipeline, Stage};
+pub use crate::record::Outcome;
 
 /// The committed result of a stage of one dataset.
 #[derive(Clone)]
@@ -32,14 +34,6 @@ impl fmt::Debug for Part {
 
 /// Files under `output/`, by name.
 pub type ShownFiles = Vec<(String, Arc<Vec<u8>>)>;
-
-/// How a stage of a dataset ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    Part(Vec<u8>),
-    /// The dataset can be read but its content cannot be used; the reason is told in the report.
-    Rejected(String),
-}
 
 /// What one step of a task came to.
 #[derive(Debug)]
@@ -171,6 +165,8 @@ pub struct ReportInput<'a> {
     /// The date that the report shows, from the manifest.
     pub created: &'a str,
     pub datasets: &'a [Dataset],
+    /// The first dataset that is the run's own; those before it are another's, which this run continues.
+    pub own_from: u32,
     /// Reasons by index of dataset.
     pub rejected: &'a BTreeMap<u32, String>,
     /// Pushed paths that are no part of the run.
@@ -254,6 +250,17 @@ pub trait Workload: Send + Sync {
     }
 }
 
+impl Spec {
+    /// What a manifest records of a workload.
+    pub fn of(workload: &dyn Workload) -> Self {
+        Self {
+            workload: workload.name().to_owned(),
+            results_version: workload.results_version(),
+            params: workload.params(),
+        }
+    }
+}
+
 /// The names of the training datasets' checkpoints under `output/`, by index, fixed by the manifest alone: two
 /// datasets of one stem get their index added.
 pub fn checkpoint_names(
@@ -270,15 +277,4 @@ pub fn checkpoint_names(
         taken.insert(name.clone());
         (dataset.index, name)
     })
-}
-
-/// A file's name without folders and ending.
-pub fn stem_of(path: &str) -> &str {
-    let name = name_of(path);
-    name.split_once('.').map_or(name, |(stem, _)| stem)
-}
-
-/// A file's name without its folders.
-pub fn name_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }

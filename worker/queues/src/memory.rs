@@ -89,6 +89,10 @@ struct Entry {
     /// How far ahead that was when it was set.
     length: u64,
     failures: u32,
+    /// Claims in a row that expired without progress, the present one not counted.
+    lost: u32,
+    /// Of the present claim.
+    progress: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +109,7 @@ impl State {
             let rank = item.rank;
             self.entries.entry(rank).or_insert_with(|| {
                 self.pending.insert(rank);
-                Entry { item, owner: None, deadline: None, length: 0, failures: 0 }
+                Entry { item, owner: None, deadline: None, length: 0, failures: 0, lost: 0, progress: 0 }
             });
         }
         self.entries.len() - before
@@ -153,9 +157,20 @@ impl State {
         let token = self.token;
         let owner = Owner { token, nonce, worker: worker.to_owned() };
         let taken_over_from = entry.owner.replace(owner).map(|owner| owner.worker);
+        if taken_over_from.is_some() {
+            entry.lost = if entry.progress > 0 { 1 } else { entry.lost.saturating_add(1) };
+        }
+        entry.progress = 0;
         (entry.deadline, entry.length) = (Some(now + lease), lease);
         self.deadlines.insert((now + lease, rank));
-        Some(Claim { item: entry.item, token, nonce, taken_over_from, failures: entry.failures })
+        Some(Claim {
+            item: entry.item,
+            token,
+            nonce,
+            taken_over_from,
+            failures: entry.failures,
+            lost: entry.lost,
+        })
     }
 
     fn is_held(&self, claim: &Claim) -> bool {
@@ -182,9 +197,12 @@ impl State {
         };
     }
 
-    fn heartbeat(&mut self, now: u64, claim: &Claim, lease: u64) -> Ownership {
+    fn heartbeat(&mut self, now: u64, claim: &Claim, lease: u64, progress: u64) -> Ownership {
         if !self.is_held(claim) {
             return Ownership::Lost;
+        }
+        if let Some(entry) = self.entries.get_mut(&claim.item.rank) {
+            entry.progress = progress;
         }
         self.reschedule(claim.item.rank, Some((now, lease)));
         Ownership::Held
@@ -209,6 +227,7 @@ impl State {
         let rank = claim.item.rank;
         if let Some(entry) = self.entries.get_mut(&rank) {
             entry.owner = None;
+            entry.lost = 0;
             entry.failures += u32::from(why == Release::Failed);
         }
         self.reschedule(rank, (delay > 0).then_some((now, delay)));
@@ -245,9 +264,9 @@ impl WorkQueue for Memory {
         &self,
         claim: &Claim,
         lease: Duration,
-        _progress: u64,
+        progress: u64,
     ) -> Result<Ownership, QueueError> {
-        Ok(self.state.borrow_mut().heartbeat(self.now(), claim, millis(lease)))
+        Ok(self.state.borrow_mut().heartbeat(self.now(), claim, millis(lease), progress))
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
@@ -333,7 +352,7 @@ mod tests {
                         now = now.saturating_sub(ms);
                         state.void(now);
                     }
-                    (3, Some(claim)) => { state.heartbeat(now, &claim, ms); }
+                    (3, Some(claim)) => { state.heartbeat(now, &claim, ms, 0); }
                     (4, Some(claim)) => { state.ack(&claim, &[item(index + 5)]); }
                     (5, Some(claim)) => { state.release(now, &claim, ms, Release::Failed); }
                     _ => {}

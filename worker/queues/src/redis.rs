@@ -6,7 +6,7 @@
 //! | `datasets` | list | pushed paths: `redis-cli RPUSH datasets <path>` adds one |
 //! | `<prefix>:pending` | sorted set | items by rank, plus a half where `leases` has a line |
 //! | `<prefix>:processing` | sorted set | items by the time, ms since 1970, of their lease's or delay's end |
-//! | `<prefix>:leases` | hash | item → `<token>:<nonce>` or `-`, rank, lease ms, failures, progress, worker |
+//! | `<prefix>:leases` | hash | item → `<token>:<nonce>` or `-`, rank, lease ms, failures, lost, progress, worker |
 //! | `<prefix>:token` | string | the last token |
 //!
 //! The prefix is [`contract::redis_prefix`]. What is in these keys and is not ours is removed and
@@ -224,13 +224,14 @@ impl WorkQueue for Redis {
                 return Ok(None);
             };
             if let Ok(name) = Name::try_from(&member[..]) {
-                let Answer { rank, token, failures, taken_over_from, .. } = answer;
+                let Answer { rank, token, failures, lost, taken_over_from, .. } = answer;
                 return Ok(Some(Claim {
                     item: Item { rank, name },
                     token,
                     nonce,
                     taken_over_from,
                     failures,
+                    lost,
                 }));
             }
             let text = String::from_utf8_lossy(&member);
@@ -347,6 +348,7 @@ struct Answer {
     rank: u64,
     token: u64,
     failures: u32,
+    lost: u32,
     taken_over_from: Option<String>,
     removed: Vec<String>,
 }
@@ -359,6 +361,7 @@ impl Answer {
             Value::Int(rank),
             Value::Int(token),
             Value::Int(failures),
+            Value::Int(lost),
             Value::BulkString(from),
             Value::Array(removed),
         ] = values.as_slice()
@@ -376,6 +379,7 @@ impl Answer {
             rank: u64::try_from(*rank).ok()?,
             token: u64::try_from(*token).ok()?,
             failures: u32::try_from((*failures).max(0)).unwrap_or(u32::MAX),
+            lost: u32::try_from((*lost).max(0)).unwrap_or(u32::MAX),
             taken_over_from: (!from.is_empty()).then(|| text(from)),
             removed: removed
                 .iter()
@@ -416,11 +420,11 @@ mod tests {
         #[test]
         fn a_claims_answer_with_any_content_is_read_or_refused(
             member in values(), rank in any::<i64>(), token in any::<i64>(), failures in any::<i64>(),
-            from in any::<Vec<u8>>(), removed in prop::collection::vec(values(), 0..4),
+            lost in any::<i64>(), from in any::<Vec<u8>>(), removed in prop::collection::vec(values(), 0..4),
         ) {
             let fields = vec![
                 member.clone(), Value::Int(rank), Value::Int(token), Value::Int(failures),
-                Value::BulkString(from), Value::Array(removed),
+                Value::Int(lost), Value::BulkString(from), Value::Array(removed),
             ];
             let read = Answer::read(&Value::Array(fields));
             let readable = matches!(member, Value::Nil | Value::BulkString(_)) && rank >= 0 && token >= 0;

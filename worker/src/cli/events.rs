@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, open_store};
+use super::{Failure, named_or_newest, open_store};
 use crate::contract::{Exit, RunPaths};
 use crate::store::any::AnyStore;
 use crate::store::{Store, StoreError};
@@ -18,9 +18,9 @@ pub(crate) struct EventsArgs {
     /// The shared volume: a folder that every worker sees.
     #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
     volume: PathBuf,
-    /// The run's name.
-    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
-    run: String,
+    /// The run's name [default: the newest number]
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
+    run: Option<String>,
     /// Go on with what is still to happen, until standard input ends or SIGTERM.
     #[arg(long)]
     follow: bool,
@@ -36,11 +36,12 @@ pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
     let store = open_store(&args.volume)?;
     let machine = Machine::new(args.follow)
         .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
-    let folder = RunPaths::new(&args.run).events();
+    let run = named_or_newest(&store, args.run).await?;
+    let folder = RunPaths::new(&run).events();
     let mut read: BTreeMap<String, u64> = BTreeMap::new();
     loop {
         let news = look(&store, &folder, &mut read).await.map_err(|error| {
-            Failure::new(Exit::Volume, format!("failed to read the events of run {}: {error}", args.run))
+            Failure::new(Exit::Volume, format!("failed to read the events of run {run}: {error}"))
         })?;
         // Whoever listened has gone: nothing more is to be told.
         if tell(&news).is_err() || (!args.follow && news.is_empty()) {

@@ -18,15 +18,21 @@ pub(crate) enum Form {
     Events,
 }
 
-/// Begins logging; RUST_LOG chooses the level.
+/// From this many lost deliveries on, each is logged.
+const LOST_LOUD: u32 = 3;
+
+/// Begins logging on standard error; RUST_LOG chooses the level.
 pub(crate) fn start(form: Form) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // It would say on standard error that it cannot write there, and panic where nobody reads that any more.
+    let log = log.log_internal_errors(false);
     // A second start in one process keeps the first one's form.
     let _ = match form {
         Form::Text => log.with_ansi(false).try_init(),
         Form::Json => log.json().flatten_event(true).try_init(),
-        Form::Events => log.with_ansi(false).with_writer(std::io::stderr).try_init(),
+        Form::Events => log.with_ansi(false).try_init(),
     };
 }
 
@@ -40,15 +46,19 @@ pub(crate) fn tell(form: Form, session: &str, event: &Event) {
         }
         return;
     }
-    say(session, &event.what);
+    say(form, session, &event.what);
 }
 
-fn say(session: &str, what: &What) {
+fn say(form: Form, session: &str, what: &What) {
     match what {
         What::Started { queue_empty, run, .. } => {
             info!(run, "Worker with sessionID: {session}");
             let empty = if *queue_empty { "True" } else { "False" };
             info!("Initial queue state: empty={empty}");
+        }
+        What::Claimed { item, dataset, lost, .. } if *lost >= LOST_LOUD => {
+            let what = dataset.as_deref().unwrap_or("no dataset of its own");
+            warn!(%item, lost, "redelivered: {lost} workers in a row died at it and made no progress: {what}");
         }
         What::Claimed { dataset: Some(path), token, .. } if what.begins() => {
             info!(token, "Processing dataset: {path}");
@@ -70,6 +80,7 @@ fn say(session: &str, what: &What) {
         }
         What::Foreign { item } => warn!(%item, "removed from the queue: not an item of this run"),
         What::Refused { path, reason } => warn!("refused {}: {reason}", path.escape_debug()),
+        What::Continues { run, datasets } => info!("continuing run {run}, with {datasets} datasets"),
         What::BeganFromNothing { earlier } => {
             warn!(
                 "this run learns from nothing: it continues neither the model of run {earlier} nor another"
@@ -90,7 +101,10 @@ fn say(session: &str, what: &What) {
             info!("{reason}");
             info!("Queue empty, exiting");
         }
-        What::Exited { code, reason } => error!(code, "{reason}"),
+        What::Exited { code, reason } if *code == Exit::Preempted.code() => info!(code, "{reason}"),
+        // In text the program's own last line says it, with its hint.
+        What::Exited { code, reason } if form == Form::Json => error!(code, "{reason}"),
+        What::Exited { .. } => {}
         other => debug!(?other, "event"),
     }
 }

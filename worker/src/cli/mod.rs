@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::contract::Exit;
+use crate::contract::{Exit, RUNS};
 use crate::guard;
 use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
+use crate::store::Store;
 use crate::store::any::{self, AnyStore};
 use crate::store::identity::identify;
 use crate::system::random_nonce;
@@ -94,6 +95,26 @@ pub(crate) fn open_store(volume: &Path) -> Result<AnyStore, Failure> {
         let reason = format!("the volume {shown} is no folder\nhint: create or mount it first");
         Failure::new(Exit::Volume, reason)
     })
+}
+
+/// The newest numbered run on a store.
+pub(crate) async fn newest_run(store: &AnyStore) -> Result<Option<u32>, Failure> {
+    let runs = store.list(RUNS).await.map_err(|error| Failure::new(Exit::Volume, error))?;
+    Ok(runs.iter().filter_map(|name| name.parse().ok()).max())
+}
+
+/// The run that a command is about: the one named, or the newest.
+pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> Result<String, Failure> {
+    if let Some(name) = named {
+        return Ok(name);
+    }
+    match newest_run(store).await? {
+        Some(newest) => Ok(newest.to_string()),
+        None => {
+            let reason = "there is no run on the volume\nhint: `worker run` begins one";
+            Err(Failure::new(Exit::NoDatasets, reason))
+        }
+    }
 }
 
 /// Why a command failed: an exit code and what to tell.

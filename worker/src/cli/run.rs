@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, QueueArgs, log};
-use crate::contract::{Exit, RUNS, RunPaths};
+use super::{Failure, QueueArgs, log, newest_run};
+use crate::contract::{Exit, RunPaths};
 use crate::duration::{parse_duration, parse_positive};
 use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Inbox;
 use crate::record::Record;
-use crate::run::{Config, Source};
+use crate::run::{After, Config, Source};
 use crate::store::any::AnyStore;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
@@ -30,6 +30,13 @@ pub(crate) struct RunArgs {
     /// to such a run. Without it, the run consists of what is pushed.
     #[arg(long, env = "WORKER_LIST", value_name = "PATH")]
     list: Option<String>,
+    /// Continue a complete run: begin with its last state, and with its datasets as history. Datasets that are part
+    /// of it already are left out
+    #[arg(long, env = "WORKER_AFTER", value_name = "RUN", conflicts_with = "continues")]
+    after: Option<String>,
+    /// Continue the newest complete run; where there is none, begin from nothing
+    #[arg(long = "continue", env = "WORKER_CONTINUE")]
+    continues: bool,
     /// The date that the report shows [default: when the run begins]
     #[arg(long, env = "WORKER_CREATED", value_name = "TEXT")]
     created: Option<String>,
@@ -55,6 +62,11 @@ pub(crate) struct RunArgs {
     /// Attempts at a dataset that is missing or changed before the run stops loudly.
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]
     retries: u32,
+    /// Workers in a row that may die at one item, none of them making progress, before the run stops loudly with 10.
+    /// Those that run out of memory look so.
+    #[arg(long, env = "WORKER_MAX_DELIVERIES", value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_deliveries: u32,
     /// Exit with 9 where a dataset was rejected or a pushed path refused, though the run is complete. Where nothing
     /// could be trained on, that is so in any case.
     #[arg(long, env = "WORKER_FAIL_ON_REJECTED")]
@@ -71,6 +83,15 @@ pub(crate) struct RunArgs {
     /// The form of the log.
     #[arg(long, env = "WORKER_LOG", value_name = "FORM", default_value = "text")]
     log: log::Form,
+}
+
+impl RunArgs {
+    fn after(&self) -> Option<After> {
+        match &self.after {
+            Some(run) => Some(After::Run(run.clone())),
+            None => self.continues.then_some(After::Newest),
+        }
+    }
 }
 
 /// Memory for commits that later datasets read again.
@@ -95,6 +116,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),
         run: name.clone(),
         source,
+        after: args.after(),
         created: args.created.clone(),
         spec: Spec::of(workload.as_ref()),
         lease: args.lease,
@@ -103,6 +125,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         grace: args.grace,
         idle: args.idle,
         retries: args.retries,
+        max_deliveries: args.max_deliveries,
         fail_on_rejected: args.fail_on_rejected,
         cache_bytes: CACHE_BYTES,
     };
@@ -111,7 +134,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let tap = |event: &_| log::tell(args.log, &session, event);
     let factory = |spec: &Spec| registry.of(spec);
     let ended = crate::run::run(&config, &queue, &store, &machine, &factory, &tap).await;
-    if ended.exit != Exit::Finished && args.log != log::Form::Events {
+    // A preemption is no error, and a log of JSON holds nothing else.
+    let is_said = matches!(ended.exit, Exit::Finished | Exit::Preempted) || args.log != log::Form::Text;
+    if !is_said {
         return Err(Failure::new(ended.exit, ended.reason));
     }
     Ok(ended.exit)
@@ -134,8 +159,7 @@ async fn source_of(args: &RunArgs, store: &AnyStore) -> Result<Source, Failure> 
 /// The newest numbered run until its report is there, or while nothing waits for another; else the next.
 /// Whoever starts once more with the same list goes on with the run that it began.
 async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result<String, Failure> {
-    let runs = store.list(RUNS).await.map_err(|error| Failure::new(Exit::Volume, error))?;
-    let Some(newest) = runs.iter().filter_map(|name| name.parse::<u32>().ok()).max() else {
+    let Some(newest) = newest_run(store).await? else {
         return Ok("1".to_owned());
     };
     let name = newest.to_string();
@@ -156,9 +180,14 @@ async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String])
     };
     // What cannot be read is told by the worker that goes on with it.
     let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return Ok(false) };
-    let Ok(Page::First { last, datasets, .. }) = Page::decode(&content) else { return Ok(false) };
+    let Ok(Page::First { last, inherited, datasets, .. }) = Page::decode(&content) else { return Ok(false) };
+    let inherited: BTreeSet<String> = inherited.into_iter().map(|one| one.dataset.path).collect();
     let held: BTreeSet<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
-    let listed: BTreeSet<String> = list.iter().filter_map(|path| normalise(path).ok()).collect();
+    let listed: BTreeSet<String> = list
+        .iter()
+        .filter_map(|path| normalise(path).ok())
+        .filter(|path| !inherited.contains(path))
+        .collect();
     Ok(!last || held != listed)
 }
 

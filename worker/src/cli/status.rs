@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, QueueArgs, print};
+use super::{Failure, QueueArgs, named_or_newest, print};
 use crate::contract::{Exit, OUTPUT, RunPaths, is_later};
 use crate::manifest::{Manifest, Refusal};
 use crate::queue::{Counts, Inbox, WorkQueue};
@@ -18,9 +18,9 @@ use crate::workload::registry;
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     queue: QueueArgs,
-    /// The run's name.
-    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
-    run: String,
+    /// The run's name [default: the newest number]
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
+    run: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -45,14 +45,15 @@ struct Status {
 
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     let store = args.queue.store()?;
-    let paths = RunPaths::new(&args.run);
+    let run = named_or_newest(&store, args.run).await?;
+    let paths = RunPaths::new(&run);
     if store.list(paths.root()).await.is_ok_and(|names| names.is_empty()) {
-        let reason = format!("there is no run {}\nhint: `worker run` begins one", args.run);
+        let reason = format!("there is no run {run}\nhint: `worker run` begins one");
         return Err(Failure::new(Exit::NoDatasets, reason));
     }
     let pages = count(&store, &paths.manifest()).await?;
-    let queue = args.queue.open(&args.run).await?;
-    let manifest = manifest(&store, &args.run).await?;
+    let queue = args.queue.open(&run).await?;
+    let manifest = manifest(&store, &run).await?;
     let committed = match &manifest {
         Some(manifest) => committed(&store, manifest, &paths).await?,
         None => Vec::new(),
@@ -66,7 +67,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         void: store.size(&paths.violation()).await.is_ok(),
         queue: queue.counts().await?,
         pushed: queue.pushed_count().await?,
-        run: args.run,
+        run,
     };
     if args.json {
         print(&(serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"))?;

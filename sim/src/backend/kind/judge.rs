@@ -62,7 +62,7 @@ mod tests {
 
     fn claimed() -> What {
         let attempt = "attempts/3-9".to_owned();
-        What::Claimed { item: ITEM, token: 9, attempt, dataset: None, taken_over_from: None }
+        What::Claimed { item: ITEM, token: 9, attempt, dataset: None, taken_over_from: None, lost: 0 }
     }
 
     fn acked() -> What {

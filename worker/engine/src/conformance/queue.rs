@@ -330,6 +330,36 @@ pub async fn failures_are_counted_and_preemptions_are_not(arm: &impl Arm) {
     assert_eq!(claimed(&queue, LONG).await.failures, 0);
 }
 
+/// Workers that die without a word are counted, until one makes progress or ends its claim.
+pub async fn claims_lost_in_a_row_are_counted(arm: &impl Arm) {
+    let queue = arm.client();
+    add(&queue, &[FOLD]).await;
+    let lose = async |progress: u64| {
+        let fold = claimed(&queue, SHORT).await;
+        assert_eq!(queue.heartbeat(&fold, SHORT, progress).await, Ok(Ownership::Held));
+        arm.pass(SHORT).await;
+        fold.lost
+    };
+    assert_eq!([lose(0).await, lose(0).await, lose(0).await], [0, 1, 2]);
+    assert_eq!(
+        [lose(3).await, lose(0).await, lose(0).await],
+        [3, 1, 2],
+        "after progress the row is a new one"
+    );
+    let fold = claimed(&queue, LONG).await;
+    assert_eq!((fold.lost, fold.failures), (3, 0));
+    assert_eq!(queue.release(&fold, Duration::ZERO, Release::Preempted).await, Ok(Ownership::Held));
+    let fold = claimed(&queue, SHORT).await;
+    assert_eq!(fold.lost, 0, "its worker lived");
+    assert_eq!(queue.release(&fold, SHORT, Release::Failed).await, Ok(Ownership::Held));
+    arm.pass(SHORT).await;
+    let fold = claimed(&queue, SHORT).await;
+    assert_eq!((fold.lost, fold.failures), (0, 1));
+    arm.pass(SHORT).await;
+    let fold = claimed(&queue, LONG).await;
+    assert_eq!((fold.lost, fold.failures), (1, 1), "both are kept");
+}
+
 pub async fn a_delay_passes(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[prepare(1), prepare(2)]).await;
@@ -446,6 +476,7 @@ macro_rules! queue_conformance {
                 both_token_and_nonce_make_the_owner,
                 an_acknowledgement_adds_what_comes_next,
                 failures_are_counted_and_preemptions_are_not,
+                claims_lost_in_a_row_are_counted,
                 a_delay_passes,
                 counts_say_what_a_claim_could_have,
                 pushed_paths_are_taken_in_by_value,

@@ -20,6 +20,7 @@ fn manifest(roles: &[Role]) -> Manifest {
         spec,
         created: String::new(),
         last: true,
+        inherited: Vec::new(),
         datasets: datasets.collect(),
         refused: Vec::new(),
     };

@@ -4,7 +4,8 @@
 --
 -- KEYS    1 pending  2 processing  3 leases  4 token
 -- ARGV    1 nonce  2 worker  3 lease, ms  then the items preferred, best first
--- returns {item, or nil where there is none; rank; token; failures; whose lease expired, or '';
+-- returns {item, or nil where there is none; rank; token; failures; claims in a row that expired
+--          without progress; whose lease expired, or '';
 --          {members that were no items of ours and have been removed}}
 local REAPED_MAX = 128 -- expired leases moved by one call, those that expired first
 local VOID_MAX = 16 -- deadlines looked at, the farthest first, where nothing is pending
@@ -65,21 +66,24 @@ if not first[1] then
         first = take_first()
     end
     if not first[1] then
-        return { false, 0, 0, 0, '', removed }
+        return { false, 0, 0, 0, 0, '', removed }
     end
 end
 
 local item, score = first[1], tonumber(first[2])
-local rank, failures, from = math.floor(score), '0', ''
+local rank, failures, lost, from = math.floor(score), '0', 0, ''
 if rank ~= score then
     local line = redis.call('HGET', KEYS[3], item) or ''
-    local owner, failed, worker = string.match(line, '^(%S+) %d+ %d+ (%d+) %d+ (.*)$')
+    local owner, failed, before, progress, worker = string.match(line, '^(%S+) %d+ %d+ (%d+) (%d+) (%d+) (.*)$')
     failures = failed or '0'
-    from = owner and owner ~= '-' and worker or ''
+    if owner and owner ~= '-' then
+        from = worker
+        lost = progress == '0' and before + 1 or 1
+    end
 end
 
 local token = redis.call('INCR', KEYS[4])
 redis.call('ZADD', KEYS[2], now + ARGV[3], item)
 redis.call('HSET', KEYS[3], item, string.format(
-    '%.0f:%s %.0f %s %s 0 %s', token, ARGV[1], rank, ARGV[3], failures, ARGV[2]))
-return { item, rank, token, tonumber(failures), from, removed }
+    '%.0f:%s %.0f %s %s %.0f 0 %s', token, ARGV[1], rank, ARGV[3], failures, lost, ARGV[2]))
+return { item, rank, token, tonumber(failures), lost, from, removed }

@@ -4,7 +4,7 @@
 -- ARGV    1 item  2 owner, `token:nonce`  3 delay, ms  4 failures to count, 0 or 1
 -- returns 1 held, 0 lost
 local line = redis.call('HGET', KEYS[3], ARGV[1]) or ''
-local owner, rank, failures, progress, worker = string.match(line, '^(%S+) (%d+) %d+ (%d+) (%d+) (.*)$')
+local owner, rank, failures, worker = string.match(line, '^(%S+) (%d+) %d+ (%d+) %d+ %d+ (.*)$')
 if owner ~= ARGV[2] then
     return 0
 end
@@ -16,7 +16,7 @@ if ARGV[3] == '0' and failures == '0' then
     redis.call('ZADD', KEYS[1], rank, ARGV[1])
     return 1
 end
-redis.call('HSET', KEYS[3], ARGV[1], table.concat({ '-', rank, ARGV[3], failures, progress, worker }, ' '))
+redis.call('HSET', KEYS[3], ARGV[1], table.concat({ '-', rank, ARGV[3], failures, '0', '0', worker }, ' '))
 if ARGV[3] == '0' then
     -- The half says that `leases` remembers something of the item, and keeps the order.
     redis.call('ZADD', KEYS[1], string.format('%.1f', rank + 0.5), ARGV[1])

@@ -12,7 +12,7 @@ use engine::queue::QueueError;
 
 /// "queu" in ASCII: tells our files from other programs'.
 const APPLICATION: i64 = 0x7175_6575;
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// Ranks are distinct and order the items, so they are their key: a claim reads from the front of
 /// one B-tree and writes one of its pages.
@@ -37,6 +37,7 @@ const TABLES: &str = "
         worker TEXT NOT NULL,
         progress INTEGER NOT NULL,
         failures INTEGER NOT NULL,
+        lost INTEGER NOT NULL,                -- claims in a row that expired without progress
         PRIMARY KEY (run, rank)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE datasets (                   -- pushed paths, of every run on this file

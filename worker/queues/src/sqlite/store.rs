@@ -21,7 +21,7 @@ const CLAIMABLE: &str = "(deadline_ms <= ?2 OR deadline_ms > ?2 + length_ms)";
 /// Selects the first row among those of some ranks that a claim may have.
 fn front() -> String {
     format!(
-        "SELECT rank, item, token, worker, failures FROM items
+        "SELECT rank, item, token, worker, failures, lost, progress FROM items
          WHERE run = ?1 AND {CLAIMABLE} AND rank BETWEEN ?3 AND ?4 ORDER BY rank LIMIT 1"
     )
 }
@@ -102,9 +102,9 @@ impl Store {
                 };
                 match front.item() {
                     Some(item) => {
-                        let token = step.lease(front.rank, worker, nonce, signed(lease_ms))?;
-                        let (taken_over_from, failures) = (front.owner, front.failures);
-                        Ok(Ok(Some(Claim { item, token, nonce, taken_over_from, failures })))
+                        let token = step.lease(&front, worker, nonce, signed(lease_ms))?;
+                        let Front { owner: taken_over_from, failures, lost, .. } = front;
+                        Ok(Ok(Some(Claim { item, token, nonce, taken_over_from, failures, lost })))
                     }
                     None => step.remove(front.rank).map(|()| Err(front.name)),
                 }
@@ -141,7 +141,7 @@ impl Store {
 
     pub(super) fn release(&mut self, claim: &Claim, delay_ms: u64, why: Release) -> Result<Ownership> {
         let sql = "UPDATE items
-                   SET deadline_ms = ?1, length_ms = ?2, failures = failures + ?3, token = 0, nonce = ''
+                   SET deadline_ms = ?1, length_ms = ?2, failures = failures + ?3, lost = 0, token = 0, nonce = ''
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
             let length = signed(delay_ms);
@@ -218,8 +218,8 @@ impl Step<'_> {
 
     fn add(&self, items: &[Item]) -> rusqlite::Result<usize> {
         let sql = "INSERT INTO items
-                   (run, rank, item, deadline_ms, length_ms, token, nonce, worker, progress, failures)
-                   VALUES (?1, ?2, ?3, 0, 0, 0, '', '', 0, 0) ON CONFLICT DO NOTHING";
+                   (run, rank, item, deadline_ms, length_ms, token, nonce, worker, progress, failures, lost)
+                   VALUES (?1, ?2, ?3, 0, 0, 0, '', '', 0, 0, 0) ON CONFLICT DO NOTHING";
         let mut added = 0;
         for item in items {
             added += self.execute(sql, params![self.run, signed(item.rank), item.to_string()])?;
@@ -244,25 +244,36 @@ impl Step<'_> {
         let front = select.query_row([self.run, self.now, *ranks.start(), *ranks.end()], |row| {
             let lossy = |bytes: Vec<u8>| bytes.escape_ascii().to_string();
             let owned = row.get::<_, i64>(2)? != 0;
+            let count = |column: usize| -> rusqlite::Result<u32> {
+                Ok(u32::try_from(row.get::<_, i64>(column)?.max(0)).unwrap_or(u32::MAX))
+            };
+            let lost = match (owned, row.get::<_, i64>(6)?) {
+                (false, _) => count(5)?,
+                (true, 0) => count(5)?.saturating_add(1),
+                (true, _) => 1,
+            };
             Ok(Front {
                 rank: row.get(0)?,
                 name: text(row, 1)?.unwrap_or_else(lossy),
                 owner: if owned { Some(text(row, 3)?.unwrap_or_else(lossy)) } else { None },
-                failures: u32::try_from(row.get::<_, i64>(4)?.max(0)).unwrap_or(u32::MAX),
+                failures: count(4)?,
+                lost,
             })
         });
         front.optional()
     }
 
     /// Answers the claim's token.
-    fn lease(&self, rank: i64, worker: &str, nonce: u128, length: i64) -> rusqlite::Result<u64> {
+    fn lease(&self, front: &Front, worker: &str, nonce: u128, length: i64) -> rusqlite::Result<u64> {
         let sql = "UPDATE runs SET token = token + 1 WHERE id = ?1 RETURNING token";
         let token: i64 = self.transaction.prepare_cached(sql)?.query_row([self.run], |row| row.get(0))?;
         let sql = "UPDATE items
-                   SET deadline_ms = ?1, length_ms = ?2, token = ?3, nonce = ?4, worker = ?5, progress = 0
-                   WHERE run = ?6 AND rank = ?7";
+                   SET deadline_ms = ?1, length_ms = ?2, token = ?3, nonce = ?4, worker = ?5, progress = 0, lost = ?6
+                   WHERE run = ?7 AND rank = ?8";
         let deadline = self.now.saturating_add(length);
-        self.execute(sql, params![deadline, length, token, nonce_text(nonce), worker, self.run, rank])?;
+        let nonce = nonce_text(nonce);
+        let (lost, rank) = (front.lost, front.rank);
+        self.execute(sql, params![deadline, length, token, nonce, worker, lost, self.run, rank])?;
         Ok(unsigned(token))
     }
 
@@ -278,6 +289,8 @@ struct Front {
     /// The worker whose lease has expired, if one has.
     owner: Option<String>,
     failures: u32,
+    /// Claims in a row that expired without progress, the last one counted.
+    lost: u32,
 }
 
 impl Front {

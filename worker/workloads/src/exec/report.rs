@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::tree::Tree;
-use engine::manifest::Role;
+use engine::manifest::{Dataset, Role};
 use engine::workload::{Part, ReportInput};
 
 #[derive(Debug, Serialize)]
@@ -45,7 +45,8 @@ pub(super) fn files(setup: &Setup, input: &ReportInput<'_>) -> Result<BTreeMap<S
         results.insert(part.index, summary);
     }
     let mut rows = Vec::new();
-    for dataset in input.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+    let is_shown = |dataset: &&Dataset| dataset.role == Role::Train && dataset.index >= input.own_from;
+    for dataset in input.datasets.iter().filter(is_shown) {
         let rejected = input.rejected.get(&dataset.index).map(String::as_str);
         rows.push(Row { dataset: &dataset.path, rejected, output: results.get(&dataset.index) });
     }

@@ -121,6 +121,7 @@ impl Chain {
         let input = ReportInput {
             created: "2018-08-14",
             datasets: &self.datasets,
+            own_from: 0,
             rejected: &self.rejected,
             refused: &self.refused,
             evals: &self.evals,
