@@ -7,6 +7,12 @@ default:
 run *args:
     cargo run --release -p sim -- run {{args}}
 
+# The README's picture, from a run of now
+picture:
+    rm -rf out/picture
+    cargo run --release -p sim -- run --out out/picture
+    cp out/picture/sim/1/timeline.svg docs/timeline.svg
+
 test:
     cargo test --workspace
 

@@ -44,6 +44,12 @@ fn the_first_command_preempts_and_makes_no_difference() {
     for day in 1..=8 {
         assert!(page.contains(&format!("<td>datasets/training/2018-04-0{day}.parquet</td>")), "day {day}");
     }
+    let picture = fs::read_to_string(out.path().join("sim/1/timeline.svg")).unwrap();
+    for words in
+        [format!("{effective} preemptions interrupted work"), "identical to an undisturbed run".to_owned()]
+    {
+        assert!(picture.contains(&words), "the picture says: {words}");
+    }
 }
 
 /// The report and the models. The records under `runs/` also hold the rounds of `--work`, which the

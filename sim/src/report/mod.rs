@@ -12,6 +12,7 @@ use crate::schedule::Kind;
 use crate::story::{Attempt, Came, Story};
 
 pub mod page;
+pub mod picture;
 pub mod terminal;
 
 /// How many datasets, of what kind.

@@ -10,11 +10,11 @@ use crate::story::{Attempt, Came, End, Story};
 use worker::events::first_of;
 
 /// Width and heights in the drawing's units.
-const WIDTH: f64 = 1000.0;
-const LANE: f64 = 46.0;
+pub(super) const WIDTH: f64 = 1000.0;
+pub(super) const LANE: f64 = 46.0;
 const BAR: f64 = 26.0;
-const LEFT: f64 = 48.0;
-const TOP: f64 = 8.0;
+pub(super) const LEFT: f64 = 48.0;
+pub(super) const TOP: f64 = 8.0;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -35,35 +35,35 @@ struct Page<'a> {
     figures: Vec<(String, String)>,
 }
 
-struct Lane {
-    name: String,
-    y: f64,
-    boxes: Vec<Box_>,
-    marks: Vec<Mark>,
+pub(super) struct Lane {
+    pub(super) name: String,
+    pub(super) y: f64,
+    pub(super) boxes: Vec<Box_>,
+    pub(super) marks: Vec<Mark>,
 }
 
 /// A span of time on a lane.
-struct Box_ {
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-    class: &'static str,
-    title: String,
+pub(super) struct Box_ {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) class: &'static str,
+    pub(super) title: String,
 }
 
 /// A moment on a lane.
-struct Mark {
-    x: f64,
-    y: f64,
-    class: &'static str,
-    sign: &'static str,
-    title: String,
+pub(super) struct Mark {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) title: String,
 }
 
-struct Tick {
-    x: f64,
-    label: String,
+pub(super) struct Tick {
+    pub(super) x: f64,
+    pub(super) label: String,
 }
 
 struct Row {
@@ -119,13 +119,13 @@ pub fn render(
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Scale {
+pub(super) struct Scale {
     began_ms: u64,
     span_ms: f64,
 }
 
 impl Scale {
-    fn of(story: &Story) -> Self {
+    pub(super) fn of(story: &Story) -> Self {
         let span = story.ended_ms.saturating_sub(story.began_ms).max(1);
         Self { began_ms: story.began_ms, span_ms: span as f64 }
     }
@@ -136,7 +136,7 @@ impl Scale {
     }
 
     /// Five to ten round times.
-    fn ticks(self) -> Vec<Tick> {
+    pub(super) fn ticks(self) -> Vec<Tick> {
         let mut step: u64 = 100;
         for factor in [2, 5, 10, 20, 50, 100, 200, 600, 1200, 3000, 6000, 36_000, 360_000] {
             if self.span_ms / step as f64 <= 10.0 {
@@ -153,7 +153,7 @@ impl Scale {
     }
 }
 
-fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane {
+pub(super) fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane {
     let y = TOP + LANE * f64::from(machine);
     let mut lane =
         Lane { name: format!("w{}", machine + 1), y: y + BAR * 0.7, boxes: Vec::new(), marks: Vec::new() };

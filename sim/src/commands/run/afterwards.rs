@@ -222,8 +222,11 @@ fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> R
         .files
         .get(&format!("{OUTPUT}/report.txt"))
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let page = report::page::render(story, &story.attempts(), summary, &text.unwrap_or_default())?;
+    let attempts = story.attempts();
+    let page = report::page::render(story, &attempts, summary, &text.unwrap_or_default())?;
     put(&folder.join("report.html"), page.as_bytes()).context("failed to write the page")?;
+    let picture = report::picture::render(story, &attempts, summary)?;
+    put(&folder.join("timeline.svg"), picture.as_bytes()).context("failed to write the timeline")?;
     let json = serde_json::to_string_pretty(summary).context("failed to write the summary")?;
     put(&folder.join("summary.json"), json.as_bytes()).context("failed to write the summary")?;
     print(&if prepared.args.json { json + "\n" } else { summary.text() })?;
