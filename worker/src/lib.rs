@@ -24,3 +24,6 @@ pub mod workload {
     pub use engine::{conformance, queue_conformance, store_conformance};
     pub use workloads::{days, exec, fraud, longer, registry};
 }
+
+/// The version that programs show: the commit too, where a release was built from a checkout (`build.rs`).
+pub const VERSION: &str = env!("SHOWN_VERSION");

@@ -23,9 +23,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use google_cloud_auth::credentials::Credentials;
 use tracing_subscriber::EnvFilter;
+use worker::cli::shell::ShellCommand;
 
 use crate::clock::SystemClock;
 use crate::cluster::live::LiveConnect;
@@ -43,7 +44,7 @@ pub use show::{loss_text, plan_json, plan_text};
 
 /// Deploys a batch workload to Google Cloud, and takes it down again without leaving anything that bills.
 #[derive(Debug, Parser)]
-#[command(name = "cloud", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "cloud", version = worker::VERSION, propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     target: Target,
@@ -94,6 +95,8 @@ enum Command {
     Render(render::Render),
     /// Have Compute Engine preempt one of the deployment's Spot machines.
     Preempt(preempt::Arguments),
+    #[command(flatten)]
+    Shell(ShellCommand),
 }
 
 /// What the deployment looks like; the defaults are the tutorial's.
@@ -307,6 +310,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if let Command::Shell(command) = &cli.command {
+        return match command.run(Cli::command()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("error: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let interrupted = match cli.command {
         Command::Run(_) => run::INTERRUPTED,
         _ => {
@@ -365,7 +377,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Credential => credentials::token(&site).await,
         Command::Image(arguments) => image::run(arguments, site).await,
         Command::Preempt(arguments) => preempt::run(arguments, &site).await,
-        Command::Render(_) | Command::Run(_) => Ok(()),
+        Command::Render(_) | Command::Run(_) | Command::Shell(_) => Ok(()),
     }
 }
 

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use worker::cli::shell::ShellCommand;
 use worker::contract::Exit;
 
 use crate::backend::process::child;
-use crate::report::terminal::{print, tell};
+use crate::report::terminal::tell;
 
 pub mod breakages;
 #[cfg(feature = "kind")]
@@ -20,7 +20,7 @@ pub mod scale;
 
 /// Runs a batch of datasets on workers whose machines vanish, and checks that it made no difference.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version, after_help = exit_codes())]
+#[command(name = "sim", version = worker::VERSION, after_help = exit_codes())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,8 +48,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Print completions for a shell.
-    Completions { shell: Shell },
+    #[command(flatten)]
+    Shell(ShellCommand),
 }
 
 /// The workers' exit codes, which are this program's too, and the one that only it has.
@@ -111,11 +111,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "sim", &mut script);
-            print(&String::from_utf8_lossy(&script)).map(|()| 0).map_err(Failure::from)
-        }
+        Command::Shell(command) => command
+            .run(Cli::command())
+            .map(|()| 0)
+            .map_err(|why| Failure::new(Exit::Failed, anyhow::Error::msg(why))),
     };
     match answer {
         Ok(exit) => ExitCode::from(exit),

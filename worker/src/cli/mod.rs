@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::contract::{Exit, RUNS};
 use crate::guard;
@@ -24,12 +24,13 @@ mod log;
 mod push;
 mod run;
 mod score;
+pub mod shell;
 mod status;
 
 /// Leases datasets from a queue, trains on them, and commits each exactly once, on machines that
 /// may vanish at any moment.
 #[derive(Debug, Parser)]
-#[command(name = "worker", version, after_help = Exit::table())]
+#[command(name = "worker", version = crate::VERSION, after_help = Exit::table())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +50,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Print a run's events as lines of JSON.
     Events(events::EventsArgs),
+    #[command(flatten)]
+    Shell(shell::ShellCommand),
 }
 
 /// Which queue.
@@ -174,6 +177,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
+            Command::Shell(command) => command
+                .run(Cli::command())
+                .map(|()| Exit::Finished)
+                .map_err(|why| Failure::new(Exit::Failed, why)),
         }
     });
     // A look-up of a name that hangs must not keep the process.
