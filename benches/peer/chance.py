@@ -6,7 +6,7 @@ week would reach an AUC with these ranks drawn anew. One line of JSON.
 A rank is the share of the week's genuine rows with a lower score, so that the AUC is the frauds' mean rank.
 A fraud is unforeseeable if it is by a compromised terminal (scenario 2) and no fraud of the run that the
 terminal has had since its last genuine purchase has a known label, seven days late. The weeks are those of
-docs/model.md: the handbook's, and the nine that the model was chosen on.
+docs/model-internals.md: the handbook's, and the nine that the model was chosen on.
 """
 
 import argparse

@@ -17,7 +17,7 @@ const AUTOPILOT: &str = include_str!("../data/gcloud-528.json");
 const STANDARD: &str = include_str!("../data/gcloud-528-standard.json");
 
 /// A newcomer's page, whose tables are of what is sent.
-const PAGE: &str = include_str!("../../../docs/gcp.md");
+const PAGE: &str = include_str!("../../../docs/gcp-requests.md");
 
 /// Leaves out what the comparison sets aside: `parent` (Google's crates put it into the path alone), our
 /// labels, and fields that say what leaving them out says (proto3's defaults: `createSubnetwork: false`).
@@ -123,7 +123,7 @@ fn the_pages_tables_are_of_what_is_sent() {
     for table in
         [table(autopilot().iter(), &sent(Mode::Autopilot)), table(clusters, &sent(of_spot_machines()))]
     {
-        assert!(PAGE.contains(&table), "docs/gcp.md lacks this table:\n\n{table}");
+        assert!(PAGE.contains(&table), "docs/gcp-requests.md lacks this table:\n\n{table}");
     }
 }
 
