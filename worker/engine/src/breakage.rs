@@ -7,6 +7,7 @@
 /// A rule that is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the table below says what each does wrong")]
 pub enum Breakage {
     AcknowledgeBeforeCommit,
     CommitByRename,
@@ -60,7 +61,9 @@ pub enum Breakage {
 /// What a breakage is, for those who read lists.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
+    /// Which one.
     pub breakage: Breakage,
+    /// Its name in lists.
     pub name: &'static str,
     /// The number of the rule in ARCHITECTURE.md; 0 is the loop itself.
     pub rule: u8,

@@ -28,6 +28,7 @@ pub enum Source {
 /// The run that a new one continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
+    /// The run of this name.
     Run(String),
     /// The newest numbered run that is complete; without one, the run begins from nothing.
     Newest,
@@ -38,7 +39,9 @@ pub enum After {
 pub struct Config {
     /// The worker's name in events and in the queue; need not be unique.
     pub worker: String,
+    /// The run's name.
     pub run: String,
+    /// Where its datasets come from.
     pub source: Source,
     /// What the run continues, if this worker is the one that begins it.
     pub after: Option<After>,
@@ -46,6 +49,7 @@ pub struct Config {
     pub created: Option<String>,
     /// What to do, if this worker is the one that begins the run.
     pub spec: Spec,
+    /// A claim that is not renewed for this long is given to another worker.
     pub lease: Duration,
     /// A lease is not renewed after this time without progress.
     pub stall: Duration,
@@ -95,7 +99,9 @@ pub type Factory<'a> = &'a dyn Fn(&Spec) -> Result<Arc<dyn Workload>, String>;
 /// How a worker ended, and the one line that says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
+    /// How it ended.
     pub exit: Exit,
+    /// Why, with a hint on a line of its own where there is one.
     pub reason: String,
 }
 

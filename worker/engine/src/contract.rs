@@ -49,10 +49,12 @@ pub struct RunPaths {
 }
 
 impl RunPaths {
+    /// The paths of the run of this name.
     pub fn new(run: &str) -> Self {
         Self { root: format!("{RUNS}/{run}") }
     }
 
+    /// The run's own folder.
     pub fn root(&self) -> &str {
         &self.root
     }
@@ -63,6 +65,7 @@ impl RunPaths {
         inside.and_then(|rest| rest.split_once('/')).map_or(path, |(_, place)| place)
     }
 
+    /// The folder of the manifest's pages.
     pub fn manifest(&self) -> String {
         format!("{}/manifest", self.root)
     }
@@ -86,10 +89,12 @@ impl RunPaths {
         }
     }
 
+    /// Where a stage of a dataset is committed; `stage` is its folder.
     pub fn commit(&self, stage: &str, index: u32) -> String {
         format!("{}/{index}", self.folder(stage, index / FOLDER_COMMITS))
     }
 
+    /// The committed report.
     pub fn report(&self) -> String {
         format!("{}/report", self.root)
     }
@@ -104,6 +109,7 @@ impl RunPaths {
         format!("{}/violation", self.root)
     }
 
+    /// The folder of what attempts leave on the way.
     pub fn attempts(&self) -> String {
         format!("{}/attempts", self.root)
     }
@@ -113,6 +119,7 @@ impl RunPaths {
         format!("{}/attempts/{}-{token}-{nonce:032x}", self.root, item.file_name())
     }
 
+    /// The folder of the workers' event files.
     pub fn events(&self) -> String {
         format!("{}/events", self.root)
     }
@@ -158,6 +165,7 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every code, in order.
     pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::Failed,
@@ -175,6 +183,7 @@ impl Exit {
         Self::Check,
     ];
 
+    /// The number.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -184,6 +193,7 @@ impl Exit {
         [Self::Finished, Self::LeftOut].iter().any(|exit| i32::from(exit.code()) == code)
     }
 
+    /// What it means, for people.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Finished => "the run is sealed and its report is written",

@@ -19,15 +19,18 @@ pub struct Event {
     pub v: u32,
     /// By the worker's wall clock; never compared between machines.
     pub at_ms: u64,
+    /// The worker's name.
     pub worker: String,
     /// Counts this incarnation's events from 0.
     pub seq: u64,
     #[serde(flatten)]
+    /// What happened.
     pub what: What,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "one word for both: the field that a person reads in the line")]
 pub enum What {
     Started {
         pid: u32,
@@ -207,6 +210,7 @@ impl<F> std::fmt::Debug for EventLog<'_, F> {
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 impl<'a, F> EventLog<'a, F> {
+    /// The log of one incarnation, told apart by its nonce.
     pub fn new(worker: &str, nonce: u128, sink: EventSink<'a>) -> Self {
         Self {
             worker: worker.to_owned(),

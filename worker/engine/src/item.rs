@@ -15,6 +15,7 @@ pub struct Name {
 }
 
 impl Name {
+    /// Longest name, in bytes.
     pub const BYTES_MAX: usize = 31;
 
     /// The name of a step of the whole run, known when compiling.
@@ -68,6 +69,7 @@ impl Name {
         Some(Self { bytes, length: text.len() as u8 })
     }
 
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         // Only ASCII is ever taken in.
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
@@ -129,7 +131,9 @@ impl From<Name> for String {
 /// stay below 2^53, so that they are exact as Redis scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Item {
+    /// Below 2^53, so that Redis's scores are exact.
     pub rank: u64,
+    /// What it is called: `prepare/7`, `fold`.
     pub name: Name,
 }
 

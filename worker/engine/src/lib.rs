@@ -4,6 +4,8 @@
 //! [`registry::Registry`] of workloads, and calls [`run::run`]; `examples/words.rs` of the crate `worker` does so in
 //! sixty lines.
 
+#![warn(missing_docs)]
+
 mod admission;
 mod artifacts;
 mod aside;

@@ -13,9 +13,11 @@ use crate::record::{Outcome, Record};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Learned from.
     Train,
     /// Features only.
     History,
+    /// Tested on.
     Test,
 }
 
@@ -40,7 +42,9 @@ pub struct Dataset {
     pub index: u32,
     /// Normalised, relative to the volume.
     pub path: String,
+    /// What it is used for, by the folder that it lies in.
     pub role: Role,
+    /// Its size.
     pub bytes: u64,
     /// Hashes of its blocks of [`crate::contract::BLOCK_BYTES`], the last one shorter.
     pub blocks: Vec<Hash>,
@@ -52,6 +56,7 @@ impl Dataset {
         Hash::of_fields(self.blocks.iter().map(|block| &block.0[..]))
     }
 
+    /// Its file's name without folders and ending.
     pub fn stem(&self) -> &str {
         stem_of(&self.path)
     }
@@ -60,13 +65,16 @@ impl Dataset {
 /// What, beside the ordered datasets, decides a run's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
+    /// The workload's name.
     pub workload: String,
+    /// The version of its results.
     pub results_version: u32,
     /// Parameters and seeds.
     pub params: BTreeMap<String, String>,
 }
 
 impl Spec {
+    /// A hash over all of it.
     pub fn hash(&self) -> Hash {
         let version = self.results_version.to_le_bytes();
         let params = self.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
@@ -79,6 +87,7 @@ impl Spec {
 pub struct Refusal {
     /// As it was pushed.
     pub path: String,
+    /// Why.
     pub reason: String,
 }
 
@@ -99,6 +108,7 @@ pub struct Inherited {
 pub enum Page {
     /// Chapter 0.
     First {
+        /// What to do.
         spec: Spec,
         /// The date that the report shows.
         created: String,
@@ -108,17 +118,28 @@ pub enum Page {
         /// the run's own and are not done again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         inherited: Vec<Inherited>,
+        /// The first datasets.
         datasets: Vec<Dataset>,
+        /// Pushed paths that are no part of the run.
         refused: Vec<Refusal>,
     },
     /// What was pushed after the run began: datasets, and the paths that were refused.
-    Chapter { datasets: Vec<Dataset>, refused: Vec<Refusal> },
+    Chapter {
+        /// They follow those of the pages before.
+        datasets: Vec<Dataset>,
+        /// Pushed paths that are no part of the run.
+        refused: Vec<Refusal>,
+    },
     /// Every item of so many datasets is committed, and nothing was pushed and not taken.
-    Seal { datasets: u32 },
+    Seal {
+        /// How many all pages hold.
+        datasets: u32,
+    },
 }
 
 /// Why a page does not continue a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum PageError {
     #[error("it is no page of a manifest: {0}")]
     Unreadable(String),
@@ -133,6 +154,7 @@ pub enum PageError {
 }
 
 impl Page {
+    /// The content of the page's record.
     pub fn encode(&self) -> Vec<u8> {
         // A page holds strings, numbers and lists only: writing it as JSON cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
@@ -159,8 +181,11 @@ impl Page {
 /// The chapters read so far, as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    /// What to do.
     pub spec: Spec,
+    /// The date that the report shows.
     pub created: String,
+    /// Every dataset, inherited ones first.
     pub datasets: Vec<Dataset>,
     /// Pushed paths that are no part of the run, each once.
     pub refused: Vec<Refusal>,
@@ -243,6 +268,7 @@ impl Manifest {
         Ok(())
     }
 
+    /// How many datasets there are.
     pub fn len(&self) -> u32 {
         // Indices are u32 and checked to be consecutive, so the count fits.
         u32::try_from(self.datasets.len()).unwrap_or(u32::MAX)
@@ -281,14 +307,17 @@ impl Manifest {
         kept.zip(0..).map(inherit).collect()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.datasets.is_empty()
     }
 
+    /// The dataset of an index below [`Manifest::len`].
     pub fn dataset(&self, index: u32) -> &Dataset {
         &self.datasets[index as usize]
     }
 
+    /// The dataset of a path.
     pub fn by_path(&self, path: &str) -> Option<&Dataset> {
         self.by_path.get(path).map(|index| self.dataset(*index))
     }

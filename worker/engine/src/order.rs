@@ -50,6 +50,7 @@ pub struct DatasetOrder {
 }
 
 impl DatasetOrder {
+    /// The order after these datasets.
     pub fn new(datasets: &[Dataset], period: impl Fn(&str) -> Option<Period<'_>>) -> Self {
         let mut order = Self::default();
         for dataset in datasets {
@@ -63,6 +64,7 @@ impl DatasetOrder {
         self.by_path.get(path).copied()
     }
 
+    /// Adds a dataset after the others.
     pub fn insert(&mut self, path: &str, period: Option<Period<'_>>) {
         self.by_path.insert(path.to_owned(), self.by_path.len());
         if Role::of(path) != Role::Test {

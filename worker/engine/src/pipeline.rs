@@ -44,9 +44,11 @@ pub struct StageSpec {
     pub name: &'static str,
     /// The folder of its commits, inside the run.
     pub folder: &'static str,
+    /// In which order datasets are done.
     pub order: Order,
     /// Whose datasets it is done to.
     pub roles: &'static [Role],
+    /// What it reads, in the order in which it is loaded.
     pub inputs: &'static [Input],
 }
 
@@ -123,10 +125,12 @@ impl Pipeline {
         self.stages().filter(move |stage| pipeline.applies(*stage, role))
     }
 
+    /// What a stage is.
     pub fn spec(&self, stage: Stage) -> &'static StageSpec {
         &self.stages[usize::from(stage.0)]
     }
 
+    /// The folder of a stage's commits.
     pub fn folder(&self, stage: Stage) -> &'static str {
         self.spec(stage).folder
     }

@@ -13,6 +13,7 @@ pub struct CommitIndex {
     seen: Vec<u8>,
     /// For each stage, every dataset below is committed or never will be.
     frontier: [u32; STAGES_MAX],
+    /// Whether the report is committed.
     pub report: bool,
 }
 
@@ -23,6 +24,7 @@ fn bit(stage: Stage) -> u8 {
 }
 
 impl CommitIndex {
+    /// Records a commit.
     pub fn insert(&mut self, stage: Stage, index: u32) {
         let at = index as usize;
         if self.seen.len() <= at {
@@ -31,6 +33,7 @@ impl CommitIndex {
         self.seen[at] |= bit(stage);
     }
 
+    /// Whether a commit is known.
     pub fn has(&self, stage: Stage, index: u32) -> bool {
         self.seen.get(index as usize).is_some_and(|bits| bits & bit(stage) != 0)
     }
@@ -58,7 +61,9 @@ const AHEAD: u32 = 128;
 /// What planning looks at beside the commits.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
+    /// The run's stages.
     pub pipeline: Pipeline,
+    /// Its datasets.
     pub manifest: &'a Manifest,
     /// Whose results a dataset's windowed inputs are: indices before its own.
     pub window: &'a dyn Fn(u32) -> Vec<u32>,

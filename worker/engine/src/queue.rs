@@ -11,9 +11,11 @@ use crate::item::Item;
 /// over when a queue is lost, nonces never repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
+    /// What is claimed.
     pub item: Item,
+    /// Grows with each claim.
     pub token: u64,
-    /// The claimant's nonce, as given to [`Queue::claim`].
+    /// The claimant's nonce, as given to [`WorkQueue::claim`].
     pub nonce: u128,
     /// Who held the item when its lease expired, where the queue remembers.
     pub taken_over_from: Option<String>,
@@ -27,7 +29,9 @@ pub struct Claim {
 /// Whether the caller still owned the claim that it spoke of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
+    /// It did; the operation took effect.
     Held,
+    /// Another does, or nobody; nothing was changed.
     Lost,
 }
 
@@ -53,6 +57,7 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether the queue holds nothing.
     pub fn is_empty(&self) -> bool {
         self.pending + self.claimed == 0
     }
@@ -98,6 +103,7 @@ pub trait WorkQueue {
     /// Returns the item, to be claimed again after `delay`.
     async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError>;
 
+    /// How many items are pending and claimed.
     async fn counts(&self) -> Result<Counts, QueueError>;
 }
 

@@ -14,6 +14,7 @@ pub struct ManifestReader {
 
 /// Why a page could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum ReadError {
     #[error("{path}: {why}")]
     Damaged { path: String, why: Damage },
@@ -22,6 +23,7 @@ pub enum ReadError {
 }
 
 impl ManifestReader {
+    /// Begins to read the run of this name.
     pub fn new(run: &str) -> Self {
         Self { paths: RunPaths::new(run), manifest: None }
     }

@@ -25,6 +25,7 @@ const KIND_REJECTED: u32 = 1;
 /// How a stage of a dataset ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
+    /// The stage's result.
     Part(Vec<u8>),
     /// The dataset can be read but its content cannot be used; the reason is told in the report.
     Rejected(String),
@@ -33,7 +34,9 @@ pub enum Outcome {
 /// A committed result and what it was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Hash over everything that it was made from.
     pub parent: Hash,
+    /// What was made.
     pub outcome: Outcome,
     /// Of the outcome: taken once, since it is asked for again and again.
     hash: Hash,
@@ -51,12 +54,14 @@ pub enum Damage {
 }
 
 impl Record {
+    /// A record of an outcome made from `parent`.
     pub fn new(parent: Hash, outcome: Outcome) -> Self {
         let (kind, content) = parts(&outcome);
         let hash = hash_of(kind, content);
         Self { parent, outcome, hash }
     }
 
+    /// A record of a result.
     pub fn part(parent: Hash, content: Vec<u8>) -> Self {
         Self::new(parent, Outcome::Part(content))
     }

@@ -11,7 +11,9 @@ use crate::workload::Outcome;
 /// The report's files by name, and what the run came to in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// Texts by file name, as `output/` shows them.
     pub files: BTreeMap<String, String>,
+    /// How many datasets took effect, and how many were left out.
     pub tally: Tally,
 }
 
@@ -20,6 +22,7 @@ pub struct Report {
 pub struct Tally {
     /// Training datasets of the manifest, and those of them that were trained on.
     pub training: u32,
+    /// Training datasets that took effect.
     pub trained: u32,
     /// Datasets of every role that were rejected.
     pub rejected: u32,
@@ -28,6 +31,7 @@ pub struct Tally {
 }
 
 impl Report {
+    /// The content of the report's record.
     pub fn encode(&self) -> Vec<u8> {
         // Texts and numbers: writing them as JSON cannot fail.
         serde_json::to_vec(self).unwrap_or_default()

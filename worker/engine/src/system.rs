@@ -10,6 +10,7 @@ use crate::manifest::Manifest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// What a worker asks of its machine.
 #[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait System {
     /// Milliseconds since 1970 by this machine's wall clock, which may jump: for events and the
@@ -19,6 +20,7 @@ pub trait System {
     /// Time since the worker started, by a clock that never goes back.
     fn elapsed(&self) -> Duration;
 
+    /// Waits.
     async fn sleep(&self, duration: Duration);
 
     /// Resolves once this worker has been told to stop (SIGTERM, SIGINT), at once if it was before.

@@ -23,6 +23,7 @@ pub struct Part {
     pub index: u32,
     /// Hash of `bytes`: a key for caches of what was decoded from them.
     pub hash: Hash,
+    /// What the stage made.
     pub bytes: Arc<Vec<u8>>,
 }
 
@@ -38,7 +39,9 @@ pub type ShownFiles = Vec<(String, Arc<Vec<u8>>)>;
 /// What one step of a task came to.
 #[derive(Debug)]
 pub enum Step {
+    /// There is more to do.
     More,
+    /// It is done.
     Done(Outcome),
     /// What the work needs is not there yet: to be tried later, and no failure.
     NotReady(String),
@@ -52,6 +55,7 @@ pub enum Step {
 /// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
 /// can renew the lease, save progress and look for signals.
 pub trait Task: Send {
+    /// Does a short piece of the work.
     fn step(&mut self) -> Step;
 
     /// Done and total, in a unit of the task's own; the total is never 0.
@@ -90,6 +94,7 @@ impl<F> fmt::Debug for Once<F> {
 }
 
 impl<F: FnOnce() -> Outcome + Send + 'static> Once<F> {
+    /// Makes a task of a function.
     pub fn task(work: F) -> Box<dyn Task> {
         Box::new(Self(Some(work)))
     }
@@ -107,6 +112,7 @@ impl<F: FnOnce() -> Outcome + Send> Task for Once<F> {
 /// What a stage of a dataset reads, as its pipeline declares it.
 #[derive(Debug)]
 pub struct Inputs {
+    /// The dataset that the stage is done to.
     pub dataset: Dataset,
     /// Rolling hash over the ordered datasets up to this one, for a model to carry.
     pub lineage: Hash,
@@ -164,6 +170,7 @@ impl Task for Failed {
 pub struct ReportInput<'a> {
     /// The date that the report shows, from the manifest.
     pub created: &'a str,
+    /// Every dataset of the manifest.
     pub datasets: &'a [Dataset],
     /// The first dataset that is the run's own; those before it are another's, which this run continues.
     pub own_from: u32,
@@ -179,6 +186,7 @@ pub struct ReportInput<'a> {
 
 /// A workload: pure stages over datasets.
 pub trait Workload: Send + Sync {
+    /// The name that manifests carry.
     fn name(&self) -> &'static str;
 
     /// Version of the results: raised whenever a byte of any part, model or report may change.

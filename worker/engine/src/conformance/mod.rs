@@ -5,7 +5,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
+#[allow(missing_docs, reason = "the bodies are sentences")]
 pub mod queue;
+#[allow(missing_docs, reason = "the bodies are sentences")]
 pub mod store;
 
 /// Polls futures beside each other, on this thread, until all are ready.

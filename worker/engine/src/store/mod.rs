@@ -35,9 +35,13 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} {path}: {detail}")]
 pub struct StoreError {
+    /// By which the engine decides.
     pub kind: Kind,
+    /// What was tried.
     pub operation: &'static str,
+    /// On what.
     pub path: String,
+    /// Why it failed.
     pub detail: String,
 }
 
@@ -59,6 +63,7 @@ impl StoreError {
     }
 }
 
+/// The result of a store's operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// What must outlive a power failure.
@@ -73,16 +78,22 @@ pub enum Keep {
 /// Bytes on their way to a public name, under a private name that nobody else ever has (rule 1).
 #[derive(Debug)]
 pub struct Staged<'b> {
+    /// The private name.
     pub name: String,
+    /// What is to become public.
     pub bytes: &'b [u8],
+    /// Whether it must be durable.
     pub keep: Keep,
 }
 
 /// What a public name holds after [`Store::put_if_absent`], read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
-    /// The staged bytes. `first`: this call put them there, as far as can be known.
-    Ours { first: bool },
+    /// The staged bytes.
+    Ours {
+        /// False where an earlier call, or another worker, put the same bytes.
+        first: bool,
+    },
     /// Other bytes, whole or torn.
     Theirs(Vec<u8>),
 }
@@ -139,6 +150,7 @@ pub trait Store {
     /// Makes the names durable that can be seen in a folder: whoever made them may be gone, and had not.
     async fn settle(&self, folder: &str) -> Result<()>;
 
+    /// Deletes a name.
     async fn delete(&self, path: &str) -> Result<()>;
 
     /// Deletes an empty folder, where the store has such. Best effort.

@@ -9,7 +9,9 @@ use crate::store::Result;
 /// Size in bytes and number of hard links. The number is a hint on NFS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
+    /// Size.
     pub bytes: u64,
+    /// Names of the file.
     pub links: u64,
 }
 
@@ -42,6 +44,7 @@ pub trait FileSystem {
     /// Opens anew, reads up to `length` bytes at `offset` (fewer only at the end), closes.
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>>;
 
+    /// Size and number of names, as stat(2) has them.
     async fn meta(&self, path: &str) -> Result<Meta>;
 
     /// Names in a folder, sorted.
@@ -65,6 +68,7 @@ pub trait FileSystem {
     /// Makes `to` name what `from` named, replacing what was there. Atomic (rename(2)).
     async fn rename(&self, from: &str, to: &str) -> Result<()>;
 
+    /// Removes a file's name.
     async fn remove(&self, path: &str) -> Result<()>;
 
     /// Creates a folder; that it exists already is no error.

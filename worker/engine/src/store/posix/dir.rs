@@ -48,6 +48,7 @@ pub struct DirFile {
 }
 
 impl Directory {
+    /// The folder at `root`, on whatever file system it lies.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let is_local = is_local(&root);
@@ -60,6 +61,7 @@ impl Directory {
         Self { real_root: real(&root), root: root.into(), is_local: false }
     }
 
+    /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
     }

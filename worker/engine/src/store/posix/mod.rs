@@ -32,6 +32,7 @@ pub struct Posix<F> {
 }
 
 impl<F: FileSystem> Posix<F> {
+    /// The store over a file system.
     pub fn new(files: F) -> Self {
         Self { files, made: RefCell::default(), durable: RefCell::default() }
     }
