@@ -2,7 +2,7 @@
 //!
 //! The first fifteen are the Fraud Detection Handbook's (chapter "Baseline feature transformation"). Then
 //! come how likely a fraud is by what came before: at the terminal, with the customer's card, and by
-//! either (see [`super::suspicion`]); then those of [`super::rich`]. A label counts from seven days after
+//! either (see `suspicion.rs`); then those of `rich.rs`. A label counts from seven days after
 //! its transaction on. A transaction's own label and its scenario are no features, nor is anything that is
 //! not known at its time.
 

@@ -4,8 +4,8 @@
 //! - `join` gives each row its features from the rows before it, at most 44 days back, as bins
 //!   ([`features`], [`edges`]). Of the datasets before its own it sees the rows that are not later than its own
 //!   first row: files of a day that overlap do not see each other's later rows, and the next day's see all of
-//!   them, merged in time's order ([`timeline`]).
-//! - `fold` learns from the day's rows, in the order of the datasets ([`ftrl`], [`model`]).
+//!   them, merged in time's order (`timeline`).
+//! - `fold` learns from the day's rows, in the order of the datasets ([`ftrl`], `model`).
 //! - `evaluate` measures the checkpoint on its own dataset and on the test datasets ([`metrics`]).
 //!
 //! The label and its scenario are never features; a label counts from seven days after its transaction.

@@ -1,7 +1,7 @@
 //! Reading a dataset's bytes into transactions: Parquet, CSV, and the tutorial's pickles.
 //!
-//! Each format gives a [`table::Table`] of cells; the rules for what a column may hold are one
-//! set for all, in [`table`]. Whatever the bytes, the answer is transactions or a [`Reject`]:
+//! Each format gives a `Table` of cells; the rules for what a column may hold are one
+//! set for all, in `table.rs`. Whatever the bytes, the answer is transactions or a [`Reject`]:
 //! nothing panics and nothing is executed. Memory is bounded by a multiple of the file's size, or by
 //! limits that are looked at before anything is decompressed.
 
