@@ -57,7 +57,7 @@ impl Tier {
         matches!(self, Self::Regional | Self::Enterprise)
     }
 
-    /// Least and most GiB (https://cloud.google.com/filestore/docs/service-tiers).
+    /// Least and most GiB (<https://cloud.google.com/filestore/docs/service-tiers>).
     pub fn capacity_gib(self) -> (u64, u64) {
         match self {
             Self::BasicHdd => (1024, 65_433),

@@ -124,7 +124,7 @@ pub struct Project {
     pub handout: Option<Handout>,
     pub clock: Arc<VirtualClock>,
     pub interrupted: Arc<Notify>,
-    /// Told when there are more requests than [`REQUESTS_MAX`].
+    /// Told when there are more requests than `REQUESTS_MAX`.
     pub overrun: Arc<Notify>,
     /// What lies in the cluster, while there is one.
     pub objects: Objects,
