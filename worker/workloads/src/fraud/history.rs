@@ -14,6 +14,7 @@ use crate::input::CENTS_MAX;
 use crate::prefetch::prefetch;
 
 use super::likelihood::{Cell, Likelihood, Usual};
+use super::month::Month;
 use super::rows::Rows;
 use super::stretch::{Now, Stretch};
 use super::suspicion::{self, Chance, Suspected};
@@ -37,6 +38,17 @@ pub(super) const BIG_DAYS: [i64; 3] = [3, 7, 14];
 /// their amounts are. (Of these each takes 13; one more harms nothing.)
 const JUDGED_DAYS: i64 = 14;
 
+/// How many of a customer's purchases, or of a terminal's visits or frauds, are looked at one by one: the newest.
+/// The handbook's customers make at most 88 purchases in the 14 days that count, and its terminals have at most 105
+/// visits in 44 days. An id that stands for many people (guests, "unknown", 0) may have 200,000 a day, and looking at
+/// all of them for each of them would take hours. Counts and sums are of all rows.
+pub(super) const LOOKED_AT_MAX: usize = 256;
+
+/// The newest of some events, at most [`LOOKED_AT_MAX`].
+pub(super) fn newest<T>(events: &[T]) -> &[T] {
+    &events[events.len().saturating_sub(LOOKED_AT_MAX)..]
+}
+
 /// An amount of more than so many times the customer's usual is big.
 pub(super) const BIG: i64 = 3;
 
@@ -55,7 +67,7 @@ pub(super) struct Stamp(i64);
 
 impl Stamp {
     /// Times are those of the years 1900 to 9999: far from the bit that this takes.
-    fn new(time: i64, fraud: bool) -> Self {
+    pub(super) fn new(time: i64, fraud: bool) -> Self {
         Self(time << 1 | i64::from(fraud))
     }
 
@@ -83,7 +95,7 @@ pub(super) struct Purchase {
 }
 
 impl Purchase {
-    fn new(stamp: Stamp, cents: i64, cell: Cell) -> Self {
+    pub(super) fn new(stamp: Stamp, cents: i64, cell: Cell) -> Self {
         const { assert!(CENTS_MAX << Cell::BITS >> Cell::BITS == CENTS_MAX, "amounts fit beside a cell") };
         Self { stamp, cents_and_cell: cents << Cell::BITS | i64::from(cell.0) }
     }
@@ -184,53 +196,6 @@ impl Window {
     }
 }
 
-/// A customer's amounts of the 30 days before a day: what is usual.
-#[derive(Debug, Clone, Default)]
-struct Month {
-    day: Option<i64>,
-    usual: Option<Usual>,
-    /// The amounts, ascending, and the range of purchases that they are of. Whole numbers all the same: two of
-    /// them are compared at once.
-    cents: Vec<f64>,
-    purchases: Range<usize>,
-}
-
-impl Month {
-    /// Adds the purchases that come next. A whole month of them, after a takeover, is sorted once.
-    fn enter(&mut self, purchases: &[Purchase]) {
-        self.purchases.end += purchases.len();
-        let cents = purchases.iter().map(|purchase| purchase.cents() as f64);
-        if cents.len() > self.cents.len() {
-            self.cents.extend(cents);
-            self.cents.sort_unstable_by(f64::total_cmp);
-            return;
-        }
-        for cents in cents {
-            let at = self.below(cents);
-            self.cents.insert(at, cents);
-        }
-    }
-
-    fn leave(&mut self, purchase: Purchase) {
-        let at = self.below(purchase.cents() as f64);
-        // It entered when the purchase did.
-        self.cents.remove(at);
-        self.purchases.start += 1;
-    }
-
-    /// How many are lower: counted, which waits for memory once, where a search does with each look.
-    fn below(&self, cents: f64) -> usize {
-        self.cents.iter().map(|known| u64::from(*known < cents)).sum::<u64>() as usize
-    }
-
-    /// The usual is the median; of an even number of amounts the upper one.
-    fn end(&mut self, day: i64) {
-        let (middle, count) = (self.cents.len() / 2, self.cents.len() as u32);
-        self.usual = self.cents.get(middle).map(|cents| Usual { cents: (*cents as i64).max(1), count });
-        self.day = Some(day);
-    }
-}
-
 #[derive(Debug, Clone, Default)]
 pub(super) struct Terminal {
     pub(super) visits: Vec<Stamp>,
@@ -260,42 +225,12 @@ impl Customer {
 
     /// What amounts were usual in the 30 days before the day of `now`.
     pub(super) fn usual(&mut self, now: i64) -> Option<Usual> {
-        let day = now.div_euclid(DAY_S);
-        if self.month.day != Some(day) {
-            self.move_month(day);
-        }
-        self.month.usual
-    }
-
-    fn move_month(&mut self, day: i64) {
-        let (after, before) = ((day - 30) * DAY_S, day * DAY_S);
-        let Range { mut start, end } = self.month.purchases;
-        while start < end && self.is_before(start, after) {
-            self.month.leave(self.purchases[start]);
-            start += 1;
-        }
-        // Those that came and went since: only where none is left.
-        while start >= end && self.is_before(start, after) {
-            start += 1;
-        }
-        let from = start.max(end);
-        let new = self.purchases[from..].iter().take_while(|purchase| purchase.stamp.time() < before).count();
-        self.month.purchases = start..from;
-        self.month.enter(&self.purchases[from..from + new]);
-        self.month.end(day);
-    }
-
-    fn is_before(&self, purchase: usize, time: i64) -> bool {
-        self.purchases.get(purchase).is_some_and(|purchase| purchase.stamp.time() < time)
+        self.month.usual(now.div_euclid(DAY_S), &self.purchases)
     }
 
     fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.stamp.time() <= until);
-        for purchase in self.month.purchases.start..count.min(self.month.purchases.end) {
-            self.month.leave(self.purchases[purchase]);
-        }
-        let Range { start, end } = self.month.purchases;
-        self.month.purchases = start.saturating_sub(count)..end.saturating_sub(count);
+        self.month.forget(count, &self.purchases);
         for window in &mut self.windows {
             window.move_on(&self.purchases, until);
             window.first = window.first.saturating_sub(count);
@@ -398,13 +333,13 @@ trait Remembered {
 
 impl Remembered for Customer {
     fn prefetch(&self) {
-        for first in [self.month.purchases.start, self.windows[2].first] {
+        for first in [self.month.first(), self.windows[2].first] {
             if let Some(purchase) = self.purchases.get(first) {
                 prefetch(purchase);
             }
         }
         prefetch(&self.purchases[self.purchases.len().saturating_sub(NEWEST)..]);
-        prefetch(&self.month.cents[..]);
+        self.month.prefetch();
     }
 }
 
@@ -549,8 +484,12 @@ impl History {
     /// Adds a dataset whose features are not asked for, before rows from `now` on. What is long past then
     /// counts in sums only, and is not judged: that would be most of a rebuild's work.
     pub fn push_all(&mut self, rows: &Rows, now: i64) {
-        let judged_from = (now.div_euclid(DAY_S) - JUDGED_DAYS) * DAY_S;
-        let (stretch, _) = self.stretch(rows, 0..rows.len(), judged_from);
+        self.push(rows, 0..rows.len(), (now.div_euclid(DAY_S) - JUDGED_DAYS) * DAY_S);
+    }
+
+    /// Adds some rows whose features are not asked for. Those before `judged_from` are not judged.
+    pub(super) fn push(&mut self, rows: &Rows, range: Range<usize>, judged_from: i64) {
+        let (stretch, _) = self.stretch(rows, range, judged_from);
         if stretch.0.len() <= PENDING_ROWS {
             self.pending = stretch;
             return;

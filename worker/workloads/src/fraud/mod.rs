@@ -23,6 +23,7 @@ mod likelihood;
 mod linfa;
 pub mod metrics;
 mod model;
+mod month;
 mod report;
 mod rich;
 pub mod rows;
@@ -328,7 +329,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        7
+        8
     }
 
     fn params(&self) -> BTreeMap<String, String> {

@@ -2,7 +2,7 @@
 //! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
 
 use super::history::{
-    BIG_DAYS, Customer, DAY_S, DELAY_S, History, Stamp, TERMINAL_WINDOWS_S, Terminal, is_big, known,
+    BIG_DAYS, Customer, DAY_S, DELAY_S, History, Stamp, TERMINAL_WINDOWS_S, Terminal, is_big, known, newest,
 };
 use super::likelihood::Usual;
 use super::stretch::Now;
@@ -96,7 +96,7 @@ fn spending(customer: &mut Customer, now: Now) -> [f64; 2] {
 /// How many known frauds at the terminal were not big for their customers, and the age of the first.
 fn small_frauds(history: &mut History, now: Now) -> (usize, f64) {
     let (mut small, mut first_age) = (0, 0.0);
-    for fraud in history.terminals[now.terminal as usize].frauds(TERMINAL_REACH_S[1], now.time) {
+    for fraud in newest(history.terminals[now.terminal as usize].frauds(TERMINAL_REACH_S[1], now.time)) {
         let usual = history.customers[fraud.customer as usize].usual(now.time);
         if !is_big(fraud.cents, usual) {
             small += 1;
@@ -112,7 +112,8 @@ fn run(terminal: &mut Terminal, now: Now) -> [f64; 4] {
     let known = terminal.before(0, now.time);
     let has_fraud = !terminal.frauds(DELAY_S + 30 * DAY_S, now.time).is_empty();
     let oldest = now.time - TERMINAL_WINDOWS_S[3];
-    let mut visits = terminal.visits[..known].iter().rev().take_while(|visit| visit.time() > oldest);
+    let visits = newest(&terminal.visits[..known]).iter().rev();
+    let mut visits = visits.take_while(|visit| visit.time() > oldest);
     let genuine = has_fraud.then(|| visits.clone().take_while(|visit| !visit.is_fraud()).count());
     let (mut run, mut first) = (0, None);
     let last_genuine = visits.find(|visit| {
@@ -130,7 +131,7 @@ fn card(customer: &Customer, now: Now, usual: Option<Usual>) -> [f64; 5] {
     let frauds = &customer.frauds;
     let [days_7, days_14, days_28] =
         [7, 14, 28].map(|days| known(frauds, DELAY_S + days * DAY_S, now.time).len() as f64);
-    let mut big = known(frauds, CARD_BIG_REACH_S, now.time)
+    let mut big = newest(known(frauds, CARD_BIG_REACH_S, now.time))
         .iter()
         .filter(|fraud| is_big(fraud.cents, usual))
         .map(|fraud| days(now.time - fraud.time));

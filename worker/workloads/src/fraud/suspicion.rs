@@ -11,7 +11,7 @@
 
 use std::sync::LazyLock;
 
-use super::history::{Customer, DAY_S, DELAY_S, Fraud, Terminal};
+use super::history::{Customer, DAY_S, DELAY_S, Fraud, Terminal, newest};
 use super::likelihood::Likelihood;
 
 /// Days for which a terminal stays compromised, and the chance of a day to be the first of them.
@@ -84,7 +84,7 @@ pub(super) fn of_card(customer: &Customer, now: i64, likelihood: &Likelihood) ->
     let today = now.div_euclid(DAY_S);
     // How much likelier the purchases after a day are if the misuse began on the day after it.
     let (mut weight, mut odds, mut day) = (1.0_f64, 0.0, today);
-    for purchase in before.iter().rev() {
+    for purchase in newest(before).iter().rev() {
         let of_purchase = purchase.stamp.day();
         if of_purchase <= today - CARD_DAYS {
             break;
@@ -115,16 +115,21 @@ pub(super) fn of_terminal(
     let (today, until) = (now.div_euclid(DAY_S), now - DELAY_S);
     let begin = (today - REACH_DAYS + 1) * DAY_S;
     let known = &terminal.visits[..known];
-    let mut frauds = terminal.frauds.iter().skip_while(|fraud| fraud.time < begin).peekable();
-    if frauds.peek().is_none_or(|fraud| fraud.time > until) {
+    let frauds = &terminal.frauds[..terminal.frauds.partition_point(|fraud| fraud.time <= until)];
+    // Most terminals have none: their visits need no look.
+    if frauds.last().is_none_or(|fraud| fraud.time < begin) {
         return unseen(known.last().map(|visit| today - visit.day()));
     }
+    let visits = newest(known);
+    let visits = &visits[visits.partition_point(|visit| visit.time() < begin)..];
+    let count = visits.iter().filter(|visit| visit.is_fraud()).count();
+    let mut frauds = frauds[frauds.len().saturating_sub(count)..].iter();
     let mut state = State::new();
     let mut day = today - REACH_DAYS;
-    for visit in &known[known.partition_point(|visit| visit.time() < begin)..] {
+    for visit in visits {
         state.pass(visit.day() - day);
         day = visit.day();
-        match frauds.next_if(|_| visit.is_fraud()) {
+        match visit.is_fraud().then(|| frauds.next()).flatten() {
             Some(fraud) => {
                 let by_card = by_card(CARD_CHANCE * CARD_DAYS as f64, ratio_of(fraud));
                 state.see(by_card.yes.max(NOT_THE_TERMINALS));
@@ -201,5 +206,121 @@ impl State {
             sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
         }
         (sums[0] + sums[1]) + (sums[2] + sums[3])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::history::{LOOKED_AT_MAX, Purchase, Stamp};
+    use super::super::likelihood::{Cell, Usual};
+    use super::*;
+
+    const NOW: i64 = 100 * DAY_S + DAY_S / 2;
+
+    /// Times until now, oldest first, at most so many days back, and whether each is a fraud's.
+    fn events(days: i64, most: usize) -> impl Strategy<Value = Vec<(i64, bool)>> {
+        let event = (NOW - days * DAY_S..=NOW, prop::bool::weighted(0.05));
+        prop::collection::vec(event, 1..=most).prop_map(|mut events| {
+            events.sort_unstable();
+            events
+        })
+    }
+
+    fn customer(events: &[(i64, bool)]) -> Customer {
+        let mut customer = Customer::default();
+        customer.purchases.extend(events.iter().enumerate().map(|(number, (time, fraud))| {
+            let cents = 500 + 997 * number as i64 % 4_000;
+            Purchase::new(
+                Stamp::new(*time, *fraud),
+                cents,
+                Cell::of(cents, Some(Usual { cents: 1_000, count: 40 })),
+            )
+        }));
+        customer
+    }
+
+    fn terminal(events: &[(i64, bool)]) -> Terminal {
+        let mut terminal = Terminal::default();
+        terminal.visits.extend(events.iter().map(|(time, fraud)| Stamp::new(*time, *fraud)));
+        let frauds = events.iter().enumerate().filter(|(_, (_, fraud))| *fraud);
+        terminal.frauds.extend(frauds.map(|(number, (time, _))| Fraud {
+            time: *time,
+            cents: number as i64,
+            customer: 0,
+        }));
+        terminal
+    }
+
+    /// By the definition: for each day on which the misuse may have begun, how much likelier it makes all purchases since.
+    fn by_each_day(customer: &Customer, likelihood: &Likelihood) -> f64 {
+        let (last, before) = customer.purchases.split_last().expect("a purchase");
+        let weight = |purchase: &Purchase| {
+            let ratio = likelihood.at(purchase.cell());
+            match (purchase.stamp.time() <= NOW - DELAY_S, purchase.stamp.is_fraud()) {
+                (true, true) => CARD_SHARE * ratio / NOT_THE_CARDS + 1.0 - CARD_SHARE,
+                (true, false) => 1.0 - CARD_SHARE,
+                (false, _) => CARD_SHARE * ratio + 1.0 - CARD_SHARE,
+            }
+        };
+        let today = NOW.div_euclid(DAY_S);
+        let since = |day: i64| before.iter().filter(move |purchase| purchase.stamp.day() >= day).map(weight);
+        let odds: f64 = (0..CARD_DAYS).map(|back| CARD_CHANCE * since(today - back).product::<f64>()).sum();
+        by_card(odds / (1.0 + odds), likelihood.at(last.cell())).log_odds()
+    }
+
+    /// The log-odds of a terminal, and which frauds were looked at.
+    fn suspected(terminal: &Terminal) -> (u64, Vec<i64>) {
+        let known = terminal.visits.partition_point(|visit| visit.time() <= NOW - DELAY_S);
+        let mut looked_at = Vec::new();
+        let suspected = of_terminal(terminal, known, NOW, |fraud| {
+            looked_at.push(fraud.time);
+            1.0 + (fraud.time % 10) as f64
+        });
+        (suspected.log_odds.to_bits(), looked_at)
+    }
+
+    proptest! {
+        #[test]
+        fn a_card_is_suspected_by_all_of_its_purchases_of_14_days(events in events(20, 120)) {
+            let (customer, likelihood) = (customer(&events), Likelihood::default());
+            let (found, expected) = (of_card(&customer, NOW, &likelihood).log_odds(), by_each_day(&customer, &likelihood));
+            prop_assert!((found - expected).abs() <= 1e-9 * expected.abs(), "{found} {expected}");
+        }
+
+        /// However many there are: as many steps for each of 200,000 purchases would be hours.
+        #[test]
+        fn only_the_newest_purchases_of_a_card_are_looked_at(events in events(14, 3 * LOOKED_AT_MAX)) {
+            let mut all = customer(&events);
+            let found = of_card(&all, NOW, &Likelihood::default()).log_odds().to_bits();
+            let old = all.purchases.len().saturating_sub(LOOKED_AT_MAX + 1);
+            all.purchases.drain(..old);
+            prop_assert_eq!(of_card(&all, NOW, &Likelihood::default()).log_odds().to_bits(), found);
+        }
+
+        #[test]
+        fn only_the_newest_known_visits_of_a_terminal_are_looked_at(events in events(44, 3 * LOOKED_AT_MAX)) {
+            let all = terminal(&events);
+            let known = events.partition_point(|(time, _)| *time <= NOW - DELAY_S);
+            let newest = terminal(&events[known.saturating_sub(LOOKED_AT_MAX)..]);
+            let (log_odds, looked_at) = suspected(&all);
+            prop_assert!(looked_at.len() <= LOOKED_AT_MAX);
+            // A terminal without a known fraud has a table's log-odds, of which the filter's differ by some roundings.
+            if !looked_at.is_empty() {
+                prop_assert_eq!(suspected(&newest), (log_odds, looked_at));
+            }
+        }
+
+        /// Each fraud is looked at with its own amount, where some visits of its second are no longer looked at.
+        #[test]
+        fn frauds_go_with_their_visits(events in events(44, 3 * LOOKED_AT_MAX)) {
+            let (_, looked_at) = suspected(&terminal(&events));
+            let known = &events[..events.partition_point(|(time, _)| *time <= NOW - DELAY_S)];
+            let begin = (NOW.div_euclid(DAY_S) - REACH_DAYS + 1) * DAY_S;
+            let newest = &known[known.len().saturating_sub(LOOKED_AT_MAX)..];
+            let frauds = newest.iter().filter(|(time, fraud)| *fraud && *time >= begin).map(|(time, _)| *time);
+            prop_assert_eq!(looked_at, frauds.collect::<Vec<_>>());
+        }
     }
 }
