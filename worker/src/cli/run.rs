@@ -52,8 +52,8 @@ pub(crate) struct RunArgs {
     /// Without progress for so long, a claim is no longer renewed.
     #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_positive)]
     stall: Duration,
-    /// How often hashing, and a fold of more than 16,384 rows, save their progress at least; more often
-    /// where that is cheap. Reading a dataset and making its features are begun anew.
+    /// How often hashing, and a join or a fold of more than 16,384 rows, save their progress at least; more
+    /// often where that is cheap. Reading a dataset and measuring a model start over.
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     progress_every: Duration,
     /// How often an idle worker asks for work.

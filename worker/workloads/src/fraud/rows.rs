@@ -40,6 +40,8 @@ pub struct Header {
     /// First and last time.
     pub first: i64,
     pub last: i64,
+    /// How many rows there are.
+    pub rows: usize,
 }
 
 impl Header {
@@ -53,7 +55,7 @@ impl Header {
         let body = input.rest();
         let rows = input.len()?;
         let (first, last) = input.packed_ends(rows)?;
-        Ok((Self { path, first, last }, body))
+        Ok((Self { path, first, last, rows }, body))
     }
 }
 

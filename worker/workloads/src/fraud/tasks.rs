@@ -1,6 +1,5 @@
 //! The stages' work in steps of some milliseconds.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::ToSpan;
@@ -15,7 +14,7 @@ use super::ftrl::BATCH;
 use super::joined::{self, Joined};
 use super::linfa;
 use super::model::Model;
-use super::rows::Rows;
+use super::rows::{Header, Rows};
 use super::stretch;
 use super::timeline::{Candidate, Layer, Past, Timeline, layers, taking_part};
 
@@ -27,12 +26,20 @@ const FOLD_STEP_ROWS: usize = 256 * BATCH;
 
 /// Turns prepared parts into bins. It takes the timeline for as long as it works and gives it back when
 /// it is done; one that is dropped on the way costs the next join a rebuild.
+///
+/// What a long one saves are the bins of the rows so far. The history is rebuilt from the parts: it is larger than
+/// they are, and adding a row to it takes a fraction of what its features take.
 pub(super) struct Join {
     shared: Arc<Mutex<Timeline>>,
     set: FeatureSet,
+    /// Of what it works on, so that it takes up no other's progress.
+    key: Hash,
     own: Part,
+    own_rows: usize,
     window: Vec<Part>,
     state: JoinState,
+    /// The bins of the first rows, and how many rows these are.
+    bins: Vec<u8>,
     row: usize,
 }
 
@@ -54,12 +61,17 @@ struct Working {
     /// What of the window is to be pushed, the last to come first.
     missing: Vec<(Layer, Vec<Part>)>,
     rows: Rows,
-    bins: Vec<u8>,
+    /// How many of its own rows the timeline has.
+    pushed: usize,
 }
 
 impl Join {
     pub(super) fn new(shared: Arc<Mutex<Timeline>>, set: FeatureSet, own: Part, window: Vec<Part>) -> Self {
-        Self { shared, set, own, window, state: JoinState::Planned, row: 0 }
+        let parts = [&own].into_iter().chain(&window).map(|part| &part.hash.0[..]);
+        let key = Hash::of_fields(parts.chain([set.name().as_bytes()]));
+        let own_rows = Header::decode(&own.bytes).map_or(0, |(header, _)| header.rows);
+        let (state, bins) = (JoinState::Planned, Vec::new());
+        Self { shared, set, key, own, own_rows, window, state, bins, row: 0 }
     }
 
     fn plan(&mut self) -> Result<Result<Working, String>, String> {
@@ -81,8 +93,8 @@ impl Join {
         let missing = missing.iter().rev().map(|layer| (layer.clone(), self.parts_of(layer))).collect();
         let own = Past::whole(own.hash, &own.header);
         self.window.clear();
-        let bins = vec![0; rows.len() * self.set.width()];
-        Ok(Ok(Working { timeline, copy_at, copied: None, own, now, missing, rows, bins }))
+        self.bins.resize(rows.len() * self.set.width(), 0);
+        Ok(Ok(Working { timeline, copy_at, copied: None, own, now, missing, rows, pushed: 0 }))
     }
 
     fn parts_of(&self, layer: &Layer) -> Vec<Part> {
@@ -103,25 +115,25 @@ impl Join {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
-        let stretch = stretch::of_day(&working.rows, self.row, JOIN_STEP_ROWS);
-        self.row = stretch.end;
-        working.advance(stretch, self.set);
-        if self.row < working.rows.len() {
+        let stretch = stretch::of_day(&working.rows, working.pushed, JOIN_STEP_ROWS);
+        working.pushed = stretch.end;
+        let history = &mut working.timeline.history;
+        if stretch.end <= self.row {
+            // Rows of which an earlier attempt has made the features.
+            history.push(&working.rows, stretch, i64::MIN);
+        } else {
+            self.row = stretch.end;
+            let bins = &mut self.bins[stretch.start * self.set.width()..];
+            features::bins_of_rows(history, &working.rows, stretch, self.set, bins);
+        }
+        if working.pushed < working.rows.len() {
             self.state = JoinState::Working(working);
             return Ok(Step::More);
         }
-        let Working { mut timeline, copied, own, rows, bins, .. } = *working;
+        let Working { mut timeline, copied, own, rows, .. } = *working;
         timeline.note(own);
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = copied.unwrap_or(timeline);
-        Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &bins))))
-    }
-}
-
-impl Working {
-    fn advance(&mut self, stretch: Range<usize>, set: FeatureSet) {
-        let history = &mut self.timeline.history;
-        let bins = &mut self.bins[stretch.start * set.width()..];
-        features::bins_of_rows(history, &self.rows, stretch, set, bins);
+        Ok(Step::Done(Outcome::Part(joined::encode(&rows, self.set, &self.bins))))
     }
 }
 
@@ -143,9 +155,31 @@ impl Task for Join {
     }
 
     fn progress(&self) -> (u64, u64) {
-        match &self.state {
-            JoinState::Working(working) => (self.row as u64, working.rows.len() as u64),
-            _ => (0, 1),
+        (self.row as u64, self.own_rows.max(1) as u64)
+    }
+
+    fn resumable(&self) -> bool {
+        self.own_rows > JOIN_STEP_ROWS
+    }
+
+    fn save(&mut self) -> Option<Vec<u8>> {
+        if !self.resumable() || self.row == 0 {
+            return None;
+        }
+        let mut saved = self.key.0.to_vec();
+        saved.extend((self.row as u64).to_le_bytes());
+        saved.extend(self.bins.get(..self.row * self.set.width())?);
+        Some(saved)
+    }
+
+    fn resume(&mut self, saved: &[u8]) {
+        let Some((key, rest)) = saved.split_first_chunk::<32>() else { return };
+        let Some((row, bins)) = rest.split_first_chunk::<8>() else { return };
+        let row = u64::from_le_bytes(*row) as usize;
+        let is_whole = row <= self.own_rows && bins.len() == row * self.set.width();
+        if Hash(*key) == self.key && is_whole && matches!(self.state, JoinState::Planned) {
+            self.bins = bins.to_vec();
+            self.row = row;
         }
     }
 }

@@ -173,7 +173,7 @@ mod tests {
     fn part(path: &str, first: i64, last: i64) -> Candidate<'_> {
         Candidate {
             hash: Hash::of(path.as_bytes()),
-            header: Header { path: path.to_owned(), first, last },
+            header: Header { path: path.to_owned(), first, last, rows: 1 },
             rows: path.as_bytes(),
         }
     }
@@ -206,7 +206,7 @@ mod tests {
         let (day, history) = ("x/2018-04-01.csv", "datasets/history/x.csv");
         assert_eq!(kept(vec![part("a", 0, 9), part(day, 5, 8), part(history, 3, 4)]), ["a", day, history]);
         let copy = Candidate {
-            header: Header { path: "2018-04-02.csv".to_owned(), first: 0, last: 9 },
+            header: Header { path: "2018-04-02.csv".to_owned(), first: 0, last: 9, rows: 1 },
             ..part("a", 0, 9)
         };
         assert_eq!(kept(vec![part("a", 0, 9), copy]), ["a"]);
