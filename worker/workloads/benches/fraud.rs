@@ -30,19 +30,36 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+
+    /// One of so many ids; 0 for all rows that are busy.
+    fn id(&mut self, bound: u64, is_busy: bool) -> i64 {
+        let id = self.below(bound) as i64;
+        if is_busy { 0 } else { id }
+    }
 }
 
 /// A day like the handbook's: 5,000 customers, 10,000 terminals, one fraud in a hundred.
 fn day(number: i64) -> Rows {
+    busy_day(number, DAY_ROWS as usize, Busy::default())
+}
+
+/// How many rows of a hundred are of one customer, and how many at one terminal: guests, "unknown", 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Busy {
+    customer: u64,
+    terminal: u64,
+}
+
+/// The same with more rows, of which a share has one id.
+fn busy_day(number: i64, count: usize, busy: Busy) -> Rows {
     let mut random = Random(number as u64 + 1);
-    let count = DAY_ROWS as usize;
     let mut time: Vec<i64> = (0..count).map(|_| number * DAY_S + random.below(86_400) as i64).collect();
     time.sort_unstable();
     let read = Transactions {
         id: (0..count as i64).collect(),
         time,
-        customer: (0..count).map(|_| random.below(5_000) as i64).collect(),
-        terminal: (0..count).map(|_| random.below(10_000) as i64).collect(),
+        customer: (0..count as u64).map(|row| random.id(5_000, row % 100 < busy.customer)).collect(),
+        terminal: (0..count as u64).map(|row| random.id(10_000, row % 100 < busy.terminal)).collect(),
         cents: (0..count).map(|_| 100 + random.below(12_000) as i64).collect(),
         fraud: (0..count).map(|_| random.below(100) == 0).collect(),
         scenario: None,
@@ -89,6 +106,39 @@ fn join(bench: &mut Criterion) {
     }
 }
 
+/// A day of 50,000 rows after eight such days, all of different customers or many of one. The rows at one id must not
+/// cost the square of their number.
+fn join_busy(bench: &mut Criterion) {
+    const ROWS: usize = 50_000;
+    let mut group = bench.benchmark_group("join of many rows at one id");
+    group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
+    let spread = Busy::default();
+    let cases = [
+        ("spread", spread),
+        ("customer 30 %", Busy { customer: 30, ..spread }),
+        ("customer 100 %", Busy { customer: 100, ..spread }),
+        ("terminal 30 %", Busy { terminal: 30, ..spread }),
+        ("both 100 %", Busy { customer: 100, terminal: 100 }),
+    ];
+    for (name, busy) in cases {
+        let days: Vec<Rows> = (0..9).map(|number| busy_day(number, ROWS, busy)).collect();
+        let begin = || {
+            let mut history = History::default();
+            days[..8].iter().for_each(|rows| history.push_all(rows, 8 * DAY_S));
+            history
+        };
+        group.bench_function(name, |bench| {
+            let features = |mut history: History| {
+                of_rows(&mut history, &days[8], 0..ROWS, FeatureSet::Blend, &mut |_, _, value| {
+                    black_box(value);
+                });
+                history
+            };
+            bench.iter_batched(begin, features, BatchSize::PerIteration);
+        });
+    }
+}
+
 /// Reading, checking and packing: the tutorial's three formats.
 fn readers(bench: &mut Criterion) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
@@ -126,5 +176,5 @@ fn readers(bench: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, fold, join, readers);
+criterion_group!(benches, fold, join, join_busy, readers);
 criterion_main!(benches);
