@@ -25,7 +25,9 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use google_cloud_auth::credentials::Credentials;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, registry};
 use worker::cli::shell::ShellCommand;
 
 use crate::clock::SystemClock;
@@ -300,8 +302,8 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line; the first argument is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     tls::install();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("cloud=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    let log = fmt::layer().with_writer(io::stderr).without_time();
+    registry().with(log).with(worker::cli::levels("cloud=warn")).init();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

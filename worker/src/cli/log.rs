@@ -4,7 +4,10 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::contract::Exit;
 use crate::events::{Event, What};
@@ -21,19 +24,25 @@ pub(crate) enum Form {
 /// From this many lost deliveries on, each is logged.
 const LOST_LOUD: u32 = 3;
 
+/// The levels that RUST_LOG names, of all modules or of some (`debug`, `engine::run=debug,info`), or else the default. Not
+/// tracing's `EnvFilter`, which also filters by the fields of spans: it compiles regular expressions, and they are a
+/// thirtieth of a cold build.
+pub fn levels(default: &str) -> Targets {
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    chosen.unwrap_or_else(|| default.parse().unwrap_or_default())
+}
+
 /// Begins logging on standard error; RUST_LOG chooses the level.
 pub(crate) fn start(form: Form) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    let log = fmt::layer().with_target(false).with_writer(std::io::stderr);
     // It would say on standard error that it cannot write there, and panic where nobody reads that any more.
     let log = log.log_internal_errors(false);
-    // A second start in one process keeps the first one's form.
-    let _ = match form {
-        Form::Text => log.with_ansi(false).try_init(),
-        Form::Json => log.json().flatten_event(true).try_init(),
-        Form::Events => log.with_ansi(false).try_init(),
+    let log = match form {
+        Form::Text | Form::Events => log.with_ansi(false).boxed(),
+        Form::Json => log.json().flatten_event(true).boxed(),
     };
+    // A second start in one process keeps the first one's form.
+    let _ = registry().with(log).with(levels("info")).try_init();
 }
 
 /// Tells one event; `session` is the tutorial's name for an incarnation of a worker.

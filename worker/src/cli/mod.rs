@@ -27,6 +27,8 @@ mod score;
 pub mod shell;
 mod status;
 
+pub use log::levels;
+
 /// Leases datasets from a queue, trains on them, and commits each exactly once, on machines that
 /// may vanish at any moment.
 #[derive(Debug, Parser)]
