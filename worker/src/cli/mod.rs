@@ -19,6 +19,7 @@ use crate::store::any::{self, AnyStore};
 use crate::store::identity::identify;
 use crate::system::random_nonce;
 
+mod check;
 mod events;
 mod log;
 mod push;
@@ -46,6 +47,8 @@ enum Command {
     Push(push::PushArgs),
     /// Take pushed paths back that no run has taken in yet.
     Unpush(push::PushArgs),
+    /// Say of files whether they would be read as datasets, and what is in them.
+    Check(check::CheckArgs),
     /// Apply a checkpoint to a day's transactions and write a score for each.
     Score(score::ScoreArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
@@ -176,6 +179,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Run(args) => run::run(*args).await,
             Command::Push(args) => push::push(args).await,
             Command::Unpush(args) => push::unpush(args).await,
+            Command::Check(args) => check::check(&args),
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,

@@ -12,8 +12,9 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::Failure;
+use super::check::columns;
 use crate::contract::Exit;
-use crate::input::{self, Transactions};
+use crate::input::{self, Columns, Transactions};
 use crate::workload::fraud::score::{Score, Scorer};
 
 #[derive(Debug, Args)]
@@ -25,6 +26,12 @@ pub(crate) struct ScoreArgs {
     /// features look back on. Those of the last 44 days matter; without them, every customer is new.
     #[arg(long, value_name = "PATH")]
     history: Vec<PathBuf>,
+    /// Columns of other names, as for `worker run` (repeatable).
+    #[arg(long, env = "WORKER_MAP_COLUMNS", value_name = "COLUMN=YOURS", value_delimiter = ',')]
+    map_columns: Vec<String>,
+    /// Take any text as an id, as for `worker run`.
+    #[arg(long, env = "WORKER_TEXT_IDS")]
+    text_ids: bool,
     /// Where to write the scores: Parquet, or CSV where the name ends in .csv.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -34,16 +41,17 @@ pub(crate) struct ScoreArgs {
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
     let unreadable = |path: &Path, why: &dyn std::fmt::Display| input_failure(path, why, DATASET_HINT);
+    let columns = &columns(&args.map_columns, args.text_ids)?;
     let before = files(&args.history)?;
     keep_inputs(args, &before)?;
     let checkpoint = read(&args.checkpoint, CHECKPOINT_HINT)?;
     let mut scorer =
         Scorer::new(&checkpoint).map_err(|why| input_failure(&args.checkpoint, why, CHECKPOINT_HINT))?;
     let content = read(&args.dataset, DATASET_HINT)?;
-    let transactions = input::read_unlabelled(&name_of(&args.dataset), &content)
+    let transactions = input::read_unlabelled(&name_of(&args.dataset), &content, columns)
         .map_err(|why| unreadable(&args.dataset, &why))?;
     // A dataset that was read has a row.
-    let history = history(before, transactions.time[0], &args.dataset)?;
+    let history = history(before, transactions.time[0], &args.dataset, columns)?;
     let remembered = history.len();
     for (path, day) in history {
         scorer.remember(&name_of(&path), day).map_err(|why| unreadable(&path, &why))?;
@@ -113,10 +121,15 @@ fn keep_inputs(args: &ScoreArgs, history: &[PathBuf]) -> Result<(), Failure> {
 
 /// The datasets within reach of one that begins at `first`, oldest first. `scored`, which may lie among
 /// them, is left out, and so is what comes after it.
-fn history(paths: Vec<PathBuf>, first: i64, scored: &Path) -> Result<Vec<(PathBuf, Transactions)>, Failure> {
+fn history(
+    paths: Vec<PathBuf>,
+    first: i64,
+    scored: &Path,
+    columns: &Columns,
+) -> Result<Vec<(PathBuf, Transactions)>, Failure> {
     let mut days = Vec::new();
     for path in paths.into_iter().filter(|path| !is_same(path, scored)) {
-        let day = input::read(&name_of(&path), &read(&path, DATASET_HINT)?)
+        let day = input::read_mapped(&name_of(&path), &read(&path, DATASET_HINT)?, columns)
             .map_err(|why| input_failure(&path, why, DATASET_HINT))?;
         if day.time[0] < first && day.time.last().is_some_and(|last| *last > Scorer::reach(first)) {
             days.push((path, day));

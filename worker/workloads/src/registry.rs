@@ -10,6 +10,7 @@ use engine::workload::Workload;
 use crate::exec::cli::ExecArgs;
 use crate::exec::{self, Exec, Local, Setup};
 use crate::fraud::{self, Fraud, Params};
+use crate::input::Columns;
 use crate::longer::{self, Longer};
 
 /// What a command line says of the workload, should this worker begin the run.
@@ -26,6 +27,19 @@ pub struct WorkloadArgs {
         conflicts_with = "command"
     )]
     params: Vec<String>,
+    /// Columns of other names than TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD:
+    /// id=, time=, customer=, terminal=, amount= or fraud=YOURS (repeatable); recorded in the manifest.
+    #[arg(
+        long,
+        env = "WORKER_MAP_COLUMNS",
+        value_name = "COLUMN=YOURS",
+        value_delimiter = ',',
+        conflicts_with = "command"
+    )]
+    map_columns: Vec<String>,
+    /// Take any text as the id of a transaction, customer or terminal; recorded in the manifest.
+    #[arg(long, env = "WORKER_TEXT_IDS", conflicts_with = "command")]
+    text_ids: bool,
 }
 
 impl WorkloadArgs {
@@ -47,6 +61,14 @@ impl WorkloadArgs {
             let (name, value) =
                 param.split_once('=').ok_or_else(|| format!("--param {param}: write it as NAME=VALUE"))?;
             params.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        let columns =
+            Columns::parse(&self.map_columns.join(",")).map_err(|why| format!("--map-columns {why}"))?;
+        if !columns.is_empty() {
+            params.insert(fraud::COLUMNS.to_owned(), columns.text());
+        }
+        if self.text_ids {
+            params.insert(fraud::IDS.to_owned(), fraud::TEXT.to_owned());
         }
         if rounds > 0 {
             params.insert(longer::PARAM.to_owned(), rounds.to_string());
@@ -72,7 +94,13 @@ pub fn on(local: Local) -> Registry {
 fn make_fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
     let mut params = params.clone();
     let rounds = params.remove(longer::PARAM);
-    let fraud = Arc::new(Fraud::new(Params::parse(&params)?));
+    let columns = Columns::parse(&params.remove(fraud::COLUMNS).unwrap_or_default())?;
+    let columns = match params.remove(fraud::IDS).as_deref() {
+        None | Some("integer") => columns,
+        Some(fraud::TEXT) => columns.with_text_ids(true),
+        Some(other) => return Err(format!("parameter ids={other}: use integer or text")),
+    };
+    let fraud = Arc::new(Fraud::new(Params::parse(&params)?).reading(columns));
     let Some(rounds) = rounds else { return Ok(fraud) };
     let rounds = rounds.parse().map_err(|_| format!("{}: `{rounds}` is no number", longer::PARAM))?;
     Ok(Arc::new(Longer::new(fraud, rounds)))

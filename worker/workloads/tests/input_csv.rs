@@ -9,7 +9,7 @@ use std::io::Write;
 
 use input_support::{NAMES, Row, csv, expected, rows};
 use proptest::prelude::*;
-use workloads::input::{is_dataset, read};
+use workloads::input::{Columns, is_dataset, read, read_mapped};
 
 /// Three rows as fields, each of which `change` may write another way.
 fn table(delimiter: &str, end: &str, change: impl Fn(&str, String) -> String) -> Vec<u8> {
@@ -290,5 +290,50 @@ proptest! {
         if let Ok(day) = read("day.csv", &with_notes(&rows, &notes, str::to_owned)) {
             prop_assert_eq!(day, expected(&rows));
         }
+    }
+}
+
+/// A table of the user's own, with names of columns and ids as databases have them.
+#[test]
+fn columns_of_other_names_are_mapped() {
+    let theirs = "txn,user,shop,created_at,total,is_fraud,kind,TX_AMOUNT";
+    let mapping =
+        "id=txn,customer=user,terminal=shop,time=created_at,amount=total,fraud=is_fraud,scenario=kind";
+    let rows = ["1,852,5161", "2,5,7082", "3,1699,5651"];
+    let rest = [
+        "2018-06-01 00:01:11,163.64,0,0,9",
+        "2018-06-01 00:30:22,23.80,1,2,9",
+        "2018-06-01 01:39:05,1243.39,0,0,9",
+    ];
+    let lines: Vec<String> = rows.iter().zip(rest).map(|(ids, rest)| format!("{ids},{rest}")).collect();
+    let file = format!("{theirs}\n{}\n", lines.join("\n"));
+    let columns = Columns::parse(mapping).unwrap();
+    assert_eq!(read_mapped("a.csv", file.as_bytes(), &columns), read("a.csv", &plain()));
+    let without = read("a.csv", file.as_bytes()).unwrap_err().to_string();
+    assert!(without.starts_with("missing columns TRANSACTION_ID, TX_DATETIME"), "{without}");
+    assert!(without.ends_with("(hint: --map-columns says which of yours it is)"), "{without}");
+}
+
+#[test]
+fn ids_of_text_are_equal_where_the_texts_are() {
+    let renamed = |column: &str| with(column, |field| format!("C-{field}"));
+    let texts = Columns::default().with_text_ids(true);
+    for column in ["TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID"] {
+        let read_texts = |name| read_mapped(name, &renamed(column), &texts).unwrap();
+        let (one, other) = (read_texts("a.csv"), read_texts("b.csv"));
+        assert_eq!(one, other);
+        for ids in [&one.id, &one.customer, &one.terminal] {
+            assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+        }
+        let refused = read("a.csv", &renamed(column)).unwrap_err().to_string();
+        assert!(refused.ends_with("(hint: --text-ids takes any text as an id)"), "{refused}");
+    }
+    // An integer is its digits, however it is written; what stands for nothing is no id.
+    let floats = with("CUSTOMER_ID", |field| format!("{field}.0"));
+    assert_ne!(read_mapped("a.csv", &floats, &texts), read_mapped("a.csv", &plain(), &texts), "as text");
+    for nothing in ["", "NA", "NULL", "nan"] {
+        let file = with("CUSTOMER_ID", |_| nothing.to_owned());
+        let refused = read_mapped("a.csv", &file, &texts).unwrap_err().to_string();
+        assert!(refused.starts_with("CUSTOMER_ID, line 2: "), "{nothing}: {refused}");
     }
 }

@@ -6,7 +6,7 @@
 mod input_support;
 
 use input_support::{samples, shared_data};
-use workloads::input::{Transactions, read, read_unlabelled};
+use workloads::input::{Columns, Transactions, read, read_unlabelled};
 
 /// What `tests/data/make.py` says, sorted by (time, id).
 fn made() -> Transactions {
@@ -29,14 +29,17 @@ fn labels_that_are_not_asked_for_are_not_read() {
         format!("{names}\n1,2018-04-01 10:00:00,2,3,4.50,{fraud},{scenario}\n").into_bytes()
     };
     assert_eq!(read("day.csv", &csv("1", "2")).unwrap().fraud, [true]);
-    let genuine = read_unlabelled("day.csv", &csv("1", "2")).unwrap();
+    let genuine = read_unlabelled("day.csv", &csv("1", "2"), &Columns::default()).unwrap();
     assert_eq!((&genuine.fraud[..], &genuine.scenario), (&[false][..], &None));
     assert_eq!(read("day.csv", &csv("1", "126")).unwrap().scenario, Some(vec![126]));
     let reason = read("day.csv", &csv("1", "127")).unwrap_err().to_string();
     assert_eq!(reason, "TX_FRAUD_SCENARIO, line 2: 127 is not between 0 and 126");
     for (fraud, scenario) in [("", ""), ("unknown", "0"), ("0", "-1")] {
         assert!(read("day.csv", &csv(fraud, scenario)).is_err());
-        assert_eq!(read_unlabelled("day.csv", &csv(fraud, scenario)), Ok(genuine.clone()));
+        assert_eq!(
+            read_unlabelled("day.csv", &csv(fraud, scenario), &Columns::default()),
+            Ok(genuine.clone())
+        );
     }
 }
 

@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::civil::{Date, date};
 
 use crate::days::{self, day_of};
-use crate::input::{self, Transactions};
+use crate::input::{self, Columns, Transactions};
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
 use engine::order::Period;
@@ -103,6 +103,13 @@ pub const PIPELINE: Pipeline = Pipeline::new(&[
         inputs: &[Input::Own(FOLD), Input::Own(JOIN), Input::Tests(JOIN)],
     },
 ]);
+
+/// The parameter that maps columns of other names.
+pub const COLUMNS: &str = "columns";
+/// The parameter that takes any text as an id, where it is [`TEXT`].
+pub const IDS: &str = "ids";
+/// See [`IDS`].
+pub const TEXT: &str = "text";
 
 /// Learning rates, far beyond any that learn something. Near to 0 and to infinity weights are no numbers.
 const ALPHAS: RangeInclusive<f64> = 1e-9..=1e9;
@@ -167,7 +174,7 @@ impl Params {
                 ("l1", _) => params.rates.l1 = rate()?,
                 ("l2", _) => params.rates.l2 = rate()?,
                 _ => {
-                    let known = "features, learner, alpha, beta, l1, l2";
+                    let known = "features, learner, alpha, beta, l1, l2, ids";
                     return Err(format!("there is no parameter {name}: those known are {known}"));
                 }
             }
@@ -192,6 +199,7 @@ impl Params {
 /// The workload. What it keeps between tasks saves time and decides nothing.
 pub struct Fraud {
     params: Params,
+    columns: Arc<Columns>,
     timeline: Arc<Mutex<Timeline>>,
     joined: Mutex<Kept>,
 }
@@ -204,7 +212,14 @@ impl fmt::Debug for Fraud {
 
 impl Fraud {
     pub fn new(params: Params) -> Self {
-        Self { params, timeline: Arc::default(), joined: Mutex::new(Kept::new(JOINED_KEPT)) }
+        let joined = Mutex::new(Kept::new(JOINED_KEPT));
+        Self { params, columns: Arc::default(), timeline: Arc::default(), joined }
+    }
+
+    /// The same for datasets with columns of other names.
+    #[must_use]
+    pub fn reading(self, columns: Columns) -> Self {
+        Self { columns: Arc::new(columns), ..self }
     }
 
     fn joined(&self, part: &Part) -> Result<Arc<Joined>, String> {
@@ -243,7 +258,8 @@ impl Fraud {
     /// From the dataset alone. `content` is the file, whose hash has been checked.
     pub fn prepare(&self, dataset: &Dataset, content: Vec<u8>) -> Box<dyn Task> {
         let path = dataset.path.clone();
-        Once::task(move || prepared(&path, content))
+        let columns = self.columns.clone();
+        Once::task(move || prepared(&path, content, &columns))
     }
 
     /// From the dataset's own prepared part and those of its window.
@@ -299,8 +315,8 @@ fn read_model(part: &Part) -> Result<Model, String> {
     Model::decode(&part.bytes).map_err(|error| format!("read a checkpoint: {error}"))
 }
 
-fn prepared(path: &str, content: Vec<u8>) -> Outcome {
-    let read = match input::read(path, &content) {
+fn prepared(path: &str, content: Vec<u8>, columns: &Columns) -> Outcome {
+    let read = match input::read_mapped(path, &content, columns) {
         Ok(read) => read,
         Err(reject) => return Outcome::Rejected(reject.to_string()),
     };
@@ -339,7 +355,10 @@ impl Workload for Fraud {
         let rates = [("alpha", alpha), ("beta", beta), ("l1", l1), ("l2", l2)];
         let texts = [("features", features), ("learner", learner)];
         let rates = rates.map(|(name, value)| (name.to_owned(), value.to_string()));
-        texts.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().chain(rates).collect()
+        let columns = (!self.columns.is_empty()).then(|| (COLUMNS.to_owned(), self.columns.text()));
+        let ids = self.columns.has_text_ids().then(|| (IDS.to_owned(), TEXT.to_owned()));
+        let texts = texts.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        texts.into_iter().chain(rates).chain(columns).chain(ids).collect()
     }
 
     fn deterministic(&self) -> bool {

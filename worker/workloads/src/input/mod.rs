@@ -6,6 +6,7 @@
 //! limits that are looked at before anything is decompressed.
 
 mod cell;
+mod columns;
 mod csv;
 mod packed;
 mod parquet;
@@ -15,6 +16,7 @@ mod table;
 mod times;
 mod values;
 
+pub use columns::Columns;
 pub use pickle::Refusal;
 pub use reject::{ParquetPart, Place, Problem, RecordFault, Reject};
 pub(crate) use values::CENTS_MAX;
@@ -49,15 +51,23 @@ pub struct Transactions {
 /// # Errors
 /// A [`Reject`] whose text is the reason that the report shows.
 pub fn read(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
-    read_with(path, bytes, Labels::Needed)
+    read_mapped(path, bytes, &Columns::default())
+}
+
+/// As [`read`], of columns under other names.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_mapped(path: &str, bytes: &[u8], columns: &Columns) -> Result<Transactions, Reject> {
+    read_with(path, bytes, How { labels: Labels::Needed, columns })
 }
 
 /// Reads transactions to be scored: as [`read`], but neither label column is looked at. All are genuine.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_unlabelled(path: &str, bytes: &[u8]) -> Result<Transactions, Reject> {
-    read_with(path, bytes, Labels::Unread)
+pub fn read_unlabelled(path: &str, bytes: &[u8], columns: &Columns) -> Result<Transactions, Reject> {
+    read_with(path, bytes, How { labels: Labels::Unread, columns })
 }
 
 /// Whether `TX_FRAUD` and `TX_FRAUD_SCENARIO` are read.
@@ -67,18 +77,25 @@ enum Labels {
     Unread,
 }
 
-fn read_with(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
+/// How a table is read.
+#[derive(Debug, Clone, Copy)]
+struct How<'a> {
+    labels: Labels,
+    columns: &'a Columns,
+}
+
+fn read_with(path: &str, bytes: &[u8], how: How<'_>) -> Result<Transactions, Reject> {
     match Packing::of(bytes) {
-        Some(packing) => read_plain(packed::without_ending(path), &packing.unpack(bytes)?, labels),
-        None => read_plain(path, bytes, labels),
+        Some(packing) => read_plain(packed::without_ending(path), &packing.unpack(bytes)?, how),
+        None => read_plain(path, bytes, how),
     }
 }
 
-fn read_plain(path: &str, bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
+fn read_plain(path: &str, bytes: &[u8], how: How<'_>) -> Result<Transactions, Reject> {
     match Format::of(path, bytes)? {
-        Format::Parquet => parquet::read(bytes, labels),
-        Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?, labels),
-        Format::Csv => table::transactions(&csv::read(bytes)?, labels),
+        Format::Parquet => parquet::read(bytes, how),
+        Format::Pickle => table::transactions(&pickle::read(bytes)?.table()?, how),
+        Format::Csv => table::transactions(&csv::read(bytes, how.columns)?, how),
     }
 }
 

@@ -47,7 +47,11 @@ pub enum Reject {
     Encoding(&'static str),
     #[error("line {line}: not UTF-8 text")]
     NotText { line: u64 },
-    #[error("missing {}; found {}", Names("column", .missing), Names("only", .found))]
+    #[error(
+        "missing {}; found {} (hint: --map-columns says which of yours it is)",
+        Names("column", .missing),
+        Names("only", .found)
+    )]
     MissingColumns { missing: Vec<String>, found: Vec<String> },
     #[error("more than one column is named {0}")]
     DuplicateColumn(&'static str),
@@ -128,6 +132,8 @@ pub enum Problem {
     Null,
     #[error("{found} where {wanted} is wanted")]
     Mistyped { found: String, wanted: &'static str },
+    #[error("{0} where an integer is wanted (hint: --text-ids takes any text as an id)")]
+    TextId(String),
     #[error("{0} does not fit into 64 bits")]
     TooWide(String),
     #[error(

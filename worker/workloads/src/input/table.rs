@@ -4,17 +4,17 @@ use super::cell::Cell;
 use super::reject::{Place, Problem, Reject};
 use super::times::{self, Counting};
 use super::values::{self, Mark};
-use super::{Labels, Transactions};
+use super::{How, Labels, Transactions};
 
 /// The Fraud Detection Handbook's names. TX_TIME_SECONDS and TX_TIME_DAYS repeat TX_DATETIME and
 /// are not read; further columns are left alone.
-const ID: &str = "TRANSACTION_ID";
+pub(super) const ID: &str = "TRANSACTION_ID";
 pub(super) const TIME: &str = "TX_DATETIME";
-const CUSTOMER: &str = "CUSTOMER_ID";
-const TERMINAL: &str = "TERMINAL_ID";
-const AMOUNT: &str = "TX_AMOUNT";
-const FRAUD: &str = "TX_FRAUD";
-const SCENARIO: &str = "TX_FRAUD_SCENARIO";
+pub(super) const CUSTOMER: &str = "CUSTOMER_ID";
+pub(super) const TERMINAL: &str = "TERMINAL_ID";
+pub(super) const AMOUNT: &str = "TX_AMOUNT";
+pub(super) const FRAUD: &str = "TX_FRAUD";
+pub(super) const SCENARIO: &str = "TX_FRAUD_SCENARIO";
 
 /// The columns that are read, in the order in which they are looked at.
 const COLUMNS: [&str; 7] = [ID, TIME, CUSTOMER, TERMINAL, AMOUNT, FRAUD, SCENARIO];
@@ -46,9 +46,10 @@ pub(super) trait Table {
 struct Column(usize, &'static str);
 
 /// Reads a table's columns into transactions sorted by (time, id).
-pub(super) fn transactions(table: &dyn Table, labels: Labels) -> Result<Transactions, Reject> {
-    let [id, time, customer, terminal, amount] = required(&table.names(), labels)?;
-    let label_of = |name| if labels == Labels::Unread { Ok(None) } else { optional(&table.names(), name) };
+pub(super) fn transactions(table: &dyn Table, how: How<'_>) -> Result<Transactions, Reject> {
+    let (labels, names) = (how.labels, how.columns.rename(table.names()));
+    let [id, time, customer, terminal, amount] = required(&names, labels)?;
+    let label_of = |name| if labels == Labels::Unread { Ok(None) } else { optional(&names, name) };
     let (fraud, scenario) = (label_of(FRAUD)?, label_of(SCENARIO)?);
     match table.rows() {
         0 => return Err(Reject::NoRows),
@@ -59,10 +60,14 @@ pub(super) fn transactions(table: &dyn Table, labels: Labels) -> Result<Transact
     }
     let (counting, mark) = (Counting::default(), Mark::default());
     let unsorted = Transactions {
-        id: column(table, id, values::integer)?,
+        id: match labels {
+            Labels::Needed => column(table, id, |cell| how.columns.ids.id(cell))?,
+            // A score is of an id that its reader knows.
+            Labels::Unread => column(table, id, values::integer)?,
+        },
         time: column(table, time, |cell| times::time(cell, &counting))?,
-        customer: column(table, customer, values::key)?,
-        terminal: column(table, terminal, values::key)?,
+        customer: column(table, customer, |cell| how.columns.ids.key(cell))?,
+        terminal: column(table, terminal, |cell| how.columns.ids.key(cell))?,
         cents: column(table, amount, |cell| values::cents(cell, &mark))?,
         fraud: match fraud {
             Some(fraud) => column(table, fraud, values::label)?,

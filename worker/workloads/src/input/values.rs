@@ -2,6 +2,7 @@
 
 use super::cell::{Cell, DOUBLE, HALF, SINGLE, decimal_text};
 use super::reject::{Problem, quote};
+use engine::hash::Hash;
 
 /// A billion of the currency. The sum over a dataset's rows stays far from the end of an i64.
 const MAX_AMOUNT: f64 = 1e9;
@@ -43,6 +44,53 @@ pub(super) fn key(cell: Cell<'_>) -> Result<i64, Problem> {
         Err(Problem::Unsigned(value)) => Ok(value.cast_signed()),
         read => read,
     }
+}
+
+/// How a column of ids is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Ids {
+    #[default]
+    Integers,
+    /// Any text: 64 bits of its hash, so that equal texts are equal in every dataset. An integer is its digits.
+    Texts,
+}
+
+impl Ids {
+    /// Of transactions, whose ids people see again.
+    pub(super) fn id(self, cell: Cell<'_>) -> Result<i64, Problem> {
+        match self {
+            Self::Integers => integer(cell).map_err(|problem| text_id(cell, problem)),
+            Self::Texts => hashed(cell),
+        }
+    }
+
+    /// Of customers and terminals.
+    pub(super) fn key(self, cell: Cell<'_>) -> Result<i64, Problem> {
+        match self {
+            Self::Integers => key(cell).map_err(|problem| text_id(cell, problem)),
+            Self::Texts => hashed(cell),
+        }
+    }
+}
+
+fn text_id(cell: Cell<'_>, problem: Problem) -> Problem {
+    match (cell, problem) {
+        (Cell::Text(text), Problem::Mistyped { found, .. }) if text.parse::<f64>().is_err() => {
+            Problem::TextId(found)
+        }
+        (_, problem) => problem,
+    }
+}
+
+fn hashed(cell: Cell<'_>) -> Result<i64, Problem> {
+    let text = match cell {
+        missing if missing.is_missing() => return Err(Problem::Null),
+        Cell::Text(text) => text.to_owned(),
+        cell => key(cell)?.to_string(),
+    };
+    let mut low = [0; 8];
+    low.copy_from_slice(&Hash::of(text.as_bytes()).0[..8]);
+    Ok(i64::from_le_bytes(low))
 }
 
 /// A decimal as an integer, where nothing follows its point.

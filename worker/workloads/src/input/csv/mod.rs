@@ -7,7 +7,7 @@ use records::{Fault, Record, Records, Style};
 
 use super::reject::{Place, RecordFault, Reject};
 use super::table::{self, MAX_ROWS, TIME, Table, Visit};
-use super::{cell::Cell, times};
+use super::{Columns, cell::Cell, times};
 
 /// What parts fields. Of those that give a header as many known names the first is taken.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -26,7 +26,7 @@ struct Csv {
 }
 
 /// Reads a CSV file's table, without a byte order mark and with blanks around cells cut off.
-pub(super) fn read(bytes: &[u8]) -> Result<impl Table + use<>, Reject> {
+pub(super) fn read(bytes: &[u8], columns: &Columns) -> Result<impl Table + use<>, Reject> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
         return Err(Reject::Encoding("UTF-16"));
@@ -36,8 +36,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<impl Table + use<>, Reject> {
         Some([_, b'\r', b'\n', rest @ ..] | [_, b'\n', rest @ ..]) => (rest, 2),
         _ => (bytes, 1),
     };
-    let delimiter = delimiter(bytes);
-    let written = |backslash| Csv::read(bytes, line, Style { delimiter, backslash });
+    let delimiter = delimiter(bytes, columns);
+    let written = |backslash| Csv::read(bytes, line, Style { delimiter, backslash }, columns);
     match written(false) {
         Err(refused @ Reject::Record { .. }) if has_escaped_quote(bytes) => {
             written(true).map_err(|_| refused)
@@ -50,12 +50,12 @@ fn has_escaped_quote(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair == b"\\\"")
 }
 
-fn delimiter(bytes: &[u8]) -> u8 {
+fn delimiter(bytes: &[u8], columns: &Columns) -> u8 {
     let known = |delimiter: u8| {
         let mut header = Record::default();
         let mut records = Records::new(bytes, 1, Style { delimiter, backslash: false });
         match records.next(&mut header) {
-            Ok(_) => table::known(&names(&header)),
+            Ok(_) => table::known(&columns.rename(names(&header))),
             Err(_) => 0,
         }
     };
@@ -72,12 +72,14 @@ fn refused((line, fault): Fault) -> Reject {
 }
 
 impl Csv {
-    fn read(bytes: &[u8], line: u64, style: Style) -> Result<Self, Reject> {
+    fn read(bytes: &[u8], line: u64, style: Style, columns: &Columns) -> Result<Self, Reject> {
         let mut records = Records::new(bytes, line, style);
         let mut record = Record::default();
         records.next(&mut record).map_err(refused)?;
-        let mut csv = Self::of(&record);
-        if record.iter().any(|name| str::from_utf8(name).is_err()) && table::known(&csv.names) == 0 {
+        let mut csv = Self::of(&record, columns);
+        if record.iter().any(|name| str::from_utf8(name).is_err())
+            && table::known(&columns.rename(csv.names.clone())) == 0
+        {
             return Err(Reject::Unknown);
         }
         while records.next(&mut record).map_err(refused)? {
@@ -86,17 +88,18 @@ impl Csv {
         Ok(csv)
     }
 
-    fn of(header: &Record) -> Self {
+    fn of(header: &Record, columns: &Columns) -> Self {
         let names = names(header);
+        let meant = columns.rename(names.clone());
         let mut count = 0;
-        let kept = names.iter().map(|name| {
+        let kept = meant.iter().map(|name| {
             table::is_read(name).then(|| {
                 count += 1;
                 count - 1
             })
         });
         let kept = kept.collect();
-        let time = names.iter().position(|name| table::is_named(name, TIME));
+        let time = meant.iter().position(|name| table::is_named(name, TIME));
         Self { names, kept, time, text: String::new(), ends: Vec::new(), lines: Vec::new() }
     }
 

@@ -22,7 +22,7 @@ use meaning::{Meaning, int96};
 use super::cell::{Cell, DOUBLE, SINGLE};
 use super::reject::{ParquetPart, Reject, quote};
 use super::table::{self, MAX_ROWS, Table, Visit};
-use super::{Labels, Transactions};
+use super::{How, Transactions};
 
 /// How a Parquet file begins and ends, and one whose footer is encrypted.
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
@@ -36,7 +36,7 @@ pub(super) const MAGIC_ENCRYPTED: &[u8; 4] = b"PARE";
 ///
 /// The crate decompresses a page whole, into as many bytes as the page's header claims: these are looked at
 /// before (`pages.rs`).
-pub(super) fn read(bytes: &[u8], labels: Labels) -> Result<Transactions, Reject> {
+pub(super) fn read(bytes: &[u8], how: How<'_>) -> Result<Transactions, Reject> {
     if bytes.starts_with(MAGIC_ENCRYPTED) {
         return Err(Reject::ParquetEncrypted);
     }
@@ -44,7 +44,7 @@ pub(super) fn read(bytes: &[u8], labels: Labels) -> Result<Transactions, Reject>
         return Err(Reject::ParquetCut);
     }
     let bytes = Bytes::copy_from_slice(bytes);
-    let read = catch_unwind(AssertUnwindSafe(|| table::transactions(&Parquet::open(bytes)?, labels)));
+    let read = catch_unwind(AssertUnwindSafe(|| table::transactions(&Parquet::open(bytes)?, how)));
     read.unwrap_or(Err(Reject::ParquetDamaged(ParquetPart::Content)))
 }
 
