@@ -49,6 +49,10 @@ impl<F: FileSystem> Posix<F> {
 
     /// Makes the folders above a name, unless this client knows that they are there.
     async fn make_folders_of(&self, path: &str) -> Result<()> {
+        // Where the deepest is known, those above it are.
+        if self.made.borrow().contains(folder_of(path)) {
+            return Ok(());
+        }
         for (at, _) in path.match_indices('/') {
             let folder = &path[..at];
             if !self.made.borrow().contains(folder) {
