@@ -213,7 +213,7 @@ fn every_breakage_is_caught_by_its_property() {
     assert_eq!(missed, [""; 0]);
 }
 
-const SEEDS_PER_BREAKAGE: u64 = 20_000;
+const SEEDS_PER_BREAKAGE: u64 = 10_000;
 
 /// What a person sees of a broken build: a seed, the fewest faults, and a story that ends badly.
 #[test]

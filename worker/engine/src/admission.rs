@@ -171,7 +171,8 @@ impl<P: Ports> Admission<'_, P> {
     async fn with_folders(&self, mut offered: Vec<Offered>) -> Result<Vec<Offered>, ItemError> {
         for folder in [contract::TESTING, contract::HISTORY] {
             let names = self.ctx.store.list(folder).await?;
-            let names = names.iter().filter(|name| !is_hidden(name));
+            let forgets = folder == contract::HISTORY && self.ctx.breaks(Breakage::ForgetHistory);
+            let names = names.iter().filter(|name| !forgets && !self.is_hidden(name));
             let paths: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
             offered.extend(self.offered(&paths));
         }
@@ -301,12 +302,17 @@ impl<P: Ports> Admission<'_, P> {
         Ok(admitted)
     }
 
+    fn is_hidden(&self, path: &str) -> bool {
+        is_hidden(path) && !self.ctx.breaks(Breakage::TakeHidden)
+    }
+
     /// Whether a path that the run does not hold can become part of it.
     fn may_follow(&self, workload: &dyn Workload, held: &DatasetOrder, path: &str) -> Result<(), String> {
-        if is_hidden(path) {
+        if self.is_hidden(path) {
             return Err(HIDDEN.to_owned());
         }
-        if self.view.get().is_some() && Role::of(path) == Role::Test {
+        let is_late = self.view.get().is_some() && !self.ctx.breaks(Breakage::TakeLateTests);
+        if is_late && Role::of(path) == Role::Test {
             return Err("test datasets are those of the run's beginning".to_owned());
         }
         match workload.ordered() && !self.ctx.breaks(Breakage::CountAPathTwice) {
@@ -328,7 +334,7 @@ impl<P: Ports> Admission<'_, P> {
         };
         // What was hashed before may be the other content.
         let found = self.hasher.hash_again(attempt, path, known.index).await?;
-        if found == *known {
+        if found == *known || self.ctx.breaks(Breakage::TakeOtherContent) {
             return Ok(Ok(None));
         }
         Ok(Err("the run holds it with other content".to_owned()))

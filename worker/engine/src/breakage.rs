@@ -56,6 +56,25 @@ pub enum Breakage {
     ReapALiveLease,
     AnyVersion,
     ShareEventFiles,
+    OneFailedHeartbeat,
+    OfferNothing,
+    PauseAfterEach,
+    NeverResetDelay,
+    WaitOutTheGrace,
+    NoticeSavesNothing,
+    SaveSeldom,
+    SaveUnwritten,
+    HashOneBlock,
+    CheckOneBlock,
+    TakeOtherContent,
+    TakeLateTests,
+    TakeHidden,
+    ForgetHistory,
+    OneNameAStem,
+    KeepEarlierOutput,
+    EmptyTheOutput,
+    IgnoreFailedRemoval,
+    MarkBeforeSync,
 }
 
 /// What a breakage is, for those who read lists.
@@ -74,7 +93,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 47] = {
+pub const BREAKAGES: [Entry; 66] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -202,6 +221,61 @@ pub const BREAKAGES: [Entry; 47] = {
         ),
         of(ExitBeforeSync, "exit-before-sync", 21, "exits 0 before the output's names are synced", EFFECT),
         of(VaryingUnsynced, "varying-unsynced", 21, "does not sync a result that varies", EFFECT),
+        of(OneFailedHeartbeat, "one-failed-heartbeat", 0, "sends no heartbeat after one that failed", WASTE),
+        of(OfferNothing, "offer-nothing", 0, "offers nothing when it acknowledges", WASTE),
+        of(
+            PauseAfterEach,
+            "pause-after-each",
+            0,
+            "waits after each item as if there were no other",
+            LIVENESS,
+        ),
+        of(
+            NeverResetDelay,
+            "never-reset-delay",
+            5,
+            "delays items ever longer, whatever succeeds in between",
+            WASTE,
+        ),
+        of(WaitOutTheGrace, "wait-out-the-grace", 0, "goes on until its grace is over", LIVENESS),
+        of(NoticeSavesNothing, "notice-saves-nothing", 14, "gives work back and does not save it", WASTE),
+        of(SaveSeldom, "save-seldom", 14, "saves by the length of the work alone", WASTE),
+        of(SaveUnwritten, "save-unwritten", 14, "says that it saved what it did not", WASTE),
+        of(HashOneBlock, "hash-one-block", 9, "hashes a dataset's first block alone", EFFECT),
+        of(CheckOneBlock, "check-one-block", 9, "compares a dataset's first block alone", EFFECT),
+        of(
+            TakeOtherContent,
+            "take-other-content",
+            6,
+            "does not look at a path's content when it comes again",
+            EFFECT,
+        ),
+        of(TakeLateTests, "take-late-tests", 6, "takes tests in after the beginning", EFFECT),
+        of(TakeHidden, "take-hidden", 6, "takes hidden files for datasets", EFFECT),
+        of(ForgetHistory, "forget-history", 6, "does not look into the folder of the history", EFFECT),
+        of(OneNameAStem, "one-name-a-stem", 12, "calls checkpoints by the stem alone", EFFECT),
+        of(
+            KeepEarlierOutput,
+            "keep-earlier-output",
+            12,
+            "leaves an earlier run's files in the output",
+            EFFECT,
+        ),
+        of(EmptyTheOutput, "empty-the-output", 12, "removes from the output what no run put there", EFFECT),
+        of(
+            IgnoreFailedRemoval,
+            "ignore-failed-removal",
+            12,
+            "takes a file for removed whose removal failed",
+            EFFECT,
+        ),
+        of(
+            MarkBeforeSync,
+            "mark-before-sync",
+            21,
+            "marks the output as put before its names are synced",
+            EFFECT,
+        ),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]
 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Attempt;
+use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::contract::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::events::What;
@@ -101,11 +102,13 @@ impl<'a, P: Ports> Hasher<'a, P> {
     ) -> Result<Dataset, ItemError> {
         let bytes = self.ctx.store.size(&path).await.map_err(ItemError::with_dataset)?;
         let done = hashing.file(&path, bytes).hashes.len() as u64;
-        for number in done..bytes.div_ceil(BLOCK_BYTES).max(1) {
-            let block = self.ctx.store.get_range(&path, number * BLOCK_BYTES, BLOCK_BYTES).await;
+        let size = self.ctx.system.block_bytes();
+        let blocks = if self.ctx.breaks(Breakage::HashOneBlock) { 1 } else { bytes.div_ceil(size).max(1) };
+        for number in done..blocks {
+            let block = self.ctx.store.get_range(&path, number * size, size).await;
             let block = block.map_err(ItemError::with_dataset)?;
             // The manifest would hold the beginning of a file that is being written.
-            if block.len() as u64 != BLOCK_BYTES.min(bytes - number * BLOCK_BYTES) {
+            if block.len() as u64 != size.min(bytes - number * size) {
                 return Err(ItemError::Input(format!(
                     "dataset {path} had {bytes} bytes when its hashing began, and has others now\n\
                      hint: push or list files that are copied whole"

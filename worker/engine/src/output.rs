@@ -37,7 +37,11 @@ impl<P: Ports> Output<'_, P> {
         if let Some(text) = files.get(TEXT) {
             self.put(attempt, files, TEXT, text.as_bytes()).await?;
         }
-        let shown: Vec<_> = shown_datasets(open).collect();
+        let mut shown: Vec<_> = shown_datasets(open).collect();
+        if self.ctx.breaks(Breakage::OneNameAStem) {
+            let name = |index| open.workload.checkpoint_name(open.manifest.dataset(index).stem());
+            shown.iter_mut().for_each(|(index, shown)| *shown = name(*index));
+        }
         let quarter = |number| {
             let shown = shown.iter().skip(number).step_by(4);
             self.put_shown(attempt, open, files, shown)
@@ -51,6 +55,11 @@ impl<P: Ports> Output<'_, P> {
         self.remove_earlier(&names).await?;
         for (name, text) in files {
             self.put(attempt, files, name, text.as_bytes()).await?;
+        }
+        // The mark says that another run's report in `output/` is there by right: with the mark alone, a loss of power
+        // would leave the earlier run's.
+        if !self.ctx.breaks(Breakage::MarkBeforeSync) {
+            self.settle(&names).await?;
         }
         self.mark_projected(attempt, &names).await
     }
@@ -99,10 +108,17 @@ impl<P: Ports> Output<'_, P> {
     async fn remove_earlier(&self, names: &[String]) -> Result<(), ItemError> {
         for run in self.ctx.store.list(RUNS).await?.into_iter().filter(|run| *run != self.ctx.config.run) {
             let path = RunPaths::new(&run).projected();
-            let Ok(bytes) = self.ctx.store.get(&path).await else { continue };
-            let put = Record::decode(bytes).ok().and_then(|record| names_of(&record)).unwrap_or_default();
+            let bytes = match self.ctx.store.get(&path).await {
+                Err(error) if error.kind == Kind::NotFound => continue,
+                bytes => bytes?,
+            };
+            let mut put = Record::decode(bytes).ok().and_then(|record| names_of(&record)).unwrap_or_default();
+            if self.ctx.breaks(Breakage::EmptyTheOutput) {
+                put = self.ctx.store.list(OUTPUT).await?;
+            }
+            put.retain(|_| !self.ctx.breaks(Breakage::KeepEarlierOutput));
             for name in put.into_iter().filter(|name| names.binary_search(name).is_err()) {
-                let _ = self.ctx.store.delete(&format!("{OUTPUT}/{name}")).await;
+                self.remove(&format!("{OUTPUT}/{name}")).await?;
                 let mut folder = name.as_str();
                 while let Some((above, _)) = folder.rsplit_once('/') {
                     self.ctx.store.delete_folder(&format!("{OUTPUT}/{above}")).await;
@@ -111,6 +127,15 @@ impl<P: Ports> Output<'_, P> {
             }
         }
         Ok(())
+    }
+
+    /// Removes a file that may be gone already.
+    async fn remove(&self, path: &str) -> Result<(), ItemError> {
+        match self.ctx.store.delete(path).await {
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoFile) => Ok(()),
+            Err(_) if self.ctx.breaks(Breakage::IgnoreFailedRemoval) => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     /// Puts a file into `output/`, whole or not at all, unless it is there already.

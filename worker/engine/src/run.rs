@@ -171,6 +171,9 @@ impl<P: Ports> Worker<'_, P> {
                     if let Some(ended) = self.execute(claim).await {
                         return ended;
                     }
+                    if self.ctx.breaks(Breakage::PauseAfterEach) {
+                        self.ctx.pause(self.ctx.config.idle).await;
+                    }
                 }
                 Ok(None) => {
                     self.queue_is(&mut away, None);
@@ -262,7 +265,9 @@ impl<P: Ports> Worker<'_, P> {
         };
         let ended = match result {
             Ok(()) => {
-                self.failed_in_a_row.set(0);
+                if !self.ctx.breaks(Breakage::NeverResetDelay) {
+                    self.failed_in_a_row.set(0);
+                }
                 self.acknowledge(&claim, &attempt).await;
                 None
             }
@@ -282,7 +287,8 @@ impl<P: Ports> Worker<'_, P> {
         self.ctx.system.stop_requested().await;
         self.ctx.note(What::Stopping);
         let spent = self.ctx.system.stopping_for().unwrap_or_default();
-        self.ctx.system.sleep((self.ctx.config.grace * 4 / 5).saturating_sub(spent)).await;
+        let fifths = if self.ctx.breaks(Breakage::WaitOutTheGrace) { 5 } else { 4 };
+        self.ctx.system.sleep((self.ctx.config.grace * fifths / 5).saturating_sub(spent)).await;
     }
 
     /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
@@ -306,11 +312,13 @@ impl<P: Ports> Worker<'_, P> {
                 self.ctx.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
-            if let Ok(Ownership::Lost) =
-                self.ctx.queue.heartbeat(claim, self.ctx.config.lease, self.ctx.progress()).await
-            {
-                self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
-                break;
+            match self.ctx.queue.heartbeat(claim, self.ctx.config.lease, self.ctx.progress()).await {
+                Ok(Ownership::Lost) => {
+                    self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
+                    break;
+                }
+                Err(_) if self.ctx.breaks(Breakage::OneFailedHeartbeat) => break,
+                Ok(Ownership::Held) | Err(_) => {}
             }
         }
         // Nor does first progress renew it.
@@ -319,7 +327,8 @@ impl<P: Ports> Worker<'_, P> {
     }
 
     async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
-        let next = self.offers.next_items().await;
+        let mut next = self.offers.next_items().await;
+        next.retain(|_| !self.ctx.breaks(Breakage::OfferNothing));
         // If the queue is away, the lease expires and the next claimant finds the commit.
         let held = matches!(self.ctx.queue.ack(claim, &next).await, Ok(Ownership::Held));
         self.ctx.note(What::Acked { item: claim.item.name, token: claim.token, held });

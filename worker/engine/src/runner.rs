@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::attempt::Attempt;
+use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::events::What;
 use crate::hash::Hash;
@@ -68,7 +69,8 @@ impl<'a, P: Ports> Runner<'a, P> {
                     (None, _) => false,
                 };
             let rest = self.progress.rest(now.saturating_sub(began));
-            if leave || now.saturating_sub(saved_at) >= rest {
+            let saves = !leave || !self.ctx.breaks(Breakage::NoticeSavesNothing);
+            if saves && (leave || now.saturating_sub(saved_at) >= rest) {
                 self.ctx.note(What::Progress { item: attempt.item, done, total });
                 task = self.save(attempt, task, parent).await?;
                 saved_at = self.ctx.system.elapsed();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::aside::aside;
 use crate::breakage::Breakage;
+use crate::contract::BLOCK_BYTES;
 use crate::manifest::Manifest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -35,6 +36,11 @@ pub trait System {
     /// Whether a rule is to be forgotten: never, but in the simulated world.
     fn breaks(&self, _: Breakage) -> bool {
         false
+    }
+
+    /// Bytes of a dataset's block: fewer in the simulated world, whose datasets are small.
+    fn block_bytes(&self) -> u64 {
+        BLOCK_BYTES
     }
 
     /// Keeps a manifest that was read: where workers share a process, one for all that have read the same.
