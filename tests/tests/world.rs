@@ -11,10 +11,12 @@ use proptest::prelude::*;
 use sim::world::breakages::{hunt_all, replays, table};
 use sim::world::campaign::{Search, campaign, summary, verdict};
 use sim::world::dice::Dice;
-use sim::world::fault::{Fault, KINDS, What};
+use sim::world::fault::{Fault, FaultKind, KINDS};
+use sim::world::oddity::Oddities;
+use sim::world::params::{Params, Results, training};
 use sim::world::run::run;
 use sim::world::scale;
-use sim::world::schedule::{Params, Results, Schedule, training};
+use sim::world::schedule::Schedule;
 use sim::world::shrink::shrink;
 use sim::world::story::story;
 use sim::world::watch::SOMETIMES;
@@ -58,6 +60,7 @@ fn params() -> impl Strategy<Value = Params> {
             volume_us: (200, 2_000),
             queue_us: (50, 300),
             step_us: (100, 1_000),
+            oddities: Oddities { same_stem: same && listed, ..Oddities::default() },
         },
     )
 }
@@ -67,7 +70,7 @@ fn schedules() -> impl Strategy<Value = Schedule> {
     (any::<u64>(), params(), prop::collection::vec(fault, 0..10)).prop_map(|(seed, params, faults)| {
         let fault = |(at, kind, chance): (u64, usize, u64)| Fault {
             at,
-            what: What::of_kind(kind, &mut Dice::new(chance)),
+            what: FaultKind::of_kind(kind, &mut Dice::new(chance)),
         };
         Schedule::new(seed, params, faults.into_iter().map(fault).collect())
     })
@@ -110,14 +113,14 @@ fn ten_thousand_schedules_drain_and_every_kind_of_fault_has_fired() {
 #[test]
 fn every_call_is_a_place_to_crash() {
     let back_ms = 40;
-    struck_at_every_call(
+    faults_at_every_call(
         false,
         &[
-            What::Kill { after: false, back_ms },
-            What::Kill { after: true, back_ms },
-            What::Late { ms: 300, back_ms },
-            What::Notice { back_ms },
-            What::Pause { ms: 400 },
+            FaultKind::Kill { after: false, back_ms },
+            FaultKind::Kill { after: true, back_ms },
+            FaultKind::Late { ms: 300, back_ms },
+            FaultKind::Notice { back_ms },
+            FaultKind::Pause { ms: 400 },
         ],
     );
 }
@@ -125,8 +128,8 @@ fn every_call_is_a_place_to_crash() {
 /// The same on one machine, whose power goes at each call, and once more when much of it is made again.
 #[test]
 fn every_call_is_a_place_to_lose_the_power() {
-    let power = What::PowerLoss { back_ms: 40 };
-    let quiet = struck_at_every_call(true, &[power, What::Kill { after: true, back_ms: 40 }]);
+    let power = FaultKind::PowerLoss { back_ms: 40 };
+    let quiet = faults_at_every_call(true, &[power, FaultKind::Kill { after: true, back_ms: 40 }]);
     let undisturbed = run(&quiet, false);
     for at in 0..undisturbed.calls {
         let again = [at, at + undisturbed.calls / 2].map(|at| Fault { at, what: power });
@@ -137,7 +140,7 @@ fn every_call_is_a_place_to_lose_the_power() {
 }
 
 /// Runs a small world once for each of its calls and each fault; answers the world with no fault.
-fn struck_at_every_call(on_one_machine: bool, faults: &[What]) -> Schedule {
+fn faults_at_every_call(on_one_machine: bool, faults: &[FaultKind]) -> Schedule {
     let mut quiet = Schedule::of_seed(0, &[]);
     let mut params = quiet.params.clone();
     params.pushes.clear();
@@ -159,25 +162,26 @@ fn struck_at_every_call(on_one_machine: bool, faults: &[What]) -> Schedule {
         volume_us: (200, 2_000),
         queue_us: (50, 300),
         step_us: (1_000, 30_000),
+        oddities: Oddities::default(),
         ..params
     };
     let undisturbed = run(&quiet, false);
     assert!(undisturbed.broken.is_empty(), "{:#?}", undisturbed.broken);
     assert!(undisturbed.output.contains_key("report.txt") && training(1).contains("2018-04-02"));
-    let mut struck = 0;
+    let mut faults_met = 0;
     for what in faults {
         for at in 0..undisturbed.calls {
             let schedule = Schedule { faults: vec![Fault { at, what: *what }], ..quiet.clone() };
             let outcome = run(&schedule, false);
             assert!(outcome.broken.is_empty(), "{what:?} from call {at}: {:#?}", outcome.broken);
             assert_eq!(outcome.output, undisturbed.output, "{what:?} from call {at}");
-            struck += outcome.tally.struck;
+            faults_met += outcome.tally.faults;
         }
     }
     let ways = faults.len();
-    tell(&format!("{} calls, each a place to crash in {ways} ways: {struck} struck", undisturbed.calls));
+    tell(&format!("{} calls, each a place to crash in {ways} ways: {faults_met} met one", undisturbed.calls));
     // The last calls are made when somebody has finished.
-    assert!(struck >= (ways as u64 * undisturbed.calls) * 4 / 5);
+    assert!(faults_met >= (ways as u64 * undisturbed.calls) * 4 / 5);
     quiet
 }
 

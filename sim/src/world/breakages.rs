@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use worker::breakage::{BREAKAGES, Entry};
 
-use super::check::Broken;
+use super::broken::Broken;
 use super::run::run;
 use super::schedule::Schedule;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use worker::breakage::Breakage;
 
-use super::check::Broken;
+use super::broken::Broken;
 use super::fault::{KINDS, kind_of};
 use super::run::{bound, run};
 use super::schedule::Schedule;

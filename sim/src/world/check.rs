@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use serde::Serialize;
-
-use worker::contract::{Exit, FOLDER_COMMITS, OUTPUT, RunPaths};
+use worker::contract::{Exit, FOLDER_COMMITS, HISTORY, OUTPUT, RunPaths, TESTING};
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise};
@@ -15,46 +13,22 @@ use worker::pipeline::Stage;
 use worker::record::Record;
 use worker::report::{Report, Tally};
 use worker::workload::days::{day_of, oldest_first};
-use worker::workload::{Outcome, Part, ReportInput, Workload, checkpoint_names};
+use worker::workload::{Outcome, Part, ReportInput, Workload};
 
+use super::broken::Broken;
 use super::clock::Micros;
-use super::fault::What;
+use super::fault::FaultKind;
 use super::nfs::Server;
-use super::run::CREATED;
-use super::schedule::Results;
+use super::operator::blocks;
+use super::params::Results;
+use super::params::{CREATED, paths};
 use super::toy::{self, Toy, salt_of};
 use super::watch::{Sometimes, Watch};
-use super::{RUN, World};
-
-/// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Broken {
-    /// `effect`, `liveness`, `waste` or `replay`.
-    pub property: &'static str,
-    pub detail: String,
-}
-
-impl Broken {
-    pub fn new(property: &'static str, detail: impl Into<String>) -> Self {
-        Self { property, detail: detail.into() }
-    }
-
-    pub fn effect(detail: impl Into<String>) -> Self {
-        Self::new("effect", detail)
-    }
-
-    pub fn waste(detail: impl Into<String>) -> Self {
-        Self::new("waste", detail)
-    }
-
-    pub(super) fn at_first_exit(self) -> Self {
-        Self { detail: format!("when the first worker exited 0: {}", self.detail), ..self }
-    }
-}
+use super::world::{RUN, World};
 
 /// Everything that must be on the volume once anybody has ended with a complete run, and with this code.
 pub fn complete(world: &World, exit: Option<Exit>) -> Vec<Broken> {
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let mut check = Check::new(world, &server);
     let tally = match check.manifest() {
         Ok(manifest) => check.results(&manifest),
@@ -78,7 +52,7 @@ pub fn complete(world: &World, exit: Option<Exit>) -> Vec<Broken> {
 
 /// What a worker that exited 0 spoke of: a loss of power right after it takes nothing of that.
 pub fn lasting(world: &World) -> Vec<Broken> {
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let mut after = server.clone();
     after.lose_all_unsynced();
     let paths = RunPaths::new(RUN);
@@ -109,7 +83,7 @@ fn pushes(world: &World) -> Vec<Broken> {
     if world.params.listed || world.watch.has_queue_lost_something() {
         return Vec::new();
     }
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let Ok(manifest) = Check::new(world, &server).manifest() else {
         return Vec::new();
     };
@@ -117,15 +91,25 @@ fn pushes(world: &World) -> Vec<Broken> {
     let left = world.pushed_left();
     let late = |at: Micros| world.watch.sealed().is_some_and(|sealed| at >= sealed);
     let lost = world.pushed_so_far().into_iter().filter(|(at, path)| {
-        let accepted = normalise(path).is_ok_and(|path| manifest.by_path(&path).is_some());
+        let size = world.params.oddities.block_bytes;
+        let accepted = normalise(path).is_ok_and(|path| {
+            let held = manifest.by_path(&path).map(|dataset| &dataset.blocks);
+            world.contents_since(*at, &path).iter().any(|content| held == Some(&blocks(content, size)))
+        });
         !(accepted || is_refused(path) || left.contains(path) && late(*at))
     });
     lost.map(|(_, path)| Broken::effect(format!("the push of {path:?} is lost"))).collect()
 }
 
+/// Whether a dataset of the run has changed since it was hashed: then nobody can finish the run.
+pub fn has_lost_a_dataset(world: &World) -> bool {
+    let server = world.share.server.borrow();
+    Check::new(world, &server).pages().is_ok_and(|manifest| world.has_lost_a_dataset(&manifest.datasets))
+}
+
 /// Steps that the run's datasets take, each once.
 fn steps_needed(world: &World) -> u64 {
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let Ok(manifest) = Check::new(world, &server).manifest() else { return 0 };
     let contents = manifest.datasets.iter().filter_map(|dataset| server.bytes(&dataset.path));
     contents.filter(|content| !toy::is_bad(content)).map(toy::steps_of).sum()
@@ -133,7 +117,7 @@ fn steps_needed(world: &World) -> u64 {
 
 /// Everybody who took part makes the results version of the run.
 fn versions(world: &World) -> Option<Broken> {
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let manifest = Check::new(world, &server).manifest().ok()?;
     let mut versions = world.watch.versions();
     versions.remove(&manifest.spec.results_version);
@@ -143,10 +127,10 @@ fn versions(world: &World) -> Option<Broken> {
 
 /// Whoever ended by itself has told everything, in a file of its own; unless the volume failed.
 fn events(world: &World) -> Vec<Broken> {
-    if world.has_faults(What::is_of_volume) {
+    if world.has_faults(FaultKind::is_of_volume) {
         return Vec::new();
     }
-    let server = world.server.borrow();
+    let server = world.share.server.borrow();
     let folder = RunPaths::new(RUN).events();
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for name in server.names(&folder) {
@@ -170,9 +154,9 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
     let machines = world.machines.borrow().len() as u64;
     let mut broken = Vec::new();
     // Where the power went, what is left may have been made from what is gone: it is all done again.
-    let is_power = |what: &What| matches!(what, What::PowerLoss { .. });
-    let anew = if world.has_faults(is_power) { tally.struck * world.params.items() } else { 0 };
-    let redone_max = 2 * tally.struck * machines + anew;
+    let is_power = |what: &FaultKind| matches!(what, FaultKind::PowerLoss { .. });
+    let anew = if world.has_faults(is_power) { tally.faults * world.params.items() } else { 0 };
+    let redone_max = 2 * tally.faults * machines + anew;
     if tally.redone > redone_max {
         let detail = format!("{} results were made again, {redone_max} may be", tally.redone);
         broken.push(Broken::waste(detail));
@@ -181,13 +165,12 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
     let interval = params.progress_ms * 1_000 / params.step_us.0 + 2;
     let again_max = if !world.has_faults(|what| !what.takes_a_machine()) {
         // The machine may go while it saves.
-        tally.struck * 2 * interval
+        tally.faults * 2 * interval
     } else {
         // A disk that is full for a while is tried again and again, with a growing delay.
-        tally.struck * machines * 8 * u64::from(params.steps)
+        tally.faults * machines * 8 * u64::from(params.steps)
     };
-    let steps = world.steps.load(std::sync::atomic::Ordering::Relaxed);
-    let again = steps.saturating_sub(needed);
+    let again = world.steps().saturating_sub(needed);
     if again > again_max {
         broken.push(Broken::waste(format!("{again} steps were done again, {again_max} may be")));
     }
@@ -195,6 +178,7 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
 }
 
 struct Check<'a> {
+    world: &'a World,
     server: &'a Server,
     paths: RunPaths,
     /// Files that are damaged after they were committed may stay so: nobody need have read them since.
@@ -204,7 +188,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(world: &'a World, server: &'a Server) -> Self {
-        Self { server, paths: RunPaths::new(RUN), watch: &world.watch, broken: Vec::new() }
+        Self { world, server, paths: RunPaths::new(RUN), watch: &world.watch, broken: Vec::new() }
     }
 
     fn say(&mut self, detail: String) {
@@ -218,10 +202,19 @@ impl<'a> Check<'a> {
 
     /// The chapters as one, if they are whole and sealed.
     fn manifest(&self) -> Result<Manifest, String> {
+        let manifest = self.pages()?;
+        if !manifest.sealed {
+            self.page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
+        }
+        Ok(manifest)
+    }
+
+    /// The chapters as one, as far as they are there.
+    fn pages(&self) -> Result<Manifest, String> {
         let mut manifest = Manifest::begin(self.page(0)?).map_err(|why| why.to_string())?;
-        while !manifest.sealed {
-            let next =
-                self.page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
+        while !manifest.sealed
+            && let Ok(next) = self.page(manifest.next_page)
+        {
             manifest.turn(next).map_err(|why| why.to_string())?;
         }
         Ok(manifest)
@@ -234,11 +227,11 @@ impl<'a> Check<'a> {
         let toy = Toy::new(Results::Same, toy::VERSION, 0, &Arc::default());
         let mut made = Made::default();
         for dataset in &manifest.datasets {
-            let content = self.server.bytes(&dataset.path).unwrap_or_default().to_vec();
-            if dataset.blocks != [Hash::of(&content)] {
+            let content = self.world.content_of(dataset);
+            if content.as_ref().is_none_or(|content| content.len() as u64 != dataset.bytes) {
                 self.say(format!("{} is not what the manifest says", dataset.path));
             }
-            self.stages(&mut made, manifest, dataset.index, &content);
+            self.stages(&mut made, manifest, dataset.index, &content.unwrap_or_default());
         }
         self.evaluations(&mut made, manifest);
         self.nothing_else(manifest, &made);
@@ -254,6 +247,7 @@ impl<'a> Check<'a> {
         if manifest.created != CREATED {
             self.say(format!("the run was created on {}, its launcher said {CREATED}", manifest.created));
         }
+        self.beginning(manifest);
         let mut newest = None;
         let mut refused = BTreeSet::new();
         for number in 0..manifest.next_page {
@@ -267,11 +261,15 @@ impl<'a> Check<'a> {
                 if !refused.insert(path.clone()) {
                     self.say(format!("{path:?} is refused twice"));
                 }
-                if may_be_taken(&path, number, newest) {
+                let has_changed = self.world.has_changed() && manifest.by_path(&path).is_some();
+                if may_be_taken(&path, number, newest) && !has_changed {
                     self.say(format!("{path:?} is refused, which could be taken in: {reason}"));
                 }
             }
             let mut paths: Vec<String> = datasets.into_iter().map(|dataset| dataset.path).collect();
+            for path in paths.iter().filter(|path| !may_be_taken(path, number, newest)) {
+                self.say(format!("{path:?} is taken into chapter {number}, which has to be refused"));
+            }
             let as_committed = paths.clone();
             oldest_first(&mut paths);
             if paths != as_committed {
@@ -280,6 +278,33 @@ impl<'a> Check<'a> {
             let days =
                 paths.iter().filter(|path| Role::of(path) != Role::Test).filter_map(|path| day_of(path));
             newest = newest.max(days.max());
+        }
+    }
+
+    /// What was there in the beginning is in the run, and each dataset has the role of its folder.
+    fn beginning(&mut self, manifest: &Manifest) {
+        let params = &self.world.params;
+        let given = paths(params);
+        let trains = |path: &String| !path.starts_with(TESTING) && !path.starts_with(HISTORY);
+        // What was pushed is looked for elsewhere: the queue may lose it.
+        let needed = given.iter().filter(|path| params.listed || !trains(path));
+        let missing: Vec<&String> = needed.filter(|path| manifest.by_path(path).is_none()).collect();
+        for path in missing {
+            self.say(format!("{path} is not in the manifest"));
+        }
+        if params.listed && manifest.datasets.len() != given.len() {
+            self.say(format!("the run is of {} datasets, {} were listed", manifest.len(), given.len()));
+        }
+        for dataset in &manifest.datasets {
+            let folder = dataset.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let role = match folder {
+                TESTING => Role::Test,
+                HISTORY => Role::History,
+                _ => Role::Train,
+            };
+            if dataset.role != role {
+                self.say(format!("{} is taken for one of {:?}", dataset.path, dataset.role));
+            }
         }
     }
 
@@ -425,6 +450,9 @@ impl<'a> Check<'a> {
         });
         let files = files.unwrap_or_default();
         let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();
+        if self.world.params.oddities.same_stem {
+            self.watch.met(Sometimes::SameStem);
+        }
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let tally = Tally {
             training: count(training),
@@ -442,10 +470,14 @@ impl<'a> Check<'a> {
         }
         let mut outputs: BTreeMap<String, Vec<u8>> =
             files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-        for (index, name) in checkpoint_names(toy, &manifest.datasets) {
+        for (index, name) in names_of_checkpoints(manifest) {
             if let Some(part) = made.part(toy::FOLD, index) {
                 outputs.insert(name, part.bytes.to_vec());
             }
+        }
+        if let Some((name, bytes)) = self.world.own_file() {
+            outputs.insert(name.to_owned(), bytes.to_vec());
+            self.watch.met(Sometimes::EarlierOutput);
         }
         for (name, bytes) in &outputs {
             if self.server.bytes(&format!("{OUTPUT}/{name}")) != Some(bytes) {
@@ -459,6 +491,23 @@ impl<'a> Check<'a> {
         }
         tally
     }
+}
+
+/// What the training datasets' checkpoints are called in `output/`: by the stem, and where that is taken by the
+/// index too.
+fn names_of_checkpoints(manifest: &Manifest) -> Vec<(u32, String)> {
+    let mut names = Vec::new();
+    let mut taken = BTreeSet::new();
+    for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
+        let file = dataset.path.rsplit('/').next().unwrap_or_default();
+        let stem = file.split('.').next().unwrap_or_default();
+        let mut name = format!("model_cpt_{stem}");
+        if !taken.insert(name.clone()) {
+            name = format!("model_cpt_{stem}.{}", dataset.index);
+        }
+        names.push((dataset.index, name));
+    }
+    names
 }
 
 /// Whether a path that was pushed could have become part of the run, after chapters of which this was the newest

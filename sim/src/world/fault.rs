@@ -7,9 +7,9 @@ use super::dice::Dice;
 /// Something goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// At the first call that it can strike from this one on, counted over all workers from 0.
+    /// At the first call that it can be injected into from this one on, counted over all workers from 0.
     pub at: u64,
-    pub what: What,
+    pub what: FaultKind,
 }
 
 /// Which calls to the volume a fault waits for.
@@ -27,7 +27,7 @@ pub enum On {
 /// What goes wrong. Whoever makes the call is the one that it happens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum FaultKind {
     /// The machine is gone with no word, before or after the call took effect.
     Kill {
         after: bool,
@@ -160,9 +160,9 @@ pub const KINDS: [(&str, &str); 28] = [
 /// No fault lasts longer, but a queue that is away for a minute; and none goes farther back.
 pub const LONG_MS: u64 = 12_000;
 
-impl What {
+impl FaultKind {
     /// The number of its kind in [`KINDS`].
-    pub fn kind(&self) -> usize {
+    pub fn number(&self) -> usize {
         // Every name is in the list: the test below goes through all of them.
         kind_of(self.name()).unwrap_or(KINDS.len())
     }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_fault_of_a_kind_is_of_that_kind() {
         for (kind, (name, _)) in KINDS.iter().enumerate() {
-            assert_eq!(What::of_kind(kind, &mut Dice::new(1)).kind(), kind, "{name}");
+            assert_eq!(FaultKind::of_kind(kind, &mut Dice::new(1)).number(), kind, "{name}");
         }
     }
 }

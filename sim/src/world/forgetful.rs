@@ -2,8 +2,8 @@
 
 use worker::breakage::Breakage;
 
-use super::World;
 use super::nfs::Call;
+use super::world::World;
 
 impl World {
     /// What such a client asks in place of what its worker asks.

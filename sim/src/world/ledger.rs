@@ -1,19 +1,15 @@
-//! Leases as the queue promised them, held against what it answers and against what workers do: an
-//! item is one worker's while its lease lasts, a lease is renewed for as long as its work moves, and
-//! nobody leaves one behind.
+//! Leases as the queue promised them, held against what it answers: an item is one worker's while its lease lasts,
+//! and nobody leaves one behind.
 
 use std::collections::BTreeMap;
 
 use worker::item::Name;
 use worker::queue::{Claim, Ownership};
 
-use super::World;
-use super::check::Broken;
+use super::ask::{Ask, Told};
+use super::broken::Broken;
 use super::clock::{Micros, ms};
-use super::fault::What;
-use super::machine::Machine;
 use super::nfs::Client;
-use super::queue::{Ask, Told};
 
 #[derive(Debug)]
 struct Lease {
@@ -90,34 +86,8 @@ impl Ledger {
     }
 
     /// What a machine still holds.
-    pub fn left_by(&self, now: Micros, machine: &Machine) -> Option<Name> {
+    pub fn left_by(&self, now: Micros, machine: Client) -> Option<Name> {
         let mut left = self.leases.iter();
-        left.find(|(_, lease)| lease.holder == machine.id && lease.until > now).map(|(item, _)| *item)
-    }
-}
-
-/// Whether what a worker asks is what a worker may ask.
-pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
-    match ask {
-        Ask::Claim { .. } if machine.stopping.get().is_some() => {
-            Some(Broken::waste(format!("{} claims although it was told to stop", machine.name)))
-        }
-        Ask::Heartbeat(claim, lease, _) => {
-            let params = &world.params;
-            let renewed = machine.renewed_at.replace(world.now());
-            // Whoever stood still, or waited for the queue, notices late what moved and when.
-            if machine.paused.get() || world.has_faults(What::is_of_queue) {
-                return None;
-            }
-            let lease = lease.as_micros() as Micros;
-            let still = world.now().saturating_sub(machine.moved_at.get());
-            if still > ms(params.stall_ms()) + lease {
-                let detail = format!("{} renews {} although nothing moves", machine.name, claim.item);
-                return Some(Broken::new("liveness", detail));
-            }
-            let late = world.now().saturating_sub(renewed) > lease / 3 + 3 * params.queue_us.1 + ms(1);
-            late.then(|| Broken::waste(format!("{} renews {} too late", machine.name, claim.item)))
-        }
-        _ => None,
+        left.find(|(_, lease)| lease.holder == machine && lease.until > now).map(|(item, _)| *item)
     }
 }

@@ -1,23 +1,15 @@
 //! A machine: its clock, signals, random numbers and its time to compute.
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
-use worker::breakage::Breakage;
 use worker::item::Name;
-use worker::manifest::Manifest;
-use worker::system::System;
 
 use worker::events::first_of;
 
-use super::World;
-use super::clock::{Micros, ms};
+use super::clock::Micros;
+use super::conduct::Conduct;
 use super::nfs::{Client, View};
-use super::strike::Site;
 
 /// 2026-11-24 00:00 UTC: what wall clocks show when a world begins, unless they jump.
 const WALL_START_MS: i64 = 1_795_478_400_000;
@@ -39,22 +31,21 @@ pub struct Machine {
     pub stopping: Cell<Option<Micros>>,
     /// It stands still until then.
     pub still_until: Cell<Micros>,
-    pub(super) wall_jump_ms: Cell<i64>,
+    pub wall_jump_ms: Cell<i64>,
     /// Others' changes of names are seen as of the first, until the second.
-    pub(super) stale: Cell<Option<(Micros, Micros)>>,
-    pub(super) stale_unnoticed: Cell<bool>,
+    pub stale: Cell<Option<(Micros, Micros)>>,
+    pub stale_unnoticed: Cell<bool>,
     /// It has read that the run is void.
-    pub(super) void_seen: Cell<bool>,
+    pub void_seen: Cell<bool>,
     /// What the worker holds, by its own account.
     pub held: RefCell<Option<Held>>,
     /// When one of its calls, renewals aside, was last answered.
-    pub(super) moved_at: Cell<Micros>,
-    /// When it claimed, or last asked to renew.
-    pub(super) renewed_at: Cell<Micros>,
+    pub moved_at: Cell<Micros>,
+    pub conduct: Conduct,
     /// It has stood still at some time.
-    pub(super) paused: Cell<bool>,
+    pub paused: Cell<bool>,
     /// When it comes back, once it is gone.
-    pub(super) back_at: Cell<Option<Micros>>,
+    pub back_at: Cell<Option<Micros>>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +73,7 @@ impl Machine {
             void_seen: Cell::new(false),
             held: RefCell::new(None),
             moved_at: Cell::new(started),
-            renewed_at: Cell::new(started),
+            conduct: Conduct::default(),
             paused: Cell::new(false),
             back_at: Cell::new(None),
         })
@@ -107,83 +98,7 @@ impl Machine {
         View { client: self.id, as_of: as_of.map(|(as_of, _)| as_of) }
     }
 
-    pub(super) fn wall_ms(&self, now: Micros) -> u64 {
+    pub fn wall_ms(&self, now: Micros) -> u64 {
         (WALL_START_MS + (now / 1000) as i64 + self.wall_jump_ms.get()).unsigned_abs()
     }
-}
-
-/// The system port of a machine.
-#[derive(Debug, Clone)]
-pub struct Inside {
-    pub world: Rc<World>,
-    pub machine: Rc<Machine>,
-}
-
-impl System for Inside {
-    fn wall_ms(&self) -> u64 {
-        self.machine.wall_ms(self.world.now())
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::from_micros(self.world.now() - self.machine.started)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        let span = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2);
-        self.world.clock.sleep(span).await;
-    }
-
-    fn breaks(&self, breakage: Breakage) -> bool {
-        self.world.breaks(breakage)
-    }
-
-    async fn stop_requested(&self) {
-        if self.breaks(Breakage::DeafToNotice) {
-            return pending().await;
-        }
-        // The world polls the worker when it tells it to stop.
-        std::future::poll_fn(|_| match self.machine.stopping.get() {
-            Some(_) => std::task::Poll::Ready(()),
-            None => std::task::Poll::Pending,
-        })
-        .await;
-    }
-
-    fn stopping_for(&self) -> Option<Duration> {
-        let since = self.machine.stopping.get().filter(|_| !self.breaks(Breakage::DeafToNotice))?;
-        Some(Duration::from_micros(self.world.now() - since))
-    }
-
-    fn nonce(&self) -> u128 {
-        self.world.nonce()
-    }
-
-    fn keep(&self, manifest: Manifest) -> Arc<Manifest> {
-        self.world.one_for_all(manifest)
-    }
-
-    fn pid(&self) -> u32 {
-        self.machine.id
-    }
-
-    async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, String> {
-        let strike = self.world.strike(&self.machine, Site::Compute);
-        if strike.killed {
-            return pending().await;
-        }
-        let span = self.world.between(self.world.params.step_us);
-        self.world.clock.sleep(span).await;
-        let done = catch_unwind(AssertUnwindSafe(work));
-        self.world.after(&self.machine, &strike).await;
-        self.machine.moved_at.set(self.world.now());
-        done.map_err(|_| "the toy panicked".to_owned())
-    }
-}
-
-/// Until a machine that is told to stop is killed.
-pub fn grace(world: &World) -> Micros {
-    ms(world.params.grace_ms)
 }

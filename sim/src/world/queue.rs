@@ -8,98 +8,31 @@ use worker::breakage::Breakage;
 use worker::item::Item;
 use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
-use super::World;
-use super::ledger;
-use super::machine::{Inside, Machine};
+use super::ask::{Ask, Told};
+use super::duties;
+use super::inside::Inside;
+use super::machine::Machine;
 use super::nfs::Client;
-use super::strike::Site;
-
-/// One call to the queue.
-#[derive(Debug, Clone)]
-pub enum Ask {
-    Add(Vec<Item>),
-    Claim { worker: String, nonce: u128, lease: Duration, preferred: Vec<Item> },
-    Heartbeat(Claim, Duration, u64),
-    Ack(Claim, Vec<Item>),
-    Release(Claim, Duration, Release),
-    Push(Vec<String>),
-    Pushed,
-    RemovePushed(Vec<String>),
-    PushedCount,
-    Counts,
-}
-
-#[derive(Debug, Clone)]
-pub enum Told {
-    Added(usize),
-    Claimed(Option<Claim>),
-    Ownership(Ownership),
-    Done,
-    Paths(Vec<String>),
-    Count(u64),
-    Counts(Counts),
-}
-
-impl Ask {
-    pub fn changes(&self) -> bool {
-        !matches!(self, Self::Pushed | Self::PushedCount | Self::Counts)
-    }
-
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Add(_) => "add",
-            Self::Claim { .. } => "claim",
-            Self::Heartbeat(..) => "heartbeat",
-            Self::Ack(..) => "ack",
-            Self::Release(..) => "release",
-            Self::Push(_) => "push",
-            Self::Pushed => "pushed",
-            Self::RemovePushed(_) => "remove pushed",
-            Self::PushedCount => "count pushed",
-            Self::Counts => "counts",
-        }
-    }
-}
+use super::site::Site;
+use super::world::World;
 
 impl World {
-    /// Lets the queue do what it is asked. It never waits for anything.
-    pub async fn tell_queue(&self, ask: Ask) -> Result<Told, QueueError> {
-        let redis = &self.redis;
-        Ok(match ask {
-            Ask::Add(items) => Told::Added(redis.add(&items).await?),
-            Ask::Claim { worker, nonce, lease, preferred } => {
-                Told::Claimed(redis.claim(&worker, nonce, lease, &preferred).await?)
-            }
-            Ask::Heartbeat(claim, lease, progress) => {
-                Told::Ownership(redis.heartbeat(&claim, lease, progress).await?)
-            }
-            Ask::Ack(claim, next) => Told::Ownership(redis.ack(&claim, &next).await?),
-            Ask::Release(claim, delay, why) => Told::Ownership(redis.release(&claim, delay, why).await?),
-            Ask::Push(paths) => {
-                redis.push(&paths).await?;
-                Told::Done
-            }
-            Ask::Pushed => Told::Paths(redis.pushed().await?),
-            Ask::RemovePushed(paths) => {
-                redis.remove_pushed(&paths).await?;
-                Told::Done
-            }
-            Ask::PushedCount => Told::Count(redis.pushed_count().await?),
-            Ask::Counts => Told::Counts(redis.counts().await?),
-        })
-    }
-
     /// Lets the queue do what a machine asks, and holds its answer against what it promised.
     pub async fn tell_queue_for(&self, machine: Client, ask: Ask) -> Result<Told, QueueError> {
-        let told = self.tell_queue(self.forge(ask.clone())).await?;
+        let told = self.broker.tell(self.forge(ask.clone())).await?;
         let now = self.now() / 1_000 * 1_000;
-        let (broken, lapsed) = self.ledger.borrow_mut().answered(now, machine, &ask, &told);
+        let (broken, lapsed) = self.broker.ledger.borrow_mut().answered(now, machine, &ask, &told);
         self.watch.broke(broken);
+        let machines = self.machines.borrow();
+        let machine = machines.get(machine as usize - 1);
+        if let Some(machine) = machine {
+            self.watch.broke(duties::answered(self, machine, &ask, &told));
+        }
         if let Told::Claimed(Some(claim)) = &told {
-            if let Some(machine) = self.machines.borrow().get(machine as usize - 1) {
-                machine.renewed_at.set(self.now());
+            if let Some(machine) = machine {
+                machine.conduct.claimed(self.now(), machine.still_until.get());
             }
-            self.watch.handed_out(claim, lapsed.is_some());
+            self.watch.handed_out(claim, lapsed.is_some(), self.has_changed());
         }
         Ok(told)
     }
@@ -122,7 +55,7 @@ impl World {
 
     /// The claim as its present owner would name it, where tokens are not checked.
     fn anybodys(&self, claim: Claim) -> Claim {
-        match self.redis.owner(claim.item) {
+        match self.broker.redis.owner(claim.item) {
             Some((token, nonce)) if self.breaks(Breakage::SkipTokenCheck) => Claim { token, nonce, ..claim },
             _ => claim,
         }
@@ -131,35 +64,35 @@ impl World {
     /// One call to the queue, with all that may happen to it.
     pub async fn queue_call(self: &Rc<Self>, machine: &Rc<Machine>, ask: Ask) -> Result<Told, QueueError> {
         let is_renewal = matches!(ask, Ask::Heartbeat(..));
-        self.watch.broke(ledger::asked(self, machine, &ask));
-        let strike = self.strike(machine, Site::Queue(&ask));
-        if strike.killed {
+        self.watch.broke(duties::asked(self, machine, &ask));
+        let injected = self.inject(machine, Site::Queue(&ask));
+        if injected.killed {
             return pending().await;
         }
         let span = self.between(self.params.queue_us);
-        self.clock.sleep(span + strike.slow).await;
+        self.clock.sleep(span + injected.slow).await;
         let away = |why: &str| Err(QueueError::Away(why.to_owned()));
-        let answer = if strike.fails.is_some() {
+        let answer = if injected.fails.is_some() {
             away("connection reset by peer")
-        } else if self.now() < self.queue_away.until.get() {
-            self.noticed(&self.queue_away);
+        } else if self.broker.away.is_open(self.now()) {
+            self.noticed(&self.broker.away);
             away("connection refused")
-        } else if ask.changes() && self.now() < self.queue_refuses.until.get() {
-            self.noticed(&self.queue_refuses);
-            away(self.refusal.get())
+        } else if ask.changes() && self.broker.refuses.is_open(self.now()) {
+            self.noticed(&self.broker.refuses);
+            away(self.broker.refusal.get())
         } else {
             if ask.changes() {
-                self.copy_queue();
+                self.broker.copy(self.now());
             }
             let told = self.tell_queue_for(machine.id, ask).await;
-            if strike.reply_lost {
+            if injected.reply_lost {
                 self.watch.fired("queue-reply-lost");
                 away("connection reset by peer")
             } else {
                 told
             }
         };
-        self.after(machine, &strike).await;
+        self.after(machine, &injected).await;
         if !is_renewal {
             machine.moved_at.set(self.now());
         }

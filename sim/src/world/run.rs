@@ -10,22 +10,25 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use worker::breakage::Breakage;
-use worker::contract::{Exit, HISTORY, OUTPUT, RunPaths, TESTING};
-use worker::manifest::{Spec, normalise};
-use worker::queue::QueueError;
+use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::manifest::Spec;
 use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
 use worker::store::posix::Posix;
 use worker::workload::Workload;
 
-use super::check::{self, Broken};
+use super::broken::Broken;
+use super::check;
 use super::clock::{Micros, Wake, ms};
-use super::fault::What;
-use super::machine::{Inside, Machine};
-use super::queue::{Ask, Told};
-use super::schedule::{MAX_DELIVERIES, Params, RETRIES, Results, Schedule, training};
+use super::duties;
+use super::fault::FaultKind;
+use super::inside::Inside;
+use super::machine::Machine;
+use super::nfs::{Call, View};
+use super::params::{CREATED, MAX_DELIVERIES, Params, RETRIES, Results, paths};
+use super::schedule::Schedule;
 use super::toy::{self, Toy};
 use super::watch::{Line, Sometimes, Tally};
-use super::{Event, RUN, World};
+use super::world::{Event, RUN, World};
 
 /// What came of a schedule.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Outcome {
     pub broken: Vec<Broken>,
     pub tally: Tally,
     pub story: Vec<Line>,
+    /// What was made public, with its bytes, oldest first; where the story is told.
+    pub linked: Vec<(String, Vec<u8>)>,
     /// Virtual time from the start to the last exit.
     pub took: Micros,
     /// Virtual time from the end of the last fault to the last exit.
@@ -59,6 +64,8 @@ struct Runner {
     finished: bool,
     /// Somebody has exited because two results differed.
     void: bool,
+    /// Somebody has exited since a dataset has changed, and the launcher has stopped the others.
+    given_up: bool,
     broken: Vec<Broken>,
     ended_at: Micros,
 }
@@ -70,13 +77,14 @@ pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
 
 /// The same; `look` is shown the world whenever something has happened in it.
 pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -> Outcome {
-    let world = World::new(schedule, tells);
+    let world = World::new(schedule.seed, &schedule.params, &schedule.faults, schedule.breakage, tells);
     let mut runner = Runner {
         world: world.clone(),
         slots: Vec::new(),
         outstanding: schedule.params.workers as usize,
         finished: false,
         void: false,
+        given_up: false,
         broken: Vec::new(),
         ended_at: 0,
     };
@@ -90,110 +98,20 @@ pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -
 }
 
 impl World {
-    /// Puts the datasets there and pushes those of the beginning.
-    fn lay_out(&self) {
-        let paths = paths(&self.params);
-        for path in &paths {
-            self.put_dataset(path);
-        }
-        for path in self.params.pushes.iter().flat_map(|push| &push.paths) {
-            self.put_dataset(path);
-        }
-        self.push_all();
-    }
-
-    fn put_dataset(&self, path: &str) {
-        let mut server = self.server.borrow_mut();
-        if let Ok(path) = normalise(path)
-            && server.bytes(&path).is_none()
-        {
-            server.install(0, &path, content(&self.params, &path));
-        }
-    }
-
-    /// The operator pushes everything of the beginning.
-    fn push_all(&self) {
-        if !self.params.listed {
-            let train = (0..self.params.train).map(training).collect();
-            let _ = at_once(self.tell_queue(Ask::Push(train)));
-        }
-    }
-
-    /// Pushes whose call has come.
-    pub(super) fn push_what_is_due(&self, number: u64) {
-        let done = self.pushes_done.get();
-        let Some(push) = self.params.pushes.get(done).filter(|push| push.at <= number) else {
-            return;
-        };
-        self.pushes_done.set(done + 1);
-        self.pushed_at.borrow_mut().push(self.now());
-        let paths = || push.paths.join(" and ").escape_debug().to_string();
-        self.watch.tell(self.now(), "operator", false, || format!("pushes {}", paths()));
-        let _ = at_once(self.tell_queue(Ask::Push(push.paths.clone())));
-    }
-
-    /// Whether anything goes wrong in this world that fits.
-    pub fn has_faults(&self, fits: impl Fn(&What) -> bool) -> bool {
-        self.schedule.iter().any(|fault| fits(&fault.what))
-    }
-
     /// Whether nothing keeps a machine that is told to stop from ending within its grace.
     fn answers_notices(&self) -> bool {
         let last_fifth = ms(self.params.grace_ms) / 5;
-        !self.has_faults(What::delays)
-            && last_fifth > 60 * self.params.volume_us.1.max(self.params.queue_us.1)
-    }
-
-    /// What is pushed and not taken in.
-    pub fn pushed_left(&self) -> Vec<String> {
-        match at_once(self.tell_queue(Ask::Pushed)) {
-            Ok(Told::Paths(paths)) => paths,
-            _ => Vec::new(),
-        }
+        !self.has_faults(FaultKind::delays)
+            && last_fifth > 25 * self.params.volume_us.1.max(self.params.queue_us.1)
     }
 
     fn output(&self) -> BTreeMap<String, Vec<u8>> {
-        let server = self.server.borrow();
+        let server = self.share.server.borrow();
         let names = server.names(OUTPUT).into_iter().filter(|name| !name.starts_with(".nfs"));
         let bytes = |name: &str| server.bytes(&format!("{OUTPUT}/{name}")).unwrap_or_default().to_vec();
         names.map(|name| (name.to_owned(), bytes(name))).collect()
     }
-
-    /// What has been pushed by now, and when.
-    pub fn pushed_so_far(&self) -> Vec<(Micros, String)> {
-        let at_first = (0..self.params.train).map(|number| (0, training(number)));
-        let at = self.pushed_at.borrow();
-        let later = at.iter().zip(&self.params.pushes);
-        at_first
-            .chain(later.flat_map(|(at, push)| push.paths.iter().map(|path| (*at, path.clone()))))
-            .collect()
-    }
 }
-
-/// Every dataset of the beginning: training, history, tests.
-pub fn paths(params: &Params) -> Vec<String> {
-    let history = (0..params.history).map(|day| format!("{HISTORY}/2018-03-{:02}.toy", day + 1));
-    let tests = (0..params.tests).map(|day| format!("{TESTING}/2018-05-{:02}.toy", day + 1));
-    (0..params.train).map(training).chain(history).chain(tests).collect()
-}
-
-/// A dataset's content.
-pub fn content(params: &Params, path: &str) -> Vec<u8> {
-    let rejected = params.rejects.iter().any(|reject| training(*reject) == path);
-    let sum: u32 = path.bytes().map(u32::from).sum();
-    toy::content(path, u64::from(1 + sum % params.steps), rejected)
-}
-
-/// The answer of a call that never waits.
-fn at_once(call: impl std::future::Future<Output = Result<Told, QueueError>>) -> Result<Told, QueueError> {
-    match std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => Err(QueueError::Away("it waits".to_owned())),
-    }
-}
-
-/// The date that every run's launcher gives.
-pub const CREATED: &str = "2018-04-30";
 
 fn config(params: &Params, name: &str, spec: Spec) -> Config {
     let millis = Duration::from_millis;
@@ -219,13 +137,13 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
 /// The workload as a machine has it installed.
 fn toy_of(world: &World, machine: &Machine) -> Toy {
     let results = if world.breaks(Breakage::MachineInResult) { Results::Lie } else { world.params.results };
-    Toy::new(results, machine.version, u64::from(machine.id) << 32, &world.steps)
+    Toy::new(results, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps)
 }
 
 impl Runner {
     fn go(&mut self, look: &mut dyn FnMut(&World)) {
         let bound = bound(&self.world.params);
-        while self.outstanding > 0 {
+        while self.outstanding > 0 && !self.given_up {
             let Some(wake) = self.world.clock.advance() else { break };
             if self.world.now() > self.world.quiet_at() + bound {
                 break;
@@ -233,7 +151,7 @@ impl Runner {
             match wake {
                 Wake::Machine(id) => self.poll(id as usize - 1),
                 Wake::Event(number) => {
-                    let event = self.world.events.borrow_mut()[number as usize].take();
+                    let event = self.world.agenda.events.borrow_mut()[number as usize].take();
                     if let Some(event) = event {
                         self.happen(event);
                     }
@@ -254,7 +172,10 @@ impl Runner {
         let config = config(&world.params, &machine.name, Spec::of(&toy));
         let future: Future = Box::pin(async move {
             let (world, machine) = (&inside.world, &inside.machine);
-            let tap = |event: &worker::events::Event| world.watch.noted(world.now(), machine, event);
+            let tap = |event: &worker::events::Event| {
+                world.watch.broke(duties::noted(world, machine, &event.what));
+                world.watch.noted(world.now(), machine, event);
+            };
             let factory = |spec: &Spec| -> Result<Arc<dyn Workload>, String> {
                 if spec.workload != toy::NAME {
                     return Err(format!("{} is no toy", spec.workload));
@@ -297,7 +218,7 @@ impl Runner {
             }
             Poll::Pending => {}
         }
-        if let Some(back) = self.world.power_gone.take() {
+        if let Some(back) = self.world.faults.power_gone.take() {
             self.lose_power(back);
         }
     }
@@ -314,19 +235,19 @@ impl Runner {
         }
         let world = &self.world;
         let run = RunPaths::new(RUN);
-        let before = world.server.borrow().files(run.root());
-        let lost = world.server.borrow_mut().lose_power(&mut world.dice.borrow_mut());
-        let server = world.server.borrow();
+        let before = world.share.server.borrow().files(run.root());
+        let lost = world.share.server.borrow_mut().lose_power(&mut world.dice.borrow_mut());
+        let server = world.share.server.borrow();
         let was_lost = |(path, bytes): &(String, Vec<u8>)| server.bytes(path) != Some(bytes);
         world.watch.power_took(before.into_iter().filter(was_lost).map(|(path, _)| path));
         let span = world.between((0, 1_000));
-        if world.params.on_one_machine && world.roll_back(ms(span)) {
+        if world.params.on_one_machine && world.broker.roll_back(world.now(), ms(span)) {
             world.watch.queue_lost_something();
         }
         if lost > 0 {
             world.watch.fired("power-loss");
         }
-        world.disturbed_until(world.now() + back);
+        world.faulty_until(world.now() + back);
     }
 
     /// A machine is no more; its place is filled after `back`, unless somebody has finished. What puts off
@@ -355,12 +276,12 @@ impl Runner {
             exit @ (Exit::Finished | Exit::LeftOut) => self.first_exit(&machine, exit),
             Exit::Preempted if machine.stopping.get().is_some() => {
                 back = machine.back_at.get();
-                world.disturbed_until(world.now() + back.unwrap_or_default());
+                world.faulty_until(world.now() + back.unwrap_or_default());
             }
             // Its launcher starts it again.
             Exit::Queue
                 if world.now() - machine.started > ms(PATIENCE_AT_START.as_millis() as u64)
-                    && world.has_faults(What::is_of_queue) =>
+                    && world.has_faults(FaultKind::is_of_queue) =>
             {
                 back = Some(ms(1_000));
             }
@@ -372,13 +293,14 @@ impl Runner {
             }
             Exit::Version if world.params.newer.is_some() => world.watch.met(Sometimes::OtherVersion),
             Exit::Violation if world.params.results == Results::Lie => self.void(),
+            Exit::Input if check::has_lost_a_dataset(&world) => self.given_up = true,
             exit => self
                 .broken
                 .push(Broken::effect(format!("{} exited with {exit:?}: {}", machine.name, ended.reason))),
         }
         if matches!(ended.exit, Exit::Finished | Exit::LeftOut | Exit::Preempted)
-            && !world.has_faults(What::is_of_queue)
-            && let Some(item) = world.ledger.borrow().left_by(world.now(), &machine)
+            && !world.has_faults(FaultKind::is_of_queue)
+            && let Some(item) = world.broker.ledger.borrow().left_by(world.now(), machine.id)
         {
             self.broken.push(Broken::waste(format!("{} leaves its lease of {item} behind", machine.name)));
         }
@@ -392,20 +314,32 @@ impl Runner {
         }
         if !self.finished {
             self.finished = true;
+            self.broken.extend(self.slow());
             let mut broken = check::complete(&self.world, Some(exit));
             broken.extend(check::lasting(&self.world));
             self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
         }
-        if self.world.now() < self.world.queue_away.until.get() {
+        if self.world.broker.away.is_open(self.world.now()) {
             self.world.watch.met(Sometimes::EndedWithoutQueue);
         }
+    }
+
+    /// A run that nothing disturbed takes no longer than its work.
+    fn slow(&self) -> Option<Broken> {
+        let world = &self.world;
+        let bound = quiet_bound(&world.params);
+        let disturbed = world.watch.tally().faults > 0 || world.has_changed();
+        (!disturbed && world.now() > bound).then(|| {
+            let detail = format!("undisturbed, the run took {} µs, {bound} may be", world.now());
+            Broken::new("liveness", detail)
+        })
     }
 
     /// A worker says that the run is void: then the volume must say so too.
     fn void(&mut self) {
         self.void = true;
         self.world.watch.met(Sometimes::Void);
-        if self.world.server.borrow().bytes(&RunPaths::new(RUN).violation()).is_none() {
+        if self.world.share.server.borrow().bytes(&RunPaths::new(RUN).violation()).is_none() {
             self.broken.push(Broken::effect("a violation was found and is not committed"));
         }
     }
@@ -443,7 +377,7 @@ impl Runner {
                 }
             }
             Event::LateCall(view, call) => {
-                let answer = world.server.borrow_mut().apply(world.now(), view, &call);
+                let answer = world.share.server.borrow_mut().apply(world.now(), view, &call);
                 if answer.is_ok() {
                     world.watch.fired("late");
                     world.watch.tell(world.now(), "volume", true, || {
@@ -452,9 +386,11 @@ impl Runner {
                 }
             }
             Event::LateAsk(machine, ask) => {
-                let before = world.redis.snapshot();
-                let _ = at_once(world.tell_queue_for(machine, ask.clone()));
-                if world.redis.snapshot() != before {
+                let before = world.broker.redis.snapshot();
+                let call = world.tell_queue_for(machine, ask.clone());
+                // It never waits.
+                let _ = std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop()));
+                if world.broker.redis.snapshot() != before {
                     world.watch.fired("late");
                     world
                         .watch
@@ -462,9 +398,9 @@ impl Runner {
                 }
             }
             Event::SillyGone(path) => {
-                let view = super::View { client: 0, as_of: None };
-                let call = super::Call::Remove(path);
-                let _ = world.server.borrow_mut().apply(world.now(), view, &call);
+                let view = View { client: 0, as_of: None };
+                let call = Call::Remove(path);
+                let _ = world.share.server.borrow_mut().apply(world.now(), view, &call);
             }
         }
     }
@@ -479,7 +415,9 @@ impl Runner {
         }
         let world = &self.world;
         let took = self.ended_at;
-        if self.outstanding > 0 {
+        if self.given_up {
+            world.watch.met(Sometimes::GivenUp);
+        } else if self.outstanding > 0 {
             let after = Duration::from_micros(bound(&world.params));
             self.broken.push(Broken::new(
                 "liveness",
@@ -493,10 +431,11 @@ impl Runner {
             broken: self.broken,
             tally: world.watch.tally(),
             story: world.watch.story(),
+            linked: world.watch.made_public(),
             took,
             drained_in: took.saturating_sub(world.quiet_at()),
             calls: world.calls(),
-            steps: world.steps.load(std::sync::atomic::Ordering::Relaxed),
+            steps: world.steps(),
             output: world.output(),
         }
     }
@@ -510,3 +449,17 @@ pub fn bound(params: &Params) -> Micros {
     let serial = items * (60 * call + u64::from(params.steps + 4) * params.step_us.1);
     ms(10_000 + 4 * params.lease_ms + 70 * params.idle_ms) + 3 * serial
 }
+
+/// How long a run without faults may take: all of its work done one after the other, with few waits.
+pub fn quiet_bound(params: &Params) -> Micros {
+    let mean = |(low, high): (u64, u64)| (low + high) / 2;
+    let pushed: usize = params.pushes.iter().map(|push| push.paths.len()).sum();
+    let items = params.items() + 6 * pushed as u64;
+    let call = mean(params.volume_us).max(mean(params.queue_us));
+    let serial = items * (QUIET_CALLS * call + u64::from(params.steps + 4) * mean(params.step_us));
+    ms(20 + QUIET_WAITS * params.idle_ms) + serial
+}
+
+/// Calls that an item may cost, and looks in vain.
+const QUIET_CALLS: u64 = 60;
+const QUIET_WAITS: u64 = 4;

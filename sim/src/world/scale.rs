@@ -1,12 +1,14 @@
 //! One large world: what a committed result costs, by tenths of the run. Where that grows with what
 //! is already committed, something looks at all of it again and again.
 
-use super::World;
 use super::clock::{Micros, ms};
 use super::dice::Dice;
-use super::fault::{Fault, KINDS, What};
+use super::fault::{Fault, FaultKind, KINDS};
+use super::oddity::Oddities;
+use super::params::{Params, Results};
 use super::run::{Outcome, watched};
-use super::schedule::{Params, Results, Schedule};
+use super::schedule::Schedule;
+use super::world::World;
 
 /// Counts from the beginning of a world until now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,12 +51,13 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule
         volume_us: (200, 800),
         queue_us: (100, 400),
         step_us: (500, 2_000),
+        oddities: Oddities::default(),
     };
     let mut dice = Dice::new(seed);
     let calls = params.calls();
     // Those that go back need copies of the whole queue at all times.
-    let whats = (0..KINDS.len()).cycle().map(|kind| What::of_kind(kind, &mut dice));
-    let whats: Vec<What> = whats.filter(|what| !what.goes_back()).take(faults as usize).collect();
+    let whats = (0..KINDS.len()).cycle().map(|kind| FaultKind::of_kind(kind, &mut dice));
+    let whats: Vec<FaultKind> = whats.filter(|what| !what.goes_back()).take(faults as usize).collect();
     let faults = whats.into_iter().map(|what| Fault { at: dice.between(0, calls), what });
     let faults = faults.collect();
     Schedule::new(seed, params, faults)
@@ -81,8 +84,8 @@ fn sample(world: Option<&World>, meter: Meter<'_>) -> Sample {
     Sample {
         results: world.watch.committed_so_far() as u64,
         claims: world.watch.tally().claims,
-        queue_calls: world.queue_calls.get(),
-        volume_calls: world.volume_calls.get(),
+        queue_calls: world.broker.calls.get(),
+        volume_calls: world.share.calls.get(),
         now: world.now(),
         cpu_us,
         memory,

@@ -1,7 +1,8 @@
 //! The story of one schedule, line by line, for somebody who has never seen this project.
 
+use super::params::Results;
 use super::run::{Outcome, bound};
-use super::schedule::{Results, Schedule};
+use super::schedule::Schedule;
 use super::words::{count, span};
 
 /// The make-up, what happened and what came of it.
@@ -9,7 +10,7 @@ pub fn story(schedule: &Schedule, outcome: &Outcome) -> String {
     let params = &schedule.params;
     let mut text = format!(
         "A world of {}, {} to train on, {} for tests, {} for history{}{}.\n\
-         Leases of {}, a grace of {}, idle workers look every {}. {} to strike.\n\
+         Leases of {}, a grace of {}, idle workers look every {}. {} to inject.\n\
          Each dataset is prepared, joined with those before it, folded into the model and evaluated.\n\
          A result counts once it is linked to its public name; whoever comes second finds it there.\n\
          (time in seconds; ! marks what goes wrong from outside)\n\n",

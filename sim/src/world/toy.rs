@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::schedule::Results;
+use super::params::{Params, Results, training};
 use worker::hash::Hash;
 use worker::manifest::Dataset;
 use worker::order::Period;
@@ -33,6 +33,13 @@ pub const BAD_REASON: &str = "it says that it is bad";
 pub fn content(path: &str, steps: u64, rejected: bool) -> Vec<u8> {
     let start = if rejected { "bad" } else { "good" };
     format!("{start} {steps} {path}").into_bytes()
+}
+
+/// A dataset's content.
+pub fn content_of(params: &Params, path: &str) -> Vec<u8> {
+    let rejected = params.rejects.iter().any(|reject| training(*reject) == path);
+    let sum: u32 = path.bytes().map(u32::from).sum();
+    content(path, u64::from(1 + sum % params.steps), rejected)
 }
 
 /// The workload; where equal inputs do not give equal bytes, each result carries a number of its own.

@@ -7,11 +7,13 @@ use worker::breakage::Breakage;
 use worker::store::posix::calls::{FileSystem, Meta};
 use worker::store::{Kind, Result};
 
-use super::machine::{Inside, Machine};
-use super::nfs::{Call, Inode, Reply};
-use super::strike::{Site, Strike};
+use super::injection::Injected;
+use super::inside::Inside;
+use super::machine::Machine;
+use super::nfs::{Call, Inode, Reply, View};
+use super::site::Site;
 use super::watch::Sometimes;
-use super::{Event, World};
+use super::world::{Event, World};
 
 /// Names of a folder that a server tells at once: 32 KiB, with what each name's file is.
 const NAMES_AN_ANSWER: usize = 128;
@@ -50,14 +52,14 @@ impl World {
     fn flush_quietly(&self, machine: &Machine, file: Inode, bytes: Vec<u8>) {
         let call = Call::Flush { file, bytes, sync: false };
         let view = machine.view(self.now());
-        let _ = self.server.borrow_mut().apply(self.now(), view, &call);
+        let _ = self.share.server.borrow_mut().apply(self.now(), view, &call);
     }
 
     /// One call to the volume, with all that may happen to it.
     pub async fn volume_call(self: &Rc<Self>, machine: &Rc<Machine>, call: Call) -> Result<Reply> {
         let call = if self.breakage.is_some() { self.misplace(call) } else { call };
-        let strike = self.strike(machine, Site::Volume(&call));
-        if strike.killed {
+        let injected = self.inject(machine, Site::Volume(&call));
+        if injected.killed {
             if let Call::Flush { file, bytes, sync: _ } = &call {
                 let kept = self.between((0, bytes.len() as u64)) as usize;
                 self.flush_quietly(machine, *file, bytes[..kept].to_vec());
@@ -66,13 +68,13 @@ impl World {
         }
         if call != Call::Write {
             let span = self.between(self.params.volume_us);
-            self.clock.sleep(span + strike.slow).await;
+            self.clock.sleep(span + injected.slow).await;
             // Mounted hard: a client waits for its server.
-            while self.now() < self.server_away.get() {
-                self.clock.sleep_until(self.server_away.get()).await;
+            while self.now() < self.share.away_until.get() {
+                self.clock.sleep_until(self.share.away_until.get()).await;
             }
         }
-        let answer = self.carry_out(machine, &call, &strike);
+        let answer = self.carry_out(machine, &call, &injected);
         if let Ok(Reply::Names(names)) = &answer {
             // Many names take many answers.
             let more = (names.len() / NAMES_AN_ANSWER) as u64 * self.params.volume_us.0;
@@ -80,40 +82,43 @@ impl World {
                 self.clock.sleep(more).await;
             }
         }
-        self.after(machine, &strike).await;
+        self.after(machine, &injected).await;
         machine.moved_at.set(self.now());
         answer
     }
 
-    fn carry_out(&self, machine: &Machine, call: &Call, strike: &Strike) -> Result<Reply> {
+    fn carry_out(&self, machine: &Machine, call: &Call, injected: &Injected) -> Result<Reply> {
         let now = self.now();
-        if let Some(kind) = strike.fails {
+        if let Some(kind) = injected.fails {
             let detail = if kind == Kind::Stale { "stale file handle" } else { "input/output error" };
             return Err(call.fail(kind, detail));
         }
-        if call.needs_space() && now < self.no_space.until.get() {
-            self.noticed(&self.no_space);
+        if call.needs_space() && self.share.no_space.is_open(now) {
+            self.noticed(&self.share.no_space);
             return Err(call.fail(Kind::NoSpace, "no space left on device"));
         }
-        if strike.close_error {
+        if injected.close_error {
             return self.close_badly(machine, call);
         }
-        if let (Some(span), Call::Remove(path)) = (strike.silly, call) {
+        if let (Some(span), Call::Remove(path)) = (injected.silly, call) {
             return self.rename_silly(machine, path, span);
         }
-        if strike.misread == Some(true) {
+        if injected.misread == Some(true) {
             return Err(call.fail(Kind::NotFound, "no such file or directory"));
         }
         let view = machine.view(now);
         if let Call::Create(path) = call
             && self.breakage.is_some()
             && self.is_shared(path)
-            && let Some(node) = self.server.borrow_mut().reopen(path)
+            && let Some(node) = self.share.server.borrow_mut().reopen(path)
         {
             return Ok(Reply::File(node));
         }
-        let mut answer = self.server.borrow_mut().apply(now, view, call);
-        if let (Some(_), Ok(Reply::Bytes(bytes))) = (strike.misread, &mut answer) {
+        let mut answer = self.share.server.borrow_mut().apply(now, view, call);
+        if let (Call::Link(_, path), Ok(_)) = (call, &answer) {
+            self.watch.linked(path, self.share.server.borrow().bytes(path).unwrap_or_default());
+        }
+        if let (Some(_), Ok(Reply::Bytes(bytes))) = (injected.misread, &mut answer) {
             bytes.reverse();
         }
         if let (Call::Create(path) | Call::Link(path, _), Err(error)) = (call, &answer)
@@ -128,13 +133,13 @@ impl World {
             machine.void_seen.set(true);
         }
         if machine.stale_unnoticed.get() && view.as_of.is_some() {
-            let fresh = super::View { as_of: None, ..view };
-            if self.server.borrow_mut().look_again(fresh, call).is_some_and(|fresh| fresh != answer) {
+            let fresh = View { as_of: None, ..view };
+            if self.share.server.borrow_mut().look_again(fresh, call).is_some_and(|fresh| fresh != answer) {
                 machine.stale_unnoticed.set(false);
                 self.watch.fired("stale-lookups");
             }
         }
-        if strike.reply_lost && answer.is_ok() {
+        if injected.reply_lost && answer.is_ok() {
             if let Call::Link(_, path) = call {
                 self.watch.lost_link(path);
             }
@@ -172,7 +177,7 @@ impl World {
         let silly = format!("{folder}/.nfs{:024x}", self.between((0, u64::MAX - 1)));
         let call = Call::Rename(path.to_owned(), silly.clone());
         let view = machine.view(self.now());
-        let answer = self.server.borrow_mut().apply(self.now(), view, &call);
+        let answer = self.share.server.borrow_mut().apply(self.now(), view, &call);
         self.later(self.now() + span, Event::SillyGone(silly));
         answer.map(|_| Reply::Done)
     }

@@ -11,12 +11,12 @@ use worker::queue::Claim;
 
 use worker::events::first_of;
 
-use super::check::Broken;
+use super::broken::Broken;
 use super::clock::Micros;
-use super::fault::{KINDS, What, kind_of};
+use super::fault::{FaultKind, KINDS, kind_of};
 use super::machine::{Held, Machine};
 use super::nfs::Client;
-use super::strike::Site;
+use super::site::Site;
 use super::words;
 
 /// The item of the chain.
@@ -48,9 +48,12 @@ pub enum Sometimes {
     TwoInstances,
     OtherVersion,
     Void,
+    GivenUp,
+    EarlierOutput,
+    SameStem,
 }
 
-pub const SOMETIMES: [(Sometimes, &str); 23] = {
+pub const SOMETIMES: [(Sometimes, &str); 26] = {
     use Sometimes::*;
     [
         (SecondCommit, "a commit that came second found the first"),
@@ -76,6 +79,9 @@ pub const SOMETIMES: [(Sometimes, &str); 23] = {
         (TwoInstances, "two machines of one name worked at once"),
         (OtherVersion, "a worker of another results version refused the run"),
         (Void, "a run was voided, since two results of one item differed"),
+        (GivenUp, "a run was given up, since a dataset of it had changed"),
+        (EarlierOutput, "an earlier run's output was replaced"),
+        (SameStem, "two datasets of one stem were trained on"),
     ]
 };
 
@@ -85,7 +91,7 @@ pub struct Tally {
     pub fired: [u64; KINDS.len()],
     pub sometimes: [u64; SOMETIMES.len()],
     /// Faults that came to a call, whether it made a difference or not.
-    pub struck: u64,
+    pub faults: u64,
     pub claims: u64,
     /// Results that were made for nothing: another's was there first.
     pub redone: u64,
@@ -100,7 +106,7 @@ impl Tally {
         for (sum, more) in self.sometimes.iter_mut().zip(other.sometimes) {
             *sum += more;
         }
-        self.struck += other.struck;
+        self.faults += other.faults;
         self.claims += other.claims;
         self.redone += other.redone;
         self.violations += other.violations;
@@ -121,6 +127,8 @@ pub struct Line {
 pub struct Watch {
     tally: RefCell<Tally>,
     story: Option<RefCell<Vec<Line>>>,
+    /// What was made public, with its bytes, where the story is told.
+    linked: RefCell<Vec<(String, Vec<u8>)>>,
     /// Who has which item by its own account: the machine, and whether a commit is on its way.
     holders: RefCell<BTreeMap<Name, (Client, bool)>>,
     /// Machines whose item another has claimed since.
@@ -166,6 +174,19 @@ impl Watch {
 
     pub fn story(&self) -> Vec<Line> {
         self.story.as_ref().map_or_else(Vec::new, |story| story.borrow().clone())
+    }
+
+    /// A link took effect.
+    pub fn linked(&self, path: &str, bytes: &[u8]) {
+        let is_public = !path.contains("/attempts/") && !path.contains("/probe-");
+        if self.story.is_some() && is_public {
+            self.linked.borrow_mut().push((path.to_owned(), bytes.to_vec()));
+        }
+    }
+
+    /// What was made public, oldest first.
+    pub fn made_public(&self) -> Vec<(String, Vec<u8>)> {
+        self.linked.borrow().clone()
     }
 
     /// A fault of a kind interrupted held work or changed an answer.
@@ -247,17 +268,18 @@ impl Watch {
         self.sealed.get().or(self.about_to_seal.get())
     }
 
-    /// The queue handed an item out, after the lease of another had run out or not.
-    pub fn handed_out(&self, claim: &Claim, lapsed: bool) {
+    /// The queue handed an item out, after the lease of another had run out or not. What is missing or has
+    /// `changed` uses up retries.
+    pub fn handed_out(&self, claim: &Claim, lapsed: bool, changed: bool) {
         let tally = self.tally.borrow();
         let misreads = kind_of("misread").map_or(0, |kind| tally.fired[kind]);
         let of_dataset = ![Item::BEGIN, INTAKE, REPORT].contains(&claim.item);
-        if of_dataset && u64::from(claim.failures) > misreads {
+        if of_dataset && !changed && u64::from(claim.failures) > misreads {
             let detail =
                 format!("preemptions used up retries of {}: {} failures", claim.item, claim.failures);
             self.broke(Some(Broken::effect(detail)));
         }
-        if lapsed && tally.struck == 0 {
+        if lapsed && tally.faults == 0 {
             self.broke(Some(Broken::waste(format!("the lease of {} ran out under work", claim.item))));
         }
     }
@@ -268,8 +290,8 @@ impl Watch {
         }
     }
 
-    pub fn struck(&self, at: Micros, machine: &Machine, number: u64, what: &What, site: Site<'_>) {
-        self.tally.borrow_mut().struck += 1;
+    pub fn injected(&self, at: Micros, machine: &Machine, number: u64, what: &FaultKind, site: Site<'_>) {
+        self.tally.borrow_mut().faults += 1;
         self.tell(at, &machine.name, true, || words::fault(what, number, site));
     }
 

@@ -4,9 +4,9 @@ use worker::events::What as Told;
 use worker::item::Name;
 use worker::queue::Release;
 
-use super::fault::What;
+use super::fault::FaultKind;
 use super::nfs::Call;
-use super::strike::Site;
+use super::site::Site;
 
 /// A time in words: `1.5 s`, `20 ms`.
 pub fn span(ms: u64) -> String {
@@ -109,50 +109,54 @@ fn at(site: Site<'_>) -> String {
     }
 }
 
-/// A fault, at the call that it struck.
-pub fn fault(what: &What, number: u64, site: Site<'_>) -> String {
+/// A fault, at the call that it is injected into.
+pub fn fault(what: &FaultKind, number: u64, site: Site<'_>) -> String {
     let text = match what {
-        What::Kill { after, back_ms } => format!(
+        FaultKind::Kill { after, back_ms } => format!(
             "the machine is gone with no word, {} the call took effect; a new one comes in {}",
             if *after { "after" } else { "before" },
             span(*back_ms)
         ),
-        What::Notice { back_ms } => format!(
+        FaultKind::Notice { back_ms } => format!(
             "the machine is told to stop (SIGTERM); a new one comes {} after it is gone",
             span(*back_ms)
         ),
-        What::Pause { ms } => format!("the machine stands still for {}", span(*ms)),
-        What::Late { ms, .. } => format!("the machine is gone, and its call arrives {} later", span(*ms)),
-        What::ClockJump { hours } => format!("its wall clock jumps by {hours} hours"),
-        What::Twin => "a second machine of the same name starts".to_owned(),
-        What::ReplyLost { .. } => "the call takes effect, and its answer is lost".to_owned(),
-        What::Error { .. } => "the call fails (EIO)".to_owned(),
-        What::Stale { .. } => "the call fails (ESTALE)".to_owned(),
-        What::CloseError => "what was written is partly lost, and the client is told (EIO)".to_owned(),
-        What::NoSpace { ms } => format!("the disk is full for {}", span(*ms)),
-        What::StaleLookups { ms } => format!("for {} this machine sees the names of now", span(*ms)),
-        What::ServerRestart { ms } => format!("the volume's server restarts, and is back in {}", span(*ms)),
-        What::PowerLoss { back_ms } => format!(
+        FaultKind::Pause { ms } => format!("the machine stands still for {}", span(*ms)),
+        FaultKind::Late { ms, .. } => {
+            format!("the machine is gone, and its call arrives {} later", span(*ms))
+        }
+        FaultKind::ClockJump { hours } => format!("its wall clock jumps by {hours} hours"),
+        FaultKind::Twin => "a second machine of the same name starts".to_owned(),
+        FaultKind::ReplyLost { .. } => "the call takes effect, and its answer is lost".to_owned(),
+        FaultKind::Error { .. } => "the call fails (EIO)".to_owned(),
+        FaultKind::Stale { .. } => "the call fails (ESTALE)".to_owned(),
+        FaultKind::CloseError => "what was written is partly lost, and the client is told (EIO)".to_owned(),
+        FaultKind::NoSpace { ms } => format!("the disk is full for {}", span(*ms)),
+        FaultKind::StaleLookups { ms } => format!("for {} this machine sees the names of now", span(*ms)),
+        FaultKind::ServerRestart { ms } => {
+            format!("the volume's server restarts, and is back in {}", span(*ms))
+        }
+        FaultKind::PowerLoss { back_ms } => format!(
             "the power is gone: all machines stop, what was not synced may be lost; back in {}",
             span(*back_ms)
         ),
-        What::Hang { ms } => format!("the call takes {} longer", span(*ms)),
-        What::Tear => "a committed result loses its tail: a disk lied".to_owned(),
-        What::SillyRename { ms } => format!("the removed file stays for {} as .nfs…", span(*ms)),
-        What::Misread { missing: true } => "the dataset cannot be found, for once".to_owned(),
-        What::Misread { missing: false } => "the dataset reads as something else, for once".to_owned(),
-        What::QueueReplyLost => "the queue does it, and its answer is lost".to_owned(),
-        What::QueueError => "the connection to the queue breaks".to_owned(),
-        What::QueueAway { ms } => format!("the queue is away for {}", span(*ms)),
-        What::QueueSlow { ms } => format!("the queue answers {} later", span(*ms)),
-        What::QueueLastSecond => "the queue restarts without its last second".to_owned(),
-        What::QueueRollback { ms } => format!("the queue goes back to its state of {} ago", span(*ms)),
-        What::QueueWiped => "the queue loses everything".to_owned(),
-        What::QueueClockBack { minutes } => {
+        FaultKind::Hang { ms } => format!("the call takes {} longer", span(*ms)),
+        FaultKind::Tear => "a committed result loses its tail: a disk lied".to_owned(),
+        FaultKind::SillyRename { ms } => format!("the removed file stays for {} as .nfs…", span(*ms)),
+        FaultKind::Misread { missing: true } => "the dataset cannot be found, for once".to_owned(),
+        FaultKind::Misread { missing: false } => "the dataset reads as something else, for once".to_owned(),
+        FaultKind::QueueReplyLost => "the queue does it, and its answer is lost".to_owned(),
+        FaultKind::QueueError => "the connection to the queue breaks".to_owned(),
+        FaultKind::QueueAway { ms } => format!("the queue is away for {}", span(*ms)),
+        FaultKind::QueueSlow { ms } => format!("the queue answers {} later", span(*ms)),
+        FaultKind::QueueLastSecond => "the queue restarts without its last second".to_owned(),
+        FaultKind::QueueRollback { ms } => format!("the queue goes back to its state of {} ago", span(*ms)),
+        FaultKind::QueueWiped => "the queue loses everything".to_owned(),
+        FaultKind::QueueClockBack { minutes } => {
             format!("the queue's clock is set back by {}", span(minutes * 60_000))
         }
-        What::QueueMisconf { ms } => format!("the queue refuses to write for {} (MISCONF)", span(*ms)),
-        What::QueueReadOnly { ms } => {
+        FaultKind::QueueMisconf { ms } => format!("the queue refuses to write for {} (MISCONF)", span(*ms)),
+        FaultKind::QueueReadOnly { ms } => {
             format!("the queue fails over, 100 ms behind, and is read-only for {}", span(*ms))
         }
     };

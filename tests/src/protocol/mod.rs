@@ -18,6 +18,7 @@ use worker::pipeline::{Stage, Step};
 use worker::plan::{CommitIndex, Plan};
 use worker::workload::fraud::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
 
+pub mod refine;
 mod step;
 
 /// What may happen, at most.

@@ -1,4 +1,4 @@
-//! How faults strike: which calls each waits for, and what it does to them.
+//! Injection: which calls each fault waits for, and what it does to them.
 
 use std::future::pending;
 use std::rc::Rc;
@@ -7,25 +7,17 @@ use worker::contract::is_later;
 use worker::store::Kind;
 
 use super::clock::{Micros, ms};
-use super::fault::{On, What};
-use super::machine::{Machine, grace};
+use super::fault::{FaultKind, On};
+use super::machine::Machine;
 use super::nfs::Call;
-use super::queue::Ask;
+use super::site::Site;
 use super::toy;
 
-use super::{Event, RUN, World};
-
-/// Where a call goes.
-#[derive(Debug, Clone, Copy)]
-pub enum Site<'a> {
-    Volume(&'a Call),
-    Queue(&'a Ask),
-    Compute,
-}
+use super::world::{Event, RUN, World};
 
 /// What is to happen to one call.
 #[derive(Debug, Default)]
-pub struct Strike {
+pub struct Injected {
     /// Its machine is gone before it takes effect.
     pub killed: bool,
     pub killed_after: bool,
@@ -40,8 +32,8 @@ pub struct Strike {
     pub slow: Micros,
 }
 
-fn suits(what: &What, site: Site<'_>, preparing: bool) -> bool {
-    use What::*;
+fn suits(what: &FaultKind, site: Site<'_>, preparing: bool) -> bool {
+    use FaultKind::*;
     match (what, site) {
         (Kill { .. } | Notice { .. } | Pause { .. } | ClockJump { .. } | Twin | PowerLoss { .. }, _) => true,
         (Late { .. }, Site::Volume(call)) => {
@@ -86,20 +78,21 @@ fn class(call: &Call, on: On) -> bool {
 }
 
 impl World {
-    /// Counts a call and lets those faults strike whose time has come.
-    pub fn strike(self: &Rc<Self>, machine: &Rc<Machine>, site: Site<'_>) -> Strike {
-        let number = self.calls.get();
-        self.calls.set(number + 1);
+    /// Counts a call and injects the faults whose time has come.
+    pub fn inject(self: &Rc<Self>, machine: &Rc<Machine>, site: Site<'_>) -> Injected {
+        let number = self.faults.calls.get();
+        self.faults.calls.set(number + 1);
         match site {
-            Site::Volume(_) => self.volume_calls.set(self.volume_calls.get() + 1),
-            Site::Queue(_) => self.queue_calls.set(self.queue_calls.get() + 1),
+            Site::Volume(_) => self.share.calls.set(self.share.calls.get() + 1),
+            Site::Queue(_) => self.broker.calls.set(self.broker.calls.get() + 1),
             Site::Compute => {}
         }
         self.push_what_is_due(number);
-        let mut strike = Strike::default();
+        self.change_what_is_due(number);
+        let mut injected = Injected::default();
         loop {
             let preparing = machine.is_preparing();
-            let mut faults = self.faults.borrow_mut();
+            let mut faults = self.faults.due.borrow_mut();
             let due = faults
                 .iter()
                 .take_while(|fault| fault.at <= number)
@@ -107,17 +100,23 @@ impl World {
             let Some(due) = due else { break };
             let fault = faults.remove(due);
             drop(faults);
-            self.disturbed_until(self.now());
-            self.watch.struck(self.now(), machine, number, &fault.what, site);
-            self.apply(machine, site, fault.what, &mut strike);
-            if strike.killed {
+            self.faulty_until(self.now());
+            self.watch.injected(self.now(), machine, number, &fault.what, site);
+            self.apply(machine, site, fault.what, &mut injected);
+            if injected.killed {
                 break;
             }
         }
-        strike
+        injected
     }
 
-    fn apply(self: &Rc<Self>, machine: &Rc<Machine>, site: Site<'_>, what: What, strike: &mut Strike) {
+    fn apply(
+        self: &Rc<Self>,
+        machine: &Rc<Machine>,
+        site: Site<'_>,
+        what: FaultKind,
+        injected: &mut Injected,
+    ) {
         let now = self.now();
         let fired = |counts: bool| {
             if counts {
@@ -126,137 +125,140 @@ impl World {
         };
         let holding = machine.is_holding();
         match what {
-            What::Kill { after, back_ms } => {
+            FaultKind::Kill { after, back_ms } => {
                 fired(holding);
                 if after {
-                    strike.killed_after = true;
+                    injected.killed_after = true;
                     machine.back_at.set(Some(ms(back_ms)));
                 } else {
-                    strike.killed = true;
+                    injected.killed = true;
                     self.kill(machine, ms(back_ms));
                 }
             }
-            What::Notice { back_ms } => {
+            FaultKind::Notice { back_ms } => {
                 if machine.stopping.get().is_none() {
                     fired(holding);
                     machine.stopping.set(Some(now));
                     let event = Event::GraceOver { machine: machine.id, back: ms(back_ms) };
                     machine.back_at.set(Some(ms(back_ms)));
                     self.later(now, Event::Stop { machine: machine.id });
-                    self.later(now + grace(self), event);
+                    self.later(now + self.params.grace(), event);
                 }
             }
-            What::Pause { ms: span } => {
+            FaultKind::Pause { ms: span } => {
                 fired(holding);
                 machine.still_until.set(now + ms(span));
+                machine.conduct.hinder(ms(span));
                 machine.paused.set(true);
-                self.disturbed_until(now + ms(span));
+                self.faulty_until(now + ms(span));
             }
-            What::Late { ms: span, back_ms } => {
+            FaultKind::Late { ms: span, back_ms } => {
                 let event = match site {
                     Site::Volume(call) => Event::LateCall(machine.view(now), call.clone()),
                     Site::Queue(ask) => Event::LateAsk(machine.id, ask.clone()),
                     Site::Compute => return,
                 };
                 self.later(now + ms(span), event);
-                strike.killed = true;
+                injected.killed = true;
                 self.kill(machine, ms(back_ms));
             }
             // The world sees to the others, and to what is lost.
-            What::PowerLoss { back_ms } => {
-                strike.killed = true;
+            FaultKind::PowerLoss { back_ms } => {
+                injected.killed = true;
                 self.kill(machine, ms(back_ms));
-                self.power_gone.set(Some(ms(back_ms)));
+                self.faults.power_gone.set(Some(ms(back_ms)));
             }
-            What::ClockJump { hours } => {
+            FaultKind::ClockJump { hours } => {
                 fired(holding);
                 machine.wall_jump_ms.set(i64::from(hours) * 3_600_000);
             }
-            What::Twin => self.later(now, Event::Twin { place: machine.place }),
-            What::ReplyLost { .. } | What::QueueReplyLost => strike.reply_lost = true,
-            What::Error { .. } => {
+            FaultKind::Twin => self.later(now, Event::Twin { place: machine.place }),
+            FaultKind::ReplyLost { .. } | FaultKind::QueueReplyLost => injected.reply_lost = true,
+            FaultKind::Error { .. } => {
                 fired(true);
-                strike.fails = Some(Kind::Io);
+                injected.fails = Some(Kind::Io);
             }
-            What::QueueError => {
+            FaultKind::QueueError => {
                 fired(true);
-                strike.fails = Some(Kind::Io);
+                injected.fails = Some(Kind::Io);
             }
-            What::Stale { .. } => {
+            FaultKind::Stale { .. } => {
                 fired(true);
-                strike.fails = Some(Kind::Stale);
+                injected.fails = Some(Kind::Stale);
             }
-            What::CloseError => {
+            FaultKind::CloseError => {
                 fired(true);
-                strike.close_error = true;
+                injected.close_error = true;
             }
-            What::StaleLookups { ms: span } => {
+            FaultKind::StaleLookups { ms: span } => {
                 machine.stale.set(Some((now, now + ms(span))));
                 machine.stale_unnoticed.set(true);
-                self.server.borrow_mut().stale_until(now + ms(span));
-                self.disturbed_until(now + ms(span));
+                self.share.server.borrow_mut().stale_until(now + ms(span));
+                self.faulty_until(now + ms(span));
             }
-            What::Misread { missing } => {
+            FaultKind::Misread { missing } => {
                 fired(true);
-                strike.misread = Some(missing);
+                injected.misread = Some(missing);
             }
-            What::SillyRename { ms: span } => {
+            FaultKind::SillyRename { ms: span } => {
                 fired(true);
-                strike.silly = Some(ms(span));
+                injected.silly = Some(ms(span));
             }
-            What::Hang { ms: span } | What::QueueSlow { ms: span } => {
+            FaultKind::Hang { ms: span } | FaultKind::QueueSlow { ms: span } => {
                 fired(holding);
-                strike.slow = ms(span);
-                self.disturbed_until(now + ms(span));
+                if what.is_of_queue() {
+                    machine.conduct.hinder(ms(span));
+                }
+                injected.slow = ms(span);
+                self.faulty_until(now + ms(span));
             }
-            _ => self.disturb_servers(what, holding),
+            _ => self.inject_into_servers(what, holding),
         }
     }
 
     /// Faults of what all machines share.
-    fn disturb_servers(&self, what: What, holding: bool) {
+    fn inject_into_servers(&self, what: FaultKind, holding: bool) {
         let now = self.now();
         let fired = |counts: bool| {
             if counts {
                 self.watch.fired(what.name());
             }
         };
-        let window = |window: &super::Window, span: u64| {
+        let window = |window: &super::window::Window, span: u64| {
             window.open(now + ms(span), what.name());
-            self.disturbed_until(now + ms(span));
+            self.faulty_until(now + ms(span));
         };
         match what {
-            What::NoSpace { ms: span } => window(&self.no_space, span),
-            What::ServerRestart { ms: span } => {
-                let cut = self.server.borrow_mut().crash(&mut self.dice.borrow_mut());
+            FaultKind::NoSpace { ms: span } => window(&self.share.no_space, span),
+            FaultKind::ServerRestart { ms: span } => {
+                let cut = self.share.server.borrow_mut().crash(&mut self.dice.borrow_mut());
                 fired(holding || cut > 0);
-                self.server_away.set(self.server_away.get().max(now + ms(span)));
-                self.disturbed_until(now + ms(span));
+                self.share.away_until.set(self.share.away_until.get().max(now + ms(span)));
+                self.faulty_until(now + ms(span));
             }
-            What::Tear => fired(self.tear()),
-            What::QueueAway { ms: span } => window(&self.queue_away, span),
-            What::QueueLastSecond => fired(self.roll_back(ms(1_000))),
-            What::QueueRollback { ms: span } => fired(self.roll_back(ms(span))),
-            What::QueueWiped => {
+            FaultKind::Tear => fired(self.tear()),
+            FaultKind::QueueAway { ms: span } => window(&self.broker.away, span),
+            FaultKind::QueueLastSecond => fired(self.broker.roll_back(self.now(), ms(1_000))),
+            FaultKind::QueueRollback { ms: span } => fired(self.broker.roll_back(self.now(), ms(span))),
+            FaultKind::QueueWiped => {
                 let empty = worker::queue::memory::State::default();
-                fired(self.redis.snapshot() != empty);
-                self.redis.restore(empty);
-                self.ledger.borrow_mut().forget();
+                fired(self.broker.redis.snapshot() != empty);
+                self.broker.restore(empty);
             }
-            What::QueueClockBack { minutes } => {
+            FaultKind::QueueClockBack { minutes } => {
                 fired(holding);
-                self.queue_set_back_ms.set(self.queue_set_back_ms.get() + minutes * 60_000);
-                self.ledger.borrow_mut().forget();
+                self.broker.set_clock_back(minutes * 60_000);
             }
-            What::QueueMisconf { ms: span } => {
-                self.refusal
+            FaultKind::QueueMisconf { ms: span } => {
+                self.broker
+                    .refusal
                     .set("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to");
-                window(&self.queue_refuses, span);
+                window(&self.broker.refuses, span);
             }
-            What::QueueReadOnly { ms: span } => {
-                self.roll_back(ms(100));
-                self.refusal.set("READONLY You can't write against a read only replica.");
-                window(&self.queue_refuses, span);
+            FaultKind::QueueReadOnly { ms: span } => {
+                self.broker.roll_back(self.now(), ms(100));
+                self.broker.refusal.set("READONLY You can't write against a read only replica.");
+                window(&self.broker.refuses, span);
             }
             _ => {}
         }
@@ -267,7 +269,7 @@ impl World {
 
     /// Cuts the tail off a committed result, though it was synced.
     fn tear(&self) -> bool {
-        let mut server = self.server.borrow_mut();
+        let mut server = self.share.server.borrow_mut();
         let mut dice = self.dice.borrow_mut();
         let mut commits = Vec::new();
         for stage in toy::PIPELINE.stages() {
@@ -298,12 +300,12 @@ impl World {
     pub fn kill(&self, machine: &Machine, back: Micros) {
         machine.alive.set(false);
         machine.back_at.set(Some(back));
-        self.disturbed_until(self.now() + back);
+        self.faulty_until(self.now() + back);
     }
 
-    /// What a strike does once the call has taken effect.
-    pub async fn after(&self, machine: &Machine, strike: &Strike) {
-        if strike.killed_after {
+    /// What a fault does once the call has taken effect.
+    pub async fn after(&self, machine: &Machine, injected: &Injected) {
+        if injected.killed_after {
             self.kill(machine, machine.back_at.get().unwrap_or_default());
             return pending().await;
         }

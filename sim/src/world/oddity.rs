@@ -1,0 +1,63 @@
+//! What a world holds beside one run of datasets that never change: an earlier run's output, hidden files, names that
+//! collide, blocks smaller than a dataset, a dataset whose content changes.
+
+use serde::{Deserialize, Serialize};
+use worker::contract::BLOCK_BYTES;
+
+use super::dice::Dice;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oddities {
+    /// Bytes of a dataset's block.
+    pub block_bytes: u64,
+    /// A run that ended before has left its report and its `output/`, beside a file of the user's own.
+    #[serde(default)]
+    pub earlier_run: bool,
+    /// Hidden files and an editor's copies lie among the tests and in the history.
+    #[serde(default)]
+    pub hidden_files: bool,
+    /// A second training dataset has the first one's stem.
+    #[serde(default)]
+    pub same_stem: bool,
+    #[serde(default)]
+    pub change: Option<Change>,
+}
+
+/// Somebody replaces a dataset by another of the same name, and pushes it again where datasets are pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// At this call of all those that workers make, counted from 0.
+    pub at: u64,
+    /// The number of the training dataset.
+    pub number: u32,
+}
+
+impl Default for Oddities {
+    fn default() -> Self {
+        Self {
+            block_bytes: BLOCK_BYTES,
+            earlier_run: false,
+            hidden_files: false,
+            same_stem: false,
+            change: None,
+        }
+    }
+}
+
+impl Oddities {
+    /// By chance, of a run of so many training datasets and about so many calls.
+    pub fn of_seed(dice: &mut Dice, train: u32, calls: u64) -> Self {
+        // Mostly the oldest, which is prepared first: then the run goes on with what it was.
+        let last = if dice.chance(1, 4) { u64::from(train) - 1 } else { 0 };
+        let change = dice
+            .chance(1, 12)
+            .then(|| Change { at: dice.between(0, calls), number: dice.between(0, last) as u32 });
+        Self {
+            block_bytes: if dice.chance(1, 6) { 16 } else { BLOCK_BYTES },
+            earlier_run: dice.chance(1, 6),
+            hidden_files: dice.chance(1, 6),
+            same_stem: dice.chance(1, 8),
+            change,
+        }
+    }
+}
