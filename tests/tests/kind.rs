@@ -10,9 +10,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cloud::apply;
-use cloud::cluster::kind::{KindCluster, Nodes};
-use cloud::manifest::Config;
+use cloud::k8s::apply;
+use cloud::k8s::objects::Config;
+use cloud::kind::{KindCluster, Nodes};
 use serde_json::Value;
 use tests::command::{run, transcript};
 use tests::docker::{left, missing};

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
+use cloud::commands::manifests::{Target, files};
 use cloud::commands::render::Render;
-use cloud::manifest::job::job;
-use cloud::manifest::render::{Target, files};
+use cloud::k8s::objects::job::job;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicyRule};
 use worker::contract::Exit;
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::print;
 use crate::clock::{Clock, within};
-use crate::cluster::{Cluster, Follow, JobState, PodUse, ResultFile, VOLUME_LIMIT};
-use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Desired, Mode};
-use crate::state::Memory;
+use crate::gke::cost::Prices;
+use crate::gke::plan::{Desired, Mode};
+use crate::gke::state::Memory;
+use crate::k8s::cluster::{Cluster, Follow, JobState, PodUse, ResultFile, VOLUME_LIMIT};
 
 /// Shows the workers' log.
 pub(super) async fn logs(cluster: &impl Cluster, deployment: &str, follow: Follow) -> Result<()> {
@@ -91,7 +91,7 @@ fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::WORKER;
+    use crate::k8s::cluster::WORKER;
 
     #[test]
     fn a_run_is_told_with_what_it_would_have_cost_on_demand() {

@@ -5,9 +5,9 @@ use clap::Args;
 use super::show::{cost_json, cost_text};
 use super::status::as_deployed;
 use super::{Shape, Site, batch, print};
-use crate::cluster::Connect;
 use crate::error::Result;
-use crate::plan::is_ours;
+use crate::gke::plan::is_ours;
+use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Site, print, ready_cluster};
 use crate::error::{Error, Kind, Result};
-use crate::gcp::{Query, Scope, authorization};
-use crate::plan::ClusterSeen;
+use crate::gke::gcp::{Query, Scope, authorization};
+use crate::gke::plan::ClusterSeen;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -116,7 +116,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Value)) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Labels, State};
+    use crate::gke::plan::{Labels, State};
 
     fn seen() -> ClusterSeen {
         ClusterSeen {
@@ -124,7 +124,7 @@ mod tests {
             location: "us-central1".into(),
             labels: Labels::new(),
             state: State::Ready,
-            mode: crate::plan::Mode::Autopilot,
+            mode: crate::gke::plan::Mode::Autopilot,
             network: "default".into(),
             endpoint: "34.1.2.3".into(),
             ca: "Y2E=".into(),

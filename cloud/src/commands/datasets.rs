@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::cluster::StagedFile;
-use crate::deploy::Datasets;
 use crate::error::{Error, Result};
-use crate::stage;
+use crate::gke::deploy::Datasets;
+use crate::k8s::cluster::StagedFile;
+use crate::k8s::stage;
 
 /// The folder's name on the volume.
 const DATASETS: &str = "datasets";

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Asked, Question, Shape, Site, Terminal, batch, plan_json, plan_text, print};
-use crate::cluster::{Cluster, Connect};
 use crate::error::Result;
-use crate::plan::{Desired, Plan};
+use crate::gke::plan::{Desired, Plan};
+use crate::k8s::cluster::{Cluster, Connect};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{Question, Site, Terminal, loss_text, print};
-use crate::cluster::Connect;
-use crate::destroy::{Destroyer, Loss};
 use crate::error::Result;
+use crate::gke::destroy::{Destroyer, Loss};
+use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Site, batch, print};
-use crate::cluster::Connect;
 use crate::error::Result;
+use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

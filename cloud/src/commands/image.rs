@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Site, Teller, print};
-use crate::cluster::kind::program::{docker, run_in};
-use crate::cluster::kind::worker_image;
 use crate::error::{Error, Result};
-use crate::gcp::authorization;
-use crate::image::make_repository;
+use crate::gke::gcp::authorization;
+use crate::gke::image::make_repository;
+use crate::kind::program::{docker, run_in};
+use crate::kind::worker_image;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

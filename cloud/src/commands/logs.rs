@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{Site, batch};
-use crate::cluster::{Connect, Follow};
 use crate::error::Result;
+use crate::k8s::cluster::{Connect, Follow};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -9,6 +9,7 @@ mod destroy;
 mod fetch;
 mod image;
 mod logs;
+pub mod manifests;
 mod plan;
 mod preempt;
 pub mod render;
@@ -31,15 +32,15 @@ use tracing_subscriber::{fmt, registry};
 use worker::cli::shell::ShellCommand;
 
 use crate::clock::SystemClock;
-use crate::cluster::live::LiveConnect;
-use crate::cluster::{Connect, Objects};
-use crate::cost::Prices;
-use crate::deploy::{Datasets, Deployer, Person, access, calmly};
 use crate::error::{Error, Kind, Result};
-use crate::gcp::{self, Google, Query, Scope, Settings};
-use crate::money::Money;
-use crate::plan::{ClusterSeen, Desired, Mode, Observed, State, Tier, Work, is_ours};
-use crate::state::Memory;
+use crate::gke::cost::Prices;
+use crate::gke::deploy::{Datasets, Deployer, Person, access, calmly};
+use crate::gke::gcp::{self, Google, Query, Scope, Settings};
+use crate::gke::money::Money;
+use crate::gke::plan::{ClusterSeen, Desired, Mode, Observed, State, Tier, Work, is_ours};
+use crate::gke::state::Memory;
+use crate::k8s::cluster::{Connect, Objects};
+use crate::k8s::live::LiveConnect;
 use crate::tls;
 
 pub use show::{loss_text, plan_json, plan_text};
@@ -175,7 +176,7 @@ impl Shape {
         let work = datasets.zip(self.image.as_ref()).map(|(datasets, image)| Work {
             image: image.clone(),
             worker_args: self.worker_args.clone(),
-            digest: crate::cluster::datasets_digest(&datasets.files),
+            digest: crate::k8s::cluster::datasets_digest(&datasets.files),
             files: datasets.files.len(),
             bytes: datasets.files.iter().map(|file| file.bytes).sum(),
             deadline_s: self.deadline,
@@ -273,7 +274,7 @@ impl Site {
         Ok((observed, Some(cluster)))
     }
 
-    async fn objects<C: crate::cluster::Cluster>(&self, cluster: &C) -> Result<Objects> {
+    async fn objects<C: crate::k8s::cluster::Cluster>(&self, cluster: &C) -> Result<Objects> {
         calmly(&self.google, async || cluster.observe(&self.name).await).await
     }
 

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{Asked, Shape, Site, plan_json, plan_text, print};
-use crate::cluster::Connect;
 use crate::error::Result;
+use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Site, agrees, print};
 use crate::error::{Error, Result};
-use crate::gcp::MachineSeen;
+use crate::gke::gcp::MachineSeen;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

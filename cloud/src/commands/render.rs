@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::commands::manifests::{File, Target, files};
 use crate::error::{Error, Result};
-use crate::manifest::render::{File, Target, files};
-use crate::manifest::volume;
+use crate::k8s::objects::volume;
 
 /// Write the Kubernetes manifests, for use with kubectl alone.
 #[derive(Args, Clone, Debug)]
@@ -55,7 +55,7 @@ impl Render {
         Ok(done)
     }
 
-    fn config(&self) -> Result<crate::manifest::Config> {
+    fn config(&self) -> Result<crate::k8s::objects::Config> {
         let mut config = self.target.config();
         if let Some(nfs) = &self.nfs {
             let (server, path) =

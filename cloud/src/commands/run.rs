@@ -6,12 +6,12 @@ use clap::Args;
 
 use super::{Teller, batch, datasets, deadline};
 use crate::clock::SystemClock;
-use crate::cluster::{Access, Batch, Cluster, Connect, JobState, Nfs, Nodes, Objects};
-use crate::deploy::Datasets;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::volume;
-use crate::plan::check_name;
-use crate::state::Memory;
+use crate::gke::deploy::Datasets;
+use crate::gke::plan::check_name;
+use crate::gke::state::Memory;
+use crate::k8s::cluster::{Access, Batch, Cluster, Connect, JobState, Nfs, Nodes, Objects};
+use crate::k8s::objects::volume;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -196,7 +196,7 @@ fn refuse_another_run(found: &Objects, batch: &Batch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::JobSeen;
+    use crate::k8s::cluster::JobSeen;
 
     #[test]
     fn hints_name_commands_that_work_without_google() {

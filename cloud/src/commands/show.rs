@@ -3,10 +3,10 @@
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::cost::Estimate;
-use crate::destroy::Loss;
-use crate::money::Range;
-use crate::plan::{Action, Plan, Resource, Step};
+use crate::gke::cost::Estimate;
+use crate::gke::destroy::Loss;
+use crate::gke::money::Range;
+use crate::gke::plan::{Action, Plan, Resource, Step};
 
 /// What is done, and the detail.
 fn words(action: &Action) -> (&'static str, String) {
@@ -65,7 +65,7 @@ pub(super) fn cost_text(cost: &Estimate) -> String {
 
 /// The plan for programs.
 pub fn plan_json(plan: &Plan) -> Value {
-    let item = |item: &crate::plan::Item| {
+    let item = |item: &crate::gke::plan::Item| {
         let (verb, detail) = words(&item.action);
         json!({"resource": item.resource, "name": item.name, "action": verb, "detail": detail})
     };
@@ -84,7 +84,7 @@ pub(super) fn range_json(range: Range) -> Value {
 
 /// The estimate for programs.
 pub(super) fn cost_json(cost: &Estimate) -> Value {
-    let line = |line: &crate::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with});
+    let line = |line: &crate::gke::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with});
     json!({
         "as_of": cost.as_of,
         "lines": cost.lines.iter().map(line).collect::<Vec<_>>(),

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::show::range_json;
 use super::{Site, print};
-use crate::cluster::{Connect, JobState};
-use crate::cost::sum_text;
 use crate::error::Result;
-use crate::money::Range;
-use crate::plan::{ClusterSeen, Desired, FilestoreSeen, Observed, Resource, State, Tier, is_ours};
+use crate::gke::cost::sum_text;
+use crate::gke::money::Range;
+use crate::gke::plan::{ClusterSeen, Desired, FilestoreSeen, Observed, Resource, State, Tier, is_ours};
+use crate::k8s::cluster::{Connect, JobState};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

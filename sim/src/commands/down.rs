@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
-use cloud::cluster::kind::{down, remove_images};
+use cloud::kind::{down, remove_images};
 
 use super::Failure;
 use crate::report::terminal::print;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use cloud::cluster::{
+use cloud::error::{Error, Kind, Result};
+use cloud::k8s::cluster::{
     Access, Batch, Cluster, Connect, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, WORKER,
 };
-use cloud::error::{Error, Kind, Result};
 
 use super::faults::Fault;
 use super::project::Project;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cloud::cluster::{JobSeen, JobState, Objects, ResultFile};
+use cloud::k8s::cluster::{JobSeen, JobState, Objects, ResultFile};
 use serde_json::Value;
 use tokio::sync::Notify;
 

@@ -114,7 +114,7 @@ fn destroy_of_nothing() {
 
 /// A Filestore instance that a deploy left when it was interrupted, with nobody's cluster beside it.
 fn half_deployed(project: &mut Project) {
-    project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+    project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
     let labels = json!({"managed-by": "batch-cloud", "batch-deployment": "batch-aiml"});
     let instance = json!({
         "name": "projects/my-project/locations/us-central1-b/instances/batch-aiml-filestore",
@@ -192,7 +192,7 @@ fn a_persons_log_in_counts_against_the_project() {
     runtime.block_on(async {
         let standin = Standin::start().await.unwrap();
         let mut project = Project::new("my-project");
-        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
         standin.add(project);
         let folder = tempfile::tempdir().unwrap();
         let log_in = json!({

@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
-use cloud::cluster::kind::{KindCluster, Spec, down, local_node_image, remove_images};
-use cloud::manifest::Config;
+use cloud::k8s::objects::Config;
+use cloud::kind::{KindCluster, Spec, down, local_node_image, remove_images};
 use tests::command;
 use tests::docker::{left, missing};
 use tests::standin::{Handout, Project, Standin};

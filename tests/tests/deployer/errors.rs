@@ -1,8 +1,8 @@
 //! What a person reads when it can't be done: each refusal with its hint.
 
-use cloud::deploy::{Person, STAYS};
 use cloud::error::Error;
-use cloud::plan::{Mode, Plan, Tier};
+use cloud::gke::deploy::{Person, STAYS};
+use cloud::gke::plan::{Mode, Plan, Tier};
 use serde_json::{Value, json};
 use tests::standin::{Fault, Outcome, Project, Rule};
 
@@ -277,7 +277,7 @@ fn already_deployed_elsewhere() {
 #[test]
 fn a_location_that_does_not_answer() {
     let silent = |project: &mut Project| {
-        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
         project.silent = vec!["us-central1-b".into()];
     };
     insta::assert_snapshot!(refused(silent, |_| {}));
@@ -356,7 +356,7 @@ fn the_operation_ends_for_want_of_machines() {
 fn a_cluster_stuck_in_provisioning() {
     insta::assert_snapshot!(refused(
         |project| {
-            project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+            project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
             project.looks = usize::MAX;
         },
         |_| {}

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud::cluster::{StagedFile, datasets_digest};
-use cloud::cost::{Estimate, Prices};
-use cloud::deploy::{Datasets, Deployer, Person};
-use cloud::destroy::{Destroyer, Loss, Proof};
 use cloud::error::Result;
-use cloud::gcp::{Google, credentials};
-use cloud::plan::{Desired, Plan, Work};
-use cloud::state::Memory;
+use cloud::gke::cost::{Estimate, Prices};
+use cloud::gke::deploy::{Datasets, Deployer, Person};
+use cloud::gke::destroy::{Destroyer, Loss, Proof};
+use cloud::gke::gcp::{Google, credentials};
+use cloud::gke::plan::{Desired, Plan, Work};
+use cloud::gke::state::Memory;
+use cloud::k8s::cluster::{StagedFile, datasets_digest};
 use tests::standin::{FakeCluster, FakeConnect, Project, Standin};
 
 /// The server and clients for it, made once: a client reads the system's certificates.

@@ -10,8 +10,8 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use cloud::cluster::JobState;
 use cloud::error::{Error, Kind};
+use cloud::k8s::cluster::JobState;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;

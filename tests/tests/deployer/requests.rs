@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use cloud::plan::Mode;
+use cloud::gke::plan::Mode;
 use serde_json::Value;
 use tests::standin::{Project, Recorded};
 

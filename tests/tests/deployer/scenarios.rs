@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cloud::deploy::Person;
-use cloud::destroy::Loss;
 use cloud::error::Kind;
-use cloud::gcp::{Google, Query, Scope, credentials};
-use cloud::plan::{Action, Plan, Resource, Step};
+use cloud::gke::deploy::Person;
+use cloud::gke::destroy::Loss;
+use cloud::gke::gcp::{Google, Query, Scope, credentials};
+use cloud::gke::plan::{Action, Plan, Resource, Step};
 use serde_json::json;
 use tests::standin::{Fault, Outcome, Project, Standin};
 
@@ -51,7 +51,7 @@ fn ctrl_c_after_the_request_is_resumed_from_the_kept_name_or_without_it() {
     in_a_world(async |world| {
         for (number, loses) in [false, true].into_iter().enumerate() {
             let mut project = Project::new(&format!("p{number}"));
-            project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+            project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
             // Requests 0 to 3 read; 4 makes the cluster, 9 the instance.
             project.schedule.insert(4, Fault::Interrupt { done: true });
             let site = world.project(project);
@@ -70,7 +70,7 @@ fn ctrl_c_after_the_request_is_resumed_from_the_kept_name_or_without_it() {
 fn a_lost_answer_is_not_sent_again() {
     in_a_world(async |world| {
         let mut project = Project::new("p");
-        project.apis.extend(cloud::plan::APIS.map(str::to_owned));
+        project.apis.extend(cloud::gke::plan::APIS.map(str::to_owned));
         project.schedule.insert(4, Fault::Cut { done: true });
         let site = world.project(project);
         assert!(matches!(site.deploy().await, Ended::With(Ok(_))));

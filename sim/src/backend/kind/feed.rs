@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cloud::exec::Inside;
-use cloud::manifest::MOUNT;
+use cloud::k8s::exec::Inside;
+use cloud::k8s::objects::MOUNT;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc::UnboundedSender;
 use worker::events::Event;

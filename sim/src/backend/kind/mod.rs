@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cloud::apply;
-use cloud::cluster::kind::{Came, KindCluster, Spec, build_fileserver, worker_image};
 use cloud::error::Result;
-use cloud::exec::Inside;
-use cloud::forward::{Forward, forward};
-use cloud::manifest::{Config, FILESERVER, REDIS_LEADER};
-use cloud::stage;
+use cloud::k8s::apply;
+use cloud::k8s::exec::Inside;
+use cloud::k8s::forward::{Forward, forward};
+use cloud::k8s::objects::{Config, FILESERVER, REDIS_LEADER};
+use cloud::k8s::stage;
+use cloud::kind::{Came, KindCluster, Spec, build_fileserver, worker_image};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use worker::contract::{OUTPUT, RUNS, RunPaths};

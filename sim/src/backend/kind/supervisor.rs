@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cloud::apply;
-use cloud::cluster::kind::{Blow, Cut, NOTICE, Nodes, Step};
 use cloud::error::{Error, Result};
-use cloud::manifest::WORKLOAD;
-use cloud::watch::{self, JobState, NodeState, PodState};
+use cloud::k8s::apply;
+use cloud::k8s::objects::WORKLOAD;
+use cloud::k8s::watch::{self, JobState, NodeState, PodState};
+use cloud::kind::{Blow, Cut, NOTICE, Nodes, Step};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;

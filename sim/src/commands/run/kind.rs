@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 
 use anyhow::anyhow;
-use cloud::cluster::kind::{KindCluster, Spec, down, installed, local_node_image};
+use cloud::kind::{KindCluster, Spec, down, installed, local_node_image};
 use worker::contract::Exit;
 
 use super::{Failure, INTERRUPTED, Prepared, afterwards};

@@ -1,0 +1,366 @@
+//! Up: observe, plan, do the next step, again, until the plan has nothing left to do.
+//!
+//! Whatever interrupts this loop, running it again goes on from what is there.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::gke::cost::{Estimate, Prices};
+use crate::gke::gcp::{Google, Patience, Query, Scope, from_operation};
+use crate::gke::money::Money;
+use crate::gke::plan::{
+    ClusterSeen, Desired, Observed, OperationSeen, Plan, Resource, State, Step, Verb, export, plan,
+    target_cluster, target_filestore,
+};
+use crate::gke::state::{Kept, Memory};
+use crate::k8s::cluster::{Access, Batch, Cluster, Connect, Nodes, StagedFile};
+
+/// Between two looks at what Google is doing.
+pub(crate) const POLL: Duration = Duration::from_secs(5);
+/// A cluster takes about five minutes and an instance about three; after so long, something is wrong.
+pub(crate) const STUCK_AFTER_S: u64 = 40 * 60;
+/// More steps than any deployment takes; one that takes more turns in circles.
+const STEPS_MAX: usize = 2000;
+/// Told when a deploy fails and something was begun.
+pub const STAYS: &str = "what was made until now stays and is billed: `cloud status` shows it, `cloud destroy` \
+                         removes it";
+
+/// The person in front of it, who is asked about a plan or a loss.
+#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
+pub trait Person<Q> {
+    /// Shows it and asks. Ctrl-C is heard while nobody has answered.
+    async fn approves(&mut self, question: &Q) -> bool;
+    /// Tells what is being done.
+    fn tell(&mut self, line: &str);
+}
+
+/// The datasets to stage.
+#[derive(Clone, Debug)]
+pub struct Datasets {
+    /// The folder here that is `datasets` on the volume.
+    pub from: PathBuf,
+    pub files: Vec<StagedFile>,
+}
+
+/// What `deploy` works with.
+#[derive(Debug)]
+pub struct Deployer<'a, C: Connect> {
+    pub google: &'a Google,
+    pub connect: &'a C,
+    pub prices: &'a Prices,
+    pub desired: &'a Desired,
+    /// None: only the places for a batch are made.
+    pub datasets: Option<&'a Datasets>,
+    /// The most that an hour may cost.
+    pub max_cost: Option<Money>,
+}
+
+impl<C: Connect> Deployer<'_, C> {
+    /// Reads what is there and compares. Writes nothing.
+    pub async fn plan(&self, memory: &Memory) -> Result<Plan> {
+        self.desired.check()?;
+        let (_, plan, _) = self.look(memory).await?;
+        Ok(plan)
+    }
+
+    /// Brings everything up. Returns the cluster, with the Job started if there is one to start, and
+    /// what everything costs.
+    ///
+    /// # Errors
+    /// What can't be had, what was declined, and what went wrong for longer than patience lasts. Calling
+    /// it again goes on from what is there.
+    pub async fn deploy(
+        &self,
+        memory: &mut Memory,
+        person: &mut impl Person<Plan>,
+    ) -> Result<(C::Cluster, Estimate)> {
+        self.desired.check()?;
+        let ended = self.bring_up(memory, person).await;
+        // The reason may be Filestore's, while the cluster that was begun before it is billed.
+        if ended.is_err() && memory.made() {
+            person.tell(STAYS);
+        }
+        ended
+    }
+
+    async fn bring_up(
+        &self,
+        memory: &mut Memory,
+        person: &mut impl Person<Plan>,
+    ) -> Result<(C::Cluster, Estimate)> {
+        let mut patience = Patience::default();
+        let mut approved: Option<Vec<Resource>> = None;
+        let mut waited_for = BTreeSet::new();
+        let mut waiting = Waiting::default();
+        for _ in 0..STEPS_MAX {
+            let (observed, plan, cluster) = self.look(memory).await?;
+            memory.learn(&observed.operations)?;
+            fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;
+            self.approve(&plan, &mut approved, person).await?;
+            let step = plan.next();
+            let names = || plan.waits_for().map(|(what, _)| what).collect::<Vec<_>>().join(" and ");
+            let waits = (step == Step::Wait).then(names);
+            waiting.check(waits, self.google, "cloud deploy")?;
+            let done = match (&step, cluster) {
+                (Step::Stop(error), _) => return Err(error.clone()),
+                (Step::Done, Some(cluster)) => return Ok((cluster, plan.cost)),
+                (Step::Wait, _) => self.wait(&plan, memory, &mut waited_for, person).await,
+                (Step::Apply | Step::Stage | Step::Start, Some(cluster)) => {
+                    self.inside(&step, &observed, &cluster, person).await
+                }
+                (step, _) => self.begin(step, &observed, memory, &mut waited_for, person).await,
+            };
+            match done {
+                Ok(()) => patience.restore(),
+                // Where what was read is behind: look, compare, adopt or refuse.
+                Err(error) if error.is_transient() || error.is_behind() => {
+                    patience.wait(self.google.clock(), error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::other("deploy", format!("still something to do after {STEPS_MAX} steps")))
+    }
+
+    /// Observes, in the cluster too if there is one, and plans.
+    async fn look(&self, memory: &Memory) -> Result<(Observed, Plan, Option<C::Cluster>)> {
+        let query = Query {
+            deployment: &self.desired.deployment,
+            region: Some(&self.desired.region),
+            scope: Scope::Deployment,
+            kept: memory.operations(),
+            made: false,
+        };
+        let mut observed = self.google.observe(&query).await?;
+        let ready = |seen: &&ClusterSeen| {
+            let ours = crate::gke::plan::is_ours(&seen.labels, &self.desired.deployment);
+            ours && matches!(seen.state, State::Ready | State::Busy)
+        };
+        let cluster = match target_cluster(self.desired, &observed).filter(ready) {
+            Some(seen) => Some(self.connect.connect(&access(seen)).await?),
+            None => None,
+        };
+        if let Some(cluster) = &cluster {
+            let objects =
+                calmly(self.google, async || cluster.observe(&self.desired.deployment).await).await?;
+            observed.objects = Some(objects);
+        }
+        let plan = plan(self.desired, &observed, self.prices);
+        Ok((observed, plan, cluster))
+    }
+
+    /// Asks before the first write, and again before anything is deleted that was not asked about.
+    async fn approve(
+        &self,
+        plan: &Plan,
+        approved: &mut Option<Vec<Resource>>,
+        person: &mut impl Person<Plan>,
+    ) -> Result<()> {
+        let replaced = plan.replaced();
+        let covered = |approved: &Vec<Resource>| replaced.iter().all(|resource| approved.contains(resource));
+        if plan.refusal().is_some() || plan.is_done() || approved.as_ref().is_some_and(covered) {
+            return Ok(());
+        }
+        if let Some(most) = self.max_cost {
+            plan.cost.check(most)?;
+        }
+        if !person.approves(plan).await {
+            let Some(_) = approved else {
+                return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
+            };
+            let hint = "`cloud deploy` asks again";
+            return Err(Error::with_hint("deploy", "deleting what is broken was not agreed to", hint));
+        }
+        *approved = Some(replaced);
+        Ok(())
+    }
+
+    /// Sends a write and keeps the name of the operation that answers, before anything waits for it.
+    async fn begin(
+        &self,
+        step: &Step,
+        observed: &Observed,
+        memory: &mut Memory,
+        waited_for: &mut BTreeSet<String>,
+        person: &mut impl Person<Plan>,
+    ) -> Result<()> {
+        let desired = self.desired;
+        let (resource, verb, name) = match step {
+            Step::EnableApis(apis) => {
+                person.tell(&format!("enabling {}", apis.join(", ")));
+                (Resource::Apis, Verb::Update, Some(self.google.enable_apis(apis).await?))
+            }
+            Step::Make(Resource::Cluster) => {
+                person.tell(&format!("making cluster {}, about five minutes", desired.cluster_name()));
+                (Resource::Cluster, Verb::Create, Some(self.google.create_cluster(desired).await?))
+            }
+            Step::Make(_) => {
+                person.tell(&format!("making Filestore {}, about three minutes", desired.filestore_name()));
+                (Resource::Filestore, Verb::Create, Some(self.google.create_filestore(desired).await?))
+            }
+            Step::Change(_) => {
+                person.tell(&format!("growing Filestore to {} GiB", desired.capacity_gib));
+                (Resource::Filestore, Verb::Update, Some(self.google.grow_filestore(desired).await?))
+            }
+            Step::Delete(Resource::Cluster) => {
+                let Some(seen) = target_cluster(desired, observed) else { return Ok(()) };
+                person.tell(&format!("deleting the broken cluster {}", seen.name));
+                let operation = self.google.delete_cluster(&seen.name, &seen.location).await?;
+                (Resource::Cluster, Verb::Delete, operation)
+            }
+            Step::Delete(_) => {
+                let Some(seen) = target_filestore(desired, observed) else { return Ok(()) };
+                person.tell(&format!("deleting the broken Filestore {}", seen.name));
+                let operation = self.google.delete_filestore(&seen.name, &seen.location).await?;
+                (Resource::Filestore, Verb::Delete, operation)
+            }
+            // What lies in a cluster can't be reached: it went away since it was looked at.
+            _ => return Ok(()),
+        };
+        if let Some(name) = name {
+            waited_for.insert(name.clone());
+            memory.keep(Kept { resource, verb, name })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until an operation ends, or for a while if there is none to watch.
+    async fn wait(
+        &self,
+        plan: &Plan,
+        memory: &Memory,
+        waited_for: &mut BTreeSet<String>,
+        person: &mut impl Person<Plan>,
+    ) -> Result<()> {
+        for (what, why) in plan.waits_for() {
+            person.tell(&format!("waiting for {what}: {why}"));
+        }
+        wait_for_operations(self.google, memory, waited_for).await
+    }
+
+    /// A step inside the cluster.
+    async fn inside(
+        &self,
+        step: &Step,
+        observed: &Observed,
+        cluster: &C::Cluster,
+        person: &mut impl Person<Plan>,
+    ) -> Result<()> {
+        let Some(nfs) = target_filestore(self.desired, observed).and_then(export) else {
+            let why = "Filestore gave no address";
+            return Err(Error::new("prepare the cluster", why, Kind::Transient));
+        };
+        let batch = Batch {
+            deployment: self.desired.deployment.clone(),
+            nfs,
+            mount_options: Vec::new(),
+            deadline_s: self.desired.work.as_ref().and_then(|work| work.deadline_s),
+            image: self.desired.work.as_ref().map(|work| work.image.clone()),
+            workers: self.desired.workers,
+            nodes: Nodes::GkeSpot,
+            files: self.datasets.map(|datasets| datasets.files.clone()).unwrap_or_default(),
+            worker_args: self.desired.work.as_ref().map(|work| work.worker_args.clone()).unwrap_or_default(),
+        };
+        match (step, self.datasets) {
+            (Step::Apply, _) => {
+                person.tell("making the volume and Redis");
+                cluster.fit().await?;
+                cluster.apply(&batch, &mut |line| person.tell(line)).await
+            }
+            (Step::Stage, Some(datasets)) => {
+                let tell = &mut |path: &str| person.tell(&format!("staged {path}"));
+                cluster.stage(&batch, &datasets.from, tell).await
+            }
+            (Step::Start, _) => {
+                person.tell(&format!("running the Job with {} workers", batch.workers));
+                cluster.start(&batch).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An operation that this process waited for and that ended in an error stops it: the reason is the
+/// user's to deal with. A later deploy finds what failed and makes it anew.
+pub(crate) fn fail_if_ended_badly(
+    observed: &Observed,
+    waited_for: &BTreeSet<String>,
+    verbs: &[Verb],
+) -> Result<()> {
+    let ours = |operation: &&OperationSeen| {
+        operation.done && verbs.contains(&operation.verb) && waited_for.contains(&operation.name)
+    };
+    let failed = observed.operations.iter().filter(ours).find_map(|operation| {
+        let verb = match operation.verb {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Delete => "delete",
+        };
+        let why = operation.error.as_deref()?;
+        let place = operation.place().map(|place| format!(" in {place}")).unwrap_or_default();
+        Some(from_operation(&format!("{verb} {}{place}", operation.resource.noun()), why))
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// How long nothing but waiting has been done.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    since_s: Option<u64>,
+}
+
+impl Waiting {
+    /// `waits` is what is waited for, if anything is.
+    ///
+    /// # Errors
+    /// After [`STUCK_AFTER_S`] of waiting without a break.
+    pub(crate) fn check(&mut self, waits: Option<String>, google: &Google, command: &str) -> Result<()> {
+        let now_s = google.clock().now_s();
+        self.since_s = waits.as_ref().map(|_| self.since_s.unwrap_or(now_s));
+        let waited_s = self.since_s.map_or(0, |since_s| now_s.saturating_sub(since_s));
+        let Some(what) = waits.filter(|_| waited_s > STUCK_AFTER_S) else { return Ok(()) };
+        let why = format!("not done after {} minutes", waited_s / 60);
+        Err(Error::new(format!("wait for {what}"), why, Kind::Stuck { command: command.to_owned() }))
+    }
+}
+
+/// Polls the operations that were kept until one ends, or for a few polls. Without any, waits for one:
+/// what is there is then looked at again.
+pub(crate) async fn wait_for_operations(
+    google: &Google,
+    memory: &Memory,
+    waited_for: &mut BTreeSet<String>,
+) -> Result<()> {
+    const POLLS: usize = 12;
+    waited_for.extend(memory.operations().iter().map(|kept| kept.name.clone()));
+    for _ in 0..POLLS {
+        google.clock().sleep(POLL).await;
+        for kept in memory.operations() {
+            if google.operation(kept).await?.is_none_or(|operation| operation.done) {
+                return Ok(());
+            }
+        }
+        if memory.operations().is_empty() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Tries again what may succeed later. For reads and for what may be done twice.
+pub(crate) async fn calmly<T>(google: &Google, call: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let mut patience = Patience::default();
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() => patience.wait(google.clock(), error).await?,
+            done => return done,
+        }
+    }
+}
+
+/// How to reach the API server of a cluster that is ready.
+pub fn access(seen: &ClusterSeen) -> Access {
+    Access::Gke { server: format!("https://{}", seen.endpoint), ca: seen.ca.clone() }
+}

@@ -1,0 +1,241 @@
+//! Down: delete what carries the deployment's labels, then list everything again, everywhere, and say
+//! so only if nothing is left and everything could be asked.
+
+use std::collections::BTreeSet;
+
+use crate::clock::within;
+use crate::error::{Error, Kind, Result};
+use crate::gke::deploy::{POLL, Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
+use crate::gke::gcp::{Google, Patience, Query, Scope};
+use crate::gke::plan::{
+    ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
+};
+use crate::gke::state::{Kept, Memory};
+use crate::k8s::cluster::{Cluster, Connect, ResultFile, VOLUME_LIMIT};
+
+/// More steps than any teardown takes.
+const STEPS_MAX: usize = 2000;
+
+/// What will be lost, for consent.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    pub teardown: Teardown,
+    /// None: it could not be looked at, and why is told.
+    pub unfetched: std::result::Result<Vec<ResultFile>, String>,
+}
+
+/// What `destroy` works with.
+#[derive(Debug)]
+pub struct Destroyer<'a, C: Connect> {
+    pub google: &'a Google,
+    pub connect: &'a C,
+    pub deployment: &'a str,
+}
+
+/// Everything was asked, and nothing is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Things that bear a name of the deployment's without its labels; they were not touched.
+    pub foreign: Vec<Doomed>,
+}
+
+impl<C: Connect> Destroyer<'_, C> {
+    /// Takes everything down. Calling it again goes on from what is left.
+    ///
+    /// # Errors
+    /// What is still there, or could not be asked, by name.
+    pub async fn destroy(&self, memory: &mut Memory, person: &mut impl Person<Loss>) -> Result<Proof> {
+        let mut patience = Patience::default();
+        let mut waited_for = BTreeSet::new();
+        let (mut approved, mut objects_gone) = (false, false);
+        let (mut waiting, mut busy) = (Waiting::default(), None);
+        for _ in 0..STEPS_MAX {
+            let observed = self.look(memory).await?;
+            memory.learn(&observed.operations)?;
+            let down = teardown(self.deployment, &observed);
+            // How the making of what is about to go ended does not matter.
+            fail_if_ended_badly(&observed, &waited_for, &[Verb::Delete])
+                .map_err(|error| left(&down, &error))?;
+            if down.is_clean() {
+                memory.clear()?;
+                return Ok(Proof { foreign: down.foreign });
+            }
+            if !approved {
+                self.approve(&down, &observed, memory, person).await?;
+                approved = true;
+            }
+            if down.left().is_empty() {
+                patience.wait(self.google.clock(), unasked(&down)).await?;
+                continue;
+            }
+            let waits = busy.take().or_else(|| down.delete.is_empty().then(|| waits_for(&down).to_owned()));
+            waiting.check(waits, self.google, "cloud destroy").map_err(|error| left(&down, &error))?;
+            if !objects_gone {
+                self.delete_objects(&observed, person).await;
+                objects_gone = true;
+            }
+            let stepped = match down.delete.is_empty() {
+                true => wait_for_operations(self.google, memory, &mut waited_for).await,
+                false => self.delete(&down.delete, memory, &mut waited_for, person).await,
+            };
+            match stepped {
+                Ok(()) => patience.restore(),
+                // Google upgrades or repairs it, which takes longer than patience lasts.
+                Err(error) if error.kind == Kind::Busy => {
+                    person.tell(&format!("waiting for Google Cloud: {error}"));
+                    busy = Some(format!("Google Cloud ({error})"));
+                    self.google.clock().sleep(POLL).await;
+                }
+                Err(error) if error.is_transient() => {
+                    patience.wait(self.google.clock(), error).await.map_err(|error| left(&down, &error))?;
+                }
+                Err(error) => return Err(left(&down, &error)),
+            }
+        }
+        Err(Error::other("destroy", format!("still something to do after {STEPS_MAX} steps")))
+    }
+
+    async fn look(&self, memory: &Memory) -> Result<Observed> {
+        let query = Query {
+            deployment: self.deployment,
+            region: None,
+            scope: Scope::Everything,
+            kept: memory.operations(),
+            made: memory.made(),
+        };
+        self.google.observe(&query).await
+    }
+
+    async fn approve(
+        &self,
+        down: &Teardown,
+        observed: &Observed,
+        memory: &Memory,
+        person: &mut impl Person<Loss>,
+    ) -> Result<()> {
+        // Even one who agreed beforehand would wait here for a volume that is gone.
+        let look = self.unfetched(observed, memory);
+        let look = within(&**self.google.clock(), VOLUME_LIMIT, "look for results", look).await;
+        let unfetched = look.map_err(|error| error.to_string());
+        let loss = Loss { teardown: down.clone(), unfetched };
+        if person.approves(&loss).await {
+            return Ok(());
+        }
+        Err(Error::new("destroy", "it was not agreed to", Kind::Declined))
+    }
+
+    /// Results on the volume whose content was never fetched to this machine.
+    async fn unfetched(&self, observed: &Observed, memory: &Memory) -> Result<Vec<ResultFile>> {
+        let Some(seen) = self.reachable(observed) else {
+            if observed.filestores.iter().any(|seen| is_ours(&seen.labels, self.deployment)) {
+                return Err(Error::other(
+                    "look for results",
+                    "there is no cluster to look at the volume through",
+                ));
+            }
+            return Ok(Vec::new());
+        };
+        let cluster = self.connect.connect(&access(seen)).await?;
+        let results = calmly(self.google, async || match cluster.observe(self.deployment).await?.volume {
+            Some(_) => cluster.results(self.deployment).await,
+            None => Ok(Vec::new()),
+        });
+        let unfetched = |file: &ResultFile| !memory.is_fetched(&file.path, &file.sha256);
+        Ok(results.await?.into_iter().filter(unfetched).collect())
+    }
+
+    fn reachable<'a>(&self, observed: &'a Observed) -> Option<&'a ClusterSeen> {
+        let ours = |seen: &&ClusterSeen| is_ours(&seen.labels, self.deployment);
+        let ready = |seen: &&ClusterSeen| matches!(seen.state, State::Ready | State::Busy);
+        observed.clusters.iter().filter(ours).find(ready)
+    }
+
+    /// Best effort, so that the export is unmounted in good order: the cluster takes its objects with it.
+    async fn delete_objects(&self, observed: &Observed, person: &mut impl Person<Loss>) {
+        let Some(seen) = self.reachable(observed) else { return };
+        person.tell("deleting what is in the cluster");
+        let deleted = async {
+            let cluster = self.connect.connect(&access(seen)).await?;
+            let mut patience = Patience::default();
+            loop {
+                let tell = &mut |line: &str| person.tell(line);
+                match cluster.delete(self.deployment, tell).await {
+                    Err(error) if error.is_transient() => patience.wait(self.google.clock(), error).await?,
+                    done => return done,
+                }
+            }
+        };
+        let deleted: Result<()> = deleted.await;
+        if let Err(error) = deleted {
+            person.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
+        }
+    }
+
+    /// Asks for everything to be deleted, side by side, keeping each operation's name.
+    async fn delete(
+        &self,
+        doomed: &[Doomed],
+        memory: &mut Memory,
+        waited_for: &mut BTreeSet<String>,
+        person: &mut impl Person<Loss>,
+    ) -> Result<()> {
+        let mut failures = Vec::new();
+        for Doomed { resource, name, location } in doomed {
+            person.tell(&format!("deleting {} {name} in {location}", resource.noun()));
+            let sent = match resource {
+                Resource::Cluster => self.google.delete_cluster(name, location).await,
+                Resource::Filestore => self.google.delete_filestore(name, location).await,
+                Resource::Repository => self.google.delete_repository(name, location).await,
+                _ => self.google.delete_disk(name, location).await.map(|()| None),
+            };
+            match sent {
+                Ok(Some(name)) => {
+                    waited_for.insert(name.clone());
+                    memory.keep(Kept { resource: *resource, verb: Verb::Delete, name })?;
+                }
+                Ok(None) => {}
+                // The others are asked for all the same: each costs by the hour.
+                Err(error) => failures.push(error),
+            }
+        }
+        // What no waiting mends is told at once, and what is merely busy waited for longest.
+        let mends_itself = |error: &Error| (error.is_transient(), error.kind == Kind::Busy);
+        failures.into_iter().min_by_key(mends_itself).map_or(Ok(()), Err)
+    }
+}
+
+/// A disk that nothing else holds back waits for somebody who uses it.
+fn waits_for(down: &Teardown) -> &'static str {
+    match down.wait.iter().all(|doomed| doomed.resource == Resource::Disk) {
+        true => "disks to be detached from the machines that use them",
+        false => "Google Cloud",
+    }
+}
+
+/// Names what is left, with the reason.
+fn left(down: &Teardown, error: &Error) -> Error {
+    let names =
+        |doomed: &&Doomed| format!("{} {} in {}", doomed.resource.noun(), doomed.name, doomed.location);
+    let left = down.left().iter().map(names).collect::<Vec<_>>().join("; ");
+    let mut why = format!("{error}; this may still be there and be billed: {left}");
+    if !down.unasked.is_empty() {
+        why = format!("{why}; this could not be asked: {}", unasked_names(down));
+    }
+    // Who may act on the reason is helped more by its own hint.
+    let kind = match &error.kind {
+        Kind::Credentials | Kind::Permission { .. } | Kind::ApiDisabled { .. } => error.kind.clone(),
+        _ => Kind::Left,
+    };
+    Error::new("destroy everything", why, kind)
+}
+
+fn unasked(down: &Teardown) -> Error {
+    let why = format!("nothing more was found, but this could not be asked: {}", unasked_names(down));
+    Error::new("prove that nothing is left", why, Kind::Left)
+}
+
+fn unasked_names(down: &Teardown) -> String {
+    let name =
+        |unasked: &Unasked| format!("{} in {} ({})", unasked.resource.noun(), unasked.place, unasked.why);
+    down.unasked.iter().map(name).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,266 @@
+//! What the user asks for, and what of it can be refused before the first request.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Kind, Result};
+use crate::k8s::cluster::{SUPPORT_RAISED, WORKER, program_digest};
+
+/// The export's name, as in the tutorial.
+pub const SHARE: &str = "NFSVol";
+
+/// The kind of cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Google runs the nodes; pods are billed. Regional.
+    Autopilot,
+    /// Nodes of ours: one for Redis, and a pool of Spot machines. Zonal.
+    Standard { machine_type: String, nodes: u32 },
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Autopilot => f.write_str("Autopilot"),
+            Self::Standard { machine_type, nodes } => write!(f, "Standard, {nodes} Spot {machine_type}"),
+        }
+    }
+}
+
+/// A Filestore service tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    BasicHdd,
+    BasicSsd,
+    Zonal,
+    Regional,
+    Enterprise,
+}
+
+impl Tier {
+    pub const ALL: [Self; 5] =
+        [Self::BasicHdd, Self::BasicSsd, Self::Zonal, Self::Regional, Self::Enterprise];
+
+    /// As the API and gcloud spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BasicHdd => "BASIC_HDD",
+            Self::BasicSsd => "BASIC_SSD",
+            Self::Zonal => "ZONAL",
+            Self::Regional => "REGIONAL",
+            Self::Enterprise => "ENTERPRISE",
+        }
+    }
+
+    /// Regional tiers take no zone.
+    pub fn is_regional(self) -> bool {
+        matches!(self, Self::Regional | Self::Enterprise)
+    }
+
+    /// Least and most GiB (<https://cloud.google.com/filestore/docs/service-tiers>).
+    pub fn capacity_gib(self) -> (u64, u64) {
+        match self {
+            Self::BasicHdd => (1024, 65_433),
+            Self::BasicSsd => (2560, 65_433),
+            Self::Zonal | Self::Regional => (1024, 102_400),
+            Self::Enterprise => (1024, 10_240),
+        }
+    }
+}
+
+impl FromStr for Tier {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|tier| tier.name().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| format!("no such tier; there are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The batch that is to run in a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub image: String,
+    /// Arguments for the worker beyond those that the manifests give.
+    pub worker_args: Vec<String>,
+    /// Of all files, see [`crate::k8s::cluster::datasets_digest`].
+    pub digest: String,
+    pub files: usize,
+    pub bytes: u64,
+    /// How long the Job may take, in seconds; no result depends on it.
+    pub deadline_s: Option<u64>,
+}
+
+impl Work {
+    /// One hash for what its workers are, see [`program_digest`].
+    pub fn program(&self) -> String {
+        program_digest(&self.image, &self.worker_args)
+    }
+}
+
+/// A deployment as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Names the cluster, and with `-filestore` the Filestore instance.
+    pub deployment: String,
+    pub project: String,
+    pub region: String,
+    /// None with a regional tier.
+    pub zone: Option<String>,
+    pub network: String,
+    pub mode: Mode,
+    pub tier: Tier,
+    pub capacity_gib: u64,
+    pub workers: u32,
+    /// Repository of images to be there, too.
+    pub work: Option<Work>,
+}
+
+impl Desired {
+    /// The tutorial's configuration.
+    pub fn tutorial(project: &str) -> Self {
+        Self {
+            deployment: "batch-aiml".into(),
+            project: project.into(),
+            region: "us-central1".into(),
+            zone: Some("us-central1-b".into()),
+            network: "default".into(),
+            mode: Mode::Autopilot,
+            tier: Tier::BasicHdd,
+            capacity_gib: 1024,
+            workers: 1,
+            work: None,
+        }
+    }
+
+    pub fn cluster_name(&self) -> &str {
+        &self.deployment
+    }
+
+    pub fn filestore_name(&self) -> String {
+        format!("{}-filestore", self.deployment)
+    }
+
+    /// A region for Autopilot, a zone for Standard.
+    pub fn cluster_location(&self) -> &str {
+        match (&self.mode, &self.zone) {
+            (Mode::Standard { .. }, Some(zone)) => zone,
+            _ => &self.region,
+        }
+    }
+
+    /// A zone, or the region for a regional tier.
+    pub fn filestore_location(&self) -> &str {
+        match (&self.zone, self.tier.is_regional()) {
+            (Some(zone), false) => zone,
+            _ => &self.region,
+        }
+    }
+
+    /// vCPUs that the workers and what supports them need of the region's quota: of Spot machines, and
+    /// of all others.
+    pub fn vcpus(&self) -> (u64, u64) {
+        match &self.mode {
+            Mode::Autopilot => {
+                let spot = (WORKER.milli_cpu * u64::from(self.workers)).div_ceil(1000);
+                (spot, SUPPORT_RAISED.milli_cpu.div_ceil(1000))
+            }
+            Mode::Standard { machine_type, nodes } => {
+                let vcpus = machine_type.rsplit('-').next().and_then(|vcpus| vcpus.parse().ok()).unwrap_or(1);
+                (vcpus * u64::from(*nodes), vcpus)
+            }
+        }
+    }
+
+    /// Refuses what no project could be given.
+    pub fn check(&self) -> Result<()> {
+        self.check_names()?;
+        self.check_place()?;
+        let (least, most) = self.tier.capacity_gib();
+        if !(least..=most).contains(&self.capacity_gib) {
+            let why = format!("{} takes {least} to {most} GiB, not {}", self.tier, self.capacity_gib);
+            return Err(Error::new("choose a capacity for Filestore", why, Kind::Capacity));
+        }
+        if !(1..=1000).contains(&self.workers) {
+            return Err(Error::other("choose a number of workers", "1 to 1000 workers can be asked for"));
+        }
+        match self.mode {
+            Mode::Standard { nodes, .. } if !(1..=1000).contains(&nodes) => {
+                let why = format!("1 to 1000 can be asked for, not {nodes}");
+                let hint = "workers run on these machines alone; --nodes says how many";
+                Err(Error::with_hint("choose a number of Spot machines", why, hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_names(&self) -> Result<()> {
+        check_name(&self.deployment)
+    }
+
+    fn check_place(&self) -> Result<()> {
+        let doing = "choose a place";
+        if !is_region(&self.region) {
+            let why = format!("`{}` is not the name of a region", self.region);
+            return Err(Error::new(doing, why, Kind::Location));
+        }
+        match &self.zone {
+            Some(zone) if self.tier.is_regional() => {
+                let why = format!("{} is a regional tier, and zone {zone} was asked for", self.tier);
+                return Err(Error::new(doing, why, Kind::TierPlace));
+            }
+            None if !self.tier.is_regional() => {
+                let why = format!("{} lives in a zone, and none was asked for", self.tier);
+                return Err(Error::new(doing, why, Kind::TierPlace));
+            }
+            _ => {}
+        }
+        match &self.zone {
+            Some(zone) if region_of(zone) != Some(self.region.as_str()) => {
+                let why = format!("zone {zone} does not lie in region {}", self.region);
+                Err(Error::new(doing, why, Kind::Location))
+            }
+            None if matches!(self.mode, Mode::Standard { .. }) => {
+                Err(Error::new(doing, "a Standard cluster needs a zone", Kind::Location))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses a name that no deployment can have: it is also a label's value, and the end of objects' names.
+pub fn check_name(name: &str) -> Result<()> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = name.len() <= 30
+        && name.bytes().all(letters)
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-');
+    if fits {
+        return Ok(());
+    }
+    let why = "a name is 1 to 30 lower-case letters, digits and hyphens, begins with a letter and does not \
+               end with a hyphen";
+    Err(Error::other(format!("name a deployment `{name}`"), why))
+}
+
+/// `us-central1`: words and a digit at the end.
+fn is_region(text: &str) -> bool {
+    let mut words = text.split('-');
+    let ends_in_digit = text.ends_with(|last: char| last.is_ascii_digit());
+    let plain =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    ends_in_digit && words.clone().count() >= 2 && words.all(plain)
+}
+
+/// The region of a zone; None of what is no zone.
+fn region_of(zone: &str) -> Option<&str> {
+    let (region, letter) = zone.rsplit_once('-')?;
+    let is_letter = letter.len() == 1 && letter.bytes().all(|byte| byte.is_ascii_lowercase());
+    (is_letter && is_region(region)).then_some(region)
+}

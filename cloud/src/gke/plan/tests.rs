@@ -1,0 +1,236 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::gke::money::Money;
+use crate::k8s::cluster::Objects;
+
+fn prices() -> Prices {
+    Prices::built_in().unwrap()
+}
+
+fn desired() -> Desired {
+    Desired::tutorial("p")
+}
+
+fn any_state() -> impl Strategy<Value = State> {
+    prop_oneof![
+        Just(State::Making),
+        Just(State::Ready),
+        Just(State::Busy),
+        Just(State::Going),
+        Just(State::Broken("broken".into())),
+        Just(State::Odd("SUSPENDED".into())),
+    ]
+}
+
+fn any_labels() -> impl Strategy<Value = Labels> {
+    prop_oneof![
+        3 => Just(labels("batch-aiml")),
+        1 => Just(labels("another")),
+        1 => Just(Labels::new()),
+        1 => Just(Labels::from([(DEPLOYMENT.to_owned(), "batch-aiml".to_owned())])),
+    ]
+}
+
+prop_compose! {
+    fn any_cluster()(
+        name in prop::sample::select(vec!["batch-aiml", "another"]),
+        location in prop::sample::select(vec!["us-central1", "europe-west1"]),
+        (labels, state, autopilot) in (any_labels(), any_state(), prop::bool::weighted(0.8)),
+    ) -> ClusterSeen {
+        ClusterSeen {
+            name: name.into(), location: location.into(), labels, state, network: "default".into(),
+            mode: if autopilot { Mode::Autopilot } else { Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 1 } },
+            endpoint: "34.1.2.3".into(), ca: "Y2E=".into(), created_s: None,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_filestore()(
+        name in prop::sample::select(vec!["batch-aiml-filestore", "another-filestore"]),
+        location in prop::sample::select(vec!["us-central1-b", "us-central1-c"]),
+        (labels, state) in (any_labels(), any_state()),
+        capacity_gib in prop::sample::select(vec![1024_u64, 2048, 512]),
+        address in prop::option::of(Just("10.0.0.2".to_owned())),
+    ) -> FilestoreSeen {
+        FilestoreSeen {
+            name: name.into(), location: location.into(), labels, state, tier: "BASIC_HDD".into(),
+            share: SHARE.into(), capacity_gib, network: "default".into(), address, created_s: None,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_operation()(
+        resource in prop::sample::select(vec![Resource::Cluster, Resource::Filestore, Resource::Apis]),
+        verb in prop::sample::select(vec![Verb::Create, Verb::Update, Verb::Delete]),
+        done in any::<bool>(),
+        error in prop::option::of(Just("why".to_owned())),
+    ) -> OperationSeen {
+        OperationSeen { resource, verb, name: "operation-1".into(), done, error: error.filter(|_| done) }
+    }
+}
+
+prop_compose! {
+    fn any_observed()(
+        enabled in prop::bool::weighted(0.8),
+        clusters in prop::collection::vec(any_cluster(), 0..3),
+        filestores in prop::collection::vec(any_filestore(), 0..3),
+        operations in prop::collection::vec(any_operation(), 0..3),
+        objects in prop::option::of((any::<bool>(), any::<bool>())),
+    ) -> Observed {
+        let objects = objects.map(|(volume, redis_ready)| Objects {
+            volume: volume.then(|| "10.0.0.2:/NFSVol".to_owned()),
+            redis_ready,
+            ..Objects::default()
+        });
+        let apis = APIS.map(|api| (api.to_owned(), enabled)).into();
+        Observed { apis, clusters, filestores, operations, objects, ..Observed::nothing() }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_not_ours_is_never_deleted_or_changed(observed in any_observed()) {
+        let desired = desired();
+        let plan = plan(&desired, &observed, &prices());
+        let cluster = target_cluster(&desired, &observed).is_none_or(|seen| is_ours(&seen.labels, "batch-aiml"));
+        let filestore = target_filestore(&desired, &observed).is_none_or(|seen| is_ours(&seen.labels, "batch-aiml"));
+        match plan.next() {
+            Step::Delete(Resource::Cluster) | Step::Make(Resource::Cluster) => prop_assert!(cluster),
+            Step::Delete(_) | Step::Change(_) | Step::Make(_) => prop_assert!(filestore),
+            Step::Apply | Step::Stage | Step::Start | Step::Done => prop_assert!(cluster && filestore),
+            Step::EnableApis(_) | Step::Wait | Step::Stop(_) => {}
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_while_one_of_ours_exists_anywhere(observed in any_observed()) {
+        let ours = |seen: &ClusterSeen| is_ours(&seen.labels, "batch-aiml");
+        let ours_too = |seen: &FilestoreSeen| is_ours(&seen.labels, "batch-aiml");
+        match plan(&desired(), &observed, &prices()).next() {
+            Step::Make(Resource::Cluster) => prop_assert!(!observed.clusters.iter().any(ours)),
+            Step::Make(_) => prop_assert!(!observed.filestores.iter().any(ours_too)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn an_instance_that_may_hold_results_is_never_replaced(observed in any_observed()) {
+        if plan(&desired(), &observed, &prices()).next() == Step::Delete(Resource::Filestore) {
+            let newest = observed.operations.iter().find(|seen| {
+                seen.resource == Resource::Filestore && seen.verb == Verb::Create
+            });
+            prop_assert!(newest.is_some_and(|seen| seen.error.is_some()));
+        }
+    }
+
+    #[test]
+    fn done_means_that_all_is_there(observed in any_observed()) {
+        let desired = desired();
+        if plan(&desired, &observed, &prices()).is_done() {
+            let cluster = target_cluster(&desired, &observed).unwrap();
+            prop_assert!(matches!(cluster.state, State::Ready | State::Busy));
+            let export = export(target_filestore(&desired, &observed).unwrap()).unwrap();
+            prop_assert_eq!(export.server, "10.0.0.2");
+            prop_assert!(observed.objects.unwrap().redis_ready);
+        }
+    }
+
+    #[test]
+    fn a_teardown_is_clean_only_of_nothing_and_deletes_only_ours(observed in any_observed()) {
+        let down = teardown("batch-aiml", &observed);
+        let ours = observed.clusters.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count()
+            + observed.filestores.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count();
+        prop_assert!(!down.is_clean() || ours == 0);
+        prop_assert!(down.left().len() >= ours);
+        prop_assert!(down.delete.len() <= ours);
+    }
+
+    #[test]
+    fn more_is_never_cheaper(workers in 1_u32..100, more in 1_u32..100, gib in 1024_u64..60_000) {
+        let smaller = Desired { workers, capacity_gib: gib, ..desired() };
+        let larger = Desired { workers: workers + more, capacity_gib: gib + 1, ..desired() };
+        let (smaller, larger) = (prices().estimate(&smaller), prices().estimate(&larger));
+        prop_assert!(smaller.busy_hour.high <= larger.busy_hour.high);
+        prop_assert!(smaller.idle_month.low <= larger.idle_month.low);
+        prop_assert!(smaller.idle_hour.low <= smaller.busy_hour.low);
+    }
+}
+
+/// 0.36 to 0.41 dollars, and what Autopilot may add for pods that are not to be evicted.
+#[test]
+fn the_tutorial_left_running_costs_what_the_research_found() {
+    let estimate = prices().estimate(&desired());
+    let hour = |text: &str| text.parse::<Money>().unwrap();
+    assert!(
+        estimate.idle_hour.low >= hour("0.34") && estimate.idle_hour.high <= hour("0.44"),
+        "{}",
+        estimate.idle_hour
+    );
+}
+
+/// From 9 to 40 % of the machine, and all of its disk.
+#[test]
+fn a_spot_machines_disk_is_no_cheaper() {
+    let spot = |nodes| {
+        let mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes };
+        prices().estimate(&Desired { mode, ..desired() }).lines.pop().unwrap().hour.unwrap()
+    };
+    insta::assert_snapshot!(spot(3));
+    assert_eq!(spot(1).scaled(3, 1), spot(3));
+}
+
+#[test]
+fn what_has_no_price_is_refused_by_max_cost() {
+    let elsewhere = Desired { region: "europe-west1".into(), ..desired() };
+    let estimate = prices().estimate(&elsewhere);
+    let error = estimate.check("100".parse().unwrap()).unwrap_err();
+    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()));
+    insta::assert_snapshot!("what_has_no_price_is_said_to_lack", estimate.idle_text());
+    let dear = prices().estimate(&Desired { workers: 100, ..desired() });
+    insta::assert_snapshot!(dear.check("0.5".parse().unwrap()).unwrap_err().to_string());
+}
+
+#[test]
+fn a_run_on_spot_costs_less_than_on_demand() {
+    let used = crate::k8s::cluster::PodUse {
+        pod: "workload-0".into(),
+        seconds: 7200,
+        size: crate::k8s::cluster::WORKER,
+        spot: true,
+    };
+    let cost = prices().run_cost("us-central1", &[used.clone(), used]).unwrap();
+    insta::assert_snapshot!(format!("paid {}, on demand {}", cost.paid, cost.on_demand));
+    assert_eq!(prices().run_cost("mars-north1", &[]), None);
+}
+
+#[cfg(feature = "gcp")]
+#[test]
+fn the_plan_as_it_is_shown() {
+    let mut observed =
+        Observed { apis: APIS.map(|api| (api.to_owned(), false)).into(), ..Observed::nothing() };
+    let fresh = plan(&desired(), &observed, &prices());
+    insta::assert_snapshot!("plan_of_a_fresh_project", crate::commands::plan_text(&fresh));
+    insta::assert_snapshot!(
+        "plan_of_a_fresh_project_json",
+        format!("{:#}", crate::commands::plan_json(&fresh))
+    );
+    observed.apis = APIS.map(|api| (api.to_owned(), true)).into();
+    observed.filestores = vec![FilestoreSeen {
+        name: "batch-aiml-filestore".into(),
+        location: "us-central1-b".into(),
+        labels: Labels::new(),
+        state: State::Ready,
+        tier: "BASIC_HDD".into(),
+        share: SHARE.into(),
+        capacity_gib: 1024,
+        network: "default".into(),
+        address: None,
+        created_s: None,
+    }];
+    let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+    let refused = plan(&Desired { mode: standard, ..desired() }, &observed, &prices());
+    insta::assert_snapshot!("plan_that_is_refused", crate::commands::plan_text(&refused));
+}

@@ -1,0 +1,267 @@
+//! The port to Kubernetes: what the deployer asks of a cluster, however that cluster came to be.
+//!
+//! Deploying, resuming and destroying are decided above this line from what [`Cluster::observe`]
+//! reports, so they can be tested with no cluster at all.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Result;
+
+/// How to reach a cluster's API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Google hands out the address and the certificate; the token is fetched afresh for every request.
+    Gke {
+        /// Scheme and host, `https://34.1.2.3`.
+        server: String,
+        /// The certificate authority as Google gives it: base64 of PEM.
+        ca: String,
+    },
+    /// A cluster that the user already has.
+    Kubeconfig {
+        /// None: the usual places.
+        path: Option<PathBuf>,
+        /// None: the current context.
+        context: Option<String>,
+    },
+}
+
+/// Opens clusters.
+#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
+pub trait Connect {
+    type Cluster: Cluster;
+    /// Makes the client. Whether the API server answers shows in the first call.
+    async fn connect(&self, access: &Access) -> Result<Self::Cluster>;
+}
+
+/// An NFS export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nfs {
+    pub server: String,
+    /// Absolute, `/NFSVol`.
+    pub path: String,
+    pub capacity_gib: u64,
+}
+
+/// What a pod requests, which on Autopilot is what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodSize {
+    /// Thousandths of a vCPU.
+    pub milli_cpu: u64,
+    pub mib: u64,
+}
+
+/// The worker's requests.
+pub const WORKER: PodSize = PodSize { milli_cpu: 1000, mib: 2048 };
+/// What Redis and the staging pod request together; both run beside the Spot machines.
+pub const SUPPORT: PodSize = PodSize { milli_cpu: 500, mib: 1024 };
+/// What Autopilot may make of that: it has higher minimums, of half a vCPU as far as is known, for a pod that is
+/// not to be evicted.
+pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
+
+/// Where worker pods run: what differs between the kinds of cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    /// GKE: Spot is chosen with `cloud.google.com/gke-spot: "true"` (Autopilot adds the toleration,
+    /// on a Standard cluster we do).
+    GkeSpot,
+    /// Any other cluster: wherever the scheduler puts them.
+    Any,
+}
+
+/// What must be in the cluster for a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The deployment's name; every object carries it as a label.
+    pub deployment: String,
+    pub nfs: Nfs,
+    /// How the export is mounted; empty for the default.
+    pub mount_options: Vec<String>,
+    /// How long the Job may take, in seconds; None: as long as it takes.
+    pub deadline_s: Option<u64>,
+    /// The worker's image; None where nothing is to be run yet.
+    pub image: Option<String>,
+    /// The Job's parallelism.
+    pub workers: u32,
+    pub nodes: Nodes,
+    /// The datasets of the run, staged before it starts.
+    pub files: Vec<StagedFile>,
+    /// Arguments for the worker beyond those that the manifests give.
+    pub worker_args: Vec<String>,
+}
+
+/// A file to be staged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StagedFile {
+    /// Relative to the volume, `datasets/training/2018-04-01.pkl`.
+    pub path: String,
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+impl Batch {
+    /// One hash for all of its datasets, see [`datasets_digest`].
+    pub fn digest(&self) -> String {
+        datasets_digest(&self.files)
+    }
+
+    /// One hash for what its workers are, see [`program_digest`].
+    pub fn program(&self) -> String {
+        program_digest(self.image.as_deref().unwrap_or_default(), &self.worker_args)
+    }
+}
+
+/// A Job that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSeen {
+    pub state: JobState,
+    /// The digest of the datasets it was started for, kept as an annotation on it.
+    pub digest: String,
+    /// That of its workers' image and arguments, kept likewise.
+    pub program: String,
+    /// How many workers it has at once.
+    pub workers: u32,
+}
+
+impl JobSeen {
+    /// How its results may differ from those of `program` on the datasets of `digest`. None: in nothing,
+    /// however many workers it has.
+    pub fn difference(&self, digest: &str, program: &str) -> Option<&'static str> {
+        if self.digest != digest {
+            return Some("on other datasets");
+        }
+        (self.program != program).then_some("with another image or other arguments")
+    }
+}
+
+/// How the Job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Some worker may still do something.
+    Running,
+    /// The run is sealed and its report committed.
+    Succeeded,
+    /// Kubernetes gave up, and why.
+    Failed(String),
+}
+
+/// What of a deployment's objects is in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// The NFS export that the bound volume points at, as `server:/path`.
+    pub volume: Option<String>,
+    /// Redis answers.
+    pub redis_ready: bool,
+    /// The digest ([`datasets_digest`]) of the files staged last, kept as an annotation on the claim.
+    pub staged: Option<String>,
+    pub job: Option<JobSeen>,
+}
+
+impl Objects {
+    /// Whether nothing of the deployment is there.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A file of results on the volume.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResultFile {
+    /// Relative to the volume, `output/report.txt`.
+    pub path: String,
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// How long a pod ran, for the bill; from the run's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUse {
+    pub pod: String,
+    pub seconds: u64,
+    pub size: PodSize,
+    pub spot: bool,
+}
+
+/// Longer than it takes to list what is on the volume. The volume is mounted hard, so with its NFS server gone
+/// whoever looks at it waits for ever.
+pub const VOLUME_LIMIT: Duration = Duration::from_secs(180);
+
+/// Which lines [`Cluster::logs`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Those that are there.
+    Now,
+    /// Those to come, too, until the Job ends.
+    UntilDone,
+}
+
+/// A cluster that a batch runs in.
+///
+/// Every method may be dropped at any await and called again: each goes on from what is there and
+/// changes nothing that is already as asked. Objects without the deployment's label are never touched.
+#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
+pub trait Cluster {
+    /// Refuses a cluster whose Kubernetes is older than what the Job needs.
+    async fn fit(&self) -> Result<()>;
+
+    /// Reads what is there. Writes nothing.
+    async fn observe(&self, deployment: &str) -> Result<Objects>;
+
+    /// Makes the volume, the claim, Redis with its secret, service and network policy, and waits
+    /// until the claim is bound and Redis answers. A volume that points elsewhere is made anew (its
+    /// source can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in
+    /// the way.
+    async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
+
+    /// Copies the batch's files from `from`, which is `datasets` on the volume, to the volume, leaving out those that are there with
+    /// the same hash, checks them there, and notes the batch's digest once all are. `tell` gets each path
+    /// as it arrives.
+    async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()>;
+
+    /// Makes the Job; an earlier one that has ended is replaced. One that runs is left alone but for its
+    /// number of workers, and refused if it is not the batch's. The batch's digests go with it.
+    async fn start(&self, batch: &Batch) -> Result<()>;
+
+    /// Gives the workers' log lines to `tell`. With [`Follow::UntilDone`] it ends when the Job's end is decided,
+    /// across preemptions and pods, and also tells what is in the way of workers and how they were killed.
+    async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()>;
+
+    /// Lists the results on the volume (`output/`), sorted by path.
+    async fn results(&self, deployment: &str) -> Result<Vec<ResultFile>>;
+
+    /// Copies the given results into `into`, keeping their paths, checked against their hashes.
+    async fn fetch(&self, deployment: &str, files: &[ResultFile], into: &Path) -> Result<()>;
+
+    /// What each worker pod of the deployment's last run used.
+    async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>>;
+
+    /// Deletes the deployment's objects and waits until they are gone. Nothing there is success. `tell` gets
+    /// what holds one up.
+    async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()>;
+}
+
+/// One hash for a set of files: SHA-256 over `sha256, two spaces, path, newline` in order of path, as
+/// `sha256sum` prints them.
+pub fn datasets_digest(files: &[StagedFile]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut sorted: Vec<_> = files.iter().collect();
+    sorted.sort();
+    let mut hash = Sha256::new();
+    for file in sorted {
+        hash.update(format!("{}  {}\n", file.sha256, file.path));
+    }
+    hex::encode(hash.finalize())
+}
+
+/// One hash for what decides the results beside the datasets: the image, and the arguments that were added.
+pub fn program_digest(image: &str, args: &[String]) -> String {
+    use sha2::{Digest, Sha256};
+    // Each with its end, which no argument can hold: `a b` is not `a`, `b`.
+    let ended = |text: &str| [text.as_bytes(), b"\0"].concat();
+    let mut hash = Sha256::new_with_prefix(ended(image));
+    args.iter().for_each(|arg| hash.update(ended(arg)));
+    hex::encode(hash.finalize())
+}
