@@ -31,7 +31,7 @@ pub fn within<T>(
     doing: &str,
     what: impl Future<Output = Result<T>>,
 ) -> impl Future<Output = Result<T>> {
-    // On the heap: a request of Google's crates is large, and whoever awaits it would be larger still.
+    // On the heap: a request may be large, and every future that awaits it would be larger still.
     let what = Box::pin(what);
     async move {
         tokio::select! {

@@ -10,9 +10,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cloud::k8s::apply;
-use cloud::k8s::objects::Config;
-use cloud::kind::{KindCluster, Nodes};
+use cloud::k8s::cluster::Cluster as _;
+use cloud::kind::{KindCluster, batch_config};
 use serde_json::Value;
 use tests::command::{run, transcript};
 use tests::docker::{left, missing};
@@ -138,9 +137,11 @@ fn the_api_server_takes_the_committed_manifests() {
         let cluster = KindCluster::open(CLUSTER).await.unwrap().unwrap();
         // What is there already would be compared with, and most of it cannot be changed.
         // A node that was away when the run ended still is, and holds the pods that it had.
-        let client = cluster.client().await.unwrap();
-        Nodes::new(cluster, client.clone()).restore().await.unwrap();
-        apply::delete(&client, &Config::kind(CLUSTER), &mut |line| tell(line)).await.unwrap();
+        cluster.nodes().await.unwrap().restore().await.unwrap();
+        let config = batch_config(CLUSTER);
+        let deployment = config.deployment.clone();
+        let objects = cluster.connect(config).await.unwrap();
+        objects.delete(&deployment, &mut |line| tell(line)).await.unwrap();
     });
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
     for target in ["kind", "gke"] {

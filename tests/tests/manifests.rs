@@ -1,4 +1,4 @@
-//! The committed manifests are what the objects in `cloud/src/manifest` say.
+//! The committed manifests are what the objects in `cloud/src/k8s/objects` say.
 
 #![expect(clippy::unwrap_used)]
 

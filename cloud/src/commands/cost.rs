@@ -6,8 +6,8 @@ use super::show::{cost_json, cost_text};
 use super::status::as_deployed;
 use super::{Shape, Site, batch, print};
 use crate::error::Result;
+use crate::gke::connect::Connect;
 use crate::gke::plan::is_ours;
-use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

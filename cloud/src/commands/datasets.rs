@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::gke::deploy::Datasets;
-use crate::k8s::cluster::StagedFile;
+use crate::k8s::cluster::{Datasets, StagedFile};
 use crate::k8s::stage;
 
 /// The folder's name on the volume.

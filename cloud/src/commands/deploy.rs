@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::{Asked, Question, Shape, Site, Terminal, batch, plan_json, plan_text, print};
 use crate::error::Result;
+use crate::gke::connect::Connect;
 use crate::gke::plan::{Desired, Plan};
-use crate::k8s::cluster::{Cluster, Connect};
+use crate::k8s::cluster::Cluster;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

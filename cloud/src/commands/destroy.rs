@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::{Question, Site, Terminal, loss_text, print};
 use crate::error::Result;
+use crate::gke::connect::Connect;
 use crate::gke::destroy::{Destroyer, Loss};
-use crate::k8s::cluster::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

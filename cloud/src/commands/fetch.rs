@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Site, batch, print};
 use crate::error::Result;
-use crate::k8s::cluster::Connect;
+use crate::gke::connect::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

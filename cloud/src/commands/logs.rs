@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::{Site, batch};
 use crate::error::Result;
-use crate::k8s::cluster::{Connect, Follow};
+use crate::gke::connect::Connect;
+use crate::k8s::cluster::Follow;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

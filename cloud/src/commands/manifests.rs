@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::k8s::objects::{Config, REDIS, job, redis, staging, volume};
+use crate::{gke, kind};
 
 /// Which of the committed sets of manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,8 +26,8 @@ impl Target {
     /// What is committed.
     pub fn config(self) -> Config {
         match self {
-            Self::Kind => Config::kind(crate::kind::DEFAULT_NAME),
-            Self::Gke => Config::gke(),
+            Self::Kind => kind::batch_config(kind::DEFAULT_NAME),
+            Self::Gke => gke::batch_config(),
         }
     }
 }
@@ -53,7 +54,7 @@ pub fn files(target: Target, config: &Config) -> Result<Vec<File>> {
         file("kustomization.yaml", &[kustomization(config)])?,
     ];
     if target == Target::Kind {
-        let cluster = crate::kind::config(config.workers, false);
+        let cluster = kind::config(config.workers, false);
         files.push(file("cluster/kind.yaml", &[cluster])?);
     }
     Ok(files)
@@ -82,7 +83,7 @@ fn value<T: Serialize>(object: &T) -> Result<Value> {
 }
 
 fn file(path: &'static str, documents: &[Value]) -> Result<File> {
-    let mut text = "# Written by `cloud render`; change cloud/src/manifest and render again.\n".to_owned();
+    let mut text = "# Written by `cloud render`; change cloud/src/k8s/objects and render again.\n".to_owned();
     for document in documents {
         let yaml = serde_saphyr::to_string(document)
             .map_err(|error| Error::other(format!("render {path}"), error))?;

@@ -33,14 +33,14 @@ use worker::cli::shell::ShellCommand;
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
+use crate::gke::connect::{Connect, GoogleConnect};
 use crate::gke::cost::Prices;
-use crate::gke::deploy::{Datasets, Deployer, Person, access, calmly};
+use crate::gke::deploy::{Deployer, Person, access, calmly};
 use crate::gke::gcp::{self, Google, Query, Scope, Settings};
 use crate::gke::money::Money;
 use crate::gke::plan::{ClusterSeen, Desired, Mode, Observed, State, Tier, Work, is_ours};
 use crate::gke::state::Memory;
-use crate::k8s::cluster::{Connect, Objects};
-use crate::k8s::live::LiveConnect;
+use crate::k8s::cluster::{Cluster, Datasets, Objects, datasets_digest};
 use crate::tls;
 
 pub use show::{loss_text, plan_json, plan_text};
@@ -176,7 +176,7 @@ impl Shape {
         let work = datasets.zip(self.image.as_ref()).map(|(datasets, image)| Work {
             image: image.clone(),
             worker_args: self.worker_args.clone(),
-            digest: crate::k8s::cluster::datasets_digest(&datasets.files),
+            digest: datasets_digest(&datasets.files),
             files: datasets.files.len(),
             bytes: datasets.files.iter().map(|file| file.bytes).sum(),
             deadline_s: self.deadline,
@@ -274,7 +274,7 @@ impl Site {
         Ok((observed, Some(cluster)))
     }
 
-    async fn objects<C: crate::k8s::cluster::Cluster>(&self, cluster: &C) -> Result<Objects> {
+    async fn objects<C: Cluster>(&self, cluster: &C) -> Result<Objects> {
         calmly(&self.google, async || cluster.observe(&self.name).await).await
     }
 
@@ -362,12 +362,12 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Render(arguments) => return render::run(&arguments),
         Command::Run(arguments) => {
             let memory = Memory::open(&cli.target.state_folder()?, run::NO_PROJECT, &cli.target.name);
-            return run::run(arguments, &cli.target.name, memory, &LiveConnect { credentials: None }).await;
+            return run::run(arguments, &cli.target.name, memory).await;
         }
         _ => {}
     }
     let site = cli.target.open().await?;
-    let connect = LiveConnect { credentials: Some(site.credentials.clone()) };
+    let connect = GoogleConnect { credentials: site.credentials.clone() };
     match cli.command {
         Command::Plan(arguments) => plan::run(arguments, &site, &connect).await,
         Command::Deploy(arguments) => deploy::run(arguments, site, &connect).await,

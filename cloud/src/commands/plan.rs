@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Asked, Shape, Site, plan_json, plan_text, print};
 use crate::error::Result;
-use crate::k8s::cluster::Connect;
+use crate::gke::connect::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

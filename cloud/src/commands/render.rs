@@ -113,5 +113,5 @@ fn check(path: &std::path::Path, text: &str) -> Result<()> {
         return Ok(());
     }
     let hint = "`cloud render` writes it anew; commit the difference";
-    Err(Error::with_hint(doing, "it is not what the objects in cloud/src/manifest say", hint))
+    Err(Error::with_hint(doing, "it is not what the objects in cloud/src/k8s/objects say", hint))
 }

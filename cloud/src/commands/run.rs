@@ -7,10 +7,11 @@ use clap::Args;
 use super::{Teller, batch, datasets, deadline};
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
-use crate::gke::deploy::Datasets;
+use crate::gke::SPOT;
 use crate::gke::plan::check_name;
 use crate::gke::state::Memory;
-use crate::k8s::cluster::{Access, Batch, Cluster, Connect, JobState, Nfs, Nodes, Objects};
+use crate::k8s::cluster::{Batch, Cluster, Datasets, JobState, Nfs, Objects, Placement};
+use crate::k8s::live::LiveCluster;
 use crate::k8s::objects::volume;
 
 #[derive(Debug, Args)]
@@ -81,19 +82,14 @@ pub(super) const NO_PROJECT: &str = "no_project";
 pub(super) const INTERRUPTED: &str = "interrupted: what was begun goes on in the cluster; the same command again \
                                       goes on from it, `cloud run --down` removes it";
 
-pub(super) async fn run<C: Connect>(
-    arguments: Arguments,
-    name: &str,
-    memory: Memory,
-    connect: &C,
-) -> Result<()> {
+pub(super) async fn run(arguments: Arguments, name: &str, memory: Memory) -> Result<()> {
     check_name(name)?;
-    ran(arguments, name, memory, connect).await.map_err(for_run)
+    ran(arguments, name, memory).await.map_err(for_run)
 }
 
-async fn ran<C: Connect>(arguments: Arguments, name: &str, mut memory: Memory, connect: &C) -> Result<()> {
+async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()> {
     let Arguments { kubeconfig, context, down, what, out, keep } = arguments;
-    let cluster = connect.connect(&Access::Kubeconfig { path: kubeconfig, context }).await?;
+    let cluster = LiveCluster::by_kubeconfig(kubeconfig.as_deref(), context).await?;
     let mut teller = Teller::default();
     let (Some(nfs), Some(image), Some(folder), false) = (&what.nfs, &what.image, &what.datasets, down) else {
         return remove(&cluster, name, &mut teller).await;
@@ -124,7 +120,7 @@ impl What {
             deadline_s: self.deadline,
             image: Some(image.to_owned()),
             workers: self.workers,
-            nodes: if self.spot { Nodes::GkeSpot } else { Nodes::Any },
+            placement: if self.spot { Placement::Labelled(SPOT) } else { Placement::Anywhere },
             files: datasets.files.clone(),
             worker_args: self.worker_args.clone(),
         }
@@ -233,7 +229,7 @@ mod tests {
             deadline_s: None,
             image: Some("worker:1".into()),
             workers: 1,
-            nodes: Nodes::Any,
+            placement: Placement::Anywhere,
             files: Vec::new(),
             worker_args: Vec::new(),
         };

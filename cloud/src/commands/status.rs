@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::show::range_json;
 use super::{Site, print};
 use crate::error::Result;
+use crate::gke::connect::Connect;
 use crate::gke::cost::sum_text;
 use crate::gke::money::Range;
 use crate::gke::plan::{ClusterSeen, Desired, FilestoreSeen, Observed, Resource, State, Tier, is_ours};
-use crate::k8s::cluster::{Connect, JobState};
+use crate::k8s::cluster::JobState;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

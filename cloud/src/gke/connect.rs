@@ -1,4 +1,4 @@
-//! A `kube` client for a GKE cluster that needs neither gcloud nor its plugin.
+//! GKE's clusters behind the port: a client that needs neither gcloud nor its plugin.
 
 use std::time::Duration;
 
@@ -14,23 +14,51 @@ use tower::buffer::BufferLayer;
 use tower::filter::AsyncFilterLayer;
 use tower::timeout::TimeoutLayer;
 
+use super::batch_config;
+use super::gcp::authorization;
 use crate::error::{Error, Result};
-use crate::gke::gcp::authorization;
+use crate::k8s::client::LIMIT;
+use crate::k8s::cluster::Cluster;
+use crate::k8s::live::LiveCluster;
 use crate::k8s::proxy;
-
-/// Longer than an API server takes to begin an answer; that may then go on for long, as logs and watches do.
-/// kube by itself waits for ever, also for a machine that is gone.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Requests that may wait for a token at once.
 const WAITING_MAX: usize = 64;
 
-/// Makes a client that puts a fresh token on each request: a fixed one would die within the hour,
-/// sooner than a batch may. `ca` is the certificate authority as Google gives it, base64 of PEM.
-pub async fn client(server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
-    client_within(LIMIT, server, ca, credentials).await
+/// How to reach a GKE cluster's API server, as Google gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Scheme and host, `https://34.1.2.3`.
+    pub server: String,
+    /// The certificate authority: base64 of PEM.
+    pub ca: String,
 }
 
+/// Opens clusters.
+#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
+pub trait Connect {
+    type Cluster: Cluster;
+    /// Makes the client. Whether the API server answers shows in the first call.
+    async fn connect(&self, access: &Access) -> Result<Self::Cluster>;
+}
+
+/// Opens GKE's clusters with these credentials.
+#[derive(Clone, Debug)]
+pub struct GoogleConnect {
+    pub credentials: Credentials,
+}
+
+impl Connect for GoogleConnect {
+    type Cluster = LiveCluster;
+
+    async fn connect(&self, access: &Access) -> Result<LiveCluster> {
+        let client = client_within(LIMIT, &access.server, &access.ca, self.credentials.clone()).await?;
+        Ok(LiveCluster::new(client, batch_config()))
+    }
+}
+
+/// Makes a client that puts a fresh token on each request: a fixed one would die within the hour,
+/// sooner than a batch may. `ca` is the certificate authority as Google gives it, base64 of PEM.
 async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
     let doing = format!("reach the cluster at {server}");
     let failed = |error: &dyn std::fmt::Display| Error::other(&doing, error);

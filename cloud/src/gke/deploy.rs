@@ -3,10 +3,11 @@
 //! Whatever interrupts this loop, running it again goes on from what is there.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::gke::SPOT;
+use crate::gke::connect::{Access, Connect};
 use crate::gke::cost::{Estimate, Prices};
 use crate::gke::gcp::{Google, Patience, Query, Scope, from_operation};
 use crate::gke::money::Money;
@@ -15,7 +16,7 @@ use crate::gke::plan::{
     target_cluster, target_filestore,
 };
 use crate::gke::state::{Kept, Memory};
-use crate::k8s::cluster::{Access, Batch, Cluster, Connect, Nodes, StagedFile};
+use crate::k8s::cluster::{Batch, Cluster, Datasets, Placement};
 
 /// Between two looks at what Google is doing.
 pub(crate) const POLL: Duration = Duration::from_secs(5);
@@ -34,14 +35,6 @@ pub trait Person<Q> {
     async fn approves(&mut self, question: &Q) -> bool;
     /// Tells what is being done.
     fn tell(&mut self, line: &str);
-}
-
-/// The datasets to stage.
-#[derive(Clone, Debug)]
-pub struct Datasets {
-    /// The folder here that is `datasets` on the volume.
-    pub from: PathBuf,
-    pub files: Vec<StagedFile>,
 }
 
 /// What `deploy` works with.
@@ -259,7 +252,7 @@ impl<C: Connect> Deployer<'_, C> {
             deadline_s: self.desired.work.as_ref().and_then(|work| work.deadline_s),
             image: self.desired.work.as_ref().map(|work| work.image.clone()),
             workers: self.desired.workers,
-            nodes: Nodes::GkeSpot,
+            placement: Placement::Labelled(SPOT),
             files: self.datasets.map(|datasets| datasets.files.clone()).unwrap_or_default(),
             worker_args: self.desired.work.as_ref().map(|work| work.worker_args.clone()).unwrap_or_default(),
         };
@@ -362,5 +355,5 @@ pub(crate) async fn calmly<T>(google: &Google, call: impl AsyncFn() -> Result<T>
 
 /// How to reach the API server of a cluster that is ready.
 pub fn access(seen: &ClusterSeen) -> Access {
-    Access::Gke { server: format!("https://{}", seen.endpoint), ca: seen.ca.clone() }
+    Access { server: format!("https://{}", seen.endpoint), ca: seen.ca.clone() }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::clock::within;
 use crate::error::{Error, Kind, Result};
+use crate::gke::connect::Connect;
 use crate::gke::deploy::{POLL, Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::gke::gcp::{Google, Patience, Query, Scope};
 use crate::gke::plan::{
     ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
 };
 use crate::gke::state::{Kept, Memory};
-use crate::k8s::cluster::{Cluster, Connect, ResultFile, VOLUME_LIMIT};
+use crate::k8s::cluster::{Cluster, ResultFile, VOLUME_LIMIT};
 
 /// More steps than any teardown takes.
 const STEPS_MAX: usize = 2000;

@@ -1,6 +1,7 @@
 //! Google alone: what a deployment costs, the plan, and the loops that bring GKE and Filestore up and down.
 //!
-//! [`plan`] decides, purely; [`deploy`] and [`destroy`] carry out; [`gcp`] speaks to Google.
+//! [`plan`] decides, purely; [`deploy`] and [`destroy`] carry out; [`gcp`] speaks to Google, [`connect`] to its
+//! clusters.
 
 pub mod cost;
 pub mod money;
@@ -17,3 +18,17 @@ pub mod destroy;
 pub mod gcp;
 #[cfg(feature = "gcp")]
 pub mod image;
+
+/// The label, and the taint, of Spot machines.
+pub const SPOT: &str = "cloud.google.com/gke-spot";
+
+/// The taint of a Spot machine that is about to go.
+pub const NOTICE: &str = "cloud.google.com/impending-node-termination";
+
+/// The tutorial's batch on GKE, with a Filestore address to be filled in.
+#[cfg(feature = "cluster")]
+pub fn batch_config() -> crate::k8s::objects::Config {
+    use crate::k8s::{cluster::Placement, objects::Config};
+    // Autopilot adds the toleration by itself; a Standard cluster does not.
+    Config { placement: Placement::Labelled(SPOT), ..Config::tutorial() }
+}

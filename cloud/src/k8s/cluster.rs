@@ -8,33 +8,6 @@ use std::time::Duration;
 
 use crate::error::Result;
 
-/// How to reach a cluster's API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Google hands out the address and the certificate; the token is fetched afresh for every request.
-    Gke {
-        /// Scheme and host, `https://34.1.2.3`.
-        server: String,
-        /// The certificate authority as Google gives it: base64 of PEM.
-        ca: String,
-    },
-    /// A cluster that the user already has.
-    Kubeconfig {
-        /// None: the usual places.
-        path: Option<PathBuf>,
-        /// None: the current context.
-        context: Option<String>,
-    },
-}
-
-/// Opens clusters.
-#[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
-pub trait Connect {
-    type Cluster: Cluster;
-    /// Makes the client. Whether the API server answers shows in the first call.
-    async fn connect(&self, access: &Access) -> Result<Self::Cluster>;
-}
-
 /// An NFS export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nfs {
@@ -44,7 +17,7 @@ pub struct Nfs {
     pub capacity_gib: u64,
 }
 
-/// What a pod requests, which on Autopilot is what it costs.
+/// What a pod requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodSize {
     /// Thousandths of a vCPU.
@@ -54,20 +27,16 @@ pub struct PodSize {
 
 /// The worker's requests.
 pub const WORKER: PodSize = PodSize { milli_cpu: 1000, mib: 2048 };
-/// What Redis and the staging pod request together; both run beside the Spot machines.
+/// What Redis and the staging pod request together. Neither runs on machines that may vanish.
 pub const SUPPORT: PodSize = PodSize { milli_cpu: 500, mib: 1024 };
-/// What Autopilot may make of that: it has higher minimums, of half a vCPU as far as is known, for a pod that is
-/// not to be evicted.
-pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
 
-/// Where worker pods run: what differs between the kinds of cluster.
+/// On which machines worker pods run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nodes {
-    /// GKE: Spot is chosen with `cloud.google.com/gke-spot: "true"` (Autopilot adds the toleration,
-    /// on a Standard cluster we do).
-    GkeSpot,
-    /// Any other cluster: wherever the scheduler puts them.
-    Any,
+pub enum Placement {
+    /// On those with this label, set to `"true"`. Workers tolerate the taint of the same key.
+    Labelled(&'static str),
+    /// Wherever the scheduler puts them.
+    Anywhere,
 }
 
 /// What must be in the cluster for a batch.
@@ -84,11 +53,19 @@ pub struct Batch {
     pub image: Option<String>,
     /// The Job's parallelism.
     pub workers: u32,
-    pub nodes: Nodes,
+    pub placement: Placement,
     /// The datasets of the run, staged before it starts.
     pub files: Vec<StagedFile>,
     /// Arguments for the worker beyond those that the manifests give.
     pub worker_args: Vec<String>,
+}
+
+/// Datasets on this machine, to be staged.
+#[derive(Clone, Debug)]
+pub struct Datasets {
+    /// The folder here that is `datasets` on the volume.
+    pub from: PathBuf,
+    pub files: Vec<StagedFile>,
 }
 
 /// A file to be staged.

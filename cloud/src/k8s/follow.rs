@@ -9,8 +9,8 @@ use crate::k8s::objects::WORKLOAD;
 use crate::k8s::obstacle::{Obstacle, Outlook};
 use crate::k8s::watch::{Event, PodState};
 
-/// How long an API server may be away: that of a zonal cluster is for minutes while Google upgrades it, and the
-/// Job runs on without it.
+/// How long an API server may be away: one that is upgraded is for minutes, and the Job
+/// runs on without it.
 const AWAY_MAX_S: u64 = 10 * 60;
 /// Between errors so far apart the watch stood, though nothing happened that it could tell: more than one try
 /// and the longest wait before the next one take.

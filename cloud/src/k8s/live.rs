@@ -1,34 +1,29 @@
-//! The arm of [`Cluster`] that is real: a cluster behind its API server.
+//! The arm of [`Cluster`] that is real: a cluster behind its API server, whoever made it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use google_cloud_auth::credentials::Credentials;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::client::ClientBuilder;
-use kube::config::KubeConfigOptions;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tower::timeout::TimeoutLayer;
 use worker::contract::RunPaths;
 
+use super::client;
 use super::cluster::{
-    Access, Batch, Cluster, Connect, Follow, JobSeen, JobState, Objects, PodSize, PodUse, ResultFile,
-    StagedFile, WORKER,
+    Batch, Cluster, Follow, JobSeen, JobState, Objects, PodSize, PodUse, ResultFile, StagedFile, WORKER,
 };
+use super::exec::Inside;
 use super::follow::{Follower, Next};
+use super::forward::{Forward, forward};
 use super::log::{self, Line};
-use super::version;
+use super::objects::{Config, DATASETS, DEPLOYMENT_LABEL, MOUNT, PART_LABEL, PROGRAM, WORKLOAD};
+use super::stage::Local;
+use super::{apply, attend, stage, version, watch};
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, Kind, Result};
-use crate::gke::connect as gke;
-use crate::k8s::exec::Inside;
-use crate::k8s::objects::{Config, DATASETS, DEPLOYMENT_LABEL, MOUNT, PART_LABEL, PROGRAM, SPOT, WORKLOAD};
-use crate::k8s::stage::Local;
-use crate::k8s::{apply, attend, kubeconfig, proxy, stage, watch};
 
 /// Stands between two files of events; no line of JSON is this.
 const FILE_END: &str = "==";
@@ -36,16 +31,12 @@ const FILE_END: &str = "==";
 /// How long the log of an ended Job is waited for; that of a pod on a lost machine never ends.
 const LAST_LINES: Duration = Duration::from_secs(10);
 
-/// Opens clusters: GKE's with these credentials, others with what kubeconfig says.
-#[derive(Clone, Debug)]
-pub struct LiveConnect {
-    pub credentials: Option<Credentials>,
-}
-
 /// A cluster behind its API server, in the namespace of its context.
 #[derive(Clone)]
 pub struct LiveCluster {
     client: Client,
+    /// What a batch does not say.
+    base: Config,
     /// The cluster is a user's, where several deployments may share a namespace.
     shared: bool,
 }
@@ -56,59 +47,38 @@ impl std::fmt::Debug for LiveCluster {
     }
 }
 
-impl Connect for LiveConnect {
-    type Cluster = LiveCluster;
-
-    async fn connect(&self, access: &Access) -> Result<LiveCluster> {
-        let client = match (access, &self.credentials) {
-            (Access::Gke { server, ca }, Some(credentials)) => {
-                gke::client(server, ca, credentials.clone()).await?
-            }
-            (Access::Gke { server, .. }, None) => {
-                let doing = format!("reach the cluster at {server}");
-                return Err(Error::new(doing, "there are no credentials for it", Kind::Credentials));
-            }
-            (Access::Kubeconfig { path, context }, _) => {
-                by_kubeconfig(path.as_deref(), context.clone()).await?
-            }
-        };
-        Ok(LiveCluster { client, shared: matches!(access, Access::Kubeconfig { .. }) })
-    }
-}
-
-async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<Client> {
-    let doing = match path {
-        Some(path) => format!("use the cluster of {}", path.display()),
-        None => "use the cluster of kubeconfig".to_owned(),
-    };
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::with_hint(&doing, error, "`kubectl config get-contexts` shows what there is")
-    };
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let read = kubeconfig::read(path, |name| std::env::var_os(name)).map_err(|error| failed(&error))?;
-    let config = proxy::config(read, &options).await;
-    let builder = ClientBuilder::try_from(config.map_err(|error| failed(&error))?);
-    let limit = TimeoutLayer::new(gke::LIMIT);
-    Ok(builder.map_err(|error| failed(&error))?.with_layer(&limit).build())
-}
-
 impl LiveCluster {
+    /// A cluster that is there for one deployment. What a batch does not say is as in `base`.
+    pub fn new(client: Client, base: Config) -> Self {
+        Self { client, base, shared: false }
+    }
+
+    /// A cluster that the user already has: the one in the kubeconfig at `path`; None: in the usual places.
+    ///
+    /// # Errors
+    /// Where kubeconfig cannot be read, or has no such context.
+    pub async fn by_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result<Self> {
+        let client = client::by_kubeconfig(path, context).await?;
+        Ok(Self { client, base: Config::tutorial(), shared: true })
+    }
+
     fn config(&self, deployment: &str) -> Config {
         let (namespace, suffix) = self.place(deployment);
-        Config { deployment: deployment.to_owned(), namespace, suffix, ..Config::gke() }
+        Config { deployment: deployment.to_owned(), namespace, suffix, ..self.base.clone() }
     }
 
-    fn batch_config(&self, batch: &Batch) -> Config {
+    /// What decides the objects of `batch`.
+    pub fn batch_config(&self, batch: &Batch) -> Config {
         let (namespace, suffix) = self.place(&batch.deployment);
         let digest = batch.digest();
         let list = Some(list_path(&digest));
-        Config { namespace, suffix, list, digest: Some(digest), ..Config::from(batch) }
+        Config { namespace, suffix, list, digest: Some(digest), ..self.base.with(batch) }
     }
 
     /// The namespace, and what names of objects in it end with. The deployment that bears the tutorial's name
     /// has the tutorial's names.
     fn place(&self, deployment: &str) -> (String, Option<String>) {
-        let other = self.shared && deployment != Config::gke().deployment;
+        let other = self.shared && deployment != self.base.deployment;
         (self.client.default_namespace().to_owned(), other.then(|| deployment.to_owned()))
     }
 
@@ -119,8 +89,31 @@ impl LiveCluster {
         Api::default_namespaced(self.client.clone())
     }
 
+    /// Everything that happens to the deployment's objects and to the nodes, from now on.
+    pub fn watch(&self, deployment: &str) -> stream::BoxStream<'static, Result<watch::Event>> {
+        watch::watch(&self.client, &self.config(deployment))
+    }
+
+    /// Lists the files under `folder` on the volume, sorted by path, with their hashes.
+    pub async fn files(&self, deployment: &str, folder: &str) -> Result<Vec<ResultFile>> {
+        stage::results(&self.inside(deployment), folder).await
+    }
+
+    /// A way to the deployment's Redis from this machine, for as long as the [`Forward`] lives: the queue's
+    /// address as the worker's `--queue` takes it.
+    ///
+    /// # Errors
+    /// Where the password cannot be read, or no port is free.
+    pub async fn queue(&self, deployment: &str) -> Result<(Forward, String)> {
+        let config = self.config(deployment);
+        let password = apply::password(&self.client, &config).await?;
+        let forward = forward(self.namespaced(), &config.redis_leader(), 6379).await?;
+        let url = format!("redis://:{password}@{}/0", forward.address);
+        Ok((forward, url))
+    }
+
     /// The staging pod.
-    fn inside(&self, deployment: &str) -> Inside {
+    pub fn inside(&self, deployment: &str) -> Inside {
         Inside::new(self.namespaced(), &self.config(deployment).fileserver())
     }
 
@@ -307,7 +300,7 @@ impl Cluster for LiveCluster {
     }
 
     async fn results(&self, deployment: &str) -> Result<Vec<ResultFile>> {
-        stage::results(&self.inside(deployment), worker::contract::OUTPUT).await
+        self.files(deployment, worker::contract::OUTPUT).await
     }
 
     async fn fetch(&self, deployment: &str, files: &[ResultFile], into: &Path) -> Result<()> {
@@ -322,7 +315,7 @@ impl Cluster for LiveCluster {
             "cd {MOUNT}/{events} 2>/dev/null || exit 0; for file in *.jsonl; do head -n 1 \"$file\"; tail -n 2 \"$file\"; echo; echo {FILE_END}; done"
         );
         let printed = self.inside(deployment).sh(&script, &[], "read the run's events").await?;
-        Ok(usage(&String::from_utf8_lossy(&printed), worker_size(&job), is_spot(&job)))
+        Ok(usage(&String::from_utf8_lossy(&printed), worker_size(&job), is_placed(&job)))
     }
 
     async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
@@ -348,7 +341,7 @@ fn job_seen(job: &Job) -> JobSeen {
 }
 
 /// One file of events after another, each with [`FILE_END`] behind it: from an incarnation's first event
-/// to its last. What a machine that vanished did after its last event nobody knows; Google bills it, too.
+/// to its last. What a machine that vanished did after its last event nobody knows; it is billed, too.
 fn usage(events: &str, size: PodSize, spot: bool) -> Vec<PodUse> {
     let of_incarnation = |file: &str| {
         let (events, _) = worker::events::parse(file.as_bytes());
@@ -370,9 +363,10 @@ fn worker_size(job: &Job) -> PodSize {
     }
 }
 
-fn is_spot(job: &Job) -> bool {
+/// Whether the Job's workers are tied to machines with a label, which only those that may vanish have.
+fn is_placed(job: &Job) -> bool {
     let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    pod.and_then(|pod| pod.node_selector.as_ref()).is_some_and(|selector| selector.contains_key(SPOT))
+    pod.and_then(|pod| pod.node_selector.as_ref()).is_some_and(|selector| !selector.is_empty())
 }
 
 #[cfg(test)]
@@ -381,7 +375,7 @@ mod tests {
     use worker::events::{Event, What};
 
     use super::*;
-    use crate::k8s::cluster::Nodes;
+    use crate::k8s::cluster::Placement;
 
     fn line(worker: &str, seq: u64, at_ms: u64) -> String {
         let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };
@@ -426,16 +420,16 @@ mod tests {
     fn a_job_tells_what_it_was_started_for() {
         let batch = Batch {
             deployment: "batch-aiml".into(),
-            nfs: Config::gke().nfs,
+            nfs: Config::tutorial().nfs,
             mount_options: Vec::new(),
             deadline_s: None,
             image: Some("worker:1".into()),
             workers: 3,
-            nodes: Nodes::GkeSpot,
+            placement: Placement::Labelled("spot"),
             files: Vec::new(),
             worker_args: vec!["--param".into(), "features=rich".into()],
         };
-        let config = Config { digest: Some(batch.digest()), ..Config::from(&batch) };
+        let config = Config { digest: Some(batch.digest()), ..Config::tutorial().with(&batch) };
         let seen = job_seen(&crate::k8s::objects::job::job(&config));
         assert_eq!((&seen.state, seen.workers), (&JobState::Running, 3));
         let differs = |other: &Batch| seen.difference(&other.digest(), &other.program());
@@ -452,9 +446,10 @@ mod tests {
 
     #[test]
     fn what_workers_request_is_read_from_the_job() {
-        let config = Config { worker: PodSize { milli_cpu: 250, mib: 300 }, spot: false, ..Config::gke() };
+        let config = Config { worker: PodSize { milli_cpu: 250, mib: 300 }, ..Config::tutorial() };
         let job = crate::k8s::objects::job::job(&config);
-        assert_eq!((worker_size(&job), is_spot(&job)), (config.worker, false));
-        assert!(is_spot(&crate::k8s::objects::job::job(&Config::gke())));
+        assert_eq!((worker_size(&job), is_placed(&job)), (config.worker, false));
+        let placed = Config { placement: Placement::Labelled("spot"), ..config };
+        assert!(is_placed(&crate::k8s::objects::job::job(&placed)));
     }
 }

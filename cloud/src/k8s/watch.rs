@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::k8s::apply::{self, finished, outcome};
-use crate::k8s::objects::{Config, DEPLOYMENT_LABEL, PART_LABEL, SPOT, WORKER_CONTAINER, WORKLOAD};
+use crate::k8s::objects::{Config, DEPLOYMENT_LABEL, PART_LABEL, WORKER_CONTAINER, WORKLOAD};
 use crate::k8s::obstacle::{self, Obstacle, Report};
 
 /// Something changed. An object is told whole, and once for each state that differs.
@@ -58,7 +58,6 @@ pub struct PodState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeState {
     pub name: String,
-    pub spot: bool,
     pub ready: bool,
     /// The keys of its taints, sorted.
     pub taints: Vec<String>,
@@ -219,12 +218,7 @@ fn node_state(node: &Node) -> NodeState {
     let mut taints: Vec<_> = spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect();
     taints.sort();
     taints.dedup();
-    NodeState {
-        name: node.name_any(),
-        spot: node.labels().get(SPOT).is_some_and(|spot| spot == "true"),
-        ready: is_ready(node),
-        taints,
-    }
+    NodeState { name: node.name_any(), ready: is_ready(node), taints }
 }
 
 /// Whether a node's condition `Ready` is true.
@@ -340,8 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_heartbeat_is_no_news_and_a_return_is() {
-        let node =
-            |ready| Event::Node(NodeState { name: "w".to_owned(), spot: true, ready, taints: Vec::new() });
+        let node = |ready| Event::Node(NodeState { name: "w".to_owned(), ready, taints: Vec::new() });
         let gone = || Event::NodeGone("w".to_owned());
         let told = [node(true), node(true), node(false), gone(), gone(), node(false)];
         let heard: Vec<_> = news(iter(told.map(Ok))).map(|event| event.unwrap()).collect().await;

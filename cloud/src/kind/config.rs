@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::k8s::objects::SPOT;
+use crate::gke::SPOT;
 
 /// Where a mount in each node's container marks a cluster as ours: it is there from the first moment
 /// on, and can be seen when the cluster is broken or was made only by half.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::image::{LABEL, context, image_id};
 use super::program::{docker, run_in};
-use super::{KindCluster, network};
+use super::{KindCluster, batch_config, network};
 use crate::error::{Error, Result};
 use crate::k8s::cluster::Nfs;
-use crate::k8s::objects::{Config, FILESERVER};
+use crate::k8s::objects::FILESERVER;
 
 const FILES: [(&str, &str); 3] = [
     ("Dockerfile", include_str!("../../image/fileserver/Dockerfile")),
@@ -37,7 +37,7 @@ impl KindCluster {
             docker(&args, &doing).await?;
         }
         answers(&name).await?;
-        Ok(Nfs { server: name, ..Config::kind(self.name()).nfs })
+        Ok(batch_config(self.name()).nfs)
     }
 
     /// Kills the NFS server, which stays away for `away` and comes back at the same address with the

@@ -16,16 +16,20 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 use kube::{Api, Client};
 
 pub use config::config;
 pub use fileserver::build_fileserver;
 pub use image::{WorkerImage, remove_images, worker_image};
-pub use nodes::{Blow, Cut, NOTICE, Nodes, Step};
+pub use nodes::{Blow, Cut, Nodes, Step};
 
 use crate::error::{Error, Kind, Result};
-use crate::k8s::proxy;
+use crate::gke;
+use crate::k8s::client;
+use crate::k8s::cluster::{Nfs, PodSize};
+use crate::k8s::live::LiveCluster;
+use crate::k8s::objects::{Config, FILESERVER};
 use crate::k8s::version;
 use program::{docker, run, run_in, run_with};
 
@@ -55,6 +59,19 @@ pub struct Spec {
     pub workers: u32,
     /// The nodes' image; None: kind's own choice.
     pub node_image: Option<String>,
+}
+
+/// The tutorial's batch on the cluster `cluster`, whose NFS server is a container. Requests are small: all nodes
+/// share one machine.
+pub fn batch_config(cluster: &str) -> Config {
+    let base = gke::batch_config();
+    Config {
+        nfs: Nfs { server: format!("{cluster}-{FILESERVER}"), ..base.nfs },
+        workers: 3,
+        worker: PodSize { milli_cpu: 200, mib: 256 },
+        worker_limit: PodSize { milli_cpu: 2000, mib: 2048 },
+        ..base
+    }
 }
 
 /// How a cluster came to be ours to use.
@@ -152,14 +169,21 @@ impl KindCluster {
     }
 
     /// A client of the cluster's API server.
-    pub async fn client(&self) -> Result<Client> {
+    async fn client(&self) -> Result<Client> {
         let doing = format!("connect to cluster {}", self.name);
         let text = self.kubeconfig().await?;
         let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| Error::other(&doing, error))?;
-        let config = proxy::config(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(|error| Error::other(&doing, error))?;
-        Client::try_from(config).map_err(|error| Error::other(&doing, error))
+        client::open(kubeconfig, None).await.map_err(|why| Error::other(&doing, why))
+    }
+
+    /// The cluster behind the port. What a batch does not say is as in `base`.
+    pub async fn connect(&self, base: Config) -> Result<LiveCluster> {
+        Ok(LiveCluster::new(self.client().await?, base))
+    }
+
+    /// The machines, to be taken away and given back.
+    pub async fn nodes(&self) -> Result<Nodes> {
+        Ok(Nodes::new(self.clone(), self.client().await?))
     }
 
     async fn create(&self, spec: &Spec) -> Result<()> {

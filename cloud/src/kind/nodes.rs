@@ -11,15 +11,11 @@ use tokio::time::timeout;
 use super::KindCluster;
 use super::program::docker;
 use crate::error::{Error, Result};
+use crate::gke::NOTICE;
 use crate::k8s::apply;
 use crate::k8s::objects::{Config, REDIS_LEADER, redis};
 use crate::k8s::wait::until;
 use crate::k8s::watch::{is_ready, pods_ended};
-
-/// The taint by which GKE tells that a machine is about to go. Here its effect is `NoExecute`: kind's
-/// nodes have no logind from which a kubelet could hear of a shutdown, so it is the taint manager that
-/// deletes the pods and sets their condition `DisruptionTarget`.
-pub const NOTICE: &str = "cloud.google.com/impending-node-termination";
 
 /// What pods have between the notice and the end of the machine.
 const GRACE: Duration = Duration::from_secs(15);
@@ -94,7 +90,7 @@ impl std::fmt::Debug for Nodes {
 }
 
 impl Nodes {
-    pub fn new(cluster: KindCluster, client: Client) -> Self {
+    pub(super) fn new(cluster: KindCluster, client: Client) -> Self {
         Self { cluster, client }
     }
 
@@ -155,8 +151,9 @@ impl Nodes {
         Ok(())
     }
 
-    /// Gives notice to a node. Its pods get their SIGTERM from the kubelet, as their deletion by the taint
-    /// manager has it.
+    /// Gives notice to a node, with GKE's taint. Here its effect is `NoExecute`: kind's nodes have no logind from
+    /// which a kubelet could hear of a shutdown, so the taint manager deletes the pods and sets their condition
+    /// `DisruptionTarget`.
     pub async fn notice(&self, node: &str) -> Result<()> {
         let notice = Taint { key: NOTICE.to_owned(), effect: "NoExecute".to_owned(), ..Taint::default() };
         self.change_taints(node, |taints| {

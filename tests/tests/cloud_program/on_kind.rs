@@ -145,7 +145,7 @@ async fn story(cluster: &KindCluster) {
     assert_eq!(pushed, [image.split_once('/').unwrap().1], "the image is in the deployment's repository");
     // The cluster's nodes can't reach the stand-in's registry: they are given the image as it is here.
     let local = image.rsplit('/').next().unwrap();
-    cluster.load(local, &Config::gke().redis_image).await.unwrap();
+    cluster.load(local, &Config::tutorial().redis_image).await.unwrap();
 
     let shape = ["--datasets", &datasets, "--image", local, "--out", "deployed"];
     cloud.run(&[&["deploy", "--yes"], &shape[..], &["--", "--created", CREATED]].concat()).await;

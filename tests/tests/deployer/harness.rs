@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use cloud::error::Result;
 use cloud::gke::cost::{Estimate, Prices};
-use cloud::gke::deploy::{Datasets, Deployer, Person};
+use cloud::gke::deploy::{Deployer, Person};
 use cloud::gke::destroy::{Destroyer, Loss, Proof};
 use cloud::gke::gcp::{Google, credentials};
 use cloud::gke::plan::{Desired, Plan, Work};
 use cloud::gke::state::Memory;
-use cloud::k8s::cluster::{StagedFile, datasets_digest};
+use cloud::k8s::cluster::{Datasets, StagedFile, datasets_digest};
 use tests::standin::{FakeCluster, FakeConnect, Project, Standin};
 
 /// The server and clients for it, made once: a client reads the system's certificates.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
-use crate::k8s::cluster::{SUPPORT_RAISED, WORKER, program_digest};
+use crate::gke::cost::SUPPORT_RAISED;
+use crate::k8s::cluster::{WORKER, program_digest};
 
 /// The export's name, as in the tutorial.
 pub const SHARE: &str = "NFSVol";

@@ -21,14 +21,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use worker::contract::Exit;
 
 use super::{
-    Config, MOUNT, SPOT, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
+    Config, MOUNT, Placement, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
     pod_security, redis, resources,
 };
 
 /// How many machines may come and go in one run. Kubernetes takes at most 100,000 indexes.
 const MACHINES: i32 = 100_000;
 
-/// What a Spot machine leaves to its pods between notice and end; more has no effect on GKE.
+/// What a Spot machine leaves to its pods between notice and end.
 const GRACE_SECONDS: i64 = 15;
 
 /// How long a worker's pod outlives the news that its node is gone. The default is five minutes, in
@@ -117,7 +117,7 @@ fn pod(config: &Config) -> PodSpec {
         security_context: Some(pod_security()),
         restart_policy: Some("Never".to_owned()),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        node_selector: config.spot.then(|| [(SPOT.to_owned(), "true".to_owned())].into()),
+        node_selector: label(config).map(|label| [(label.to_owned(), "true".to_owned())].into()),
         tolerations: Some(tolerations(config)),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
@@ -145,14 +145,22 @@ fn pod(config: &Config) -> PodSpec {
     }
 }
 
+/// The label of the machines that workers are tied to.
+fn label(config: &Config) -> Option<&'static str> {
+    match config.placement {
+        Placement::Labelled(label) => Some(label),
+        Placement::Anywhere => None,
+    }
+}
+
 fn tolerations(config: &Config) -> Vec<Toleration> {
-    let spot = Toleration {
-        key: Some(SPOT.to_owned()),
+    let labelled = label(config).map(|label| Toleration {
+        key: Some(label.to_owned()),
         operator: Some("Equal".to_owned()),
         value: Some("true".to_owned()),
         effect: Some("NoSchedule".to_owned()),
         ..Toleration::default()
-    };
+    });
     let gone = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(|key| Toleration {
         key: Some(key.to_owned()),
         operator: Some("Exists".to_owned()),
@@ -160,7 +168,7 @@ fn tolerations(config: &Config) -> Vec<Toleration> {
         toleration_seconds: Some(GONE_SECONDS),
         ..Toleration::default()
     });
-    config.spot.then_some(spot).into_iter().chain(gone).collect()
+    labelled.into_iter().chain(gone).collect()
 }
 
 fn container(config: &Config) -> Container {

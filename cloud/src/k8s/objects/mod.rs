@@ -1,7 +1,7 @@
 //! The Kubernetes objects of a batch: pure functions from a small configuration to typed objects.
 //!
-//! What `cloud render` writes into `manifests/`, what the deployer applies on GKE and what the
-//! simulator applies on kind are these same objects. The names are the tutorial's.
+//! `cloud render` writes them into `manifests/`; the deployer and the simulator apply them. The names are the
+//! tutorial's.
 
 pub mod job;
 pub mod redis;
@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::k8s::cluster::{Batch, Nfs, Nodes, PodSize, WORKER, program_digest};
+use crate::k8s::cluster::{Batch, Nfs, Placement, PodSize, WORKER, program_digest};
 
 /// The PersistentVolume, and the pod through which files are copied.
 pub const FILESERVER: &str = "fileserver";
@@ -35,8 +35,6 @@ pub const WORKER_CONTAINER: &str = "worker";
 pub const MOUNT: &str = "/mnt/fileserver";
 /// The key of the password in the Secret.
 pub const PASSWORD_KEY: &str = "password";
-/// The label, and the taint, of Spot machines on GKE.
-pub const SPOT: &str = "cloud.google.com/gke-spot";
 
 /// The annotation on the claim that says which datasets were staged last, by their digest; on the Job,
 /// which it runs on.
@@ -44,8 +42,7 @@ pub const DATASETS: &str = "batch/datasets";
 /// The annotation on the Job that says what its workers are, by [`program_digest`].
 pub const PROGRAM: &str = "batch/program";
 
-/// The annotation that keeps a pod where it is while GKE makes room or upgrades machines: on Autopilot for a
-/// week, on a Standard cluster against its autoscaler alone.
+/// The annotation that keeps a pod where it is while an autoscaler makes room.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
 /// Says which part an object is.
@@ -70,11 +67,11 @@ pub struct Config {
     pub redis_image: String,
     /// How many workers run at once.
     pub workers: u32,
-    /// Whether workers are tied to Spot machines.
-    pub spot: bool,
+    /// On which machines workers run.
+    pub placement: Placement,
     /// What a worker requests.
     pub worker: PodSize,
-    /// What a worker may use at most; on GKE what it requests, as Autopilot has it.
+    /// What a worker may use at most.
     pub worker_limit: PodSize,
     /// The run's name; None: the Job's uid.
     pub run: Option<String>,
@@ -97,8 +94,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The tutorial's deployment on GKE, with a Filestore address to be filled in.
-    pub fn gke() -> Self {
+    /// The tutorial's deployment, with an NFS address to be filled in.
+    pub fn tutorial() -> Self {
         Self {
             deployment: "batch-aiml".to_owned(),
             namespace: "default".to_owned(),
@@ -106,7 +103,7 @@ impl Config {
             image: "worker:dev".to_owned(),
             redis_image: "redis:7-bookworm".to_owned(),
             workers: 1,
-            spot: true,
+            placement: Placement::Anywhere,
             worker: WORKER,
             worker_limit: WORKER,
             run: None,
@@ -120,15 +117,22 @@ impl Config {
         }
     }
 
-    /// The same on the kind cluster `cluster`, whose NFS server is a container. Requests are small: all
-    /// nodes share one machine.
-    pub fn kind(cluster: &str) -> Self {
+    /// The same with what `batch` asks for.
+    pub fn with(&self, batch: &Batch) -> Self {
         Self {
-            nfs: Nfs { server: format!("{cluster}-{FILESERVER}"), ..Self::gke().nfs },
-            workers: 3,
-            worker: PodSize { milli_cpu: 200, mib: 256 },
-            worker_limit: PodSize { milli_cpu: 2000, mib: 2048 },
-            ..Self::gke()
+            deployment: batch.deployment.clone(),
+            nfs: batch.nfs.clone(),
+            // The staging pod needs no worker, only a shell and tar.
+            image: batch.image.clone().unwrap_or_else(|| self.redis_image.clone()),
+            workers: batch.workers,
+            placement: batch.placement,
+            worker_args: batch.worker_args.clone(),
+            mount_options: match batch.mount_options.is_empty() {
+                true => self.mount_options.clone(),
+                false => batch.mount_options.clone(),
+            },
+            deadline_s: batch.deadline_s,
+            ..self.clone()
         }
     }
 
@@ -201,26 +205,6 @@ impl Config {
     }
 }
 
-impl From<&Batch> for Config {
-    fn from(batch: &Batch) -> Self {
-        Self {
-            deployment: batch.deployment.clone(),
-            nfs: batch.nfs.clone(),
-            // The staging pod needs no worker, only a shell and tar.
-            image: batch.image.clone().unwrap_or(Self::gke().redis_image),
-            workers: batch.workers,
-            spot: batch.nodes == Nodes::GkeSpot,
-            worker_args: batch.worker_args.clone(),
-            mount_options: match batch.mount_options.is_empty() {
-                true => Self::gke().mount_options,
-                false => batch.mount_options.clone(),
-            },
-            deadline_s: batch.deadline_s,
-            ..Self::gke()
-        }
-    }
-}
-
 fn quantities(size: PodSize) -> BTreeMap<String, Quantity> {
     [("cpu", format!("{}m", size.milli_cpu)), ("memory", format!("{}Mi", size.mib))]
         .map(|(name, value)| (name.to_owned(), Quantity(value)))
@@ -284,7 +268,7 @@ mod tests {
     /// Two deployments in one namespace, and one that bears the tutorial's names.
     #[test]
     fn objects_of_another_name_refer_to_each_other_by_it() {
-        let config = Config { suffix: Some("mine".into()), namespace: "n".into(), ..Config::gke() };
+        let config = Config { suffix: Some("mine".into()), namespace: "n".into(), ..Config::tutorial() };
         let text = |config: &Config| {
             let pod = to_value(staging::pod(config)).unwrap();
             let job = to_value(job::job(config)).unwrap();
@@ -320,13 +304,13 @@ mod tests {
                 "redis://redis-mine:6379/0",
             ]
         );
-        assert_eq!(text(&Config::gke())[3..5], ["fileserver", "fileserver-claim"]);
+        assert_eq!(text(&Config::tutorial())[3..5], ["fileserver", "fileserver-claim"]);
     }
 
     #[test]
     fn a_deadline_is_the_jobs() {
         let deadline = |deadline_s| {
-            let job = job::job(&Config { deadline_s, ..Config::gke() });
+            let job = job::job(&Config { deadline_s, ..Config::tutorial() });
             job.spec.and_then(|spec| spec.active_deadline_seconds)
         };
         assert_eq!((deadline(Some(5400)), deadline(None)), (Some(5400), None));

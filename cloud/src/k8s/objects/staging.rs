@@ -13,7 +13,7 @@ use crate::k8s::obstacle::NO_PERMISSION;
 
 const SIZE: PodSize = PodSize { milli_cpu: 250, mib: 512 };
 
-/// What a worker writes into; on a fresh export these belong to root, as Filestore makes them.
+/// What a worker writes into; on a fresh export these belong to root.
 const FOLDERS: [&str; 5] = ["datasets", "datasets/training", "datasets/testing", "runs", "output"];
 
 /// Where the init containers leave word for each other.

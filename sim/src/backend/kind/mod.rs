@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cloud::error::Result;
-use cloud::k8s::apply;
+use cloud::k8s::cluster::{Batch, Cluster as _, Nfs};
 use cloud::k8s::exec::Inside;
-use cloud::k8s::forward::{Forward, forward};
-use cloud::k8s::objects::{Config, FILESERVER, REDIS_LEADER};
+use cloud::k8s::forward::Forward;
+use cloud::k8s::live::LiveCluster;
+use cloud::k8s::objects::Config;
 use cloud::k8s::stage;
-use cloud::kind::{Came, KindCluster, Spec, build_fileserver, worker_image};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client};
+use cloud::kind::{self, Came, KindCluster, Spec, build_fileserver, worker_image};
 use worker::contract::{OUTPUT, RUNS, RunPaths};
 use worker::events;
 
@@ -27,6 +26,9 @@ mod feed;
 mod judge;
 mod supervisor;
 
+/// The folder of all datasets on a volume.
+const DATASETS: &str = "datasets";
+
 /// Where a run takes place.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -38,8 +40,9 @@ pub struct Place {
 /// A cluster in which everything waits for the Job.
 pub struct Stand {
     cluster: KindCluster,
-    client: Client,
-    config: Config,
+    /// The same cluster, behind the port that the deployer uses too.
+    port: LiveCluster,
+    batch: Batch,
     pub phases: Vec<Phase>,
 }
 
@@ -79,7 +82,7 @@ impl Stand {
             Ok((cluster, image))
         };
         let ((cluster, came), image) = timed(&mut phases, "cluster", cluster).await?;
-        let mut config = config_of(&cluster, plan, &image.tag);
+        let config = config_of(&cluster, plan);
         tell(&format!(
             "load the images ({} MB the worker's) and start Redis and NFS",
             image.bytes / 1_000_000
@@ -88,9 +91,9 @@ impl Stand {
             tokio::try_join!(cluster.load(&image.tag, &config.redis_image), cluster.fileserver())
         })
         .await?;
-        config.nfs = nfs;
-        let client = cluster.client().await?;
-        let mut stand = Self { cluster, client, config, phases };
+        let batch = batch_of(plan, &config, nfs, image.tag)?;
+        let port = cluster.connect(config).await?;
+        let mut stand = Self { cluster, port, batch, phases };
         let mut phases = std::mem::take(&mut stand.phases);
         timed(&mut phases, "objects", stand.objects(came)).await?;
         tell("copy the datasets to the volume");
@@ -101,26 +104,23 @@ impl Stand {
 
     async fn objects(&self, came: Came) -> Result<()> {
         if came == Came::Reused {
-            apply::delete(&self.client, &self.config, &mut |line| tracing::warn!("{line}")).await?;
+            self.port.delete(&self.batch.deployment, &mut |line| tracing::warn!("{line}")).await?;
             self.cluster.wipe_fileserver().await?;
         }
-        apply::up(&self.client, &self.config, &mut |line| tracing::warn!("{line}")).await
+        self.port.apply(&self.batch, &mut |line| tracing::warn!("{line}")).await
     }
 
     async fn stage(&self, plan: &Plan) -> Result<()> {
-        let mut files = Vec::new();
-        for path in datasets_of(plan)? {
-            files.push(stage::measure(&plan.volume, Path::new(&path))?);
-        }
-        stage::put(&self.inside(), &plan.volume, &files, &mut |_| {}).await.map(|_| ())
+        self.port.stage(&self.batch, &plan.volume.join(DATASETS), &mut |_| {}).await
     }
 
     fn inside(&self) -> Inside {
-        Inside::new(self.pods(), FILESERVER)
+        self.port.inside(&self.batch.deployment)
     }
 
-    fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &self.config.namespace)
+    /// What decides the objects.
+    fn config(&self) -> Config {
+        self.port.batch_config(&self.batch)
     }
 
     /// Starts the Job, preempts as scheduled until it is over, and copies what is on the volume then into
@@ -145,10 +145,10 @@ impl Stand {
     }
 
     async fn fetch(&self, plan: &Plan) -> Result<()> {
-        let inside = self.inside();
+        let deployment = &self.batch.deployment;
         for folder in [RUNS, OUTPUT] {
-            let files = stage::results(&inside, folder).await?;
-            stage::get(&inside, &files, &plan.volume).await?;
+            let files = self.port.files(deployment, folder).await?;
+            self.port.fetch(deployment, &files, &plan.volume).await?;
         }
         Ok(())
     }
@@ -175,21 +175,30 @@ impl Stand {
     /// # Errors
     /// Where the password cannot be read, or no port is free.
     pub async fn queue(&self) -> Result<(Forward, String)> {
-        let password = apply::password(&self.client, &self.config).await?;
-        let forward = forward(self.pods(), REDIS_LEADER, 6379).await?;
-        let url = format!("redis://:{password}@{}/0", forward.address);
-        Ok((forward, url))
+        self.port.queue(&self.batch.deployment).await
     }
 }
 
-fn config_of(cluster: &KindCluster, plan: &Plan, image: &str) -> Config {
+/// What the batch itself does not say.
+fn config_of(cluster: &KindCluster, plan: &Plan) -> Config {
+    let base = kind::batch_config(cluster.name());
+    Config { run: Some(plan.run.clone()), lease_ms: plan.lease.ms, ..base }
+}
+
+fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Batch> {
     let option = |name: &str, value: String| [name.to_owned(), value];
-    Config {
-        image: image.to_owned(),
+    let list = std::fs::read_to_string(plan.volume.join(&plan.list))
+        .map_err(|error| cloud::error::Error::other(format!("read {}", plan.list), error))?;
+    let files: Result<_> = list.lines().map(|path| stage::measure(&plan.volume, Path::new(path))).collect();
+    Ok(Batch {
+        deployment: config.deployment.clone(),
+        nfs,
+        mount_options: Vec::new(),
+        deadline_s: None,
+        image: Some(image),
         workers: plan.workers,
-        run: Some(plan.run.clone()),
-        list: Some(plan.list.clone()),
-        lease_ms: plan.lease.ms,
+        placement: config.placement,
+        files: files?,
         worker_args: [
             option("--created", plan.created.clone()),
             option("--progress-every", plan.progress_every.to_string()),
@@ -197,16 +206,7 @@ fn config_of(cluster: &KindCluster, plan: &Plan, image: &str) -> Config {
             option("--work-rounds", plan.rounds.to_string()),
         ]
         .concat(),
-        ..Config::kind(cluster.name())
-    }
-}
-
-/// What a run reads: its list, and what is listed.
-fn datasets_of(plan: &Plan) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(plan.volume.join(&plan.list))
-        .map_err(|error| cloud::error::Error::other(format!("read {}", plan.list), error))?;
-    let listed = text.lines().map(str::to_owned);
-    Ok(listed.chain([plan.list.clone()]).collect())
+    })
 }
 
 /// Gives each incarnation all the events that its worker wrote: some may have come too late to be heard.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cloud::error::{Error, Result};
-use cloud::k8s::apply;
+use cloud::gke::NOTICE;
+use cloud::k8s::cluster::Cluster as _;
 use cloud::k8s::objects::WORKLOAD;
 use cloud::k8s::watch::{self, JobState, NodeState, PodState};
-use cloud::kind::{Blow, Cut, NOTICE, Nodes, Step};
+use cloud::kind::{Blow, Cut, Nodes, Step};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
@@ -78,7 +79,7 @@ pub(super) async fn run(
     let mut supervisor = Supervisor {
         plan,
         stand,
-        nodes: Nodes::new(stand.cluster.clone(), stand.client.clone()),
+        nodes: stand.cluster.nodes().await?,
         watch,
         story: Story {
             run: plan.run.clone(),
@@ -112,9 +113,8 @@ impl Supervisor<'_> {
         schedule: &Schedule,
         mut steps: UnboundedReceiver<(usize, Step)>,
     ) -> Result<Ended> {
-        let job = apply::start(&self.stand.client, &self.stand.config).await?;
-        let uid = job.metadata.uid.unwrap_or_default();
-        let mut cluster = watch::watch(&self.stand.client, &self.stand.config);
+        self.stand.port.start(&self.stand.batch).await?;
+        let mut cluster = self.stand.port.watch(&self.stand.batch.deployment);
         let (tell, mut events) = unbounded_channel();
         let mut feed = std::pin::pin!(feed::feed(self.stand.inside(), self.plan.run.clone(), tell));
         loop {
@@ -128,7 +128,7 @@ impl Supervisor<'_> {
                 Some(change) = cluster.next() => match change {
                     Ok(watch::Event::Pod(pod)) if pod.part == WORKLOAD => self.pod(&pod, schedule).await?,
                     Ok(watch::Event::PodGone(name)) => self.ended(&name, None).await?,
-                    Ok(watch::Event::Job(job)) if job.uid == uid => self.job(&job).await?,
+                    Ok(watch::Event::Job(job)) => self.job(&job).await?,
                     Ok(watch::Event::Node(node)) => self.node(&node.name, words_of(&node)),
                     Ok(watch::Event::NodeGone(name)) => self.node(&name, "the node is gone"),
                     Ok(_) => {}
@@ -381,7 +381,7 @@ impl Supervisor<'_> {
         self.blow_count += 1;
         let number = self.blow_count;
         self.falling.insert(number, falling);
-        let (nodes, config, steps) = (self.nodes.clone(), self.stand.config.clone(), self.steps.clone());
+        let (nodes, config, steps) = (self.nodes.clone(), self.stand.config(), self.steps.clone());
         self.blows.push(Box::pin(async move {
             let mut tell = |step| {
                 // Nobody listens any more once the run is over.
