@@ -43,7 +43,7 @@ fn a_changed_manifest_is_found() {
     std::fs::write(&job, text.replace("parallelism: 1", "parallelism: 2")).unwrap();
     let error = render(Target::Gke, true, out.path()).unwrap_err();
     assert!(error.to_string().contains("job.yaml"), "{error}");
-    assert!(error.hint().unwrap().contains("cloud render"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("cloud render"), "{error}");
 }
 
 /// No password, and nothing of this machine, in what is committed.

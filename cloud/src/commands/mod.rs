@@ -19,7 +19,7 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, registry};
 use worker::cli::shell::ShellCommand;
+use worker::contract::Exit;
+use worker::failure::Failure;
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
@@ -39,6 +41,7 @@ use crate::gke::deploy::{Deployer, Person, access, calmly};
 use crate::gke::gcp::{self, Google, Query, Scope, Settings};
 use crate::gke::money::Money;
 use crate::gke::plan::{ClusterSeen, Desired, Mode, Observed, State, Tier, Work, is_ours};
+use crate::gke::reason::explain;
 use crate::gke::state::Memory;
 use crate::k8s::cluster::{Cluster, Datasets, Objects, datasets_digest};
 use crate::tls;
@@ -316,10 +319,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Shell(command) = &cli.command {
         return match command.run(Cli::command()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                eprintln!("error: {why}");
-                ExitCode::FAILURE
-            }
+            Err(failure) => failure.report(),
         };
     }
     let interrupted = match cli.command {
@@ -331,7 +331,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell_error(&Error::other("start", error)),
+        Err(error) => return Failure::new(Exit::Failed, "start the runtime", error).report(),
     };
     let code = runtime.block_on(async {
         tokio::select! {
@@ -341,7 +341,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 eprintln!("{interrupted}");
                 ExitCode::from(INTERRUPTED)
             }
-            ended = run(cli) => ended.map_or_else(|error| tell_error(&error), |()| ExitCode::SUCCESS),
+            ended = run(cli) => match ended {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => Failure::from(error).report(),
+            },
         }
     });
     // Not waiting for a thread that still waits for an answer, or reads datasets.
@@ -349,26 +352,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-fn tell_error(error: &Error) -> ExitCode {
-    eprintln!("error: failed to {error}");
-    if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
-    }
-    ExitCode::FAILURE
-}
-
 async fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Render(arguments) => return render::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
         Command::Run(arguments) => {
             let memory = Memory::open(&cli.target.state_folder()?, run::NO_PROJECT, &cli.target.name);
-            return run::run(arguments, &cli.target.name, memory).await;
+            run::run(arguments, &cli.target.name, memory).await
         }
-        _ => {}
+        command => at_google(command, cli.target).await.map_err(explain),
     }
-    let site = cli.target.open().await?;
+}
+
+async fn at_google(command: Command, target: Target) -> Result<()> {
+    let site = target.open().await?;
     let connect = GoogleConnect { credentials: site.credentials.clone() };
-    match cli.command {
+    match command {
         Command::Plan(arguments) => plan::run(arguments, &site, &connect).await,
         Command::Deploy(arguments) => deploy::run(arguments, site, &connect).await,
         Command::Status(arguments) => status::run(arguments, &site, &connect).await,
@@ -384,14 +382,9 @@ async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no error.
+/// Writes a line to standard output. A reader that went away (`| head`) is no error.
 fn print(text: &str) -> Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::other("write the output", error))
-        }
-        _ => Ok(()),
-    }
+    Ok(worker::cli::print(&format!("{text}\n"))?)
 }
 
 /// Tells what is being done, on standard error; the same line once.

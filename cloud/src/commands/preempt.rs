@@ -35,7 +35,11 @@ pub(super) async fn run(arguments: Arguments, site: &Site) -> Result<()> {
     }
     let question = format!("Preempt machine {} in {}?", machine.name, machine.zone);
     if !agrees(&question, arguments.yes).await {
-        return Err(Error::new("preempt the machine", "it was not agreed to", crate::error::Kind::Declined));
+        return Err(Error::new(
+            "preempt the machine",
+            "it was not agreed to",
+            crate::gke::reason::Reason::Declined,
+        ));
     }
     site.google.preempt(machine).await?;
     print(&format!("Compute Engine will preempt {} in {} now", machine.name, machine.zone))

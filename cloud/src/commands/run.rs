@@ -84,7 +84,7 @@ pub(super) const INTERRUPTED: &str = "interrupted: what was begun goes on in the
 
 pub(super) async fn run(arguments: Arguments, name: &str, memory: Memory) -> Result<()> {
     check_name(name)?;
-    ran(arguments, name, memory).await.map_err(for_run)
+    ran(arguments, name, memory).await.map_err(|error| error.or_hint(usual))
 }
 
 async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()> {
@@ -155,14 +155,14 @@ fn down_command(name: &str) -> String {
     }
 }
 
-/// Gives an error hints that are of use without Google: the cluster is the user's own.
-fn for_run(error: Error) -> Error {
-    let hint = match &error.kind {
+/// What to do next with the user's own cluster, where the error does not say it.
+fn usual(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
         Kind::Credentials => {
             "the cluster refuses what kubeconfig gives it (`kubectl auth whoami`): log in to it again, then run the \
              same command again"
         }
-        Kind::Permission { .. } => {
+        Kind::Permission => {
             "a run makes a PersistentVolume, and in its namespace a claim, a Secret, a Service, NetworkPolicies, \
              pods and a Job: ask the cluster's administrator (`kubectl auth can-i --list`)"
         }
@@ -174,9 +174,8 @@ fn for_run(error: Error) -> Error {
             "the cluster or the network is in trouble; run the same command again in a while, it goes on from what \
              is there"
         }
-        _ => return error,
-    };
-    Error { kind: Kind::Other { hint: Some(hint.to_owned()) }, ..error }
+        _ => return None,
+    })
 }
 
 /// A Job that does something else is somebody's work.
@@ -196,16 +195,9 @@ mod tests {
 
     #[test]
     fn hints_name_commands_that_work_without_google() {
-        let kinds = [
-            Kind::Credentials,
-            Kind::Permission { service: "container.googleapis.com".into() },
-            Kind::Differs,
-            Kind::NotFound,
-            Kind::Transient,
-            Kind::NameTaken,
-        ];
+        let kinds = [Kind::Credentials, Kind::Permission, Kind::Differs, Kind::NotFound, Kind::Transient];
         for kind in kinds {
-            let hint = for_run(Error::new("try", "no", kind.clone())).hint().unwrap();
+            let hint = usual(kind).unwrap();
             let of_google = ["gcloud", "cloud deploy", "cloud destroy", "cloud status", "Google"];
             assert!(!of_google.iter().any(|word| hint.contains(word)), "{kind:?}: {hint}");
         }

@@ -30,7 +30,7 @@ pub fn plan_text(plan: &Plan) -> String {
         table.add_row([verb, item.resource.noun(), &item.name, &detail]);
     }
     let refusal = plan.refusal().map(|error| {
-        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         format!("\n\nrefused: {}{hint}", error.why)
     });
     let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
@@ -73,7 +73,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "done": plan.next() == Step::Done,
         "items": plan.items.iter().map(item).collect::<Vec<_>>(),
         "cost": cost_json(&plan.cost),
-        "refused": plan.refusal().map(|error| json!({"why": error.why, "hint": error.hint()})),
+        "refused": plan.refusal().map(|error| json!({"why": error.why, "hint": error.hint})),
     })
 }
 

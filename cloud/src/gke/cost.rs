@@ -6,9 +6,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::gke::money::{Money, Range};
 use crate::gke::plan::{Desired, Mode, Resource};
+use crate::gke::reason::Reason;
 use crate::k8s::cluster::{PodSize, PodUse, SUPPORT, WORKER};
 
 const TABLE: &str = include_str!("../../prices.toml");
@@ -119,7 +120,7 @@ impl Estimate {
 
     /// Refuses what may cost more than `most` dollars an hour, or an unknown amount.
     pub fn check(&self, most: Money) -> Result<()> {
-        let refuse = |why: String| Err(Error::new("stay below --max-cost", why, Kind::MaxCost));
+        let refuse = |why: String| Err(Error::new("stay below --max-cost", why, Reason::MaxCost));
         if let [first, ..] = self.unpriced()[..] {
             return refuse(format!("no price is known for {first}, so nothing can be promised"));
         }

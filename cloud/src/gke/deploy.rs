@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::gke::SPOT;
 use crate::gke::connect::{Access, Connect};
 use crate::gke::cost::{Estimate, Prices};
@@ -15,6 +15,7 @@ use crate::gke::plan::{
     ClusterSeen, Desired, Observed, OperationSeen, Plan, Resource, State, Step, Verb, export, plan,
     target_cluster, target_filestore,
 };
+use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
 use crate::k8s::cluster::{Batch, Cluster, Datasets, Placement};
 
@@ -108,7 +109,7 @@ impl<C: Connect> Deployer<'_, C> {
             match done {
                 Ok(()) => patience.restore(),
                 // Where what was read is behind: look, compare, adopt or refuse.
-                Err(error) if error.is_transient() || error.is_behind() => {
+                Err(error) if error.is_transient() || error.is_stale() => {
                     patience.wait(self.google.clock(), error).await?;
                 }
                 Err(error) => return Err(error),
@@ -161,7 +162,7 @@ impl<C: Connect> Deployer<'_, C> {
         }
         if !person.approves(plan).await {
             let Some(_) = approved else {
-                return Err(Error::new("deploy", "the plan was not agreed to", Kind::Declined));
+                return Err(Error::new("deploy", "the plan was not agreed to", Reason::Declined));
             };
             let hint = "`cloud deploy` asks again";
             return Err(Error::with_hint("deploy", "deleting what is broken was not agreed to", hint));
@@ -243,7 +244,7 @@ impl<C: Connect> Deployer<'_, C> {
     ) -> Result<()> {
         let Some(nfs) = target_filestore(self.desired, observed).and_then(export) else {
             let why = "Filestore gave no address";
-            return Err(Error::new("prepare the cluster", why, Kind::Transient));
+            return Err(Error::new("prepare the cluster", why, Reason::Transient));
         };
         let batch = Batch {
             deployment: self.desired.deployment.clone(),
@@ -315,7 +316,7 @@ impl Waiting {
         let waited_s = self.since_s.map_or(0, |since_s| now_s.saturating_sub(since_s));
         let Some(what) = waits.filter(|_| waited_s > STUCK_AFTER_S) else { return Ok(()) };
         let why = format!("not done after {} minutes", waited_s / 60);
-        Err(Error::new(format!("wait for {what}"), why, Kind::Stuck { command: command.to_owned() }))
+        Err(Error::new(format!("wait for {what}"), why, Reason::Stuck { command: command.to_owned() }))
     }
 }
 

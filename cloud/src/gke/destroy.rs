@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use crate::clock::within;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Cause, Error, Kind, Result};
 use crate::gke::connect::Connect;
 use crate::gke::deploy::{POLL, Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
 use crate::gke::gcp::{Google, Patience, Query, Scope};
 use crate::gke::plan::{
     ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
 };
+use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
 use crate::k8s::cluster::{Cluster, ResultFile, VOLUME_LIMIT};
 
@@ -122,7 +123,7 @@ impl<C: Connect> Destroyer<'_, C> {
         if person.approves(&loss).await {
             return Ok(());
         }
-        Err(Error::new("destroy", "it was not agreed to", Kind::Declined))
+        Err(Error::new("destroy", "it was not agreed to", Reason::Declined))
     }
 
     /// Results on the volume whose content was never fetched to this machine.
@@ -222,17 +223,19 @@ fn left(down: &Teardown, error: &Error) -> Error {
     if !down.unasked.is_empty() {
         why = format!("{why}; this could not be asked: {}", unasked_names(down));
     }
-    // Who may act on the reason is helped more by its own hint.
-    let kind = match &error.kind {
-        Kind::Credentials | Kind::Permission { .. } | Kind::ApiDisabled { .. } => error.kind.clone(),
-        _ => Kind::Left,
+    let cause = match error.kind {
+        // Its own hint says what to do about the reason.
+        Kind::Credentials | Kind::Permission | Kind::Disabled => {
+            Cause { kind: error.kind, hint: error.hint.clone() }
+        }
+        _ => Reason::Left.into(),
     };
-    Error::new("destroy everything", why, kind)
+    Error::new("destroy everything", why, cause)
 }
 
 fn unasked(down: &Teardown) -> Error {
     let why = format!("nothing more was found, but this could not be asked: {}", unasked_names(down));
-    Error::new("prove that nothing is left", why, Kind::Left)
+    Error::new("prove that nothing is left", why, Reason::Left)
 }
 
 fn unasked_names(down: &Teardown) -> String {

@@ -59,7 +59,7 @@ pub async fn make_repository(
                 patience.restore();
             }
             Ok(None) => patience.restore(),
-            Err(error) if error.is_transient() || error.is_behind() => {
+            Err(error) if error.is_transient() || error.is_stale() => {
                 patience.wait(google.clock(), error).await?;
             }
             Err(error) => return Err(error),

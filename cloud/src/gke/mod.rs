@@ -6,6 +6,7 @@
 pub mod cost;
 pub mod money;
 pub mod plan;
+pub mod reason;
 pub mod state;
 
 #[cfg(feature = "gcp")]

@@ -286,7 +286,8 @@ fn own<K: Object>(config: &Config, object: &K) -> Result<()> {
         "it is in namespace {} without the label {DEPLOYMENT_LABEL}={}",
         config.namespace, config.deployment
     );
-    Err(Error::new(format!("change {what}"), why, Kind::NameTaken))
+    let hint = "choose another deployment name with --name; nothing that lacks this deployment's labels is ever touched";
+    Err(Error::with_hint(format!("change {what}"), why, hint))
 }
 
 /// The NFS export that a volume points at, as `server:/path`.
@@ -366,7 +367,7 @@ pub fn failed(doing: String, error: &kube::Error) -> Error {
     }
     match status.code {
         401 => Error::new(doing, why, Kind::Credentials),
-        403 => Error::new(doing, why, Kind::Permission { service: "container.googleapis.com".to_owned() }),
+        403 => Error::new(doing, why, Kind::Permission),
         422 if why.contains("immutable") || why.contains("may not change") || why.contains("Forbidden") => {
             Error::new(doing, why, Kind::Differs)
         }
@@ -378,11 +379,11 @@ pub fn failed(doing: String, error: &kube::Error) -> Error {
 /// No answer: for want of a token, which says so itself, or of a connection.
 fn unsent(doing: String, error: &(dyn std::error::Error + 'static)) -> Error {
     match error.downcast_ref::<Error>() {
-        Some(error) => Error::new(doing, error.to_string(), error.kind.clone()),
+        Some(error) => Error { doing, why: error.to_string(), ..error.clone() },
         None => {
             let why = innermost(error);
-            let kind = unconnected(&why);
-            Error::new(doing, why, kind)
+            let cause = unconnected(&why);
+            Error::new(doing, why, cause)
         }
     }
 }
@@ -439,9 +440,9 @@ mod tests {
         let quota = refused(
             "pods \"f\" is forbidden: exceeded quota: q, requested: cpu=1, used: cpu=0, limited: cpu=0",
         );
-        assert!(quota.hint().unwrap().contains("ResourceQuota"), "{quota:?}");
+        assert!(quota.hint.as_deref().unwrap().contains("ResourceQuota"), "{quota:?}");
         let rights =
             refused("pods is forbidden: User \"jane\" cannot create resource \"pods\" in API group \"\"");
-        assert!(matches!(rights.kind, Kind::Permission { .. }), "{rights:?}");
+        assert_eq!(rights.kind, Kind::Permission);
     }
 }

@@ -24,7 +24,7 @@ pub use fileserver::build_fileserver;
 pub use image::{WorkerImage, remove_images, worker_image};
 pub use nodes::{Blow, Cut, Nodes, Step};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::gke;
 use crate::k8s::client;
 use crate::k8s::cluster::{Nfs, PodSize};
@@ -321,7 +321,8 @@ pub async fn down(name: &str) -> Result<Removed> {
     if left.is_empty() {
         return Ok(removed);
     }
-    Err(Error::new(format!("remove cluster {name}"), format!("{left:?} are still there"), Kind::Left))
+    let hint = "`docker ps --all` shows them; `docker rm --force NAME` removes one";
+    Err(Error::with_hint(format!("remove cluster {name}"), format!("{left:?} are still there"), hint))
 }
 
 fn network(cluster: &str) -> String {
@@ -363,12 +364,10 @@ async fn find(cluster: &str) -> Result<Found> {
 }
 
 fn foreign(name: &str) -> Error {
-    Error::new(
+    Error::with_hint(
         format!("use kind cluster {name}"),
         "there is one of that name that was not made here",
-        Kind::Other {
-            hint: Some(format!("choose another name, or remove it: `kind delete cluster --name {name}`")),
-        },
+        format!("choose another name, or remove it: `kind delete cluster --name {name}`"),
     )
 }
 

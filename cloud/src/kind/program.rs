@@ -96,16 +96,16 @@ mod tests {
     fn a_failure_tells_the_next_step() {
         let said = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
         let error = explain("docker", "look for clusters", said.to_owned());
-        assert!(error.hint().unwrap().contains("usermod"), "{error}");
+        assert!(error.hint.as_deref().unwrap().contains("usermod"), "{error}");
         let said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
-        assert!(explain("docker", "look", said.to_owned()).hint().unwrap().contains("start Docker"));
+        assert!(explain("docker", "look", said.to_owned()).hint.unwrap().contains("start Docker"));
     }
 
     #[tokio::test]
     async fn a_missing_program_is_named_with_where_to_get_it() {
         let error = run("kind-that-is-not-there", &["version"], "ask for kind's version").await.unwrap_err();
         assert!(error.to_string().contains("kind-that-is-not-there"), "{error}");
-        assert!(error.hint().unwrap().contains("https://kind.sigs.k8s.io"));
+        assert!(error.hint.as_deref().unwrap().contains("https://kind.sigs.k8s.io"));
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ impl From<anyhow::Error> for Failure {
 #[cfg(feature = "kind")]
 impl From<cloud::error::Error> for Failure {
     fn from(error: cloud::error::Error) -> Self {
-        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         Self::new(Exit::Failed, anyhow::anyhow!("failed to {error}{hint}"))
     }
 }

@@ -20,7 +20,7 @@ use crate::story::{Came, Story, Strike};
 /// # Errors
 /// Where the output goes to a file that cannot take it.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    worker::cli::write_out(text).map_err(|why| anyhow!(why))
+    worker::cli::print(text).map_err(|failure| anyhow!(failure))
 }
 
 /// Writes a line to standard error, where nobody may be left to read it.

@@ -57,9 +57,7 @@ impl FakeCluster {
         match (fault, done?) {
             (None, Some(done)) => Ok(done),
             (Some(Fault::Unauthorized), _) => failed("Unauthorized", Kind::Credentials),
-            (Some(Fault::Forbidden), _) => {
-                failed("forbidden", Kind::Permission { service: "container.googleapis.com".into() })
-            }
+            (Some(Fault::Forbidden), _) => failed("forbidden", Kind::Permission),
             (Some(Fault::Interrupt { .. }), _) => {
                 self.standin.with(&self.project, |project| project.interrupted.notify_one());
                 std::future::pending().await

@@ -3,8 +3,10 @@
 use cloud::error::Error;
 use cloud::gke::deploy::{Person, STAYS};
 use cloud::gke::plan::{Mode, Plan, Tier};
+use cloud::gke::reason::explain;
 use serde_json::{Value, json};
 use tests::standin::{Fault, Outcome, Project, Rule};
+use worker::failure::Failure;
 
 use crate::harness::{Ended, Site, World, runtime};
 
@@ -24,9 +26,8 @@ fn rule(method: &'static str, path: &'static str, times: usize, status: u16, bod
 const FOR_EVER: usize = usize::MAX;
 
 /// As the command prints it.
-fn shown(error: &Error) -> String {
-    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    format!("error: failed to {error}{hint}")
+fn shown(error: Error) -> String {
+    format!("error: {}", Failure::from(explain(error)))
 }
 
 /// Agrees, and keeps the one line that is told because something failed.
@@ -54,7 +55,7 @@ fn refused(prepare: impl FnOnce(&mut Project), ask: impl FnOnce(&mut Site)) -> S
         ask(&mut site);
         let mut person = Warned(String::new());
         match site.deploy_asking(&mut person).await {
-            Ended::With(Err(error)) => format!("{}{}", person.0, shown(&error)),
+            Ended::With(Err(error)) => format!("{}{}", person.0, shown(error)),
             ended => format!("{:?}", matches!(ended, Ended::Interrupted)),
         }
     })
@@ -391,7 +392,7 @@ fn replacing_what_broke_is_not_agreed_to() {
         let site = world.project(Project::new("my-project"));
         let ended = site.deploy_asking(&mut Wavers { site: &site, asked: 0 }).await;
         let Ended::With(Err(error)) = ended else { panic!("{ended:?}") };
-        insta::assert_snapshot!(shown(&error));
+        insta::assert_snapshot!(shown(error));
     });
 }
 
@@ -403,7 +404,7 @@ fn left(prepare: impl FnOnce(&mut Project)) -> String {
         assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
         site.with(prepare);
         match site.destroy().await {
-            Ended::With(Err(error)) => shown(&error),
+            Ended::With(Err(error)) => shown(error),
             ended => format!("{ended:?}"),
         }
     })
@@ -477,7 +478,7 @@ fn unasked(rule: Rule) -> String {
         site.with(|project| project.rules.push(rule));
         let Ended::With(Err(error)) = site.destroy().await else { panic!("it can't be proved") };
         assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
-        shown(&error)
+        shown(error)
     })
 }
 

@@ -43,13 +43,13 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         "{rejected} of {} files would be rejected\nhint: docs/data.md says what a file may hold",
         args.files.len()
     );
-    Err(Failure::new(Exit::Input, reason))
+    Err(Failure::of(Exit::Input, reason))
 }
 
 /// What `--map-columns` and `--text-ids` say.
 pub(crate) fn columns(parts: &[String], text_ids: bool) -> Result<Columns, Failure> {
     let columns = Columns::parse(&parts.join(","));
-    let columns = columns.map_err(|why| Failure::new(Exit::Usage, format!("--map-columns {why}")))?;
+    let columns = columns.map_err(|why| Failure::of(Exit::Usage, format!("--map-columns {why}")))?;
     Ok(columns.with_text_ids(text_ids))
 }
 

@@ -35,14 +35,14 @@ const READ_BYTES: u64 = 1 << 20;
 pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
     let store = open_store(&args.volume)?;
     let machine = Machine::new(args.follow)
-        .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
+        .map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let run = named_or_newest(&store, args.run).await?;
     let folder = RunPaths::new(&run).events();
     let mut read: BTreeMap<String, u64> = BTreeMap::new();
     loop {
-        let news = look(&store, &folder, &mut read).await.map_err(|error| {
-            Failure::new(Exit::Volume, format!("failed to read the events of run {run}: {error}"))
-        })?;
+        let doing = || format!("read the events of run {run}");
+        let news = look(&store, &folder, &mut read).await;
+        let news = news.map_err(|error| Failure::new(Exit::Volume, doing(), error))?;
         // Whoever listened has gone: nothing more is to be told.
         if tell(&news).is_err() || (!args.follow && news.is_empty()) {
             return Ok(Exit::Finished);

@@ -11,6 +11,7 @@ use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::contract::Exit;
 use crate::events::{Event, What};
+use crate::failure::Failure;
 
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,7 +113,10 @@ fn say(form: Form, session: &str, what: &What) {
         }
         What::Exited { code, reason } if *code == Exit::Preempted.code() => info!(code, "{reason}"),
         // In text the program's own last line says it, with its hint.
-        What::Exited { code, reason } if form == Form::Json => error!(code, "{reason}"),
+        What::Exited { code, reason } if form == Form::Json => {
+            let Failure { why, hint, .. } = Failure::of(Exit::Failed, reason);
+            error!(code, hint, "{why}");
+        }
         What::Exited { .. } => {}
         other => debug!(?other, "event"),
     }

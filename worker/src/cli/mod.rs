@@ -2,7 +2,6 @@
 //! itself again as the worker.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::contract::{Exit, RUNS};
+use crate::failure::Failure;
 use crate::guard;
 use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
@@ -84,7 +84,7 @@ impl QueueArgs {
     pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
         let id = identify(&self.store()?, random_nonce())
             .await
-            .map_err(|error| Failure::new(Exit::Volume, error.with_hint()))?;
+            .map_err(|error| Failure::of(Exit::Volume, error.with_hint()))?;
         // Workers that start together find the file locked while one of them makes it.
         for _ in 0..OPEN_TRIES {
             match AnyQueue::open(&self.queue, &self.volume, &id, run) {
@@ -99,15 +99,14 @@ impl QueueArgs {
 /// The store that `--volume` names.
 pub(crate) fn open_store(volume: &Path) -> Result<AnyStore, Failure> {
     any::open(volume).map_err(|_| {
-        let shown = volume.display();
-        let reason = format!("the volume {shown} is no folder\nhint: create or mount it first");
-        Failure::new(Exit::Volume, reason)
+        let doing = format!("open the volume {}", volume.display());
+        Failure::new(Exit::Volume, doing, "it is no folder").hint("create or mount it first")
     })
 }
 
 /// The newest numbered run on a store.
 pub(crate) async fn newest_run(store: &AnyStore) -> Result<Option<u32>, Failure> {
-    let runs = store.list(RUNS).await.map_err(|error| Failure::new(Exit::Volume, error))?;
+    let runs = store.list(RUNS).await.map_err(|error| Failure::of(Exit::Volume, error))?;
     Ok(runs.iter().filter_map(|name| name.parse().ok()).max())
 }
 
@@ -119,28 +118,15 @@ pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> 
     match newest_run(store).await? {
         Some(newest) => Ok(newest.to_string()),
         None => {
-            let reason = "there is no run on the volume\nhint: `worker run` begins one";
-            Err(Failure::new(Exit::NoDatasets, reason))
+            let failure = Failure::new(Exit::NoDatasets, "find the newest run", "there is none on the volume");
+            Err(failure.hint("`worker run` begins one"))
         }
-    }
-}
-
-/// Why a command failed: an exit code and what to tell.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub exit: Exit,
-    pub reason: String,
-}
-
-impl Failure {
-    pub(crate) fn new(exit: Exit, reason: impl fmt::Display) -> Self {
-        Self { exit, reason: reason.to_string() }
     }
 }
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
-        Self::new(Exit::Queue, error)
+        Self::of(Exit::Queue, error)
     }
 }
 
@@ -161,11 +147,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match dispatch(cli.command) {
         Ok(exit) => ExitCode::from(exit.code()),
-        Err(failure) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {}", failure.reason);
-            ExitCode::from(failure.exit.code())
-        }
+        Err(failure) => failure.report(),
     }
 }
 
@@ -173,7 +155,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Exit::Failed, format!("failed to start the runtime: {error}")))?;
+        .map_err(Failure::when(Exit::Failed, "start the runtime"))?;
     let result = runtime.block_on(async {
         match command {
             Command::Run(args) => run::run(*args).await,
@@ -183,10 +165,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
-            Command::Shell(command) => command
-                .run(Cli::command())
-                .map(|()| Exit::Finished)
-                .map_err(|why| Failure::new(Exit::Failed, why)),
+            Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });
     // A look-up of a name that hangs must not keep the process.
@@ -194,20 +173,17 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     result
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    write_out(text).map_err(|why| Failure::new(Exit::Failed, why))
-}
-
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
 ///
 /// # Errors
-/// In words, where the output goes to a file that cannot take it.
-pub fn write_out(text: &str) -> Result<(), String> {
+/// Where the output goes to a file that cannot take it.
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!(
-            "failed to write to standard output: {error}\nhint: free space there, or send it elsewhere"
-        )),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let failure = Failure::new(Exit::Failed, "write to standard output", error);
+            Err(failure.hint("free space there, or send it elsewhere"))
+        }
         _ => Ok(()),
     }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{Failure, QueueArgs, print};
+use super::{QueueArgs, print};
 use crate::contract::{Exit, TRAINING};
+use crate::failure::Failure;
 use crate::manifest::{HIDDEN, is_hidden, normalise};
 use crate::name_on;
 use crate::queue::Inbox;
@@ -53,7 +54,7 @@ pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
         }
     }
     if !objections.is_empty() {
-        return Err(refusal(&objections));
+        return Err(refusal(&objections, args.paths.len()));
     }
     let queue = args.queue.open("push").await?;
     queue.push(&paths).await?;
@@ -85,11 +86,9 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
     if unknown.is_empty() {
         return Ok(Exit::Finished);
     }
-    let reason = format!(
-        "not pushed: {}\nhint: a run may have taken it in already, which `worker status` shows: what is in a run stays",
-        unknown.join(", ")
-    );
-    Err(Failure::new(Exit::Input, reason))
+    let hint = "a run may have taken it in already, which `worker status` shows: what is in a run stays";
+    let doing = format!("take back {}", unknown.join(", "));
+    Err(Failure::new(Exit::Input, doing, "it is not pushed").hint(hint))
 }
 
 /// A path as workers will find it, if they will.
@@ -161,13 +160,18 @@ fn nearest(volume: &Volume<'_>, path: &str) -> String {
     }
 }
 
-/// Nothing was pushed, and why.
-fn refusal(objections: &[(&String, Objection)]) -> Failure {
-    let line = |(given, Objection { why, hint, .. }): &(&String, Objection)| {
-        format!("{}: {why}\nhint: {hint}", given.escape_debug())
-    };
-    let lines: Vec<String> = objections.iter().map(line).collect();
+/// Why nothing of `all` paths was pushed.
+fn refusal(objections: &[(&String, Objection)], all: usize) -> Failure {
     // What no volume can hold comes before what this one lacks.
     let exit = objections.iter().map(|(_, objection)| objection.exit).min().unwrap_or(Exit::Usage);
-    Failure::new(exit, format!("nothing was pushed\n{}", lines.join("\n")))
+    if let [(given, Objection { why, hint, .. })] = objections {
+        return Failure::new(exit, format!("push {}", given.escape_debug()), why).hint(hint);
+    }
+    let line = |(given, Objection { why, hint, .. }): &(&String, Objection)| {
+        format!("\n  {}: {why} ({hint})", given.escape_debug())
+    };
+    let lines: String = objections.iter().map(line).collect();
+    let doing = format!("push {} of {all} paths", objections.len());
+    let failure = Failure::new(exit, doing, format!("nothing was pushed{lines}"));
+    failure.hint("correct these paths, or leave them out, and push again")
 }

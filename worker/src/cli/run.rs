@@ -101,7 +101,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     log::start(args.log);
     let store = args.queue.store()?;
     let machine = Machine::new(args.stop_with_stdin)
-        .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
+        .map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let source = source_of(&args, &store).await?;
     let name = match &args.run {
         Some(name) => check_name("--run", name)?.clone(),
@@ -111,7 +111,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let named = args.workload.named(args.work_rounds);
     let workload = named
         .and_then(|(name, params)| registry.make(name, &params))
-        .map_err(|reason| Failure::new(Exit::Usage, reason))?;
+        .map_err(|reason| Failure::of(Exit::Usage, reason))?;
     let config = Config {
         worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),
         run: name.clone(),
@@ -137,7 +137,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     // A preemption is no error, and a log of JSON holds nothing else.
     let is_said = matches!(ended.exit, Exit::Finished | Exit::Preempted) || args.log != log::Form::Text;
     if !is_said {
-        return Err(Failure::new(ended.exit, ended.reason));
+        return Err(Failure::of(ended.exit, ended.reason));
     }
     Ok(ended.exit)
 }
@@ -148,10 +148,10 @@ async fn source_of(args: &RunArgs, store: &AnyStore) -> Result<Source, Failure> 
         // Of a volume that fails, another worker may read it.
         let missing = matches!(error.kind, Kind::NotFound | Kind::Permission | Kind::NoFile);
         let exit = if missing { Exit::Input } else { Exit::Volume };
-        Failure::new(exit, format!("failed to read --list: {error}"))
+        Failure::new(exit, format!("read --list {list}"), error)
     })?;
     let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::new(Exit::Input, format!("failed to read --list {list}: it is no text")))?;
+        .map_err(|_| Failure::new(Exit::Input, format!("read --list {list}"), "it is no text"))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(Source::Listed(lines.map(|line| store.inside(line).unwrap_or_else(|| line.to_owned())).collect()))
 }
@@ -164,7 +164,7 @@ async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result
     };
     let name = newest.to_string();
     let paths = RunPaths::new(&name);
-    let ended = store.exists(&paths.report()).await.map_err(|error| Failure::new(Exit::Volume, error))?;
+    let ended = store.exists(&paths.report()).await.map_err(|error| Failure::of(Exit::Volume, error))?;
     let for_the_next = match source {
         Source::Listed(list) => ended || is_of_another_list(store, &paths, list).await?,
         Source::Pushed => ended && args.queue.open(&name).await?.pushed_count().await? > 0,
@@ -176,7 +176,7 @@ async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result
 async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String]) -> Result<bool, Failure> {
     let bytes = match store.get(&paths.chapter(0)).await {
         Err(error) if error.kind == Kind::NotFound => return Ok(false),
-        read => read.map_err(|error| Failure::new(Exit::Volume, error))?,
+        read => read.map_err(|error| Failure::of(Exit::Volume, error))?,
     };
     // What cannot be read is told by the worker that goes on with it.
     let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return Ok(false) };
@@ -195,8 +195,8 @@ async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String])
 fn check_name<'a>(what: &str, name: &'a String) -> Result<&'a String, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
-        let reason = format!("{what} `{name}`: use letters, digits, `-`, `_` and `.`, at most 100");
-        return Err(Failure::new(Exit::Usage, reason));
+        let why = "a name has 1 to 100 letters, digits, `-`, `_` and `.`, and begins with no `.`";
+        return Err(Failure::new(Exit::Usage, format!("use {what} `{name}`"), why));
     }
     Ok(name)
 }

@@ -62,7 +62,7 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
     let out = args.out.display();
     write(&args.out, &transactions, &scores).map_err(|why| {
         let hint = "make its folder, or free space, or name another file with --out";
-        Failure::new(Exit::Volume, format!("failed to write {out}: {why}\nhint: {hint}"))
+        Failure::new(Exit::Volume, format!("write {out}"), why).hint(hint)
     })?;
     let count = scores.len();
     super::print(&format!("scored {count} transactions (datasets of history used: {remembered}): {out}\n"))?;
@@ -81,7 +81,7 @@ fn read(path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn input_failure(path: &Path, why: impl std::fmt::Display, hint: &str) -> Failure {
-    Failure::new(Exit::Input, format!("failed to read {}: {why}\nhint: {hint}", path.display()))
+    Failure::new(Exit::Input, format!("read {}", path.display()), why).hint(hint)
 }
 
 /// The files given, and those in the folders given that can be datasets.
@@ -111,10 +111,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
 fn keep_inputs(args: &ScoreArgs, history: &[PathBuf]) -> Result<(), Failure> {
     let mut inputs = [&args.checkpoint, &args.dataset].into_iter().chain(history);
     if inputs.any(|input| is_same(input, &args.out)) {
-        let out = args.out.display();
+        let doing = format!("write {}", args.out.display());
         let hint = "name another file with --out, outside of the folders of --history";
-        let text = format!("failed to write {out}: it is one of the files that are read\nhint: {hint}");
-        return Err(Failure::new(Exit::Input, text));
+        return Err(Failure::new(Exit::Input, doing, "it is one of the files that are read").hint(hint));
     }
     Ok(())
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Command, Subcommand};
 use clap_complete::Shell;
 
-use super::write_out;
+use super::print;
+use crate::contract::Exit;
+use crate::failure::Failure;
 
 /// The commands that every program has for this.
 #[derive(Debug, Clone, Subcommand)]
@@ -25,18 +27,18 @@ impl ShellCommand {
     /// Does so for a program's command line.
     ///
     /// # Errors
-    /// In words, where the output or the folder cannot be written.
-    pub fn run(&self, mut program: Command) -> Result<(), String> {
+    /// Where the output or the folder cannot be written.
+    pub fn run(&self, mut program: Command) -> Result<(), Failure> {
         match self {
             Self::Completions { shell } => {
                 let name = program.get_name().to_owned();
                 let mut script = Vec::new();
                 clap_complete::generate(*shell, &mut program, name, &mut script);
-                write_out(&String::from_utf8_lossy(&script))
+                print(&String::from_utf8_lossy(&script))
             }
             Self::Manual { out } => fs::create_dir_all(out)
                 .and_then(|()| clap_mangen::generate_to(program, out))
-                .map_err(|error| format!("failed to write the manual into {}: {error}", out.display())),
+                .map_err(Failure::when(Exit::Failed, format!("write the manual into {}", out.display()))),
         }
     }
 }

@@ -48,8 +48,8 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     let run = named_or_newest(&store, args.run).await?;
     let paths = RunPaths::new(&run);
     if store.list(paths.root()).await.is_ok_and(|names| names.is_empty()) {
-        let reason = format!("there is no run {run}\nhint: `worker run` begins one");
-        return Err(Failure::new(Exit::NoDatasets, reason));
+        let failure = Failure::new(Exit::NoDatasets, format!("show run {run}"), "it is not on the volume");
+        return Err(failure.hint("`worker run` begins one"));
     }
     let pages = count(&store, &paths.manifest()).await?;
     let queue = args.queue.open(&run).await?;
@@ -103,7 +103,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
 /// The manifest, as far as its pages are there.
 async fn manifest(store: &AnyStore, run: &str) -> Result<Option<Manifest>, Failure> {
     let mut reader = ManifestReader::new(run);
-    let unreadable = |why: &dyn std::fmt::Display| Failure::new(Exit::Volume, why);
+    let unreadable = |why: &dyn std::fmt::Display| Failure::of(Exit::Volume, why);
     while let Some(page) = reader.next_page() {
         match store.get(&page).await {
             Ok(bytes) => reader.take(bytes).map_err(|why| unreadable(&why))?,
@@ -126,7 +126,7 @@ async fn committed(
     manifest: &Manifest,
     paths: &RunPaths,
 ) -> Result<Vec<(String, usize)>, Failure> {
-    let workload = registry::standard().of(&manifest.spec).map_err(|why| Failure::new(Exit::Version, why))?;
+    let workload = registry::standard().of(&manifest.spec).map_err(|why| Failure::of(Exit::Version, why))?;
     let pipeline = workload.pipeline();
     let mut committed = Vec::new();
     for stage in pipeline.stages() {
@@ -141,7 +141,7 @@ async fn count(store: &AnyStore, folder: &str) -> Result<usize, Failure> {
     let mut folders = vec![folder.to_owned()];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
-        let names = store.list(&folder).await.map_err(|error| Failure::new(Exit::Volume, error))?;
+        let names = store.list(&folder).await.map_err(|error| Failure::of(Exit::Volume, error))?;
         count += names.iter().filter(|name| name.parse::<u32>().is_ok()).count();
         let later = names.iter().filter(|name| is_later(name));
         folders.extend(later.map(|name| format!("{folder}/{name}")));

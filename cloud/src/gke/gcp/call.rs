@@ -41,8 +41,7 @@ impl Patience {
 /// Whether a read may go better the next time. An API whose being enabled was just read is not
 /// known as such everywhere yet.
 fn is_worth_another_try(error: &Error) -> bool {
-    error.is_transient()
-        || matches!(&error.kind, Kind::ApiDisabled { service } if service != "serviceusage.googleapis.com")
+    error.is_transient() || error.kind == Kind::Disabled
 }
 
 impl Google {

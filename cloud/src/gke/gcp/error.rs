@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use google_cloud_auth::errors::CredentialsError;
 use google_cloud_gax::error::rpc::{Status, StatusDetails};
 
-use crate::error::{Error, Kind, innermost, unconnected};
+use crate::error::{Cause, Error, innermost, unconnected};
+use crate::gke::reason::Reason;
 
 /// The project of gcloud's own client: calls with a person's log-in count against it where no other is named.
 const GCLOUDS_OWN: &str = "projects/764086051850";
 
-/// What of a refusal decides its kind.
+/// What of a refusal decides its reason.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// The HTTP status, if there was an answer.
@@ -48,7 +49,7 @@ impl Answer {
     }
 
     /// `service` is the API that was asked.
-    fn kind(&self, service: &str) -> Kind {
+    fn reason(&self, service: &str) -> Reason {
         let says = |words: &str| self.message.to_ascii_lowercase().contains(words);
         let service = self.metadata.get("service").map_or(service, String::as_str).to_owned();
         let consumer = self.metadata.get("consumer").map_or("", String::as_str);
@@ -56,45 +57,45 @@ impl Answer {
             || says("quota project, which is not set")
             || consumer == GCLOUDS_OWN
         {
-            return Kind::QuotaProject;
+            return Reason::QuotaProject;
         }
         match (self.http, self.reason.as_str()) {
-            (Some(407), _) => return Kind::Proxy,
-            (_, "SERVICE_DISABLED") => return Kind::ApiDisabled { service },
+            (Some(407), _) => return Reason::Proxy,
+            (_, "SERVICE_DISABLED") => return Reason::ApiDisabled { service },
             (_, "BILLING_DISABLED" | "UREQ_PROJECT_BILLING_NOT_FOUND" | "UREQ_PROJECT_BILLING_NOT_OPEN") => {
-                return Kind::Billing;
+                return Reason::Billing;
             }
             _ => {}
         }
         if says("billing") && self.http != Some(200) {
-            return Kind::Billing;
+            return Reason::Billing;
         }
         if self.names_a_quota() {
-            return if self.is_a_rate() { Kind::Transient } else { Kind::Quota };
+            return if self.is_a_rate() { Reason::Transient } else { Reason::Quota };
         }
         if says("no network named") || says("network") && (says("does not exist") || says("not found")) {
-            return Kind::Network;
+            return Reason::Network;
         }
         if says("has not been used in project") || says("it is disabled") {
-            return Kind::ApiDisabled { service };
+            return Reason::ApiDisabled { service };
         }
         if says("stockout") || says("does not have enough resources") {
-            return Kind::StockOut;
+            return Reason::StockOut;
         }
         // Machines run as a service account, which whoever makes them must be allowed to use.
         if says("iam.serviceaccounts.actas") || says("does not have access to service account") {
-            return Kind::Permission { service: "iam.googleapis.com".into() };
+            return Reason::Permission { service: "iam.googleapis.com".into() };
         }
         match (self.code.as_str(), self.http) {
-            ("UNAUTHENTICATED", _) | (_, Some(401)) => Kind::Credentials,
-            ("ALREADY_EXISTS", _) => Kind::Exists,
-            ("FAILED_PRECONDITION" | "ABORTED", _) | (_, Some(409)) => Kind::Busy,
-            ("PERMISSION_DENIED", _) | (_, Some(403)) => Kind::Permission { service },
-            ("NOT_FOUND", _) | (_, Some(404)) => Kind::NotFound,
-            ("INVALID_ARGUMENT", _) if says("location") || says("zone") || says("region") => Kind::Location,
-            (_, Some(429 | 500..=599)) => Kind::Transient,
-            ("RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) => Kind::Transient,
-            _ => Kind::Other { hint: None },
+            ("UNAUTHENTICATED", _) | (_, Some(401)) => Reason::Credentials,
+            ("ALREADY_EXISTS", _) => Reason::Exists,
+            ("FAILED_PRECONDITION" | "ABORTED", _) | (_, Some(409)) => Reason::Busy,
+            ("PERMISSION_DENIED", _) | (_, Some(403)) => Reason::Permission { service },
+            ("NOT_FOUND", _) | (_, Some(404)) => Reason::NotFound,
+            ("INVALID_ARGUMENT", _) if says("location") || says("zone") || says("region") => Reason::Location,
+            (_, Some(429 | 500..=599)) => Reason::Transient,
+            ("RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) => Reason::Transient,
+            _ => Reason::Other,
         }
     }
 
@@ -126,7 +127,7 @@ impl Answer {
     }
 
     pub(super) fn into_error(self, doing: &str, service: &str) -> Error {
-        let kind = self.kind(service);
+        let reason = self.reason(service);
         let said = match self.message.is_empty() {
             true => "no reason was given",
             false => self.message.trim_end_matches('.'),
@@ -135,7 +136,7 @@ impl Answer {
             (Some(http), "") => format!("{said} (HTTP {http})"),
             (_, code) => format!("{said} ({code})"),
         };
-        Error::new(doing, why, kind)
+        Error::new(doing, why, reason)
     }
 }
 
@@ -148,19 +149,19 @@ pub(super) fn from_google(doing: &str, service: &str, error: &google_cloud_gax::
         let source =
             std::error::Error::source(error).and_then(|source| source.downcast_ref::<CredentialsError>());
         let transient = source.is_some_and(CredentialsError::is_transient);
-        // What Google's crate appends is said by the kind.
+        // What Google's crate appends is said by the hint.
         let why = innermost(error);
         let why = why.trim_end_matches(" and future attempts will not succeed");
-        let kind = if transient { unconnected(why) } else { Kind::Credentials };
-        return Error::new(doing, why, kind);
+        let cause: Cause = if transient { unconnected(why) } else { Reason::Credentials.into() };
+        return Error::new(doing, why, cause);
     }
     if let Some(http) = error.http_status_code().filter(|http| *http >= 400) {
         return not_the_apis(http).into_error(doing, service);
     }
     let cut = error.is_io() || error.is_timeout() || error.is_connect() || error.is_transport();
     let why = innermost(error);
-    let kind = if cut { unconnected(&why) } else { Kind::Other { hint: None } };
-    Error::new(doing, why, kind)
+    let cause = if cut { unconnected(&why) } else { Reason::Other.into() };
+    Error::new(doing, why, cause)
 }
 
 /// An answer that is not Google's JSON: that of a proxy or a load balancer in between.
@@ -174,17 +175,21 @@ pub(super) fn not_the_apis(http: u16) -> Answer {
 
 /// Translates an operation's error; the API accepted the request and could not carry it out.
 pub(crate) fn from_operation(doing: &str, why: &str) -> Error {
+    Error::new(doing, why.trim_end_matches('.'), reason_of_operation(why))
+}
+
+fn reason_of_operation(why: &str) -> Reason {
     let answer = Answer { http: Some(200), message: why.to_owned(), ..Answer::default() };
-    let kind = match answer.kind("") {
-        kind @ (Kind::Quota | Kind::StockOut | Kind::Network) => kind,
-        _ => Kind::Failed,
-    };
-    Error::new(doing, why.trim_end_matches('.'), kind)
+    match answer.reason("") {
+        reason @ (Reason::Quota | Reason::StockOut | Reason::Network) => reason,
+        _ => Reason::Failed,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Kind, PROXY_HINT};
 
     fn answer(http: u16, code: &str, reason: &str, limit: &str, quota: bool, message: &str) -> Answer {
         let metadata = match limit {
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn too_much_is_told_from_too_fast() {
         let exhausted = |reason: &str, limit: &str, quota: bool, message: &str| {
-            answer(429, "RESOURCE_EXHAUSTED", reason, limit, quota, message).kind("file.googleapis.com")
+            answer(429, "RESOURCE_EXHAUSTED", reason, limit, quota, message).reason("file.googleapis.com")
         };
         let standard =
             "Quota limit 'StandardStorageGbPerRegion' has been exceeded. Limit: 0 in region us-central1.";
@@ -206,34 +211,34 @@ mod tests {
                       'container.googleapis.com' for consumer 'project_number:1'.";
         assert_eq!(
             exhausted("RATE_LIMIT_EXCEEDED", "StandardStorageGbPerRegion", true, standard),
-            Kind::Quota
+            Reason::Quota
         );
-        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", true, "Too much."), Kind::Quota);
-        assert_eq!(exhausted("", "", false, standard), Kind::Quota);
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", true, "Too much."), Reason::Quota);
+        assert_eq!(exhausted("", "", false, standard), Reason::Quota);
         assert_eq!(
             exhausted("RATE_LIMIT_EXCEEDED", "ReadRequestsPerMinutePerProject", false, minute),
-            Kind::Transient
+            Reason::Transient
         );
-        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, minute), Kind::Transient);
-        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, "Too many requests."), Kind::Transient);
-        assert_eq!(exhausted("", "", false, "Too many requests."), Kind::Transient);
-        assert_eq!(from_operation("create", standard).kind, Kind::Quota);
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, minute), Reason::Transient);
+        assert_eq!(exhausted("RATE_LIMIT_EXCEEDED", "", false, "Too many requests."), Reason::Transient);
+        assert_eq!(exhausted("", "", false, "Too many requests."), Reason::Transient);
+        assert_eq!(reason_of_operation(standard), Reason::Quota);
         let addresses =
             "Instance 'gke-1' creation failed: Quota 'IN_USE_ADDRESSES' exceeded. Limit: 8.0 in region r.";
-        assert_eq!(from_operation("create", addresses).kind, Kind::Quota);
+        assert_eq!(reason_of_operation(addresses), Reason::Quota);
     }
 
     #[test]
     fn a_network_that_is_not_there_is_said_in_each_form() {
         let request =
             answer(400, "INVALID_ARGUMENT", "", "", false, "Project \"p\" has no network named \"default\".");
-        assert_eq!(request.kind("container.googleapis.com"), Kind::Network);
+        assert_eq!(request.reason("container.googleapis.com"), Reason::Network);
         let forms = [
             "Network \"default\" does not exist.",
             "The resource 'projects/p/global/networks/default' was not found",
         ];
         for form in forms {
-            assert_eq!(from_operation("create", form).kind, Kind::Network, "{form}");
+            assert_eq!(reason_of_operation(form), Reason::Network, "{form}");
         }
     }
 
@@ -242,23 +247,21 @@ mod tests {
         let message = "Your application is authenticating by using local Application Default Credentials. The \
                        file.googleapis.com API requires a quota project, which is not set by default.";
         let mut refused = answer(403, "PERMISSION_DENIED", "SERVICE_DISABLED", "", false, message);
-        assert_eq!(refused.kind("file.googleapis.com"), Kind::QuotaProject);
+        assert_eq!(refused.reason("file.googleapis.com"), Reason::QuotaProject);
         refused.message =
             "Cloud Filestore API has not been used in project 764086051850 before or it is disabled.".into();
         refused.metadata.insert("consumer".into(), GCLOUDS_OWN.into());
-        assert_eq!(refused.kind("file.googleapis.com"), Kind::QuotaProject);
+        assert_eq!(refused.reason("file.googleapis.com"), Reason::QuotaProject);
         refused.metadata.insert("consumer".into(), "projects/mine".into());
-        assert_eq!(refused.kind("f").clone(), Kind::ApiDisabled { service: "f".into() });
+        assert_eq!(refused.reason("f").clone(), Reason::ApiDisabled { service: "f".into() });
     }
 
     #[test]
     fn a_proxy_that_wants_a_log_in_is_named() {
         let error = not_the_apis(407).into_error("list clusters", "container.googleapis.com");
-        assert_eq!(
-            (error.kind, error.why.as_str()),
-            (Kind::Proxy, "the proxy in between wants a log-in (HTTP 407)")
-        );
-        assert_eq!(unconnected("proxy authorization required"), Kind::Proxy);
-        assert_eq!(unconnected("connection refused"), Kind::Transient);
+        assert_eq!(error.why, "the proxy in between wants a log-in (HTTP 407)");
+        assert_eq!(error.hint.as_deref(), Some(PROXY_HINT));
+        assert_eq!(unconnected("proxy authorization required").hint.as_deref(), Some(PROXY_HINT));
+        assert_eq!(unconnected("connection refused"), Kind::Transient.into());
     }
 }

@@ -105,7 +105,7 @@ impl Google {
     async fn observe_compute(&self, query: &Query<'_>, observed: &mut Observed) -> Result<()> {
         match (query.scope, query.region) {
             (Scope::Deployment, Some(region)) => {
-                let no_right = |kind: &Kind| matches!(kind, Kind::Permission { .. });
+                let no_right = |kind: &Kind| *kind == Kind::Permission;
                 observed.region = match self.region(region).await {
                     // Reading quotas only spares a later surprise: without the right to, go on.
                     Err(error) if no_right(&error.kind) => RegionSeen::Unknown,
@@ -184,7 +184,7 @@ fn asked<T>(
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.kind == Kind::Credentials => Err(error),
         Err(error) => {
-            let role = error.hint().filter(|_| matches!(error.kind, Kind::Permission { .. }));
+            let role = error.hint.filter(|_| error.kind == Kind::Permission);
             let why = [Some(error.why), role].into_iter().flatten().collect::<Vec<_>>().join("; ");
             unasked.push(Unasked { resource, place: place.to_owned(), why });
             Ok(None)

@@ -11,7 +11,8 @@ use google_cloud_auth::credentials::{
 use google_cloud_auth::errors::CredentialsError;
 use http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::gke::reason::Reason;
 
 /// Longer than a token takes to be had.
 const TOKEN_LIMIT: Duration = Duration::from_secs(60);
@@ -60,7 +61,7 @@ pub fn credentials(variable: impl Fn(&str) -> Option<String>, project: &str) -> 
         builder = builder.with_quota_project_id(project);
     }
     let built = builder.build().map_err(|error| {
-        Error::new("find Application Default Credentials", error.to_string(), Kind::Credentials)
+        Error::new("find Application Default Credentials", error.to_string(), Reason::Credentials)
     })?;
     Ok(if log_in.is_some() {
         built
@@ -118,7 +119,7 @@ fn lacks_quota_project(log_in: &[u8]) -> bool {
 
 fn bearer(token: &str) -> Result<Credentials> {
     let value = HeaderValue::from_str(&format!("Bearer {token}"));
-    let bad = |_| Error::new("use CLOUDSDK_AUTH_ACCESS_TOKEN", "it is no token", Kind::Credentials);
+    let bad = |_| Error::new("use CLOUDSDK_AUTH_ACCESS_TOKEN", "it is no token", Reason::Credentials);
     let mut value = value.map_err(bad)?;
     value.set_sensitive(true);
     Ok(Bearer { headers: HeaderMap::from_iter([(AUTHORIZATION, value)]), tag: EntityTag::new() }.into())
@@ -146,10 +147,10 @@ impl CredentialsProvider for Bearer {
 
 /// The headers that a request takes, fresh.
 pub(super) async fn headers(credentials: &Credentials) -> Result<HeaderMap> {
-    let failed = |why: String| Error::new("get a token", why, Kind::Credentials);
+    let failed = |why: String| Error::new("get a token", why, Reason::Credentials);
     let Ok(headers) = tokio::time::timeout(TOKEN_LIMIT, credentials.headers(Extensions::new())).await else {
         let why = format!("no answer within {} s", TOKEN_LIMIT.as_secs());
-        return Err(Error::new("get a token", why, Kind::Transient));
+        return Err(Error::new("get a token", why, Reason::Transient));
     };
     match headers.map_err(|error| failed(error.to_string()))? {
         CacheableResource::New { data, .. } => Ok(data),
@@ -161,7 +162,7 @@ pub(super) async fn headers(credentials: &Credentials) -> Result<HeaderMap> {
 pub(crate) async fn authorization(credentials: &Credentials) -> Result<HeaderValue> {
     let headers = headers(credentials).await?;
     let why = "the credentials gave no token";
-    headers.get(AUTHORIZATION).cloned().ok_or_else(|| Error::new("get a token", why, Kind::Credentials))
+    headers.get(AUTHORIZATION).cloned().ok_or_else(|| Error::new("get a token", why, Reason::Credentials))
 }
 
 #[cfg(test)]

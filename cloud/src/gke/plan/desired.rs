@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::gke::cost::SUPPORT_RAISED;
+use crate::gke::reason::Reason;
 use crate::k8s::cluster::{WORKER, program_digest};
 
 /// The export's name, as in the tutorial.
@@ -186,7 +187,7 @@ impl Desired {
         let (least, most) = self.tier.capacity_gib();
         if !(least..=most).contains(&self.capacity_gib) {
             let why = format!("{} takes {least} to {most} GiB, not {}", self.tier, self.capacity_gib);
-            return Err(Error::new("choose a capacity for Filestore", why, Kind::Capacity));
+            return Err(Error::new("choose a capacity for Filestore", why, Reason::Capacity));
         }
         if !(1..=1000).contains(&self.workers) {
             return Err(Error::other("choose a number of workers", "1 to 1000 workers can be asked for"));
@@ -209,26 +210,26 @@ impl Desired {
         let doing = "choose a place";
         if !is_region(&self.region) {
             let why = format!("`{}` is not the name of a region", self.region);
-            return Err(Error::new(doing, why, Kind::Location));
+            return Err(Error::new(doing, why, Reason::Location));
         }
         match &self.zone {
             Some(zone) if self.tier.is_regional() => {
                 let why = format!("{} is a regional tier, and zone {zone} was asked for", self.tier);
-                return Err(Error::new(doing, why, Kind::TierPlace));
+                return Err(Error::new(doing, why, Reason::TierPlace));
             }
             None if !self.tier.is_regional() => {
                 let why = format!("{} lives in a zone, and none was asked for", self.tier);
-                return Err(Error::new(doing, why, Kind::TierPlace));
+                return Err(Error::new(doing, why, Reason::TierPlace));
             }
             _ => {}
         }
         match &self.zone {
             Some(zone) if region_of(zone) != Some(self.region.as_str()) => {
                 let why = format!("zone {zone} does not lie in region {}", self.region);
-                Err(Error::new(doing, why, Kind::Location))
+                Err(Error::new(doing, why, Reason::Location))
             }
             None if matches!(self.mode, Mode::Standard { .. }) => {
-                Err(Error::new(doing, "a Standard cluster needs a zone", Kind::Location))
+                Err(Error::new(doing, "a Standard cluster needs a zone", Reason::Location))
             }
             _ => Ok(()),
         }

@@ -15,8 +15,9 @@ pub use observed::{
 };
 pub use teardown::{Doomed, Teardown, teardown};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::gke::cost::{Estimate, Prices};
+use crate::gke::reason::Reason;
 use crate::k8s::cluster::{JobSeen, JobState, Nfs};
 
 /// The APIs that a deployment needs enabled.
@@ -204,8 +205,8 @@ fn apis_item(observed: &Observed) -> Item {
     Item { resource: Resource::Apis, name, action }
 }
 
-fn refuse(resource: Resource, why: String, kind: Kind) -> Action {
-    Action::Refuse(Error::new(format!("plan the {}", resource.noun()), why, kind))
+fn refuse(resource: Resource, why: String, reason: Reason) -> Action {
+    Action::Refuse(Error::new(format!("plan the {}", resource.noun()), why, reason))
 }
 
 /// What clusters and instances have in common.
@@ -247,14 +248,14 @@ fn own<'a, T: Placed>(
     if let Some(other) = all.iter().find(|seen| ours(seen) && target != Some(seen)) {
         let (name, location, _) = other.placed();
         let why = format!("this deployment's {} {name} is in {location}", T::NOUN);
-        return Err(refuse(T::RESOURCE, why, Kind::Elsewhere));
+        return Err(refuse(T::RESOURCE, why, Reason::Elsewhere));
     }
     match target {
         Some(seen) if ours(seen) => Ok(seen),
         Some(seen) => {
             let (name, location, _) = seen.placed();
             let why = format!("a {} {name} that is not this deployment's is in {location}", T::NOUN);
-            Err(refuse(T::RESOURCE, why, Kind::NameTaken))
+            Err(refuse(T::RESOURCE, why, Reason::NameTaken))
         }
         None => Err(match observed.running(T::RESOURCE) {
             Some(operation) => Action::Wait(format!("operation {} is running", operation.name)),
@@ -276,13 +277,13 @@ fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
         // How it ended is told by the operation, which is read before its effect.
         State::Broken(_) if observed.running(resource).is_some() => Action::Wait("being made".into()),
         State::Broken(why) => Action::Replace(why.clone()),
-        State::Odd(state) => refuse(resource, format!("it is in the state {state}"), Kind::Differs),
+        State::Odd(state) => refuse(resource, format!("it is in the state {state}"), Reason::Differs),
         _ if seen.mode != desired.mode => {
             let why = format!("{} is {}, {} was asked for", seen.name, seen.mode, desired.mode);
-            refuse(resource, why, Kind::Differs)
+            refuse(resource, why, Reason::Differs)
         }
         _ if seen.network != desired.network => {
-            refuse(resource, networks(&seen.network, desired), Kind::Differs)
+            refuse(resource, networks(&seen.network, desired), Reason::Differs)
         }
         State::Making => Action::Wait("being made".into()),
         State::Ready => Action::Keep(None),
@@ -298,7 +299,7 @@ fn making(resource: Resource, observed: &Observed) -> Action {
 fn silence(resource: Resource, location: &str, observed: &Observed) -> Option<Action> {
     let unasked = observed.silence(resource, location)?;
     let why = format!("what is in {} can't be known: {}", unasked.place, unasked.why);
-    Some(refuse(resource, why, Kind::Transient))
+    Some(refuse(resource, why, Reason::Transient))
 }
 
 fn networks(found: &str, desired: &Desired) -> String {
@@ -318,9 +319,9 @@ fn filestore_action(desired: &Desired, observed: &Observed) -> Action {
         // An instance whose own making failed never held a file; any other may.
         State::Broken(_) => match observed.failure(resource, Verb::Create) {
             Some(why) => Action::Replace(format!("making it failed: {why}")),
-            None => refuse(resource, broken_words(&seen.state), Kind::MayHoldData),
+            None => refuse(resource, broken_words(&seen.state), Reason::MayHoldData),
         },
-        State::Odd(_) => refuse(resource, broken_words(&seen.state), Kind::MayHoldData),
+        State::Odd(_) => refuse(resource, broken_words(&seen.state), Reason::MayHoldData),
         _ => filestore_difference(desired, seen).unwrap_or_else(|| match seen.state {
             State::Making => Action::Wait("being made".into()),
             State::Busy => Action::Wait("Google is at work on it".into()),
@@ -345,7 +346,7 @@ fn broken_words(state: &State) -> String {
 
 /// What can't stay as it is. None: nothing.
 fn filestore_difference(desired: &Desired, seen: &FilestoreSeen) -> Option<Action> {
-    let differs = |why: String| Some(refuse(Resource::Filestore, why, Kind::Differs));
+    let differs = |why: String| Some(refuse(Resource::Filestore, why, Reason::Differs));
     if seen.tier != desired.tier.name() {
         return differs(format!("its tier is {}, {} was asked for", seen.tier, desired.tier));
     }
@@ -365,10 +366,10 @@ fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
     let RegionSeen::There { zones, quotas } = &observed.region else {
         let missing = observed.region == RegionSeen::Missing;
         let why = format!("the project knows no region {}", desired.region);
-        return missing.then(|| refuse(why, Kind::Location)).flatten();
+        return missing.then(|| refuse(why, Reason::Location)).flatten();
     };
     if let Some(zone) = desired.zone.as_ref().filter(|zone| !zones.contains(*zone)) {
-        return refuse(format!("region {} has no zone {zone}", desired.region), Kind::Location);
+        return refuse(format!("region {} has no zone {zone}", desired.region), Reason::Location);
     }
     let quota = |metric: &str| quotas.iter().find(|quota| quota.metric == metric);
     // Without a quota of its own, Spot draws on the one for all machines.
@@ -391,7 +392,7 @@ fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
             "region {} has {free} of {} {} left, {needed} are needed",
             desired.region, quota.limit, quota.metric
         );
-        (needed > free).then(|| refuse(why, Kind::Quota)).flatten()
+        (needed > free).then(|| refuse(why, Reason::Quota)).flatten()
     })
 }
 
@@ -429,7 +430,7 @@ fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32) -> Action {
     let Some(seen) = found else { return Action::Make(None) };
     match (&seen.state, seen.difference(&work.digest, &work.program())) {
         (JobState::Running, Some(how)) => {
-            refuse(Resource::Job, format!("a Job is running {how}"), Kind::Differs)
+            refuse(Resource::Job, format!("a Job is running {how}"), Reason::Differs)
         }
         (JobState::Running, None) if seen.workers != workers => {
             Action::Change(format!("{} to {workers} workers", seen.workers))

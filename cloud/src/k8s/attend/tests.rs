@@ -44,7 +44,7 @@ fn a_report_counts_for_the_very_pod_that_is_pending() {
     assert_eq!(reporter.line(&name, &obstacle), None, "once");
     let error = reporter.end(&name, &obstacle).unwrap_err();
     assert!(error.to_string().contains("start fileserver: FailedMount"), "{error}");
-    assert!(error.hint().unwrap().contains("showmount"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("showmount"), "{error}");
     let late = reporter.explain(Error::other("wait for pod fileserver", "not within 600 s"));
     assert_eq!(late.why, "not within 600 s; fileserver: FailedMount: mount.nfs: access denied by server");
 

@@ -1,0 +1,243 @@
+//! Why Google refuses, or the plan does, and what a person can do about it.
+
+use crate::error::{Cause, Error, Kind, PROXY_HINT};
+
+const SERVICE_USAGE: &str = "serviceusage.googleapis.com";
+
+/// What an error of Google's means, or of a plan for Google.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Transient,
+    Busy,
+    Exists,
+    NotFound,
+    Credentials,
+    Differs,
+    /// A log-in of a person's whose calls count against no project.
+    QuotaProject,
+    /// The proxy in between wants a log-in.
+    Proxy,
+    /// There is no such network in the project.
+    Network,
+    /// The API is not enabled in the project.
+    ApiDisabled {
+        service: String,
+    },
+    /// The project has no billing account.
+    Billing,
+    /// The caller may not do this; `service` is the API's host name.
+    Permission {
+        service: String,
+    },
+    /// The project may not have that much.
+    Quota,
+    /// No such region or zone, or one does not lie in the other.
+    Location,
+    /// The Filestore tier does not exist there: some are zonal, some regional.
+    TierPlace,
+    /// A size outside of what the tier takes.
+    Capacity,
+    /// The name belongs to something that is not this deployment's.
+    NameTaken,
+    /// The resource is there twice, or at another place than asked for.
+    Elsewhere,
+    /// An operation ended in an error.
+    Failed,
+    /// Google has no machine of that kind left in that place.
+    StockOut,
+    /// Something did not become ready in the time it may take.
+    Stuck {
+        command: String,
+    },
+    /// More expensive than the user allowed.
+    MaxCost,
+    /// Still there, or unknown, after everything was deleted.
+    Left,
+    /// An instance in an unknown or broken state that may hold the only copy of results.
+    MayHoldData,
+    /// The user did not agree.
+    Declined,
+    /// None of these.
+    Other,
+}
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        Self { kind: reason.kind(), hint: reason.hint() }
+    }
+}
+
+/// Fills in what to do next with a deployment at Google, where the error does not say it: those from inside the
+/// cluster know nothing of Google.
+pub fn explain(error: Error) -> Error {
+    error.or_hint(usual)
+}
+
+fn usual(kind: Kind) -> Option<&'static str> {
+    let hint = match kind {
+        Kind::Transient => {
+            "Google Cloud, the cluster or the network is in trouble; run the same command again in a while, it \
+             goes on from what is there"
+        }
+        Kind::Busy => "another operation is at work on it; run the same command again when it is done",
+        Kind::Exists => "`cloud plan` shows what is there and how it differs",
+        Kind::NotFound => "`cloud status` shows what is there, `cloud deploy` makes what is missing",
+        Kind::Credentials => {
+            "log in with `gcloud auth application-default login` (or give a fresh token in \
+             CLOUDSDK_AUTH_ACCESS_TOKEN), then run the same command again: it goes on from what is there"
+        }
+        Kind::Differs => {
+            "ask for what is there, or choose another deployment name with --name, or remove this one with \
+             `cloud destroy` first"
+        }
+        // A right in the cluster, which comes with a role in the project.
+        Kind::Permission => {
+            "ask an owner of the project for the role roles/container.admin: `gcloud projects \
+             add-iam-policy-binding PROJECT --member=user:YOU --role=roles/container.admin`"
+        }
+        Kind::Disabled | Kind::Other => return None,
+    };
+    Some(hint)
+}
+
+impl Reason {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Transient => Kind::Transient,
+            Self::Busy => Kind::Busy,
+            Self::Exists => Kind::Exists,
+            Self::NotFound => Kind::NotFound,
+            Self::Credentials => Kind::Credentials,
+            Self::Differs => Kind::Differs,
+            // By Service Usage the others are enabled, itself only by hand.
+            Self::ApiDisabled { service } if service == SERVICE_USAGE => Kind::Other,
+            Self::ApiDisabled { .. } => Kind::Disabled,
+            Self::Permission { .. } => Kind::Permission,
+            _ => Kind::Other,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::QuotaProject => {
+                "`gcloud auth application-default set-quota-project PROJECT` says which project such calls count \
+                 against; you need the right serviceusage.services.use on it; then run the same command again"
+            }
+            Self::Proxy => PROXY_HINT,
+            Self::Network => {
+                "`gcloud compute networks list` shows the project's networks: choose one with --network, or make \
+                 the usual one with `gcloud compute networks create default`"
+            }
+            Self::ApiDisabled { service } => return Some(api_disabled_hint(service)),
+            Self::Billing => {
+                "link a billing account to the project at https://console.cloud.google.com/billing/projects; \
+                 new accounts come with a trial credit"
+            }
+            Self::Permission { service } => return Some(permission_hint(service)),
+            Self::Quota => {
+                "ask for more at https://console.cloud.google.com/iam-admin/quotas (minutes to two days), or \
+                 take another --region, or fewer --workers"
+            }
+            Self::Location => {
+                "https://cloud.google.com/compute/docs/regions-zones shows regions and their zones; the zone must \
+                 lie in the region, as us-central1-b does in us-central1"
+            }
+            Self::TierPlace => {
+                "BASIC_HDD, BASIC_SSD and ZONAL live in a zone (--zone us-central1-b), REGIONAL and ENTERPRISE in \
+                 a region (leave --zone out)"
+            }
+            Self::Capacity => {
+                "--capacity takes GiB; the tutorial's BASIC_HDD takes 1024 to 65433 and can only grow"
+            }
+            Self::NameTaken => {
+                "choose another deployment name with --name; nothing that lacks this deployment's labels is ever \
+                 touched"
+            }
+            Self::Elsewhere => {
+                "deploy with the location it already has, or choose another deployment name with --name, or \
+                 remove it with `cloud destroy` first"
+            }
+            Self::Failed => {
+                "the reason above is Google's; once it is dealt with, `cloud deploy` again removes what failed \
+                 and makes it anew, and `cloud destroy` removes everything"
+            }
+            Self::StockOut => {
+                "Google has no such machines free there now: try again later, or `cloud destroy` and deploy with \
+                 another --region and --zone"
+            }
+            Self::Stuck { command } => return Some(stuck_hint(command)),
+            Self::MaxCost => "raise --max-cost, or ask for less: fewer --workers, a smaller --capacity",
+            Self::Left => {
+                "run `cloud destroy` again; what it keeps naming may still be billed: look at \
+                 https://console.cloud.google.com/billing and remove it by hand"
+            }
+            Self::MayHoldData => {
+                "it may hold results, so it is not replaced: read its status at \
+                 https://console.cloud.google.com/filestore, rescue what you need, then `cloud destroy`"
+            }
+            Self::Declined => "nothing was changed; --yes agrees beforehand",
+            plain => return usual(plain.kind()).map(str::to_owned),
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn api_disabled_hint(service: &str) -> String {
+    if service == SERVICE_USAGE {
+        return format!(
+            "enable it once by hand, at https://console.cloud.google.com/apis/library/{service}; it takes effect \
+             within some minutes"
+        );
+    }
+    format!(
+        "`cloud deploy` enables it, or do so yourself: `gcloud services enable {service}`; it takes effect within \
+         some minutes"
+    )
+}
+
+fn permission_hint(service: &str) -> String {
+    let role = role_for(service);
+    format!(
+        "ask an owner of the project for the role {role}: `gcloud projects add-iam-policy-binding PROJECT \
+         --member=user:YOU --role={role}`"
+    )
+}
+
+fn stuck_hint(command: &str) -> String {
+    format!(
+        "nothing is lost: `{command}` again waits on; if it stays so, look at \
+         https://console.cloud.google.com/kubernetes, and `cloud destroy` removes it"
+    )
+}
+
+/// The predefined role that covers what the deployer does with an API.
+fn role_for(service: &str) -> &'static str {
+    match service {
+        "container.googleapis.com" => "roles/container.admin",
+        "file.googleapis.com" => "roles/file.editor",
+        SERVICE_USAGE => "roles/serviceusage.serviceUsageAdmin",
+        "iam.googleapis.com" => "roles/iam.serviceAccountUser",
+        "artifactregistry.googleapis.com" => "roles/artifactregistry.admin",
+        "compute.googleapis.com" => "roles/compute.instanceAdmin.v1",
+        _ => "roles/editor",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error from inside the cluster has the hint that one of Google's has for the same role.
+    #[test]
+    fn the_usual_hint_for_a_missing_right_names_the_role_of_the_clusters_api() {
+        let by_api = Reason::Permission { service: "container.googleapis.com".to_owned() };
+        assert_eq!(by_api.hint().as_deref(), usual(Kind::Permission));
+    }
+
+    #[test]
+    fn a_hint_that_is_there_stays() {
+        let error = Error::new("try", "no", Cause { kind: Kind::Transient, hint: Some("wait".to_owned()) });
+        assert_eq!(explain(error.clone()), error);
+        assert!(explain(Error::new("try", "no", Kind::Transient)).hint.is_some());
+    }
+}

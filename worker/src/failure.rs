@@ -1,0 +1,99 @@
+//! Why a program gives up, for the person who reads it. The three programs say it in the same way.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::contract::Exit;
+
+/// How the hint is marked, on a line of its own.
+const HINT: &str = "hint: ";
+
+/// A failure that ends a command: what was tried, why it failed, what to do next.
+///
+/// ```
+/// use worker::contract::Exit;
+/// use worker::failure::Failure;
+///
+/// let failure = Failure::new(Exit::Volume, "open the volume /mnt", "it is no folder").hint("mount it first");
+/// assert_eq!(failure.to_string(), "failed to open the volume /mnt: it is no folder\nhint: mount it first");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The program's exit code.
+    pub exit: u8,
+    /// What was tried, on what, as the rest of "failed to …". None: the reason says it.
+    pub doing: Option<String>,
+    /// Why it failed.
+    pub why: String,
+    /// What to do next, if anything is known.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// `doing` is the rest of "failed to …".
+    pub fn new(exit: Exit, doing: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self { exit: exit.code(), doing: Some(doing.into()), why: why.to_string(), hint: None }
+    }
+
+    /// A reason that says itself what was tried. It may end with a line `hint: …`.
+    pub fn of(exit: Exit, reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string();
+        let (why, hint) = match reason.split_once(&format!("\n{HINT}")) {
+            Some((why, hint)) => (why.to_owned(), Some(hint.to_owned())),
+            None => (reason, None),
+        };
+        Self { exit: exit.code(), doing: None, why, hint }
+    }
+
+    /// Makes a failure of an error: `open(path).map_err(Failure::when(Exit::Volume, "open it"))`.
+    pub fn when<E: fmt::Display>(exit: Exit, doing: impl Into<String>) -> impl FnOnce(E) -> Self {
+        move |why| Self::new(exit, doing, why)
+    }
+
+    /// The same with what to do next.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Writes it to standard error, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        // Where the terminal is gone there is nobody to tell.
+        let _ = writeln!(io::stderr(), "error: {self}");
+        ExitCode::from(self.exit)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(doing) = &self.doing {
+            write!(f, "failed to {doing}: ")?;
+        }
+        f.write_str(&self.why)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n{HINT}{hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_shown_as_it_came_and_its_hint_is_known() {
+        let reason = "no datasets: run 1 has not begun\nhint: push some\nor list them";
+        let failure = Failure::of(Exit::NoDatasets, reason);
+        assert_eq!(failure.to_string(), reason);
+        assert_eq!(failure.hint.as_deref(), Some("push some\nor list them"));
+        assert_eq!((failure.exit, failure.why.as_str()), (3, "no datasets: run 1 has not begun"));
+    }
+
+    #[test]
+    fn an_error_becomes_the_reason() {
+        let failed: Result<u8, _> = "x".parse::<u8>().map_err(Failure::when(Exit::Usage, "read --seed x"));
+        assert_eq!(failed.unwrap_err().to_string(), "failed to read --seed x: invalid digit found in string");
+    }
+}
