@@ -1,14 +1,13 @@
 //! The datasets of a run: found in a folder or generated, looked over, and copied to the volume.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use fixtures::{Config, Format};
-use worker::contract::{TESTING, TRAINING};
+use worker::contract::{Exit, TESTING, TRAINING};
+use worker::failure::Failure;
 use worker::input::is_dataset;
 use worker::manifest::is_hidden;
 use worker::workload::days::{day_of, oldest_first};
@@ -31,27 +30,19 @@ pub struct Datasets {
     pub skipped: Vec<String>,
 }
 
-/// A folder holds nothing to train on.
-#[derive(Debug)]
-pub struct NoDatasets(String);
-
-impl fmt::Display for NoDatasets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hint = "--datasets takes a folder of .parquet, .csv or .pkl files, with days in their names";
-        write!(f, "no datasets in {}\nhint: {hint}", self.0)
-    }
+/// A dataset that cannot be taken.
+fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Input, format!("read dataset {}", path.display()), why)
 }
-
-impl std::error::Error for NoDatasets {}
 
 impl Datasets {
     /// Eight generated days and the day after them as the test: the same bytes on every machine.
     ///
     /// # Errors
     /// Where the generator refuses its own default.
-    pub fn generated() -> anyhow::Result<Self> {
+    pub fn generated() -> Result<Self, Failure> {
         let config = Config { days: GENERATED_DAYS + 1, ..Config::default() };
-        let days = fixtures::generate(&config).context("generate datasets")?;
+        let days = fixtures::generate(&config).map_err(Failure::when(Exit::Input, "generate datasets"))?;
         let mut datasets = Self::default();
         for day in &days {
             let folder = if day.number < GENERATED_DAYS { TRAINING } else { TESTING };
@@ -64,8 +55,8 @@ impl Datasets {
     /// The datasets in a folder. Test days are those given, else those with `test` in their name.
     ///
     /// # Errors
-    /// Where the folder cannot be read, or, as [`NoDatasets`], holds no training dataset.
-    pub fn find(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
+    /// Where the folder cannot be read, or holds no training dataset.
+    pub fn find(folder: &Path, tests: &[PathBuf]) -> Result<Self, Failure> {
         Self::find_where(folder, tests, &is_dataset)
     }
 
@@ -73,7 +64,7 @@ impl Datasets {
     ///
     /// # Errors
     /// Where the folder cannot be read, or holds nothing to train on.
-    pub fn find_any(folder: &Path, tests: &[PathBuf]) -> anyhow::Result<Self> {
+    pub fn find_any(folder: &Path, tests: &[PathBuf]) -> Result<Self, Failure> {
         Self::find_where(folder, tests, &|_| true)
     }
 
@@ -81,14 +72,15 @@ impl Datasets {
         folder: &Path,
         tests: &[PathBuf],
         is_dataset: &dyn Fn(&str) -> bool,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut datasets = Self::default();
         let shown = folder.display();
-        let entries = fs::read_dir(folder).with_context(|| format!("failed to read --datasets {shown}"))?;
-        for entry in entries {
-            let path = entry.with_context(|| format!("failed to read --datasets {shown}"))?.path();
+        let failed =
+            |error: std::io::Error| Failure::new(Exit::Input, format!("read --datasets {shown}"), error);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                bail!("failed to read {}: its name is no UTF-8", path.display());
+                return Err(unreadable(&path, "its name is no UTF-8"));
             };
             if !path.is_file() || is_hidden(name) || !is_dataset(name) {
                 datasets.skipped.push(name.to_owned());
@@ -99,25 +91,28 @@ impl Datasets {
         }
         for test in tests {
             let name = test.file_name().and_then(|name| name.to_str());
-            let name =
-                name.with_context(|| format!("failed to read --test {}: it names no file", test.display()))?;
+            let name = name.ok_or_else(|| unreadable(test, "it names no file"))?;
             datasets.add(TESTING, name.to_owned(), test.clone())?;
         }
         datasets.skipped.sort_unstable();
         if datasets.count(TRAINING) == 0 {
-            bail!(NoDatasets(shown.to_string()));
+            let failure =
+                Failure::new(Exit::NoDatasets, format!("find datasets in {shown}"), "there are none");
+            return Err(failure.hint(
+                "--datasets takes a folder of .parquet, .csv or .pkl files, with days in their names",
+            ));
         }
         Ok(datasets)
     }
 
-    fn add(&mut self, folder: &str, name: String, from: PathBuf) -> anyhow::Result<()> {
-        fs::File::open(&from).with_context(|| format!("failed to read dataset {}", from.display()))?;
+    fn add(&mut self, folder: &str, name: String, from: PathBuf) -> Result<(), Failure> {
+        fs::File::open(&from).map_err(|error| unreadable(&from, error))?;
         if !from.is_file() {
-            bail!("failed to read dataset {}: it is no file", from.display());
+            return Err(unreadable(&from, "it is no file"));
         }
         let path = format!("{folder}/{name}");
         if self.origins.insert(path.clone(), Origin::File(from)).is_some() {
-            bail!("{path} is given twice");
+            return Err(Failure::new(Exit::Input, format!("use dataset {path}"), "it is given twice"));
         }
         Ok(())
     }
@@ -153,22 +148,21 @@ impl Datasets {
     ///
     /// # Errors
     /// Where a file cannot be copied, or lies there with other content.
-    pub fn stage(&self, volume: &Path) -> anyhow::Result<()> {
+    pub fn stage(&self, volume: &Path) -> Result<(), Failure> {
         for (path, origin) in &self.origins {
             let to = volume.join(path);
             let bytes = match origin {
                 Origin::Made(bytes) => bytes.clone(),
-                Origin::File(from) => {
-                    fs::read(from).with_context(|| format!("failed to read dataset {}", from.display()))?
-                }
+                Origin::File(from) => fs::read(from).map_err(|error| unreadable(from, error))?,
             };
             match fs::read(&to) {
                 Ok(found) if found == bytes => continue,
-                Ok(_) => bail!(
-                    "{} lies there with other content, from an earlier run\nhint: give another --out",
-                    to.display()
-                ),
-                Err(_) => put(&to, &bytes).with_context(|| format!("failed to copy to {}", to.display()))?,
+                Ok(_) => {
+                    let why = "it has other content, from an earlier run";
+                    let failure = Failure::new(Exit::Input, format!("write {}", to.display()), why);
+                    return Err(failure.hint("give another --out"));
+                }
+                Err(_) => put(&to, &bytes)?,
             }
         }
         Ok(())
@@ -176,13 +170,15 @@ impl Datasets {
 }
 
 /// Writes a file whole or not at all.
-pub(crate) fn put(to: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = to.parent().context("it has no folder")?;
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(to)?;
-    Ok(())
+pub(crate) fn put(to: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let write = || {
+        let folder = to.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(to).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(Failure::when(Exit::Volume, format!("write {}", to.display())))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

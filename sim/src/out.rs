@@ -4,8 +4,8 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use worker::contract::RUNS;
+use worker::contract::{Exit, RUNS};
+use worker::failure::Failure;
 
 /// The simulator's own folder on the volume.
 const SIM: &str = "sim";
@@ -24,34 +24,38 @@ impl Out {
     ///
     /// # Errors
     /// Where it is no folder of a simulator, or another simulator works in it.
-    pub fn open(root: &Path) -> anyhow::Result<Self> {
+    pub fn open(root: &Path) -> Result<Self, Failure> {
         let shown = root.display();
+        let refuse = |why: &str| Failure::new(Exit::Volume, format!("use --out {shown}"), why);
+        let failed = |verb: &str| Failure::when(Exit::Volume, format!("{verb} --out {shown}"));
         let sim = root.join(SIM);
         if root.exists() && !root.is_dir() {
-            bail!("--out {shown} is no folder");
+            return Err(refuse("it is no folder"));
         }
         if !sim.is_dir() && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!(
-                "--out {shown} holds other things than a simulator's runs\nhint: give a new or empty folder"
-            );
+            let failure = refuse("it holds other things than a simulator's runs");
+            return Err(failure.hint("give a new or empty folder"));
         }
-        fs::create_dir_all(&sim).with_context(|| format!("failed to create --out {shown}"))?;
-        let lock = File::create(sim.join("lock")).with_context(|| format!("failed to lock --out {shown}"))?;
+        fs::create_dir_all(&sim).map_err(failed("create"))?;
+        let lock = File::create(sim.join("lock")).map_err(failed("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                bail!("another simulator works in {shown}\nhint: wait for it, or give another --out");
+                return Err(
+                    refuse("another simulator works in it").hint("wait for it, or give another --out")
+                );
             }
             Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("failed to lock --out {shown}"));
+                return Err(failed("lock")(error));
             }
         }
-        let root = root.canonicalize().with_context(|| format!("failed to find --out {shown}"))?;
+        let root = root.canonicalize().map_err(failed("find"))?;
         let last = [root.join(RUNS), sim].iter().filter_map(|folder| last_number(folder)).max();
         let run = last.unwrap_or(0) + 1;
         let out = Self { root, run: run.to_string(), _lock: lock };
-        fs::create_dir_all(out.folder())
-            .with_context(|| format!("failed to create {}", out.folder().display()))?;
+        let folder = out.folder();
+        let created = fs::create_dir_all(&folder);
+        created.map_err(Failure::when(Exit::Volume, format!("create {}", folder.display())))?;
         Ok(out)
     }
 

@@ -1,7 +1,8 @@
 //! The signals that end a run: Ctrl-C, SIGTERM, SIGHUP.
 
-use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use worker::contract::Exit;
+use worker::failure::Failure;
 
 /// Hears of each signal from its making on, also of one that came while nobody waited for it.
 #[derive(Debug)]
@@ -13,8 +14,8 @@ impl Signals {
     ///
     /// # Errors
     /// Where the system lets no process listen.
-    pub fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("failed to listen for signals");
+    pub fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::when(Exit::Failed, "listen for signals"));
         Ok(Self([
             listen(SignalKind::interrupt())?,
             listen(SignalKind::terminate())?,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
 use std::path::Path;
 
-use anyhow::Context;
-use worker::contract::{OUTPUT, RunPaths};
+use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::failure::Failure;
 use worker::reader::ManifestReader;
 
 /// Public files by their path relative to the volume.
@@ -19,7 +19,7 @@ impl View {
     ///
     /// # Errors
     /// Where a file that is listed cannot be read.
-    pub fn read(volume: &Path, run: &str) -> anyhow::Result<Self> {
+    pub fn read(volume: &Path, run: &str) -> Result<Self, Failure> {
         let mut files = BTreeMap::new();
         let mut outputs = Vec::new();
         let mut below = vec![OUTPUT.to_owned()];
@@ -28,12 +28,12 @@ impl View {
             below.extend(folders(volume, &folder));
         }
         for path in public_names(volume, run).into_iter().chain(outputs) {
-            let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
+            let bytes = read(volume, &path)?;
             files.insert(path, bytes);
         }
         for earlier in inherited_from(run, &files) {
             for path in public_names(volume, &earlier) {
-                let bytes = std::fs::read(volume.join(&path)).with_context(|| format!("read {path}"))?;
+                let bytes = read(volume, &path)?;
                 files.insert(path, bytes);
             }
         }
@@ -49,6 +49,10 @@ fn inherited_from(run: &str, files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Stri
     };
     let homes = (0..manifest.own_from()).filter_map(|index| manifest.home(index));
     homes.map(|(run, _)| run.to_owned()).collect()
+}
+
+fn read(volume: &Path, path: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(volume.join(path)).map_err(Failure::when(Exit::Failed, format!("read {path}")))
 }
 
 /// The paths of a run's public files: everything but attempts and events.

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::Failure;
 use crate::report::terminal::print;
 use crate::world::breakages::{hunt_all, table};
 

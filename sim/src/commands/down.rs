@@ -1,10 +1,10 @@
 //! `sim down`: everything that runs in a cluster of kind's have left on this machine.
 
-use anyhow::Context;
 use clap::Args;
 use cloud::kind::{down, remove_images};
+use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::Failure;
 use crate::report::terminal::print;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub fn main(args: DownArgs) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("failed to start the runtime")?;
+        .map_err(Failure::when(Exit::Failed, "start the runtime"))?;
     runtime.block_on(async {
         let removed = down(&args.cluster).await?;
         let images = if args.keep_images { 0 } else { remove_images().await? };

@@ -5,12 +5,11 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::anyhow;
 use clap::Args;
 use worker::breakage::Breakage;
 use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::Failure;
 use crate::report::terminal::print;
 use crate::world::campaign::{Search, campaign, summary, verdict};
 use crate::world::fault::KINDS;
@@ -56,8 +55,11 @@ impl SearchArgs {
     /// Where a breakage is named that there is not.
     pub fn search(&self) -> Result<Search, Failure> {
         let named = |name: &String| {
-            let unknown = || anyhow!("there is no breakage named {name}\nhint: `sim breakages` lists them");
-            Breakage::named(name).ok_or_else(|| Failure::new(Exit::Usage, unknown()))
+            Breakage::named(name).ok_or_else(|| {
+                let failure =
+                    Failure::new(Exit::Usage, format!("find breakage {name}"), "there is none of that name");
+                failure.hint("`sim breakages` lists them")
+            })
         };
         let breakage = self.breakage.as_ref().map(named).transpose()?;
         let (faults, workers, datasets) = (self.faults.clone(), self.workers, self.datasets);
@@ -87,7 +89,7 @@ pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
             let _ = write!(std::io::stderr(), "\r{done} of {} schedules, {rate:.0}/s ", args.seeds);
         }
     };
-    let usage = |why: String| Failure::new(Exit::Usage, anyhow!(why));
+    let usage = |why: String| Failure::of(Exit::Usage, why);
     let seeds = args.from..args.from.saturating_add(args.seeds);
     let found = campaign(seeds, &search, threads, &tick).map_err(usage)?;
     if on_terminal {

@@ -8,7 +8,6 @@ use worker::cli::shell::ShellCommand;
 use worker::contract::Exit;
 
 use crate::backend::process::child;
-use crate::report::terminal::tell;
 
 pub mod breakages;
 #[cfg(feature = "kind")]
@@ -57,33 +56,6 @@ fn exit_codes() -> String {
     format!("{}\n  {:>3}  interrupted by Ctrl-C, SIGTERM or SIGHUP", Exit::table(), run::INTERRUPTED)
 }
 
-/// Why a command failed: an exit code, and an error for the person who reads it.
-#[derive(Debug)]
-pub struct Failure {
-    pub exit: u8,
-    pub error: anyhow::Error,
-}
-
-impl Failure {
-    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: exit.code(), error: error.into() }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::new(Exit::Failed, error)
-    }
-}
-
-#[cfg(feature = "kind")]
-impl From<cloud::error::Error> for Failure {
-    fn from(error: cloud::error::Error) -> Self {
-        let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        Self::new(Exit::Failed, anyhow::anyhow!("failed to {error}{hint}"))
-    }
-}
-
 /// Runs the command line; the first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "kind")]
@@ -111,16 +83,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }
-        Command::Shell(command) => command
-            .run(Cli::command())
-            .map(|()| 0)
-            .map_err(|why| Failure::new(Exit::Failed, anyhow::Error::msg(why))),
+        Command::Shell(command) => command.run(Cli::command()).map(|()| 0),
     };
     match answer {
         Ok(exit) => ExitCode::from(exit),
-        Err(failure) => {
-            tell(&format!("error: {:#}", failure.error));
-            ExitCode::from(failure.exit)
-        }
+        Err(failure) => failure.report(),
     }
 }

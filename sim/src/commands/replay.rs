@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
 use clap::Args;
 use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::Failure;
 use super::explore::SearchArgs;
 use crate::report::terminal::print;
 use crate::world::run::run;
@@ -39,7 +38,8 @@ pub struct ReplayArgs {
 pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     let schedule = schedule(args)?;
     if args.json {
-        let json = serde_json::to_string_pretty(&schedule).context("failed to write the schedule")?;
+        let json = serde_json::to_string_pretty(&schedule)
+            .map_err(Failure::when(Exit::Failed, "write the schedule"))?;
         print(&(json + "\n"))?;
         return Ok(Exit::Finished.code());
     }
@@ -48,27 +48,24 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     Ok(if outcome.broken.is_empty() { Exit::Finished } else { Exit::Check }.code())
 }
 
-fn read(path: &Path) -> anyhow::Result<Schedule> {
-    let shown = path.display();
-    let content = std::fs::read(path).with_context(|| format!("failed to read schedule {shown}"))?;
+fn read(path: &Path) -> Result<Schedule, Failure> {
+    let doing = || format!("read schedule {}", path.display());
+    let content = std::fs::read(path).map_err(Failure::when(Exit::Usage, doing()))?;
     let parsed: Result<Schedule, _> = serde_json::from_slice(&content);
     let checked = parsed.map_err(|error| error.to_string()).and_then(|schedule| {
         schedule.check()?;
         Ok(schedule)
     });
-    checked.map_err(|why| {
-        let hint = "give one as `sim replay SEED --json` prints it";
-        anyhow!("failed to read schedule {shown}: {why}\nhint: {hint}")
-    })
+    let hint = "give one as `sim replay SEED --json` prints it";
+    checked.map_err(|why| Failure::new(Exit::Usage, doing(), why).hint(hint))
 }
 
 fn schedule(args: &ReplayArgs) -> Result<Schedule, Failure> {
-    let usage = |error| Failure::new(Exit::Usage, error);
     let schedule = match (&args.schedule, args.seed) {
-        (Some(path), _) => read(path).map_err(usage)?,
+        (Some(path), _) => read(path)?,
         (None, seed) => {
             let search = args.search.search()?;
-            search.schedule(seed.unwrap_or_default()).map_err(|why| usage(anyhow!(why)))?
+            search.schedule(seed.unwrap_or_default()).map_err(|why| Failure::of(Exit::Usage, why))?
         }
     };
     if !args.shrink {

@@ -5,15 +5,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use clap::Args;
 use worker::contract::Exit;
+use worker::failure::Failure;
 use worker::workload::exec::cli::ExecArgs;
 
-use super::Failure;
 use crate::backend::process::redis::Server;
 use crate::backend::process::{self, Plan, child};
-use crate::datasets::{Datasets, NoDatasets, put};
+use crate::datasets::{Datasets, put};
 use crate::out::Out;
 use crate::report::Phase;
 use crate::report::terminal::{Mode, Terminal};
@@ -118,7 +117,7 @@ pub fn main(args: RunArgs) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("failed to start the runtime")?;
+        .map_err(Failure::when(Exit::Failed, "start the runtime"))?;
     let answer = runtime.block_on(run(args));
     runtime.shutdown_timeout(Duration::from_millis(100));
     answer
@@ -141,7 +140,7 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     terminal.end();
     let answer = match ran {
         Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended, &mut signals).await,
-        Err(error) => Err(error.into()),
+        Err(failure) => Err(failure),
     };
     if let Some(server) = &mut server {
         server.stop().await;
@@ -156,39 +155,32 @@ async fn on_kind(prepared: Prepared) -> Result<u8, Failure> {
 
 #[cfg(not(feature = "kind"))]
 async fn on_kind(_: Prepared) -> Result<u8, Failure> {
-    let hint = "cargo run --release -p sim --features kind -- run --backend kind";
-    Err(Failure::new(Exit::Usage, anyhow!("this program was built without the backend kind\nhint: {hint}")))
+    let failure = Failure::new(Exit::Usage, "use --backend kind", "this program was built without it");
+    Err(failure.hint("cargo run --release -p sim --features kind -- run --backend kind"))
 }
 
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
-    args.place.check(args.grace).map_err(|error| Failure::new(Exit::Usage, error))?;
-    check_program(&args).map_err(|error| Failure::new(Exit::Usage, error))?;
+    args.place.check(args.grace)?;
+    check_program(&args)?;
     let is_program = !args.exec.command.is_empty();
     let datasets = match &args.datasets {
         Some(folder) if is_program => Datasets::find_any(folder, &args.test),
         Some(folder) => Datasets::find(folder, &args.test),
         None => Datasets::generated(),
-    };
-    let exit = |error: &anyhow::Error| match error.is::<NoDatasets>() {
-        true => Exit::NoDatasets,
-        false => Exit::Input,
-    };
-    let datasets = datasets.map_err(|error| Failure::new(exit(&error), error))?;
+    }?;
     let defaults = args.place.backend.defaults();
     let takes_longer = args.datasets.is_none() && !is_program;
     let work = args.work.unwrap_or(if takes_longer { defaults.work } else { Span::ms(0) });
     let lease = args.lease.unwrap_or(defaults.lease);
-    let queue = args.place.queue(args.queue.as_ref()).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let schedule = schedule_of(&args, &datasets, work, lease, &queue)
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let queue = args.place.queue(args.queue.as_ref())?;
+    let schedule = schedule_of(&args, &datasets, work, lease, &queue)?;
     let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
-    let out = Out::open(&root).map_err(|error| Failure::new(Exit::Volume, error))?;
-    datasets.stage(&out.root).map_err(|error| Failure::new(Exit::Input, error))?;
+    let out = Out::open(&root)?;
+    datasets.stage(&out.root)?;
     let list = out.relative("datasets.txt");
     let listed = datasets.paths().join("\n") + "\n";
-    put(&out.root.join(&list), listed.as_bytes()).context("failed to write the list of datasets")?;
-    put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())
-        .context("failed to record the schedule")?;
+    put(&out.root.join(&list), listed.as_bytes())?;
+    put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())?;
     let plan = Plan {
         exe: child::own_program()?,
         volume: out.root.clone(),
@@ -215,18 +207,22 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
 }
 
 /// What cannot be asked of a program.
-fn check_program(args: &RunArgs) -> anyhow::Result<()> {
+fn check_program(args: &RunArgs) -> Result<(), Failure> {
     if args.exec.command.is_empty() {
         return Ok(());
     }
-    args.exec.setup().map_err(|why| anyhow!(why))?;
+    args.exec.setup().map_err(|why| Failure::of(Exit::Usage, why))?;
     if args.work.is_some() {
-        return Err(anyhow!(
-            "--work makes the fraud model's datasets take longer\nhint: let the program itself take longer"
-        ));
+        let failure = Failure::new(
+            Exit::Usage,
+            "use --work",
+            "it makes the fraud model's datasets take longer, not a program's",
+        );
+        return Err(failure.hint("let the program itself take longer"));
     }
     if args.place.backend == Backend::Kind {
-        return Err(anyhow!("programs run as processes so far, not on kind\nhint: leave out --backend kind"));
+        let failure = Failure::new(Exit::Usage, "run a program on kind", "programs run as processes so far");
+        return Err(failure.hint("leave out --backend kind"));
     }
     Ok(())
 }
@@ -237,13 +233,13 @@ fn schedule_of(
     work: Span,
     lease: Span,
     queue: &QueueChoice,
-) -> anyhow::Result<Schedule> {
+) -> Result<Schedule, Failure> {
     let cluster = args.place.backend == Backend::Kind;
     let schedule = match &args.preempt {
         Rule::File(file) => {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("failed to read schedule {file}"))?;
-            Schedule::parse(&text).map_err(|error| anyhow!("failed to read schedule {file}: {error}"))?
+            let doing = || format!("read schedule {file}");
+            let text = std::fs::read_to_string(file).map_err(Failure::when(Exit::Usage, doing()))?;
+            Schedule::parse(&text).map_err(Failure::when(Exit::Usage, doing()))?
         }
         rule => Schedule::draw(
             rule,
@@ -260,14 +256,13 @@ fn schedule_of(
         ),
     };
     if schedule.needs_cluster() && !cluster {
-        return Err(anyhow!(
-            "the schedule cuts networks or strikes the volume's server, which processes do not have\nhint: use --backend kind"
-        ));
+        let why = "it cuts networks or strikes the volume's server, which processes do not have";
+        return Err(Failure::new(Exit::Usage, "use the schedule", why).hint("use --backend kind"));
     }
     if schedule.strikes_queue() && !matches!(queue, QueueChoice::OwnRedis | QueueChoice::Cluster) {
-        return Err(anyhow!(
-            "the schedule strikes Redis, and --queue is {queue}\nhint: use --queue redis, a server of the simulator's own"
-        ));
+        let why = format!("it strikes Redis, and --queue is {queue}");
+        let failure = Failure::new(Exit::Usage, "use the schedule", why);
+        return Err(failure.hint("use --queue redis, a server of the simulator's own"));
     }
     Ok(schedule)
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 use nix::time::{ClockId, clock_gettime};
 use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::Failure;
 use crate::report::terminal::print;
 use crate::world::scale::{Sample, measure, schedule, table};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use worker::events::{Event, What};
+use worker::failure::Failure;
 use worker::item::Name;
 
 use crate::backend::Beat;
@@ -19,8 +19,8 @@ use crate::story::{Came, Story, Strike};
 ///
 /// # Errors
 /// Where the output goes to a file that cannot take it.
-pub fn print(text: &str) -> anyhow::Result<()> {
-    worker::cli::print(text).map_err(|failure| anyhow!(failure))
+pub fn print(text: &str) -> Result<(), Failure> {
+    worker::cli::print(text)
 }
 
 /// Writes a line to standard error, where nobody may be left to read it.

@@ -25,7 +25,7 @@ pub fn kinds(names: &[String]) -> Result<Vec<usize>, String> {
             "all" => kinds.extend(0..KINDS.len()),
             "none" => {}
             name => kinds.push(kind_of(name).ok_or_else(|| {
-                format!("there is no kind of fault named {name}\nhint: sim explore --kinds lists them")
+                format!("there is no kind of fault named {name}\nhint: `sim explore --kinds` lists them")
             })?),
         }
     }

@@ -10,8 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
-use anyhow::Context;
 use tokio::process::Command;
+use worker::contract::Exit;
+use worker::failure::Failure;
 
 /// The hidden subcommand's name.
 pub const CHILD: &str = "child";
@@ -89,6 +90,7 @@ fn bind(parent: u32) -> bool {
 ///
 /// # Errors
 /// Where the system does not tell.
-pub fn own_program() -> anyhow::Result<std::path::PathBuf> {
-    std::env::current_exe().context("find the simulator's own program to start workers from")
+pub fn own_program() -> Result<std::path::PathBuf, Failure> {
+    let doing = "find the simulator's own program to start workers from";
+    std::env::current_exe().map_err(Failure::when(Exit::Failed, doing))
 }

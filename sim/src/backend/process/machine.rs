@@ -5,13 +5,14 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use anyhow::Context;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use worker::contract::Exit;
 use worker::events::Event;
+use worker::failure::Failure;
 
 use super::child;
 
@@ -21,7 +22,7 @@ pub enum Told {
     Event(Box<Event>),
     /// The end: everything that it said has been told before.
     Ended(ExitStatus),
-    /// Its task cannot go on.
+    /// Its task cannot go on, and why.
     Lost(String),
 }
 
@@ -50,18 +51,19 @@ pub fn start(
     errors: &Path,
     number: usize,
     tell: UnboundedSender<(usize, Told)>,
-) -> anyhow::Result<Handle> {
+) -> Result<Handle, Failure> {
     let errors_file = File::options()
         .append(true)
         .create(true)
         .open(errors)
-        .with_context(|| format!("open {}", errors.display()))?;
+        .map_err(Failure::when(Exit::Failed, format!("open {}", errors.display())))?;
     let mut child = child::worker(exe, args)
         .stderr(Stdio::from(errors_file))
         .spawn()
-        .with_context(|| format!("start {} as a worker", exe.display()))?;
-    let pid = child.id().context("a process that was just started has no number")?;
-    let out = child.stdout.take().context("a worker without standard output")?;
+        .map_err(Failure::when(Exit::Failed, format!("start {} as a worker", exe.display())))?;
+    let (Some(pid), Some(out)) = (child.id(), child.stdout.take()) else {
+        return Err(Failure::new(Exit::Failed, "watch a worker", "it ended as it was started"));
+    };
     let (signals, orders) = unbounded_channel();
     tokio::spawn(async move {
         let told = tend(&mut child, BufReader::new(out).lines(), orders, number, &tell).await;
@@ -94,7 +96,7 @@ async fn tend(
             status = child.wait(), if !open => {
                 return match status {
                     Ok(status) => Told::Ended(status),
-                    Err(error) => Told::Lost(format!("wait for worker process {number}: {error}")),
+                    Err(error) => Told::Lost(error.to_string()),
                 };
             }
         }

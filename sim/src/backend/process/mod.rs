@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use worker::failure::Failure;
+
 use super::{Audience, Ended};
 use crate::schedule::Schedule;
 use crate::signals::Signals;
@@ -83,6 +85,6 @@ pub async fn run(
     redis: Option<&mut Server>,
     signals: &mut Signals,
     watch: Audience<'_>,
-) -> anyhow::Result<(Story, Ended)> {
+) -> Result<(Story, Ended), Failure> {
     supervisor::run(plan, schedule, redis, signals, watch).await
 }

@@ -6,13 +6,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getgid, getuid};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use worker::contract::Exit;
+use worker::failure::Failure;
 
 use super::child;
 
@@ -24,6 +25,14 @@ const READY: &str = "Ready to accept connections";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Ports are chosen free and may be taken by another before Redis listens.
 const TRIES: u32 = 3;
+
+/// What to do without a server.
+const HINT: &str = "use --queue sqlite, or a server that runs: --queue redis://HOST";
+
+/// A failure of Redis's.
+fn failed<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> Failure {
+    Failure::when(Exit::Queue, doing)
+}
 
 #[derive(Debug)]
 enum How {
@@ -46,10 +55,10 @@ impl Server {
     ///
     /// # Errors
     /// Where there is neither redis-server nor a container engine, or it does not come to serve.
-    pub async fn start(exe: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn start(exe: &Path, folder: &Path) -> Result<Self, Failure> {
         let how = find()?;
-        let folder = std::path::absolute(folder).context("find the folder for Redis's data")?;
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let folder = std::path::absolute(folder).map_err(failed("find the folder for Redis's data"))?;
+        std::fs::create_dir_all(&folder).map_err(failed("create the folder for Redis's data"))?;
         let mut server = Self { how, exe: exe.to_owned(), folder, port: 0, child: None };
         let mut last = None;
         for _ in 0..TRIES {
@@ -59,7 +68,7 @@ impl Server {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("Redis did not start")))
+        Err(last.unwrap_or_else(|| failed("start Redis")("no port was tried")))
     }
 
     pub fn url(&self) -> String {
@@ -90,11 +99,11 @@ impl Server {
     ///
     /// # Errors
     /// Where its data cannot be removed, or it does not come to serve.
-    pub async fn restart(&mut self, wipe: bool) -> anyhow::Result<()> {
+    pub async fn restart(&mut self, wipe: bool) -> Result<(), Failure> {
         self.stop().await;
         if wipe {
-            std::fs::remove_dir_all(&self.folder).context("remove Redis's data")?;
-            std::fs::create_dir_all(&self.folder).context("create the folder for Redis's data")?;
+            std::fs::remove_dir_all(&self.folder).map_err(failed("remove Redis's data"))?;
+            std::fs::create_dir_all(&self.folder).map_err(failed("create the folder for Redis's data"))?;
         }
         self.launch().await
     }
@@ -108,9 +117,9 @@ impl Server {
         }
     }
 
-    async fn launch(&mut self) -> anyhow::Result<()> {
-        let mut child = self.command().spawn().context("start Redis")?;
-        let out = child.stdout.take().context("Redis without standard output")?;
+    async fn launch(&mut self) -> Result<(), Failure> {
+        let mut child = self.command().spawn().map_err(failed("start Redis"))?;
+        let out = child.stdout.take().ok_or_else(|| failed("start Redis")("it has no standard output"))?;
         let (tell, ready) = oneshot::channel();
         let log = self.folder.join("redis.log");
         tokio::spawn(async move { keep_log(out, &log, tell).await });
@@ -122,10 +131,7 @@ impl Server {
                 let log = self.folder.join("redis.log");
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 let last = said.trim_end().lines().next_back().unwrap_or("it said nothing");
-                bail!(
-                    "start Redis ({}): {last}\nhint: use --queue sqlite, or a server that runs: --queue redis://HOST",
-                    self.what()
-                )
+                Err(failed(&format!("start Redis ({})", self.what()))(last).hint(HINT))
             }
         }
     }
@@ -178,17 +184,15 @@ async fn keep_log(out: tokio::process::ChildStdout, log: &Path, ready: oneshot::
     }
 }
 
-fn find() -> anyhow::Result<How> {
+fn find() -> Result<How, Failure> {
     if let Some(program) = on_path("redis-server") {
         return Ok(How::Program(program));
     }
     if let Some(engine) = on_path("docker").or_else(|| on_path("podman")) {
         return Ok(How::Container(engine));
     }
-    bail!(
-        "start Redis: neither redis-server nor docker nor podman is on the path\n\
-         hint: install Redis, or use --queue sqlite, or a server that runs: --queue redis://HOST"
-    )
+    let failure = failed("start Redis")("neither redis-server nor docker nor podman is on the path");
+    Err(failure.hint(format!("install Redis, or {HINT}")))
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -198,7 +202,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file())
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port for Redis")?;
-    Ok(listener.local_addr().context("find a free port for Redis")?.port())
+fn free_port() -> Result<u16, Failure> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed("find a free port for Redis"))?;
+    Ok(listener.local_addr().map_err(failed("find a free port for Redis"))?.port())
 }

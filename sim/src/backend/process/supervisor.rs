@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 use worker::contract::Exit;
 use worker::events::{Event, What};
+use worker::failure::Failure;
 use worker::queue::Release;
 
 use super::Plan;
@@ -88,7 +89,7 @@ pub(super) async fn run(
     redis: Option<&mut Server>,
     signals: &mut Signals,
     watch: Audience<'_>,
-) -> anyhow::Result<(Story, Ended)> {
+) -> Result<(Story, Ended), Failure> {
     let (tell, told) = unbounded_channel();
     let machines = (0..plan.workers).map(|number| Machine {
         state: State::Away,
@@ -155,7 +156,7 @@ impl Supervisor<'_> {
         &mut self,
         mut told: UnboundedReceiver<(usize, Told)>,
         signals: &mut Signals,
-    ) -> anyhow::Result<Ended> {
+    ) -> Result<Ended, Failure> {
         for machine in 0..self.plan.workers {
             self.start(machine)?;
         }
@@ -193,7 +194,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn start(&mut self, number: u32) -> anyhow::Result<()> {
+    fn start(&mut self, number: u32) -> Result<(), Failure> {
         let life = self.story.incarnations.len();
         let machine = &mut self.machines[number as usize];
         machine.lives += 1;
@@ -213,7 +214,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    fn hear(&mut self, life: usize, told: Told) -> anyhow::Result<Option<Ended>> {
+    fn hear(&mut self, life: usize, told: Told) -> Result<Option<Ended>, Failure> {
         match told {
             Told::Event(event) => {
                 self.story.incarnations[life].events.push((*event).clone());
@@ -222,7 +223,9 @@ impl Supervisor<'_> {
                 Ok(None)
             }
             Told::Ended(status) => Ok(self.ended(life, status)),
-            Told::Lost(error) => anyhow::bail!(error),
+            Told::Lost(error) => {
+                Err(Failure::new(Exit::Failed, format!("wait for worker process {life}"), error))
+            }
         }
     }
 
@@ -406,7 +409,7 @@ impl Supervisor<'_> {
         Ended::Failed { exit: u8::try_from(code).unwrap_or(Exit::Failed.code()), reason }
     }
 
-    async fn do_due(&mut self) -> anyhow::Result<()> {
+    async fn do_due(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
         while let Some(first) = self.due.first_entry()
             && first.key().0 <= now

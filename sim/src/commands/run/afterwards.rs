@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
 use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::failure::Failure;
 use worker::manifest::Manifest;
 use worker::queue::Counts;
 use worker::reader::ManifestReader;
@@ -15,7 +15,7 @@ use worker::workload::registry;
 use worker::workload::{Outcome, Workload};
 
 use super::place::Backend;
-use super::{Failure, INTERRUPTED, Prepared, queue};
+use super::{INTERRUPTED, Prepared, queue};
 use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};
@@ -67,7 +67,7 @@ pub async fn conclude(
     (summary.checked, summary.verified) = (checked, verified);
     tell(prepared, story, &view, &summary)?;
     match ended {
-        Ended::Failed { exit, reason } => Err(Failure { exit, error: anyhow!("{reason}") }),
+        Ended::Failed { exit, reason } => Err(Failure { exit, ..Failure::of(Exit::Failed, reason) }),
         _ => Ok(exit),
     }
 }
@@ -78,7 +78,7 @@ async fn look(prepared: &Prepared, story: &Story, view: &View) -> Result<Verdict
     let workload = workload(view, &plan.run)?;
     let left: Counts = settle(&queue, &plan.volume, &plan.run, workload.pipeline(), plan.lease.duration())
         .await
-        .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to look at the queue: {error}")))?;
+        .map_err(Failure::when(Exit::Queue, "look at the queue"))?;
     Ok(check::check(&Evidence {
         run: &plan.run,
         story,
@@ -102,7 +102,7 @@ fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
         Some(manifest) => registry.of(&manifest.spec),
         None => registry.make("fraud", &BTreeMap::new()),
     };
-    workload.map_err(|reason| Failure::new(Exit::Version, anyhow!(reason)))
+    workload.map_err(|reason| Failure::of(Exit::Version, reason))
 }
 
 /// What the run's report says of it in numbers.
@@ -120,7 +120,7 @@ async fn twin(
     let volume = prepared.out.folder().join("undisturbed");
     prepared.datasets.stage(&volume)?;
     let list = prepared.datasets.paths().join("\n") + "\n";
-    put(&volume.join("datasets.txt"), list.as_bytes()).context("failed to write the list of datasets")?;
+    put(&volume.join("datasets.txt"), list.as_bytes())?;
     let plan = Plan {
         queue: format!("sqlite:{}", volume.join("queue.sqlite").display()),
         list: "datasets.txt".to_owned(),
@@ -223,12 +223,15 @@ fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> R
         .get(&format!("{OUTPUT}/report.txt"))
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let attempts = story.attempts();
-    let page = report::page::render(story, &attempts, summary, &text.unwrap_or_default())?;
-    put(&folder.join("report.html"), page.as_bytes()).context("failed to write the page")?;
-    let picture = report::picture::render(story, &attempts, summary)?;
-    put(&folder.join("timeline.svg"), picture.as_bytes()).context("failed to write the timeline")?;
-    let json = serde_json::to_string_pretty(summary).context("failed to write the summary")?;
-    put(&folder.join("summary.json"), json.as_bytes()).context("failed to write the summary")?;
+    let page = report::page::render(story, &attempts, summary, &text.unwrap_or_default())
+        .map_err(Failure::when(Exit::Failed, "draw the page"))?;
+    put(&folder.join("report.html"), page.as_bytes())?;
+    let picture = report::picture::render(story, &attempts, summary)
+        .map_err(Failure::when(Exit::Failed, "draw the timeline"))?;
+    put(&folder.join("timeline.svg"), picture.as_bytes())?;
+    let json =
+        serde_json::to_string_pretty(summary).map_err(Failure::when(Exit::Failed, "write the summary"))?;
+    put(&folder.join("summary.json"), json.as_bytes())?;
     print(&if prepared.args.json { json + "\n" } else { summary.text() })?;
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::fs::{File, TryLockError};
 
-use anyhow::anyhow;
 use cloud::kind::{KindCluster, Spec, down, installed, local_node_image};
 use worker::contract::Exit;
+use worker::failure::Failure;
 
-use super::{Failure, INTERRUPTED, Prepared, afterwards};
+use super::{INTERRUPTED, Prepared, afterwards};
 use crate::backend::kind::{Place, Stand};
 use crate::report::terminal::{Terminal, tell};
 use crate::signals::Signals;
@@ -49,7 +49,7 @@ pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
         }
         // Why the run failed says more than why its cluster could not be removed.
         (Some(Err(failure)), Err(error)) => {
-            tell(&format!("error: failed to {error}"));
+            Failure::from(error).report();
             Err(failure)
         }
         (_, Err(error)) => Err(error.into()),
@@ -78,7 +78,7 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
 
 async fn place(prepared: &Prepared) -> Result<Place, Failure> {
     let args = &prepared.args.place;
-    let binary = args.worker().map_err(|error| Failure::new(Exit::Usage, error))?;
+    let binary = args.worker()?;
     // Refuses a cluster of that name that is somebody else's; and where there is no Docker.
     let name = args.cluster();
     KindCluster::open(&name).await?;
@@ -93,16 +93,18 @@ async fn place(prepared: &Prepared) -> Result<Place, Failure> {
 /// A cluster is one simulator's at a time: the volume in it is emptied for each run.
 fn lock(cluster: &str) -> Result<File, Failure> {
     let path = std::env::temp_dir().join(format!("sim-{cluster}.lock"));
+    let doing = || format!("lock {}", path.display());
     let file = File::create(&path).map_err(|error| {
         let hint = "another user has used a cluster of this name here: give another --cluster";
-        anyhow!("failed to lock {}: {error}\nhint: {hint}", path.display())
+        Failure::new(Exit::Failed, doing(), error).hint(hint)
     })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::new(
-            Exit::Usage,
-            anyhow!("another simulator uses cluster {cluster}\nhint: wait for it, or give another --cluster"),
-        )),
-        Err(TryLockError::Error(error)) => Err(anyhow!("failed to lock {}: {error}", path.display()).into()),
+        Err(TryLockError::WouldBlock) => {
+            let doing = format!("use cluster {cluster}");
+            let failure = Failure::new(Exit::Usage, doing, "another simulator uses it");
+            Err(failure.hint("wait for it, or give another --cluster"))
+        }
+        Err(TryLockError::Error(error)) => Err(Failure::new(Exit::Failed, doing(), error)),
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use worker::contract::Exit;
+use worker::failure::Failure;
 
 use super::queue::QueueChoice;
 use crate::units::Span;
@@ -72,10 +73,15 @@ pub struct PlaceArgs {
     pub keep: bool,
 }
 
+/// The failure of an option that the backend has no use for.
+fn useless(option: &str, why: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("use {option}"), why)
+}
+
 impl PlaceArgs {
     /// # Errors
     /// Where an option is given that the backend has no use for.
-    pub fn check(&self, grace: Option<Span>) -> anyhow::Result<()> {
+    pub fn check(&self, grace: Option<Span>) -> Result<(), Failure> {
         let of_kind = [
             ("--cluster", self.cluster.is_some()),
             ("--node-image", self.node_image.is_some()),
@@ -84,14 +90,14 @@ impl PlaceArgs {
         ];
         match self.backend {
             Backend::Process => match of_kind.iter().find(|(_, given)| *given) {
-                Some((option, _)) => Err(anyhow!(
-                    "{option} cannot be had with processes\nhint: leave {option} out, or give --backend kind"
-                )),
+                Some((option, _)) => Err(useless(option, "processes have no use for it")
+                    .hint(format!("leave {option} out, or give --backend kind"))),
                 None => Ok(()),
             },
-            Backend::Kind if grace.is_some() => Err(anyhow!(
-                "--grace cannot be had with --backend kind\nhint: leave --grace out; nodes have 15s, as on GKE"
-            )),
+            Backend::Kind if grace.is_some() => {
+                Err(useless("--grace", "with --backend kind it is fixed: nodes have 15s, as on GKE")
+                    .hint("leave --grace out"))
+            }
             Backend::Kind => Ok(()),
         }
     }
@@ -112,13 +118,15 @@ impl PlaceArgs {
     ///
     /// # Errors
     /// Where the backend has another.
-    pub fn queue(&self, asked: Option<&QueueChoice>) -> anyhow::Result<QueueChoice> {
+    pub fn queue(&self, asked: Option<&QueueChoice>) -> Result<QueueChoice, Failure> {
         match (self.backend, asked) {
             (Backend::Process, asked) => Ok(asked.cloned().unwrap_or(QueueChoice::Sqlite)),
             (Backend::Kind, None | Some(QueueChoice::OwnRedis)) => Ok(QueueChoice::Cluster),
-            (Backend::Kind, Some(other)) => Err(anyhow!(
-                "--queue {other} cannot be had with --backend kind\nhint: leave --queue out; the cluster has a Redis"
-            )),
+            (Backend::Kind, Some(other)) => {
+                let option = format!("--queue {other}");
+                Err(useless(&option, "with --backend kind the queue is the cluster's own Redis")
+                    .hint("leave --queue out"))
+            }
         }
     }
 
@@ -127,20 +135,18 @@ impl PlaceArgs {
     /// # Errors
     /// Where there is none.
     #[cfg(feature = "kind")]
-    pub fn worker(&self) -> anyhow::Result<PathBuf> {
-        use anyhow::Context;
+    pub fn worker(&self) -> Result<PathBuf, Failure> {
         if let Some(file) = &self.worker {
             return Ok(file.clone());
         }
-        let own = std::env::current_exe().context("failed to find this program")?;
+        let own = std::env::current_exe().map_err(Failure::when(Exit::Usage, "find this program"))?;
         // Programs of tests lie one folder deeper than those of the build.
         let folders = own.ancestors().skip(1).take(2);
         let beside = folders.map(|folder| folder.join("worker")).find(|file| file.is_file());
         beside.ok_or_else(|| {
-            anyhow!(
-                "there is no `worker` beside {}\nhint: build it, `cargo build --release -p worker`, or name it with --worker",
-                own.display()
-            )
+            let why = format!("there is no `worker` beside {}", own.display());
+            let failure = Failure::new(Exit::Usage, "find the worker's program", why);
+            failure.hint("build it, `cargo build --release -p worker`, or name it with --worker")
         })
     }
 }

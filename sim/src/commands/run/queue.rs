@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::anyhow;
 use worker::contract::Exit;
+use worker::failure::Failure;
 use worker::queue::any::AnyQueue;
 use worker::queue::{QueueError, WorkQueue};
 use worker::store::identity::identify;
 use worker::store::{StoreError, any};
 use worker::system::random_nonce;
 
-use super::{Failure, Prepared};
+use super::Prepared;
 use crate::backend::process::Plan;
 use crate::backend::process::redis::Server;
 
@@ -54,11 +54,11 @@ impl fmt::Display for QueueChoice {
 
 /// Opens the queue that a plan's workers use.
 pub async fn open(plan: &Plan) -> Result<AnyQueue, Failure> {
-    let unfit = |error: StoreError| Failure::new(Exit::Volume, anyhow!("{error}"));
+    let unfit = |error: StoreError| Failure::new(Exit::Volume, "identify the volume", error);
     let store = any::open(&plan.volume).map_err(unfit)?;
     let id = identify(&store, random_nonce()).await.map_err(unfit)?;
     AnyQueue::open(&plan.queue, &plan.volume, &id, &plan.run)
-        .map_err(|error| Failure::new(Exit::Queue, anyhow!("failed to open the queue: {error}")))
+        .map_err(Failure::when(Exit::Queue, "open the queue"))
 }
 
 impl Prepared {
@@ -73,9 +73,7 @@ impl Prepared {
             QueueChoice::Cluster => return Ok(None),
             QueueChoice::OwnRedis => {
                 let started = Server::start(&self.plan.exe, &folder.join("redis")).await;
-                let started = started.map_err(|error| Failure::new(Exit::Queue, error))?;
-                let url = started.url();
-                server = Some(started);
+                let url = server.insert(started?).url();
                 url
             }
         };
@@ -86,12 +84,14 @@ impl Prepared {
                 if let Some(server) = &mut server {
                     server.stop().await;
                 }
-                let queue = &self.queue;
-                let hint = match &error {
-                    QueueError::Away(_) => "\nhint: start it, or use --queue sqlite, which needs no server",
-                    QueueError::Refused(_) => "",
-                };
-                Err(Failure::new(Exit::Queue, anyhow!("failed to use --queue {queue}: {error}{hint}")))
+                let failure = Failure::of(Exit::Queue, &error);
+                let failure = Failure { doing: Some(format!("use --queue {}", self.queue)), ..failure };
+                Err(match error {
+                    QueueError::Away(_) => {
+                        failure.hint("start it, or use --queue sqlite, which needs no server")
+                    }
+                    QueueError::Refused(_) => failure,
+                })
             }
         }
     }
