@@ -13,7 +13,7 @@ pub type Wait<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Time as the deployer sees it.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Seconds since 1970, for bills and for "waited so long"; never compared between machines.
+    /// Seconds since 1970, for bills and durations; never compared between machines.
     fn now_s(&self) -> u64;
     /// A wait that the caller wants: between two polls, before another try.
     fn sleep(&self, duration: Duration) -> Wait<'_>;
@@ -21,10 +21,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn limit(&self, duration: Duration) -> Wait<'_>;
 }
 
-/// Gives up what takes longer than `limit`.
+/// Runs `what` with a time limit.
 ///
 /// # Errors
-/// Its own, or that there was no answer.
+/// Those of `what`, or that it took longer.
 pub fn within<T>(
     clock: &dyn Clock,
     limit: Duration,
@@ -36,7 +36,7 @@ pub fn within<T>(
     async move {
         tokio::select! {
             biased;
-            answer = what => answer,
+            done = what => done,
             () = clock.limit(limit) => {
                 let why = format!("no answer within {} s", limit.as_secs());
                 Err(Error::new(doing, why, Kind::Transient))

@@ -98,6 +98,8 @@ impl From<Failure> for Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let again = "the cluster or the network is in trouble; run the same command again in a while";
+        let error = error.or_hint(|kind| (kind == Kind::Transient).then_some(again));
         let failure = Self::new(Exit::Failed, error.doing, error.why);
         Self { hint: error.hint, ..failure }
     }

@@ -1,6 +1,6 @@
 //! The deployer: GKE and Filestore up, the batch run, and back down.
 //!
-//! [`k8s`] runs a batch in a cluster, whoever made it: the port [`k8s::cluster::Cluster`], the objects,
+//! [`k8s`] runs a batch in any cluster: the port [`k8s::cluster::Cluster`], the objects,
 //! staging and watching. [`gke`] makes clusters and volumes at Google, [`kind`] on this machine; both stand
 //! on `k8s`, which knows neither. [`commands`] wires them.
 

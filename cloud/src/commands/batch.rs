@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::print;
+use super::terminal::print;
 use crate::clock::{Clock, within};
 use crate::error::{Error, Kind, Result};
 use crate::gke::cost::Prices;
@@ -60,7 +60,7 @@ pub(super) async fn fetch(
     Ok(results)
 }
 
-/// Tells what the run cost, and what it would have cost without Spot.
+/// Shows what the run cost, and what it would have cost without Spot.
 pub(super) async fn tell_cost(
     cluster: &impl Cluster,
     clock: &dyn Clock,

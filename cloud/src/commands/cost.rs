@@ -2,9 +2,12 @@
 
 use clap::Args;
 
+use super::batch;
+use super::shape::Shape;
 use super::show::{cost_json, cost_text};
+use super::site::Site;
 use super::status::as_deployed;
-use super::{Shape, Site, batch, print};
+use super::terminal::print;
 use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::gke::plan::is_ours;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Site, print, ready_cluster};
+use super::site::{Site, ready_cluster};
+use super::terminal::print;
 use crate::error::{Error, Kind, Result};
 use crate::gke::gcp::{Query, Scope, authorization};
 use crate::gke::plan::ClusterSeen;

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Asked, Question, Shape, Site, Terminal, batch, plan_json, plan_text, print};
+use super::batch;
+use super::shape::{Asked, Shape};
+use super::show::{plan_json, plan_text};
+use super::site::Site;
+use super::terminal::{Question, Terminal, print};
 use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::gke::plan::{Desired, Plan};

@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{Question, Site, Terminal, loss_text, print};
+use super::show::loss_text;
+use super::site::Site;
+use super::terminal::{Question, Terminal, print};
 use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::gke::destroy::{Destroyer, Loss};

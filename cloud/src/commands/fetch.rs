@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Site, batch, print};
+use super::batch;
+use super::site::Site;
+use super::terminal::print;
 use crate::error::Result;
 use crate::gke::connect::Connect;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Site, Teller, print};
+use super::site::Site;
+use super::terminal::{Teller, print};
 use crate::error::{Error, Result};
 use crate::gke::gcp::authorization;
 use crate::gke::image::make_repository;

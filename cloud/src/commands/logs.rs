@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Site, batch};
+use super::batch;
+use super::site::Site;
 use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::k8s::cluster::Follow;

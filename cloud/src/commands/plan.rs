@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{Asked, Shape, Site, plan_json, plan_text, print};
+use super::shape::{Asked, Shape};
+use super::show::{plan_json, plan_text};
+use super::site::Site;
+use super::terminal::print;
 use crate::error::Result;
 use crate::gke::connect::Connect;
 

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Site, agrees, print};
+use super::site::Site;
+use super::terminal::{agrees, print};
 use crate::error::{Error, Result};
 use crate::gke::gcp::MachineSeen;
 

@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Render) -> Result<()> {
             ));
         }
     }
-    arguments.run()?.iter().try_for_each(|path| super::print(&path.display().to_string()))
+    arguments.run()?.iter().try_for_each(|path| super::terminal::print(&path.display().to_string()))
 }
 
 fn write(path: &std::path::Path, text: &str) -> Result<()> {
@@ -112,6 +112,6 @@ fn check(path: &std::path::Path, text: &str) -> Result<()> {
     if found == text {
         return Ok(());
     }
-    let hint = "`cloud render` writes it anew; commit the difference";
+    let hint = "run `cloud render`, and commit the difference";
     Err(Error::with_hint(doing, "it is not what the objects in cloud/src/k8s/objects say", hint))
 }

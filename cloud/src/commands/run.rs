@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Teller, batch, datasets, deadline};
+use super::shape::deadline;
+use super::terminal::Teller;
+use super::{batch, datasets};
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::gke::SPOT;
@@ -75,10 +77,10 @@ fn mount_options(text: &str) -> Result<String, String> {
     volume::mount_options(text).map(|_| text.to_owned())
 }
 
-/// Stands for a project where what was fetched is noted; no project has such a name.
+/// Stands for the project in the state's path; no project has such a name.
 pub(super) const NO_PROJECT: &str = "no_project";
 
-/// Told after Ctrl-C.
+/// Shown after Ctrl-C.
 pub(super) const INTERRUPTED: &str = "interrupted: what was begun goes on in the cluster; the same command again \
                                       goes on from it, `cloud run --down` removes it";
 

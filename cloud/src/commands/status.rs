@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::show::range_json;
-use super::{Site, print};
+use super::site::Site;
+use super::terminal::print;
 use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::gke::cost::sum_text;

@@ -38,7 +38,7 @@ pub struct Access {
 #[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
 pub trait Connect {
     type Cluster: Cluster;
-    /// Makes the client. Whether the API server answers shows in the first call.
+    /// Makes the client; the first call shows whether the API server is there.
     async fn connect(&self, access: &Access) -> Result<Self::Cluster>;
 }
 
@@ -57,8 +57,8 @@ impl Connect for GoogleConnect {
     }
 }
 
-/// Makes a client that puts a fresh token on each request: a fixed one would die within the hour,
-/// sooner than a batch may. `ca` is the certificate authority as Google gives it, base64 of PEM.
+/// Makes a client that puts a fresh token on each request: a fixed one expires within the hour, and a batch may take
+/// longer. `ca` is the certificate authority as Google gives it, base64 of PEM.
 async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
     let doing = format!("reach the cluster at {server}");
     let failed = |error: &dyn std::fmt::Display| Error::other(&doing, error);
@@ -89,7 +89,7 @@ async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Cre
 mod tests {
     use super::*;
 
-    /// Whoever listens here takes the connection and says nothing. Without a limit, this test never ends.
+    /// The server accepts the connection and sends nothing. Without a limit, this test never ends.
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_given_up() {
         crate::tls::install();

@@ -7,16 +7,14 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::gke::SUPPORT_RAISED;
 use crate::gke::money::{Money, Range};
-use crate::gke::plan::{Desired, Mode, Resource};
+use crate::gke::plan::desired::{Desired, Mode};
+use crate::gke::plan::observed::Resource;
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{PodSize, PodUse, SUPPORT, WORKER};
 
 const TABLE: &str = include_str!("../../prices.toml");
-
-/// What Autopilot may make of [`SUPPORT`]: it has higher minimums, of half a vCPU as far as is known, for a pod
-/// that is not to be evicted.
-pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
 
 /// The price table.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! Up: observe, plan, do the next step, again, until the plan has nothing left to do.
 //!
-//! Whatever interrupts this loop, running it again goes on from what is there.
+//! The loop is idempotent: after any interruption, the next run goes on from what is there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gke::SPOT;
 use crate::gke::connect::{Access, Connect};
 use crate::gke::cost::{Estimate, Prices};
-use crate::gke::gcp::{Google, Patience, Query, Scope, from_operation};
+use crate::gke::gcp::{Google, Query, RetryBudget, Scope, from_operation};
 use crate::gke::money::Money;
 use crate::gke::plan::{
     ClusterSeen, Desired, Observed, OperationSeen, Plan, Resource, State, Step, Verb, export, plan,
@@ -21,21 +21,21 @@ use crate::k8s::cluster::{Batch, Cluster, Datasets, Placement};
 
 /// Between two looks at what Google is doing.
 pub(crate) const POLL: Duration = Duration::from_secs(5);
-/// A cluster takes about five minutes and an instance about three; after so long, something is wrong.
+/// A cluster takes about five minutes and an instance about three. After this, something is wrong.
 pub(crate) const STUCK_AFTER_S: u64 = 40 * 60;
 /// More steps than any deployment takes; one that takes more turns in circles.
 const STEPS_MAX: usize = 2000;
-/// Told when a deploy fails and something was begun.
+/// Shown when a deploy fails and something was begun.
 pub const STAYS: &str = "what was made until now stays and is billed: `cloud status` shows it, `cloud destroy` \
                          removes it";
 
-/// The person in front of it, who is asked about a plan or a loss.
+/// How a command asks about a plan or a loss, and shows its progress.
 #[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
-pub trait Person<Q> {
-    /// Shows it and asks. Ctrl-C is heard while nobody has answered.
-    async fn approves(&mut self, question: &Q) -> bool;
-    /// Tells what is being done.
-    fn tell(&mut self, line: &str);
+pub trait Prompt<Q> {
+    /// Shows what is asked about, and asks. Ctrl-C works while it waits.
+    async fn confirm(&mut self, question: &Q) -> bool;
+    /// Shows a line about what is being done.
+    fn show(&mut self, line: &str);
 }
 
 /// What `deploy` works with.
@@ -63,18 +63,18 @@ impl<C: Connect> Deployer<'_, C> {
     /// what everything costs.
     ///
     /// # Errors
-    /// What can't be had, what was declined, and what went wrong for longer than patience lasts. Calling
+    /// What can't be had, what was declined, and what went wrong for longer than the retries last. Calling
     /// it again goes on from what is there.
     pub async fn deploy(
         &self,
         memory: &mut Memory,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<(C::Cluster, Estimate)> {
         self.desired.check()?;
-        let ended = self.bring_up(memory, person).await;
+        let ended = self.bring_up(memory, prompt).await;
         // The reason may be Filestore's, while the cluster that was begun before it is billed.
         if ended.is_err() && memory.made() {
-            person.tell(STAYS);
+            prompt.show(STAYS);
         }
         ended
     }
@@ -82,9 +82,9 @@ impl<C: Connect> Deployer<'_, C> {
     async fn bring_up(
         &self,
         memory: &mut Memory,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<(C::Cluster, Estimate)> {
-        let mut patience = Patience::default();
+        let mut budget = RetryBudget::default();
         let mut approved: Option<Vec<Resource>> = None;
         let mut waited_for = BTreeSet::new();
         let mut waiting = Waiting::default();
@@ -92,7 +92,7 @@ impl<C: Connect> Deployer<'_, C> {
             let (observed, plan, cluster) = self.look(memory).await?;
             memory.learn(&observed.operations)?;
             fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;
-            self.approve(&plan, &mut approved, person).await?;
+            self.approve(&plan, &mut approved, prompt).await?;
             let step = plan.next();
             let names = || plan.waits_for().map(|(what, _)| what).collect::<Vec<_>>().join(" and ");
             let waits = (step == Step::Wait).then(names);
@@ -100,17 +100,17 @@ impl<C: Connect> Deployer<'_, C> {
             let done = match (&step, cluster) {
                 (Step::Stop(error), _) => return Err(error.clone()),
                 (Step::Done, Some(cluster)) => return Ok((cluster, plan.cost)),
-                (Step::Wait, _) => self.wait(&plan, memory, &mut waited_for, person).await,
+                (Step::Wait, _) => self.wait(&plan, memory, &mut waited_for, prompt).await,
                 (Step::Apply | Step::Stage | Step::Start, Some(cluster)) => {
-                    self.inside(&step, &observed, &cluster, person).await
+                    self.inside(&step, &observed, &cluster, prompt).await
                 }
-                (step, _) => self.begin(step, &observed, memory, &mut waited_for, person).await,
+                (step, _) => self.begin(step, &observed, memory, &mut waited_for, prompt).await,
             };
             match done {
-                Ok(()) => patience.restore(),
+                Ok(()) => budget.reset(),
                 // Where what was read is behind: look, compare, adopt or refuse.
                 Err(error) if error.is_transient() || error.is_stale() => {
-                    patience.wait(self.google.clock(), error).await?;
+                    budget.wait(self.google.clock(), error).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -138,7 +138,8 @@ impl<C: Connect> Deployer<'_, C> {
         };
         if let Some(cluster) = &cluster {
             let objects =
-                calmly(self.google, async || cluster.observe(&self.desired.deployment).await).await?;
+                retry_transient(self.google, async || cluster.observe(&self.desired.deployment).await)
+                    .await?;
             observed.objects = Some(objects);
         }
         let plan = plan(self.desired, &observed, self.prices);
@@ -150,7 +151,7 @@ impl<C: Connect> Deployer<'_, C> {
         &self,
         plan: &Plan,
         approved: &mut Option<Vec<Resource>>,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
         let replaced = plan.replaced();
         let covered = |approved: &Vec<Resource>| replaced.iter().all(|resource| approved.contains(resource));
@@ -160,7 +161,7 @@ impl<C: Connect> Deployer<'_, C> {
         if let Some(most) = self.max_cost {
             plan.cost.check(most)?;
         }
-        if !person.approves(plan).await {
+        if !prompt.confirm(plan).await {
             let Some(_) = approved else {
                 return Err(Error::new("deploy", "the plan was not agreed to", Reason::Declined));
             };
@@ -171,42 +172,42 @@ impl<C: Connect> Deployer<'_, C> {
         Ok(())
     }
 
-    /// Sends a write and keeps the name of the operation that answers, before anything waits for it.
+    /// Sends a write and keeps the name of its operation, before anything waits for it.
     async fn begin(
         &self,
         step: &Step,
         observed: &Observed,
         memory: &mut Memory,
         waited_for: &mut BTreeSet<String>,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
         let desired = self.desired;
         let (resource, verb, name) = match step {
             Step::EnableApis(apis) => {
-                person.tell(&format!("enabling {}", apis.join(", ")));
+                prompt.show(&format!("enabling {}", apis.join(", ")));
                 (Resource::Apis, Verb::Update, Some(self.google.enable_apis(apis).await?))
             }
             Step::Make(Resource::Cluster) => {
-                person.tell(&format!("making cluster {}, about five minutes", desired.cluster_name()));
+                prompt.show(&format!("making cluster {}, about five minutes", desired.cluster_name()));
                 (Resource::Cluster, Verb::Create, Some(self.google.create_cluster(desired).await?))
             }
             Step::Make(_) => {
-                person.tell(&format!("making Filestore {}, about three minutes", desired.filestore_name()));
+                prompt.show(&format!("making Filestore {}, about three minutes", desired.filestore_name()));
                 (Resource::Filestore, Verb::Create, Some(self.google.create_filestore(desired).await?))
             }
             Step::Change(_) => {
-                person.tell(&format!("growing Filestore to {} GiB", desired.capacity_gib));
+                prompt.show(&format!("growing Filestore to {} GiB", desired.capacity_gib));
                 (Resource::Filestore, Verb::Update, Some(self.google.grow_filestore(desired).await?))
             }
             Step::Delete(Resource::Cluster) => {
                 let Some(seen) = target_cluster(desired, observed) else { return Ok(()) };
-                person.tell(&format!("deleting the broken cluster {}", seen.name));
+                prompt.show(&format!("deleting the broken cluster {}", seen.name));
                 let operation = self.google.delete_cluster(&seen.name, &seen.location).await?;
                 (Resource::Cluster, Verb::Delete, operation)
             }
             Step::Delete(_) => {
                 let Some(seen) = target_filestore(desired, observed) else { return Ok(()) };
-                person.tell(&format!("deleting the broken Filestore {}", seen.name));
+                prompt.show(&format!("deleting the broken Filestore {}", seen.name));
                 let operation = self.google.delete_filestore(&seen.name, &seen.location).await?;
                 (Resource::Filestore, Verb::Delete, operation)
             }
@@ -226,10 +227,10 @@ impl<C: Connect> Deployer<'_, C> {
         plan: &Plan,
         memory: &Memory,
         waited_for: &mut BTreeSet<String>,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
         for (what, why) in plan.waits_for() {
-            person.tell(&format!("waiting for {what}: {why}"));
+            prompt.show(&format!("waiting for {what}: {why}"));
         }
         wait_for_operations(self.google, memory, waited_for).await
     }
@@ -240,7 +241,7 @@ impl<C: Connect> Deployer<'_, C> {
         step: &Step,
         observed: &Observed,
         cluster: &C::Cluster,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
         let Some(nfs) = target_filestore(self.desired, observed).and_then(export) else {
             let why = "Filestore gave no address";
@@ -259,16 +260,16 @@ impl<C: Connect> Deployer<'_, C> {
         };
         match (step, self.datasets) {
             (Step::Apply, _) => {
-                person.tell("making the volume and Redis");
+                prompt.show("making the volume and Redis");
                 cluster.fit().await?;
-                cluster.apply(&batch, &mut |line| person.tell(line)).await
+                cluster.apply(&batch, &mut |line| prompt.show(line)).await
             }
             (Step::Stage, Some(datasets)) => {
-                let tell = &mut |path: &str| person.tell(&format!("staged {path}"));
+                let tell = &mut |path: &str| prompt.show(&format!("staged {path}"));
                 cluster.stage(&batch, &datasets.from, tell).await
             }
             (Step::Start, _) => {
-                person.tell(&format!("running the Job with {} workers", batch.workers));
+                prompt.show(&format!("running the Job with {} workers", batch.workers));
                 cluster.start(&batch).await
             }
             _ => Ok(()),
@@ -276,8 +277,8 @@ impl<C: Connect> Deployer<'_, C> {
     }
 }
 
-/// An operation that this process waited for and that ended in an error stops it: the reason is the
-/// user's to deal with. A later deploy finds what failed and makes it anew.
+/// Stops on an operation that this process waited for and that ended in an error: the user has to deal with the
+/// reason. A later deploy finds what failed and replaces it.
 pub(crate) fn fail_if_ended_badly(
     observed: &Observed,
     waited_for: &BTreeSet<String>,
@@ -343,12 +344,12 @@ pub(crate) async fn wait_for_operations(
     Ok(())
 }
 
-/// Tries again what may succeed later. For reads and for what may be done twice.
-pub(crate) async fn calmly<T>(google: &Google, call: impl AsyncFn() -> Result<T>) -> Result<T> {
-    let mut patience = Patience::default();
+/// Retries while the error is transient, with backoff. For reads, and for what is idempotent.
+pub(crate) async fn retry_transient<T>(google: &Google, call: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let mut budget = RetryBudget::default();
     loop {
         match call().await {
-            Err(error) if error.is_transient() => patience.wait(google.clock(), error).await?,
+            Err(error) if error.is_transient() => budget.wait(google.clock(), error).await?,
             done => return done,
         }
     }

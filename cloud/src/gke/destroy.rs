@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use crate::clock::within;
 use crate::error::{Cause, Error, Kind, Result};
 use crate::gke::connect::Connect;
-use crate::gke::deploy::{POLL, Person, Waiting, access, calmly, fail_if_ended_badly, wait_for_operations};
-use crate::gke::gcp::{Google, Patience, Query, Scope};
+use crate::gke::deploy::{
+    POLL, Prompt, Waiting, access, fail_if_ended_badly, retry_transient, wait_for_operations,
+};
+use crate::gke::gcp::{Google, Query, RetryBudget, Scope};
 use crate::gke::plan::{
     ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
 };
@@ -22,7 +24,7 @@ const STEPS_MAX: usize = 2000;
 #[derive(Clone, Debug)]
 pub struct Loss {
     pub teardown: Teardown,
-    /// None: it could not be looked at, and why is told.
+    /// Or why it could not be looked at.
     pub unfetched: std::result::Result<Vec<ResultFile>, String>,
 }
 
@@ -46,8 +48,8 @@ impl<C: Connect> Destroyer<'_, C> {
     ///
     /// # Errors
     /// What is still there, or could not be asked, by name.
-    pub async fn destroy(&self, memory: &mut Memory, person: &mut impl Person<Loss>) -> Result<Proof> {
-        let mut patience = Patience::default();
+    pub async fn destroy(&self, memory: &mut Memory, prompt: &mut impl Prompt<Loss>) -> Result<Proof> {
+        let mut budget = RetryBudget::default();
         let mut waited_for = BTreeSet::new();
         let (mut approved, mut objects_gone) = (false, false);
         let (mut waiting, mut busy) = (Waiting::default(), None);
@@ -63,33 +65,33 @@ impl<C: Connect> Destroyer<'_, C> {
                 return Ok(Proof { foreign: down.foreign });
             }
             if !approved {
-                self.approve(&down, &observed, memory, person).await?;
+                self.approve(&down, &observed, memory, prompt).await?;
                 approved = true;
             }
             if down.left().is_empty() {
-                patience.wait(self.google.clock(), unasked(&down)).await?;
+                budget.wait(self.google.clock(), unasked(&down)).await?;
                 continue;
             }
             let waits = busy.take().or_else(|| down.delete.is_empty().then(|| waits_for(&down).to_owned()));
             waiting.check(waits, self.google, "cloud destroy").map_err(|error| left(&down, &error))?;
             if !objects_gone {
-                self.delete_objects(&observed, person).await;
+                self.delete_objects(&observed, prompt).await;
                 objects_gone = true;
             }
             let stepped = match down.delete.is_empty() {
                 true => wait_for_operations(self.google, memory, &mut waited_for).await,
-                false => self.delete(&down.delete, memory, &mut waited_for, person).await,
+                false => self.delete(&down.delete, memory, &mut waited_for, prompt).await,
             };
             match stepped {
-                Ok(()) => patience.restore(),
-                // Google upgrades or repairs it, which takes longer than patience lasts.
+                Ok(()) => budget.reset(),
+                // Google upgrades or repairs it, which takes longer than the retries last.
                 Err(error) if error.kind == Kind::Busy => {
-                    person.tell(&format!("waiting for Google Cloud: {error}"));
+                    prompt.show(&format!("waiting for Google Cloud: {error}"));
                     busy = Some(format!("Google Cloud ({error})"));
                     self.google.clock().sleep(POLL).await;
                 }
                 Err(error) if error.is_transient() => {
-                    patience.wait(self.google.clock(), error).await.map_err(|error| left(&down, &error))?;
+                    budget.wait(self.google.clock(), error).await.map_err(|error| left(&down, &error))?;
                 }
                 Err(error) => return Err(left(&down, &error)),
             }
@@ -113,14 +115,14 @@ impl<C: Connect> Destroyer<'_, C> {
         down: &Teardown,
         observed: &Observed,
         memory: &Memory,
-        person: &mut impl Person<Loss>,
+        prompt: &mut impl Prompt<Loss>,
     ) -> Result<()> {
-        // Even one who agreed beforehand would wait here for a volume that is gone.
+        // Without a limit, this would wait forever for a volume that is gone, even with --yes.
         let look = self.unfetched(observed, memory);
         let look = within(&**self.google.clock(), VOLUME_LIMIT, "look for results", look).await;
         let unfetched = look.map_err(|error| error.to_string());
         let loss = Loss { teardown: down.clone(), unfetched };
-        if person.approves(&loss).await {
+        if prompt.confirm(&loss).await {
             return Ok(());
         }
         Err(Error::new("destroy", "it was not agreed to", Reason::Declined))
@@ -138,10 +140,11 @@ impl<C: Connect> Destroyer<'_, C> {
             return Ok(Vec::new());
         };
         let cluster = self.connect.connect(&access(seen)).await?;
-        let results = calmly(self.google, async || match cluster.observe(self.deployment).await?.volume {
-            Some(_) => cluster.results(self.deployment).await,
-            None => Ok(Vec::new()),
-        });
+        let results =
+            retry_transient(self.google, async || match cluster.observe(self.deployment).await?.volume {
+                Some(_) => cluster.results(self.deployment).await,
+                None => Ok(Vec::new()),
+            });
         let unfetched = |file: &ResultFile| !memory.is_fetched(&file.path, &file.sha256);
         Ok(results.await?.into_iter().filter(unfetched).collect())
     }
@@ -153,23 +156,23 @@ impl<C: Connect> Destroyer<'_, C> {
     }
 
     /// Best effort, so that the export is unmounted in good order: the cluster takes its objects with it.
-    async fn delete_objects(&self, observed: &Observed, person: &mut impl Person<Loss>) {
+    async fn delete_objects(&self, observed: &Observed, prompt: &mut impl Prompt<Loss>) {
         let Some(seen) = self.reachable(observed) else { return };
-        person.tell("deleting what is in the cluster");
+        prompt.show("deleting what is in the cluster");
         let deleted = async {
             let cluster = self.connect.connect(&access(seen)).await?;
-            let mut patience = Patience::default();
+            let mut budget = RetryBudget::default();
             loop {
-                let tell = &mut |line: &str| person.tell(line);
+                let tell = &mut |line: &str| prompt.show(line);
                 match cluster.delete(self.deployment, tell).await {
-                    Err(error) if error.is_transient() => patience.wait(self.google.clock(), error).await?,
+                    Err(error) if error.is_transient() => budget.wait(self.google.clock(), error).await?,
                     done => return done,
                 }
             }
         };
         let deleted: Result<()> = deleted.await;
         if let Err(error) = deleted {
-            person.tell(&format!("failed to {error}; the cluster's own deletion takes it along"));
+            prompt.show(&format!("failed to {error}; the cluster's own deletion takes it along"));
         }
     }
 
@@ -179,11 +182,11 @@ impl<C: Connect> Destroyer<'_, C> {
         doomed: &[Doomed],
         memory: &mut Memory,
         waited_for: &mut BTreeSet<String>,
-        person: &mut impl Person<Loss>,
+        prompt: &mut impl Prompt<Loss>,
     ) -> Result<()> {
         let mut failures = Vec::new();
         for Doomed { resource, name, location } in doomed {
-            person.tell(&format!("deleting {} {name} in {location}", resource.noun()));
+            prompt.show(&format!("deleting {} {name} in {location}", resource.noun()));
             let sent = match resource {
                 Resource::Cluster => self.google.delete_cluster(name, location).await,
                 Resource::Filestore => self.google.delete_filestore(name, location).await,
@@ -200,9 +203,9 @@ impl<C: Connect> Destroyer<'_, C> {
                 Err(error) => failures.push(error),
             }
         }
-        // What no waiting mends is told at once, and what is merely busy waited for longest.
-        let mends_itself = |error: &Error| (error.is_transient(), error.kind == Kind::Busy);
-        failures.into_iter().min_by_key(mends_itself).map_or(Ok(()), Err)
+        // The first to report is the one that no waiting helps, the last the one that is merely busy.
+        let passes_by_itself = |error: &Error| (error.is_transient(), error.kind == Kind::Busy);
+        failures.into_iter().min_by_key(passes_by_itself).map_or(Ok(()), Err)
     }
 }
 

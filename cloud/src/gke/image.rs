@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::gke::deploy::{Waiting, fail_if_ended_badly, wait_for_operations};
-use crate::gke::gcp::{Google, Patience, Query, Scope};
+use crate::gke::gcp::{Google, Query, RetryBudget, Scope};
 use crate::gke::plan::{Resource, Verb};
 use crate::gke::state::{Kept, Memory};
 
@@ -21,7 +21,7 @@ pub async fn make_repository(
     region: &str,
     tell: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let mut patience = Patience::default();
+    let mut budget = RetryBudget::default();
     let mut waited_for = BTreeSet::new();
     let mut waiting = Waiting::default();
     for _ in 0..STEPS_MAX {
@@ -56,11 +56,11 @@ pub async fn make_repository(
             Ok(Some((resource, verb, name))) => {
                 waited_for.insert(name.clone());
                 memory.keep(Kept { resource, verb, name })?;
-                patience.restore();
+                budget.reset();
             }
-            Ok(None) => patience.restore(),
+            Ok(None) => budget.reset(),
             Err(error) if error.is_transient() || error.is_stale() => {
-                patience.wait(google.clock(), error).await?;
+                budget.wait(google.clock(), error).await?;
             }
             Err(error) => return Err(error),
         }

@@ -20,11 +20,17 @@ pub mod gcp;
 #[cfg(feature = "gcp")]
 pub mod image;
 
+use crate::k8s::cluster::PodSize;
+
 /// The label, and the taint, of Spot machines.
 pub const SPOT: &str = "cloud.google.com/gke-spot";
 
 /// The taint of a Spot machine that is about to go.
 pub const NOTICE: &str = "cloud.google.com/impending-node-termination";
+
+/// What Autopilot may make of [`SUPPORT`](crate::k8s::cluster::SUPPORT): it has higher minimums, of half a vCPU as far
+/// as is known, for a pod that is not to be evicted.
+pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
 
 /// The tutorial's batch on GKE, with a Filestore address to be filled in.
 #[cfg(feature = "cluster")]

@@ -158,8 +158,8 @@ impl Reason {
                  remove it with `cloud destroy` first"
             }
             Self::Failed => {
-                "the reason above is Google's; once it is dealt with, `cloud deploy` again removes what failed \
-                 and makes it anew, and `cloud destroy` removes everything"
+                "the reason above is Google's; once it is dealt with, `cloud deploy` replaces what failed, and \
+                 `cloud destroy` removes everything"
             }
             Self::StockOut => {
                 "Google has no such machines free there now: try again later, or `cloud destroy` and deploy with \

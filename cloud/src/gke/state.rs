@@ -69,7 +69,7 @@ impl Memory {
         Self { path, content }
     }
 
-    /// Where it lies unless told otherwise: `$XDG_STATE_HOME/batch-cloud`, else `~/.local/state/batch-cloud`.
+    /// Where it lies without --state-dir: `$XDG_STATE_HOME/batch-cloud`, else `~/.local/state/batch-cloud`.
     pub fn default_folder(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));

@@ -32,7 +32,7 @@ pub(crate) const TICK: Duration = Duration::from_secs(2);
 pub struct Reporter {
     /// Pods that are waited for, with their uid: an obstacle of theirs that no waiting helps is the end.
     needed: BTreeMap<String, String>,
-    /// Words that were told.
+    /// Words that were shown.
     said: BTreeSet<String>,
     /// The last obstacle of each object.
     last: BTreeMap<String, Obstacle>,
@@ -55,7 +55,7 @@ pub struct Leaving {
     pub uid: String,
     pub node: Option<String>,
     until_s: u64,
-    /// What was told of it, and whether it was released.
+    /// What was shown of it, and whether it was released.
     told: String,
     released: bool,
 }
@@ -147,7 +147,7 @@ impl Reporter {
         obstacle::of_report(report).map(|obstacle| (report.name.clone(), obstacle))
     }
 
-    /// The line that tells of an obstacle. None: the same was told, of this object or of another.
+    /// The line about an obstacle. None: the same was shown, of this object or of another.
     pub fn line(&mut self, name: &str, obstacle: &Obstacle) -> Option<String> {
         let line = format!("{name}  waits: {}", obstacle.words);
         self.said.insert(impersonal(&obstacle.words)).then_some(line)
@@ -158,7 +158,7 @@ impl Reporter {
         self.support.contains(name)
     }
 
-    /// What was told may be told again: something has changed.
+    /// Something has changed: what was shown may be shown again.
     pub fn forget(&mut self) {
         self.said.clear();
     }
@@ -232,8 +232,8 @@ fn impersonal(words: &str) -> String {
     }
 }
 
-/// Waits for `what`, which may take long, and tells meanwhile what Kubernetes says is in the way of the pods
-/// `needed`, which are given by name and uid, and which pods hang.
+/// Waits for `what`, which may take long. Until then `tell` gets what Kubernetes says is in the way of the pods
+/// `needed` (by name and uid), and which pods hang.
 ///
 /// # Errors
 /// Its own, or what keeps one of the pods `needed` from starting where no waiting helps.

@@ -11,8 +11,8 @@ use tower::timeout::TimeoutLayer;
 use super::{kubeconfig, proxy};
 use crate::error::{Error, Result};
 
-/// Longer than an API server takes to begin an answer; that may then go on for long, as logs and watches do.
-/// kube has no limit of its own, even for a machine that is gone.
+/// Time limit for the beginning of a response; logs and watches then go on for long. kube has no limit of its own,
+/// even for a machine that is gone.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client of the cluster that `kubeconfig` names.

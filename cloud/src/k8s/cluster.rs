@@ -129,7 +129,7 @@ pub enum JobState {
 pub struct Objects {
     /// The NFS export that the bound volume points at, as `server:/path`.
     pub volume: Option<String>,
-    /// Redis answers.
+    /// Redis and the staging pod are ready.
     pub redis_ready: bool,
     /// The digest ([`datasets_digest`]) of the files staged last, kept as an annotation on the claim.
     pub staged: Option<String>,
@@ -162,8 +162,7 @@ pub struct PodUse {
     pub spot: bool,
 }
 
-/// Longer than it takes to list what is on the volume. The volume is mounted hard, so with its NFS server gone
-/// whoever looks at it waits for ever.
+/// Time limit for listing what is on the volume. It is mounted hard: with its NFS server gone, a read never returns.
 pub const VOLUME_LIMIT: Duration = Duration::from_secs(180);
 
 /// Which lines [`Cluster::logs`] gives.
@@ -177,8 +176,7 @@ pub enum Follow {
 
 /// A cluster that a batch runs in.
 ///
-/// Every method may be dropped at any await and called again: each goes on from what is there and
-/// changes nothing that is already as asked. Objects without the deployment's label are never touched.
+/// Every method is idempotent and may be dropped at any await: called again, it goes on from what is there. Objects without the deployment's label are never touched.
 #[expect(async_fn_in_trait, reason = "called from one thread; no bound on the futures is needed")]
 pub trait Cluster {
     /// Refuses a cluster whose Kubernetes is older than what the Job needs.
@@ -188,9 +186,8 @@ pub trait Cluster {
     async fn observe(&self, deployment: &str) -> Result<Objects>;
 
     /// Makes the volume, the claim, Redis with its secret, service and network policy, and waits
-    /// until the claim is bound and Redis answers. A volume that points elsewhere is made anew (its
-    /// source can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in
-    /// the way.
+    /// until the claim is bound and Redis is ready. A volume that points elsewhere is replaced (its source
+    /// can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in the way.
     async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Copies the batch's files from `from`, which is `datasets` on the volume, to the volume, leaving out those that are there with
@@ -203,7 +200,7 @@ pub trait Cluster {
     async fn start(&self, batch: &Batch) -> Result<()>;
 
     /// Gives the workers' log lines to `tell`. With [`Follow::UntilDone`] it ends when the Job's end is decided,
-    /// across preemptions and pods, and also tells what is in the way of workers and how they were killed.
+    /// across preemptions and pods, and `tell` also gets what is in the way of workers and how they were killed.
     async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Lists the results on the volume (`output/`), sorted by path.
@@ -233,7 +230,7 @@ pub fn datasets_digest(files: &[StagedFile]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// One hash for what decides the results beside the datasets: the image, and the arguments that were added.
+/// One hash for what decides the results, apart from the datasets: the image, and the arguments that were added.
 pub fn program_digest(image: &str, args: &[String]) -> String {
     use sha2::{Digest, Sha256};
     // Each with its end, which no argument can hold: `a b` is not `a`, `b`.

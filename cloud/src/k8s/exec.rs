@@ -12,18 +12,18 @@ const BUFFER: usize = 256 * 1024;
 
 /// A pod to run programs in.
 #[derive(Clone)]
-pub struct Inside {
+pub struct PodExec {
     pods: Api<Pod>,
     pod: String,
 }
 
-impl std::fmt::Debug for Inside {
+impl std::fmt::Debug for PodExec {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Inside").field("pod", &self.pod).finish_non_exhaustive()
+        formatter.debug_struct("PodExec").field("pod", &self.pod).finish_non_exhaustive()
     }
 }
 
-impl Inside {
+impl PodExec {
     pub fn new(pods: Api<Pod>, pod: &str) -> Self {
         Self { pods, pod: pod.to_owned() }
     }

@@ -12,8 +12,7 @@ use crate::k8s::watch::{Event, PodState};
 /// How long an API server may be away: one that is upgraded is for minutes, and the Job
 /// runs on without it.
 const AWAY_MAX_S: u64 = 10 * 60;
-/// Between errors so far apart the watch stood, though nothing happened that it could tell: more than one try
-/// and the longest wait before the next one take.
+/// Errors farther apart than this are separate outages: it is longer than one try and the longest backoff.
 const APART_S: u64 = 3 * 60;
 /// What the worker says when it takes a dataset.
 const PROCESSING: &str = "Processing dataset: ";
@@ -34,7 +33,7 @@ pub(super) struct Follower {
     /// Pods whose log is followed, or was.
     begun: BTreeSet<String>,
     reporter: Reporter,
-    /// Pods whose end was told.
+    /// Pods whose end was shown.
     ended: BTreeSet<String>,
     /// The dataset that each pod's log named last.
     datasets: BTreeMap<String, String>,
@@ -120,7 +119,7 @@ impl Follower {
 
     /// Redis or the staging pod.
     fn support(&mut self, pod: PodState) -> Vec<Next> {
-        // On a machine that died in silence a pod reads as running, until it is told to end.
+        // On a machine that died without a word a pod reads as running, until its deletion begins.
         if pod.deleting || matches!(pod.phase.as_str(), "Failed" | "Succeeded") {
             return self.is_lost(pod.name);
         }
@@ -284,7 +283,7 @@ mod tests {
         assert_eq!(hear(redis(false)), None);
         insta::assert_snapshot!(hear(redis(true)).unwrap());
         assert_eq!(hear(Event::PodGone(REDIS_LEADER.into())), None);
-        assert_eq!(hear(redis(false)), None, "a second deploy made it anew");
+        assert_eq!(hear(redis(false)), None, "a second deploy made it again");
         assert!(hear(Event::PodGone(REDIS_LEADER.into())).is_some());
         assert!(hear(Event::Pod(state(FILESERVER, FILESERVER, "Failed"))).is_some());
         assert_eq!(hear(Event::PodGone("workload-0".into())), None);

@@ -25,7 +25,7 @@ impl Drop for Forward {
 /// Listens on a free port of the loopback address.
 ///
 /// # Errors
-/// Where none can be had. Whether the pod answers shows in the first connection.
+/// Where no port is free. The first connection shows whether the pod is there.
 pub async fn forward(pods: Api<Pod>, pod: &str, port: u16) -> Result<Forward> {
     let doing = format!("forward a port to pod {pod}");
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| Error::other(&doing, error))?;
@@ -47,7 +47,7 @@ pub async fn forward(pods: Api<Pod>, pod: &str, port: u16) -> Result<Forward> {
     Ok(Forward { address, task })
 }
 
-/// Copies both ways until either end closes. Whoever connected sees a failure as a connection that breaks.
+/// Copies both ways until either end closes. A failure closes the connection.
 async fn join(pods: Api<Pod>, pod: String, port: u16, mut here: TcpStream) {
     let there = pods.portforward(&pod, &[port]).await;
     let stream = there.map(|mut there| (there.take_stream(port), there));

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::{Error, Result};
 use crate::k8s::cluster::{ResultFile, StagedFile};
-use crate::k8s::exec::Inside;
+use crate::k8s::exec::PodExec;
 use crate::k8s::objects::MOUNT;
 
 /// Where files arrive; what is left in it by a broken connection is removed by the next.
@@ -104,7 +104,7 @@ impl Local<'_> {
 
 /// Copies `files` from under `from` to the volume, see [`put_from`].
 pub async fn put(
-    inside: &Inside,
+    inside: &PodExec,
     from: &Path,
     files: &[StagedFile],
     tell: &mut dyn FnMut(Progress<'_>),
@@ -119,7 +119,7 @@ pub async fn put(
 /// A file that is not what was listed, a broken connection, a full volume. Calling again goes on from what
 /// has its name, at most a quarter of a GiB, or one file, before where it broke.
 pub async fn put_from(
-    inside: &Inside,
+    inside: &PodExec,
     from: Local<'_>,
     files: &[StagedFile],
     tell: &mut dyn FnMut(Progress<'_>),
@@ -158,7 +158,7 @@ fn groups<'a>(files: &'a [&'a StagedFile]) -> impl Iterator<Item = &'a [&'a Stag
 
 /// Sends some files aside, checks them there, and gives them their names.
 async fn put_group(
-    inside: &Inside,
+    inside: &PodExec,
     from: Local<'_>,
     files: &[&StagedFile],
     tell: &mut dyn FnMut(&str, u64),
@@ -229,7 +229,7 @@ fn header(file: &StagedFile) -> std::io::Result<Vec<u8>> {
 }
 
 /// The hashes of those of `paths` that are files under `folder` of the volume.
-async fn hashes(inside: &Inside, folder: &str, paths: &[&str]) -> Result<BTreeMap<String, String>> {
+async fn hashes(inside: &PodExec, folder: &str, paths: &[&str]) -> Result<BTreeMap<String, String>> {
     let script = format!(
         "cd {MOUNT}/{folder} && while IFS= read -r path; do if [ -f \"$path\" ]; then sha256sum -- \"$path\"; fi; done"
     );
@@ -242,7 +242,7 @@ async fn hashes(inside: &Inside, folder: &str, paths: &[&str]) -> Result<BTreeMa
 
 /// Lists the files under `folder` of the volume, with sizes and hashes, sorted by path. None there is none
 /// listed.
-pub async fn results(inside: &Inside, folder: &str) -> Result<Vec<ResultFile>> {
+pub async fn results(inside: &PodExec, folder: &str) -> Result<Vec<ResultFile>> {
     let script = format!(
         "cd {MOUNT}; if [ -d \"{folder}\" ]; then find \"{folder}\" -type f -printf '%s ' -exec sha256sum -- {{}} \\; ; fi"
     );
@@ -261,7 +261,7 @@ pub async fn results(inside: &Inside, folder: &str) -> Result<Vec<ResultFile>> {
 
 /// Copies `files` from the volume into the folder `into`, keeping their paths. Each appears under its
 /// name whole and checked, or not at all.
-pub async fn get(inside: &Inside, files: &[ResultFile], into: &Path) -> Result<()> {
+pub async fn get(inside: &PodExec, files: &[ResultFile], into: &Path) -> Result<()> {
     let doing = format!("fetch results into {}", into.display());
     for file in files {
         plain(Path::new(&file.path))?;

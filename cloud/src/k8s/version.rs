@@ -14,7 +14,7 @@ pub(crate) async fn new_enough(client: &Client, hint: &str) -> Result<()> {
     let info = client
         .apiserver_version()
         .await
-        .map_err(|error| crate::k8s::apply::failed(doing.to_owned(), &error))?;
+        .map_err(|error| crate::k8s::object::failed(doing.to_owned(), &error))?;
     if is_new_enough(&info.major, &info.minor) {
         return Ok(());
     }

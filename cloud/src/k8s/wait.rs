@@ -9,7 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use tokio::time::timeout;
 
-use crate::k8s::apply::Object;
+use crate::k8s::object::Object;
 
 /// Why an object was not waited for any longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl std::fmt::Display for TooLong {
 
 /// Waits until `condition` holds of an object (`None`: it is not there), and gives the object.
 ///
-/// Unlike kube's `await_condition` it outlives connections that break, which those to a machine that
-/// has little time for its API server do.
+/// Unlike kube's `await_condition` it survives broken connections, which are common where the API server's machine is
+/// busy.
 ///
 /// # Errors
 /// Where it takes longer than `limit`.
@@ -50,7 +50,7 @@ pub async fn until<K: Object>(
                 Some(Ok(object)) if condition(object.as_ref()) => return object,
                 Some(Ok(_)) => {}
                 Some(Err(failed)) => error = Some(failed.to_string()),
-                // The stream makes its connection anew and never ends; if it did, there is no news to come.
+                // The stream reconnects by itself and never ends; if it did, nothing more would come.
                 None => std::future::pending().await,
             }
         }

@@ -11,11 +11,11 @@ use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, ResourceExt};
 
 use crate::error::{Error, Kind, Result};
-use crate::k8s::apply::{self, finished, outcome};
+use crate::k8s::object::{self, Object};
 use crate::k8s::objects::{Config, DEPLOYMENT_LABEL, PART_LABEL, WORKER_CONTAINER, WORKLOAD};
 use crate::k8s::obstacle::{self, Obstacle, Report};
 
-/// Something changed. An object is told whole, and once for each state that differs.
+/// Something changed. An event carries the whole object, and comes once for each state that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Pod(PodState),
@@ -40,7 +40,7 @@ pub struct PodState {
     /// `Pending`, `Running`, `Succeeded` or `Failed`; on a node that died in silence it stays `Running`.
     pub phase: String,
     pub ready: bool,
-    /// Whether it has been told to end.
+    /// Whether its deletion has begun.
     pub deleting: bool,
     /// The grace that it was given then, in seconds.
     pub grace_s: Option<u64>,
@@ -72,12 +72,12 @@ pub struct JobState {
     pub failed: i32,
     /// Set once it is over and all of its pods have ended: whether it is complete, and why.
     pub finished: Option<(bool, String)>,
-    /// Set once its end is decided, though pods may still be terminating, on a dead machine for ever.
+    /// Set once its end is decided. Pods may still be terminating then, on a dead machine forever.
     pub outcome: Option<(bool, String)>,
 }
 
-/// All events of a deployment from now on, beginning with what is there. It ends never; a connection that
-/// breaks is made again, and meanwhile yields its errors.
+/// All events of a deployment from now on, beginning with what is there. It never ends: it reconnects by itself, and
+/// yields the errors.
 pub fn watch(client: &Client, config: &Config) -> BoxStream<'static, Result<Event>> {
     let nodes: Api<Node> = Api::all(client.clone());
     let nodes =
@@ -143,7 +143,7 @@ fn events<K>(
     gone: fn(String) -> Event,
 ) -> BoxStream<'static, Result<Event>>
 where
-    K: crate::k8s::apply::Object,
+    K: Object,
 {
     watch_all(api, which)
         .default_backoff()
@@ -163,13 +163,13 @@ fn failed(error: watcher::Error) -> Error {
     let doing = "watch the cluster".to_owned();
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
-            apply::failed(doing, &error)
+            object::failed(doing, &error)
         }
         WatchError(_) | NoResourceVersion => Error::new(doing, error.to_string(), Kind::Transient),
     }
 }
 
-/// Leaves out what says nothing new: heartbeats of nodes, and what a reconnection tells again.
+/// Leaves out events that say nothing new: heartbeats of nodes, and repetitions after a reconnection.
 fn news(events: impl futures::Stream<Item = Result<Event>>) -> impl futures::Stream<Item = Result<Event>> {
     let mut last: BTreeMap<(u8, String), Event> = BTreeMap::new();
     events.filter(move |event| {
@@ -239,6 +239,26 @@ fn job_state(job: &Job) -> JobState {
     }
 }
 
+/// Why a Job is over, with all of its pods: its condition `Complete` or `Failed`, with reason and message.
+pub fn finished(job: &Job) -> Option<(bool, String)> {
+    condition(job, &[("Complete", true), ("Failed", false)])
+}
+
+/// How a Job ends, once that is decided. `SuccessCriteriaMet` and `FailureTarget` come before `Complete` and
+/// `Failed`, which wait until every pod has ended: forever, on a machine that died and whose Node object stays.
+pub fn outcome(job: &Job) -> Option<(bool, String)> {
+    finished(job).or_else(|| condition(job, &[("SuccessCriteriaMet", true), ("FailureTarget", false)]))
+}
+
+fn condition(job: &Job, wanted: &[(&str, bool)]) -> Option<(bool, String)> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().filter(|one| one.status == "True").find_map(|one| {
+        let (_, good) = wanted.iter().find(|(kind, _)| *kind == one.type_)?;
+        let parts = [&one.reason, &one.message].into_iter().flatten().cloned();
+        Some((*good, parts.collect::<Vec<_>>().join(": ")))
+    })
+}
+
 /// Whether a pod's containers have all ended, or never will begin.
 fn has_ended(pod: &Pod) -> bool {
     matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
@@ -262,7 +282,7 @@ pub async fn pods_ended(client: &Client, namespace: &str, node: &str) -> Result<
             Ok(Change::Delete(pod)) => {
                 running.remove(&pod.name_any());
             }
-            // The stream makes the connection anew and lists again.
+            // The stream reconnects by itself and lists again.
             Err(error) => tracing::debug!(%error, "watch pods"),
         }
         if listed && !running.values().any(|running| *running) {
@@ -277,7 +297,7 @@ mod tests {
     use futures::stream::{StreamExt, iter};
     use serde_json::json;
 
-    use super::{Event, NodeState, news, pod_state};
+    use super::{Event, Job, NodeState, finished, news, outcome, pod_state};
 
     #[test]
     fn a_preempted_pod_is_told_with_who_did_it_and_how_the_worker_ended() {
@@ -339,5 +359,33 @@ mod tests {
         let told = [node(true), node(true), node(false), gone(), gone(), node(false)];
         let heard: Vec<_> = news(iter(told.map(Ok))).map(|event| event.unwrap()).collect().await;
         assert_eq!(heard, [node(true), node(false), gone(), node(false)]);
+    }
+
+    #[test]
+    fn the_end_is_decided_before_every_pod_has_ended() {
+        let job = |kind: &str, status: &str| -> Job {
+            let condition = json!({"type": kind, "status": status, "reason": "R", "message": "m"});
+            serde_json::from_value(json!({
+                "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "workload"},
+                "status": {"conditions": [condition]},
+            }))
+            .unwrap()
+        };
+        let why = "R: m".to_owned();
+        let table = [
+            ("SuccessCriteriaMet", None, Some((true, why.clone()))),
+            ("FailureTarget", None, Some((false, why.clone()))),
+            ("Complete", Some((true, why.clone())), Some((true, why.clone()))),
+            ("Failed", Some((false, why.clone())), Some((false, why))),
+            ("Suspended", None, None),
+        ];
+        for (kind, over, decided) in table {
+            assert_eq!(
+                (finished(&job(kind, "True")), outcome(&job(kind, "True"))),
+                (over, decided),
+                "{kind}"
+            );
+            assert_eq!(outcome(&job(kind, "False")), None, "{kind}");
+        }
     }
 }

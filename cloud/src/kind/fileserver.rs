@@ -18,11 +18,11 @@ const FILES: [(&str, &str); 3] = [
 /// Says of a container whose NFS server it is.
 const CLUSTER_LABEL: &str = "batch.fileserver";
 
-/// How long the server may take to answer after its start.
+/// How long the server may take to be reachable after its start.
 const START: Duration = Duration::from_secs(30);
 
 impl KindCluster {
-    /// Starts the cluster's NFS server, building its image first if need be, and waits until it answers.
+    /// Starts the cluster's NFS server, building its image first if need be, and waits until it is reachable.
     /// One that runs is left alone. `data` keeps nothing: a new server has an empty export.
     pub async fn fileserver(&self) -> Result<Nfs> {
         let name = fileserver(self.name());
@@ -36,7 +36,7 @@ impl KindCluster {
             args.extend(["--network", &network, "--label", &label, "--restart", "no", &image]);
             docker(&args, &doing).await?;
         }
-        answers(&name).await?;
+        reachable(&name).await?;
         Ok(batch_config(self.name()).nfs)
     }
 
@@ -48,7 +48,7 @@ impl KindCluster {
             format!("echo {} > /run/away; kill -KILL $(cat /var/run/ganesha.pid)", away.as_secs_f64());
         docker(&["exec", &name, "sh", "-c", &script], &format!("kill the NFS server {name}")).await?;
         tokio::time::sleep(away).await;
-        answers(&name).await
+        reachable(&name).await
     }
 
     /// The files under a folder of the export, as the server itself has them, by their path on it.
@@ -64,14 +64,13 @@ impl KindCluster {
 
     /// Empties the export. Nobody may have it mounted.
     ///
-    /// The server is stopped meanwhile: it keeps what it knows of folders, and would go on serving those
-    /// that were taken away behind its back.
+    /// The server is stopped first: it caches folders, and would go on serving those that were removed.
     pub async fn wipe_fileserver(&self) -> Result<()> {
         let name = fileserver(self.name());
         let script =
             "echo 1 > /run/away; kill -KILL $(cat /var/run/ganesha.pid); find /NFSVol -mindepth 1 -delete";
         docker(&["exec", &name, "sh", "-c", script], &format!("empty the export of {name}")).await?;
-        answers(&name).await
+        reachable(&name).await
     }
 }
 
@@ -113,7 +112,7 @@ async fn state(container: &str) -> Result<Option<String>> {
 /// The kubelet retries a failed mount after up to two minutes, so the server is asked first: its two
 /// programs, mount and NFS, must be registered and the NFS port open.
 #[expect(clippy::disallowed_methods, reason = "an adapter: real machines take real time")]
-async fn answers(name: &str) -> Result<()> {
+async fn reachable(name: &str) -> Result<()> {
     let script = "rpcinfo -t localhost 100005 3 && rpcinfo -t localhost 100003 3";
     let doing = format!("wait for the NFS server {name}");
     let limit = tokio::time::Instant::now() + START;

@@ -10,6 +10,7 @@ mod fileserver;
 mod image;
 mod nodes;
 pub(crate) mod program;
+mod room;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use kube::{Api, Client};
 pub use config::config;
 pub use fileserver::build_fileserver;
 pub use image::{WorkerImage, remove_images, worker_image};
-pub use nodes::{Blow, Cut, Nodes, Step};
+pub use nodes::{Cut, Fault, Nodes, Step};
 
 use crate::error::{Error, Result};
 use crate::gke;
@@ -35,18 +36,6 @@ use program::{docker, run, run_in, run_with};
 
 /// The cluster's name when none is given: the tutorial's.
 pub const DEFAULT_NAME: &str = "batch-aiml";
-
-/// What the nodes themselves take; measured 1.5 GiB for a control plane and three workers.
-const CONTROL_PLANE_MIB: u64 = 900;
-const NODE_MIB: u64 = 300;
-
-/// inotify instances that the system containers of a node hold; measured 26 and 13 with Kubernetes 1.34.
-const CONTROL_PLANE_INOTIFY: u64 = 26;
-const NODE_INOTIFY: u64 = 13;
-/// What Docker and the machine itself hold beside them.
-const OTHERS_INOTIFY: u64 = 12;
-/// The kernel's limit of them for a user; the nodes' root is this machine's.
-const INOTIFY_MAX: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// A file in the control plane that says that the cluster was made to the end.
 const WHOLE: &str = "/kind/batch-whole";
@@ -101,7 +90,7 @@ enum Found {
 
 impl KindCluster {
     /// Gives a cluster as asked for: one of ours that is healthy and of the same size is put in order
-    /// and used again, any other of ours is made anew. `tell` gets a line for each step.
+    /// and used again, any other of ours is replaced. `tell` gets a line for each step.
     ///
     /// # Errors
     /// No Docker or kind, too little memory, a foreign cluster of that name, a Kubernetes too old.
@@ -113,7 +102,7 @@ impl KindCluster {
                 tell(&format!("look whether cluster {} is healthy", spec.name));
                 match cluster.put_in_order().await {
                     Ok(()) => return Ok((cluster, Came::Reused)),
-                    Err(error) => tell(&format!("cluster {} is made anew: {error}", spec.name)),
+                    Err(error) => tell(&format!("cluster {} is replaced: {error}", spec.name)),
                 }
                 down(&spec.name).await?;
             }
@@ -122,9 +111,7 @@ impl KindCluster {
             }
             Found::Nothing => {}
         }
-        enough_memory(spec).await?;
-        let most = std::fs::read_to_string(INOTIFY_MAX).ok().and_then(|most| most.trim().parse().ok());
-        enough_inotify(spec.workers, most)?;
+        room::enough(spec).await?;
         tell(&format!("create cluster {} with {} Spot nodes", spec.name, spec.workers));
         cluster.create(spec).await?;
         Ok((cluster, Came::Created))
@@ -162,7 +149,7 @@ impl KindCluster {
         network(&self.name)
     }
 
-    /// What a kubectl needs to speak to the cluster. It is kept in no file, so none is left behind.
+    /// The cluster's kubeconfig. It is kept in no file, so none is left behind.
     pub async fn kubeconfig(&self) -> Result<String> {
         let doing = format!("get the credentials of cluster {}", self.name);
         run("kind", &["get", "kubeconfig", "--name", &self.name], &doing).await
@@ -208,7 +195,7 @@ impl KindCluster {
         self.put_in_order().await
     }
 
-    /// Undoes whatever an earlier run did to the nodes, and waits until all are ready.
+    /// Undoes what an earlier run did to the nodes, and waits until all are ready.
     async fn put_in_order(&self) -> Result<()> {
         let containers = containers(&self.name).await?;
         let mut expected: BTreeSet<String> = self.node_names().into_iter().collect();
@@ -225,7 +212,7 @@ impl KindCluster {
             .await
             .map_err(|error| Error::other(error.doing, "it was not made to the end"))?;
         let client = self.client().await?;
-        answers(&client, &self.name).await?;
+        reachable(&client, &self.name).await?;
         Nodes::new(self.clone(), client).restore().await
     }
 
@@ -371,40 +358,9 @@ fn foreign(name: &str) -> Error {
     )
 }
 
-async fn enough_memory(spec: &Spec) -> Result<()> {
-    let doing = "look at Docker's memory";
-    let total = docker(&["info", "--format", "{{.MemTotal}}"], doing).await?;
-    let total_mib =
-        total.parse::<u64>().map_err(|error| Error::other(doing, format!("{total:?}: {error}")))? >> 20;
-    let needed = CONTROL_PLANE_MIB + NODE_MIB * u64::from(spec.workers);
-    if total_mib >= needed {
-        return Ok(());
-    }
-    Err(Error::with_hint(
-        format!("make a cluster of {} workers", spec.workers),
-        format!("Docker has {total_mib} MiB of memory and the nodes alone take about {needed} MiB"),
-        "ask for fewer workers, or give Docker more (Docker Desktop: Settings, Resources)",
-    ))
-}
-
-/// Refuses more nodes than the kernel's limit of inotify instances allows: beyond it kubelets and log streams fail
-/// with "too many open files". `most` is the limit, where it can be read.
-fn enough_inotify(workers: u32, most: Option<u64>) -> Result<()> {
-    let Some(most) = most else { return Ok(()) };
-    let allowed = most.saturating_sub(OTHERS_INOTIFY + CONTROL_PLANE_INOTIFY) / NODE_INOTIFY;
-    if u64::from(workers) <= allowed {
-        return Ok(());
-    }
-    Err(Error::with_hint(
-        format!("make a cluster of {workers} workers"),
-        format!("fs.inotify.max_user_instances is {most}, which is enough for about {allowed}"),
-        "ask for fewer workers, or `sudo sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288`",
-    ))
-}
-
-/// Waits until the API server of a control plane that was just started answers.
+/// Waits until the API server of a control plane that was just started is reachable.
 #[expect(clippy::disallowed_methods, reason = "an adapter: real machines take real time")]
-async fn answers(client: &Client, name: &str) -> Result<()> {
+async fn reachable(client: &Client, name: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let doing = format!("reach the API server of cluster {name}");
     let limit = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -441,16 +397,6 @@ pub async fn local_node_image() -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn more_nodes_than_inotify_allows_are_refused_with_how_many_it_does() {
-        assert_eq!(enough_inotify(6, Some(128)), Ok(()));
-        let error = enough_inotify(7, Some(128)).unwrap_err();
-        assert!(error.why.contains("128, which is enough for about 6"), "{error}");
-        assert_eq!(enough_inotify(50, Some(1024)), Ok(()));
-        assert_eq!(enough_inotify(1000, None), Ok(()));
-        assert!(enough_inotify(1, Some(0)).is_err());
-    }
 
     #[test]
     fn content_that_docker_never_pulled_is_known_by_what_ctr_says() {

@@ -1,4 +1,4 @@
-//! Machines that vanish: what Google does to Spot machines, done to kind's.
+//! Fault injection on machines: what Google does to Spot machines, done to kind's.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::KindCluster;
 use super::program::docker;
 use crate::error::{Error, Result};
 use crate::gke::NOTICE;
-use crate::k8s::apply;
 use crate::k8s::objects::{Config, REDIS_LEADER, redis};
 use crate::k8s::wait::until;
 use crate::k8s::watch::{is_ready, pods_ended};
+use crate::k8s::{apply, delete};
 
 /// What pods have between the notice and the end of the machine.
 const GRACE: Duration = Duration::from_secs(15);
@@ -41,16 +41,16 @@ impl Cut {
     }
 }
 
-/// A misfortune.
+/// A fault to be injected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Blow {
+pub enum Fault {
     /// GKE's sequence: notice as a taint, SIGTERM to the pods, 15 s at most, the machine stopped, and
     /// back as a new one.
     Preempt { node: String },
-    /// Gone with no word. The pods read as Running until the node controller has missed the node, and
+    /// Gone without notice. The pods read as Running until the node controller has missed the node, and
     /// only then does the machine come back as a new one.
     Vanish { node: String },
-    /// Stopped in the middle of everything, with all that runs on it, and going on as if nothing had been.
+    /// Paused with all that runs on it, and resumed.
     Freeze { node: String },
     /// The node runs on, and cannot reach Redis, the NFS server, or both.
     Cut { node: String, from: Cut },
@@ -76,7 +76,7 @@ pub enum Step {
 }
 
 /// The Spot nodes of a cluster, and what can be done to them. Clones act on the same cluster, so
-/// several blows can fall at once.
+/// several faults can be injected at once.
 #[derive(Clone)]
 pub struct Nodes {
     cluster: KindCluster,
@@ -94,17 +94,16 @@ impl Nodes {
         Self { cluster, client }
     }
 
-    /// Carries out `blow`; what it takes away is back after `away`, and so is this call. `tell` hears of
-    /// each step.
-    pub async fn strike(
+    /// Injects `fault`, and returns once what it took away is back, `away` later. `tell` gets each step.
+    pub async fn inject(
         &self,
-        blow: &Blow,
+        fault: &Fault,
         away: Duration,
         config: &Config,
         tell: &mut dyn FnMut(Step),
     ) -> Result<()> {
-        match blow {
-            Blow::Preempt { node } => {
+        match fault {
+            Fault::Preempt { node } => {
                 self.notice(node).await?;
                 tell(Step::Notice);
                 // Both ends are good: the pods ended, or the machine does not wait for them.
@@ -115,7 +114,7 @@ impl Nodes {
                 tokio::time::sleep(away).await;
                 self.revive(node).await?;
             }
-            Blow::Vanish { node } => {
+            Fault::Vanish { node } => {
                 self.kill(node).await?;
                 tell(Step::Gone);
                 let (missed, ()) = tokio::join!(self.until_ready_is(node, false), tokio::time::sleep(away));
@@ -123,23 +122,23 @@ impl Nodes {
                 tell(Step::Missed);
                 self.revive(node).await?;
             }
-            Blow::Freeze { node } => {
+            Fault::Freeze { node } => {
                 self.freeze(node).await?;
                 tell(Step::Gone);
                 tokio::time::sleep(away).await;
                 self.thaw(node).await?;
             }
-            Blow::Cut { node, from } => {
+            Fault::Cut { node, from } => {
                 self.cut(node, *from).await?;
                 tell(Step::Gone);
                 tokio::time::sleep(away).await;
                 self.heal(node).await?;
             }
-            Blow::Fileserver => {
+            Fault::Fileserver => {
                 tell(Step::Gone);
                 self.cluster.restart_fileserver(away).await?;
             }
-            Blow::Redis => {
+            Fault::Redis => {
                 self.kill_redis(config).await?;
                 tell(Step::Gone);
                 tokio::time::sleep(away).await;
@@ -179,7 +178,7 @@ impl Nodes {
     }
 
     /// Brings a node back as a new machine. The object of the old one is deleted first, as the cloud's
-    /// controller does once a machine is no more; the kubelet registers itself anew.
+    /// controller does once a machine is no more; the kubelet registers itself again.
     pub async fn revive(&self, node: &str) -> Result<()> {
         let doing = format!("delete the object of node {node}");
         match self.nodes().delete(node, &DeleteParams::default()).await {
@@ -217,13 +216,13 @@ impl Nodes {
     }
 
     /// Kills Redis as a crash does, and removes its pod: the kubelet would start it again, and after
-    /// some kills only with minutes of back-off.
+    /// some kills only with minutes of backoff.
     async fn kill_redis(&self, config: &Config) -> Result<()> {
         let doing = "kill Redis";
         let script = "pkill -KILL -x redis-server || true";
         docker(&["exec", &self.cluster.control_plane(), "sh", "-c", script], doing).await?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &config.namespace);
-        apply::delete_now(&pods, REDIS_LEADER).await
+        delete::delete_now(&pods, REDIS_LEADER).await
     }
 
     /// Undoes everything: every node runs, is new if it was stopped or marked, hears everyone and is ready.

@@ -19,7 +19,7 @@ pub(crate) async fn docker(args: &[&str], doing: &str) -> Result<String> {
 
 /// The same in a folder and with further environment variables.
 ///
-/// The program is in a process group of its own: Ctrl-C is for us to hear, who then know what to undo.
+/// The program is in a process group of its own: Ctrl-C reaches only us, and we know what to undo.
 /// It is killed with the future that waits for it.
 pub(crate) async fn run_in(
     program: &str,

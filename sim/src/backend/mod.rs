@@ -36,4 +36,4 @@ pub enum Beat {
 }
 
 /// Who watches while a run goes on.
-pub type Audience<'a> = &'a mut dyn FnMut(&Story, Beat);
+pub type Observer<'a> = &'a mut dyn FnMut(&Story, Beat);

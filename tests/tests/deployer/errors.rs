@@ -1,7 +1,7 @@
 //! What a person reads when it can't be done: each refusal with its hint.
 
 use cloud::error::Error;
-use cloud::gke::deploy::{Person, STAYS};
+use cloud::gke::deploy::{Prompt, STAYS};
 use cloud::gke::plan::{Mode, Plan, Tier};
 use cloud::gke::reason::explain;
 use serde_json::{Value, json};
@@ -33,12 +33,12 @@ fn shown(error: Error) -> String {
 /// Agrees, and keeps the one line that is told because something failed.
 struct Warned(String);
 
-impl Person<Plan> for Warned {
-    async fn approves(&mut self, _plan: &Plan) -> bool {
+impl Prompt<Plan> for Warned {
+    async fn confirm(&mut self, _plan: &Plan) -> bool {
         true
     }
 
-    fn tell(&mut self, line: &str) {
+    fn show(&mut self, line: &str) {
         if line == STAYS {
             self.0 = format!("{line}\n");
         }
@@ -53,9 +53,9 @@ fn refused(prepare: impl FnOnce(&mut Project), ask: impl FnOnce(&mut Site)) -> S
         prepare(&mut project);
         let mut site = world.project(project);
         ask(&mut site);
-        let mut person = Warned(String::new());
-        match site.deploy_asking(&mut person).await {
-            Ended::With(Err(error)) => format!("{}{}", person.0, shown(error)),
+        let mut prompt = Warned(String::new());
+        match site.deploy_asking(&mut prompt).await {
+            Ended::With(Err(error)) => format!("{}{}", prompt.0, shown(error)),
             ended => format!("{:?}", matches!(ended, Ended::Interrupted)),
         }
     })
@@ -370,13 +370,13 @@ struct Wavers<'a> {
     asked: usize,
 }
 
-impl Person<Plan> for Wavers<'_> {
-    async fn approves(&mut self, _plan: &Plan) -> bool {
+impl Prompt<Plan> for Wavers<'_> {
+    async fn confirm(&mut self, _plan: &Plan) -> bool {
         self.asked += 1;
         self.asked == 1
     }
 
-    fn tell(&mut self, line: &str) {
+    fn show(&mut self, line: &str) {
         if line == "making the volume and Redis" {
             self.site.with(|project| {
                 project.clusters.values_mut().for_each(|cluster| cluster["status"] = json!("ERROR"));

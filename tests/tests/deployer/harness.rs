@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cloud::error::Result;
 use cloud::gke::cost::{Estimate, Prices};
-use cloud::gke::deploy::{Deployer, Person};
+use cloud::gke::deploy::{Deployer, Prompt};
 use cloud::gke::destroy::{Destroyer, Loss, Proof};
 use cloud::gke::gcp::{Google, credentials};
 use cloud::gke::plan::{Desired, Plan, Work};
@@ -133,22 +133,22 @@ impl Site {
 
     pub(crate) async fn deploy_asking(
         &self,
-        person: &mut impl Person<Plan>,
+        prompt: &mut impl Prompt<Plan>,
     ) -> Ended<(FakeCluster, Estimate)> {
         let prices = Prices::built_in().unwrap();
         let (deployer, mut memory) = (self.deployer(&prices), self.memory());
-        self.until_interrupted(deployer.deploy(&mut memory, person)).await
+        self.until_interrupted(deployer.deploy(&mut memory, prompt)).await
     }
 
     pub(crate) async fn destroy(&self) -> Ended<Proof> {
         self.destroy_asking(&mut Agrees).await
     }
 
-    pub(crate) async fn destroy_asking(&self, person: &mut impl Person<Loss>) -> Ended<Proof> {
+    pub(crate) async fn destroy_asking(&self, prompt: &mut impl Prompt<Loss>) -> Ended<Proof> {
         let destroyer =
             Destroyer { google: &self.google, connect: &self.connect, deployment: &self.desired.deployment };
         let mut memory = self.memory();
-        self.until_interrupted(destroyer.destroy(&mut memory, person)).await
+        self.until_interrupted(destroyer.destroy(&mut memory, prompt)).await
     }
 
     async fn until_interrupted<T>(&self, command: impl Future<Output = Result<T>>) -> Ended<T> {
@@ -185,12 +185,12 @@ impl Site {
 /// Agrees and is told nothing.
 pub(crate) struct Agrees;
 
-impl<Q> Person<Q> for Agrees {
-    async fn approves(&mut self, _question: &Q) -> bool {
+impl<Q> Prompt<Q> for Agrees {
+    async fn confirm(&mut self, _question: &Q) -> bool {
         true
     }
 
-    fn tell(&mut self, _line: &str) {}
+    fn show(&mut self, _line: &str) {}
 }
 
 /// One thread, as the command has.

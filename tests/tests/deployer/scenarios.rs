@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloud::error::Kind;
-use cloud::gke::deploy::Person;
+use cloud::gke::deploy::Prompt;
 use cloud::gke::destroy::Loss;
 use cloud::gke::gcp::{Google, Query, Scope, credentials};
 use cloud::gke::plan::{Action, Plan, Resource, Step};
@@ -210,13 +210,13 @@ struct Listens {
     results: Option<Result<usize, String>>,
 }
 
-impl Person<Loss> for Listens {
-    async fn approves(&mut self, loss: &Loss) -> bool {
+impl Prompt<Loss> for Listens {
+    async fn confirm(&mut self, loss: &Loss) -> bool {
         self.results = Some(loss.unfetched.clone().map(|files| files.len()));
         true
     }
 
-    fn tell(&mut self, _line: &str) {}
+    fn show(&mut self, _line: &str) {}
 }
 
 /// Somebody deleted the instance by hand, and the staging pod still has it mounted.
@@ -229,10 +229,10 @@ fn destroy_does_not_wait_for_ever_for_a_volume_that_is_gone() {
             project.filestores.clear();
             project.volume_hangs = true;
         });
-        let mut person = Listens::default();
-        let ended = site.destroy_asking(&mut person).await;
+        let mut prompt = Listens::default();
+        let ended = site.destroy_asking(&mut prompt).await;
         assert!(matches!(ended, Ended::With(Ok(_))), "{ended:?}");
-        assert_eq!(person.results, Some(Err("look for results: no answer within 180 s".into())));
+        assert_eq!(prompt.results, Some(Err("look for results: no answer within 180 s".into())));
         assert_eq!(site.with(|project| project.labelled("batch-aiml")), Vec::<String>::new());
     });
 }

@@ -9,37 +9,36 @@ use crate::error::{Error, Kind, Result};
 use super::Google;
 use super::error::from_google;
 
-/// Longer than any of Google's answers takes; a request without one by then is given up.
+/// Time limit of one request; no response of Google's takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The waits between tries, in seconds. About a minute in all: a new permission or a newly enabled API
-/// takes about that long to be known everywhere.
-pub const PATIENCE: [u64; 6] = [1, 2, 4, 8, 16, 32];
+/// Backoff between retries, in seconds. About a minute in all: a new permission or a newly enabled API takes about
+/// that long to be known everywhere.
+pub const RETRY_WAITS_S: [u64; 6] = [1, 2, 4, 8, 16, 32];
 
-/// Counts failures in a row.
+/// How many more times an operation may fail in a row: exponential backoff, about a minute in all.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct RetryBudget {
     failures: usize,
 }
 
-impl Patience {
-    /// Waits before another try, longer each time; gives the error back once patience is over.
+impl RetryBudget {
+    /// Waits before another try, longer each time; returns the error once the budget is used up.
     pub async fn wait(&mut self, clock: &Arc<dyn Clock>, error: Error) -> Result<()> {
-        let Some(seconds) = PATIENCE.get(self.failures) else { return Err(error) };
+        let Some(seconds) = RETRY_WAITS_S.get(self.failures) else { return Err(error) };
         tracing::warn!(%error, "trying again in {seconds} s");
         self.failures += 1;
         clock.sleep(Duration::from_secs(*seconds)).await;
         Ok(())
     }
 
-    /// Something went well.
-    pub fn restore(&mut self) {
+    /// An operation succeeded.
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// Whether a read may go better the next time. An API whose being enabled was just read is not
-/// known as such everywhere yet.
+/// Whether a read may succeed the next time. An API that was just enabled is not known as such everywhere yet.
 fn is_worth_another_try(error: &Error) -> bool {
     error.is_transient() || error.kind == Kind::Disabled
 }
@@ -47,10 +46,10 @@ fn is_worth_another_try(error: &Error) -> bool {
 impl Google {
     /// Sends a read, again while that may help.
     pub(super) async fn read<T>(&self, call: impl AsyncFn() -> Result<T>) -> Result<T> {
-        let mut patience = Patience::default();
+        let mut budget = RetryBudget::default();
         loop {
             match call().await {
-                Err(error) if is_worth_another_try(&error) => patience.wait(&self.clock, error).await?,
+                Err(error) if is_worth_another_try(&error) => budget.wait(&self.clock, error).await?,
                 done => return done,
             }
         }

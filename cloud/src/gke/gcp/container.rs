@@ -51,7 +51,7 @@ impl Google {
     }
 
     /// The operations on a cluster, for when their names were not kept: made on another machine, or the
-    /// process died between the answer and the disk.
+    /// process died between the response and the disk.
     pub(super) async fn cluster_operations(&self, name: &str, location: &str) -> Result<Vec<OperationSeen>> {
         let doing = format!("list operations in {location}");
         let request = || self.container.list_operations().set_parent(self.place(location)).send();
@@ -98,7 +98,7 @@ fn seen(found: Cluster) -> ClusterSeen {
     }
 }
 
-/// A Standard cluster is told by its Spot pool; one without, which is not of our making, by its first.
+/// A Standard cluster is known by its Spot pool; one without, which we did not make, by its first.
 fn mode(found: &Cluster) -> Mode {
     if found.autopilot.as_ref().is_some_and(|autopilot| autopilot.enabled) {
         return Mode::Autopilot;

@@ -1,4 +1,4 @@
-//! From what Google answers to what a person can do about it.
+//! From Google's errors to what a person can do about them.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ impl Answer {
         if says("stockout") || says("does not have enough resources") {
             return Reason::StockOut;
         }
-        // Machines run as a service account, which whoever makes them must be allowed to use.
+        // Machines run as a service account, and making them needs the right to use it.
         if says("iam.serviceaccounts.actas") || says("does not have access to service account") {
             return Reason::Permission { service: "iam.googleapis.com".into() };
         }
@@ -164,7 +164,7 @@ pub(super) fn from_google(doing: &str, service: &str, error: &google_cloud_gax::
     Error::new(doing, why, cause)
 }
 
-/// An answer that is not Google's JSON: that of a proxy or a load balancer in between.
+/// A response that is not Google's JSON: from a proxy or a load balancer in between.
 pub(super) fn not_the_apis(http: u16) -> Answer {
     let message = match http {
         407 => "the proxy in between wants a log-in",

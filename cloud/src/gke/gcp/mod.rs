@@ -2,9 +2,9 @@
 //! REST where theirs is large and the need is small (three calls of Artifact Registry, five of Compute
 //! Engine, whose generated crate alone is larger than the rest of the tree).
 //!
-//! Rules kept here: a read is tried again with growing waits; **a write is sent once**. Whoever wrote
-//! and got no answer looks at what is there and plans again, for no answer says nothing about whether it
-//! was carried out. Google's crates are told not to retry at all, so there is one place that decides.
+//! A read is retried with exponential backoff; **a write is sent once**. A write without a response may or may not
+//! have been carried out, so the caller observes and plans again. The retries of Google's crates are off: only this
+//! module retries.
 
 mod artifacts;
 mod call;
@@ -18,7 +18,7 @@ mod rest;
 mod services;
 mod settings;
 
-pub use call::{PATIENCE, Patience};
+pub use call::{RETRY_WAITS_S, RetryBudget};
 pub use compute::MachineSeen;
 pub(crate) use error::from_operation;
 pub use observe::{Query, Scope};

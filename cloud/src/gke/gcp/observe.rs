@@ -21,8 +21,8 @@ pub enum Scope {
     Deployment,
     /// What `cloud image` needs: the region's image repositories.
     Image,
-    /// Everything that could still bill: also disks, and image repositories in all locations. Where those can't be
-    /// asked, that is told with what else was found: it must not keep `cloud destroy` from deleting the rest.
+    /// Everything that could still bill: also disks, and image repositories in all locations. Those that can't be
+    /// read are noted, so that `cloud destroy` deletes the rest.
     Everything,
 }
 
@@ -150,7 +150,7 @@ impl Google {
     /// machine, or a first one that died at the wrong moment, learns what is going on.
     ///
     /// Of a broken Filestore instance, what was kept here counts for nothing: another machine may have
-    /// made it anew since, and what it holds depends on how its own making ended.
+    /// replaced it since, and what it holds depends on how its own creation ended.
     async fn find_lost_operations(&self, observed: &mut Observed) -> Result<()> {
         let unsettled = |state: &State| matches!(state, State::Making | State::Going | State::Broken(_));
         let clusters = observed.clusters.iter().filter(|seen| unsettled(&seen.state));
@@ -197,7 +197,7 @@ fn no_answer(resource: Resource, places: Vec<String>) -> impl Iterator<Item = Un
     places.into_iter().map(move |place| Unasked { resource, place, why: why() })
 }
 
-/// What the APIs that are not enabled would have told.
+/// What only APIs that are not enabled could show.
 fn cannot_be_asked(enabled: &BTreeMap<String, bool>) -> Vec<Unasked> {
     let unasked = |api: &str, resource| {
         let why = format!("{api} is not enabled");

@@ -26,7 +26,7 @@ impl Rest {
         Ok(Self { client, endpoint: endpoint.to_owned(), service, credentials })
     }
 
-    /// Sends one request; `path` begins with a slash. An empty answer is null.
+    /// Sends one request; `path` begins with a slash. An empty response is null.
     pub(super) async fn send(
         &self,
         doing: &str,
@@ -41,7 +41,7 @@ impl Rest {
         let request = self.client.request(method, url).query(query).headers(headers);
         let request = match body {
             Some(body) => request.json(body),
-            // Nothing says so by itself, and Google's front end then answers 411.
+            // reqwest sends no length by itself, and Google's front end then returns 411.
             None if is_post => request.header(CONTENT_LENGTH, 0),
             None => request,
         };

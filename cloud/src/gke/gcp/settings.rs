@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn a_persons_log_in_that_names_no_project_counts_against_the_deployments() {
-        let person = r#"{"type": "authorized_user", "client_id": "c", "refresh_token": "t"}"#;
-        assert!(lacks_quota_project(person.as_bytes()));
-        let named = person.replace("client_id", "quota_project_id");
+        let prompt = r#"{"type": "authorized_user", "client_id": "c", "refresh_token": "t"}"#;
+        assert!(lacks_quota_project(prompt.as_bytes()));
+        let named = prompt.replace("client_id", "quota_project_id");
         assert!(!lacks_quota_project(named.as_bytes()));
         assert!(!lacks_quota_project(br#"{"type": "service_account"}"#));
         assert!(!lacks_quota_project(b"no JSON"));

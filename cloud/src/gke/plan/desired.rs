@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::gke::cost::SUPPORT_RAISED;
+use crate::gke::SUPPORT_RAISED;
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{WORKER, program_digest};
 

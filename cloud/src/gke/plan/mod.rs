@@ -1,11 +1,10 @@
 //! The plan: a pure function from what is asked for and what is there to what has to be done.
 //!
-//! `deploy` is nothing but this in a loop: observe, plan, do the plan's next step, again. Resuming
-//! after Ctrl-C, repairing what is half destroyed and waiting for what another run began are no cases
-//! of their own; they are what the plan says about such a state.
+//! `deploy` is a reconciliation loop: observe, plan, do the plan's next step, repeat. Resuming after Ctrl-C,
+//! repairing what is half destroyed and waiting for what another run began need no code of their own.
 
-mod desired;
-mod observed;
+pub(crate) mod desired;
+pub(crate) mod observed;
 mod teardown;
 
 pub use desired::{Desired, Mode, SHARE, Tier, Work, check_name};
@@ -274,7 +273,7 @@ fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
     };
     match &seen.state {
         State::Going => Action::Wait("an earlier one is being deleted".into()),
-        // How it ended is told by the operation, which is read before its effect.
+        // The operation says how it ended, and is read before its effect.
         State::Broken(_) if observed.running(resource).is_some() => Action::Wait("being made".into()),
         State::Broken(why) => Action::Replace(why.clone()),
         State::Odd(state) => refuse(resource, format!("it is in the state {state}"), Reason::Differs),

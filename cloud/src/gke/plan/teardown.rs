@@ -19,7 +19,7 @@ pub struct Teardown {
     pub wait: Vec<Doomed>,
     /// What could not be asked, and why; while there is any, nothing is proved.
     pub unasked: Vec<Unasked>,
-    /// Bears a name of the deployment's without its labels: never touched, but told.
+    /// Has a name of the deployment's without its labels: shown, and never touched.
     pub foreign: Vec<Doomed>,
 }
 

@@ -3,7 +3,7 @@
 //! One index is one machine's term of service. A worker that is preempted fails its index for good
 //! and the next index starts in its place. That is not how Indexed Jobs are usually read, and it has
 //! a reason: a pod that is replaced within its index, or in a Job without indexes, waits out the
-//! Job controller's back-off, 10 s after the first and doubling to 10 minutes, and a rule `Ignore`
+//! Job controller's backoff, 10 s after the first and doubling to 10 minutes, and a rule `Ignore`
 //! for preemptions keeps them off the limit but not off the back-off (kubernetes#130881). A new
 //! index has no failure behind it and starts at once: 1 s instead of 10, 40, 160 s (measured on
 //! kind). What fails for another reason stays in its index and waits as Kubernetes means it to.
@@ -31,11 +31,11 @@ const MACHINES: i32 = 100_000;
 /// What a Spot machine leaves to its pods between notice and end.
 const GRACE_SECONDS: i64 = 15;
 
-/// How long a worker's pod outlives the news that its node is gone. The default is five minutes, in
-/// which nobody would take its place.
+/// How long a worker's pod outlives the news that its node is gone. For the default of five minutes nothing would
+/// replace it.
 const GONE_SECONDS: i64 = 2;
 
-/// Ends that no new machine can mend; of a run that trained on nothing, every worker would say so. A volume or a
+/// Exit codes that every new worker would repeat, so the Job fails. A volume or a
 /// queue that could not be used is not among them: it may have been restarting.
 const HOPELESS: [Exit; 8] = [
     Exit::Usage,
@@ -48,8 +48,8 @@ const HOPELESS: [Exit; 8] = [
     Exit::Violation,
 ];
 
-/// What the container runtime reports of a container whose end it did not see: the node came back
-/// from the dead and found it gone.
+/// What the container runtime reports of a container whose end it did not see: the node restarted and the container
+/// was gone.
 const UNSEEN: i32 = 255;
 
 /// The Job: as many workers at a time as asked for, done when one of them has sealed the run.
@@ -67,7 +67,7 @@ pub fn job(config: &Config) -> Job {
             }),
             backoff_limit_per_index: Some(i32::MAX),
             pod_failure_policy: Some(PodFailurePolicy { rules: rules() }),
-            // No second worker on a claim that a terminating one may still give back.
+            // No second worker while a terminating one may still release its claim.
             pod_replacement_policy: Some("Failed".to_owned()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(config.labels(WORKLOAD)), ..ObjectMeta::default() }),
@@ -79,9 +79,9 @@ pub fn job(config: &Config) -> Job {
     }
 }
 
-/// In this order: what is hopeless ends the Job even if the machine was going away; a preemption,
-/// told by Kubernetes (the condition) or by the worker (the code), costs nothing but the machine;
-/// all else is tried again on the same index, with Kubernetes' back-off.
+/// In this order: a hopeless exit code fails the Job, even if the machine was going away; a preemption, known by
+/// Kubernetes' condition or the worker's exit code, costs its index only; all else is retried on the same index, with
+/// Kubernetes' backoff.
 fn rules() -> Vec<PodFailurePolicyRule> {
     let disrupted = PodFailurePolicyOnPodConditionsPattern {
         type_: "DisruptionTarget".to_owned(),
@@ -206,8 +206,8 @@ fn name_env() -> EnvVar {
     EnvVar { name: "WORKER_NAME".to_owned(), value_from: Some(field("metadata.name")), ..EnvVar::default() }
 }
 
-/// The run's name. By default the Job's uid, which every pod of it carries as a label: a Job made
-/// anew begins a run anew.
+/// The run's name. By default the Job's uid, which every pod of it carries as a label: a new Job
+/// begins a new run.
 fn run_env(config: &Config) -> EnvVar {
     let uid = || field("metadata.labels['batch.kubernetes.io/controller-uid']");
     EnvVar { name: "RUN".to_owned(), value: config.run.clone(), value_from: config.run.is_none().then(uid) }

@@ -50,7 +50,7 @@ pub const PART_LABEL: &str = "app.kubernetes.io/name";
 /// Says whose it is: nothing without the deployment's is ever touched.
 pub const DEPLOYMENT_LABEL: &str = "app.kubernetes.io/instance";
 
-/// Who the containers run as, and whose the folders on the volume are. Not root, and no user of the images.
+/// The user that containers run as and that owns the folders on the volume. Not root, and no user of the images.
 const USER: i64 = 65532;
 /// The name of the volume in a pod's specification.
 const VOLUME: &str = "volume";
@@ -189,7 +189,7 @@ impl Config {
             .into()
     }
 
-    /// For a pod that nothing makes anew once it is gone.
+    /// For a pod that nothing replaces once it is gone.
     fn lasting(&self, name: &str, part: &str) -> ObjectMeta {
         let annotations = Some([(SAFE_TO_EVICT.to_owned(), "false".to_owned())].into());
         ObjectMeta { annotations, ..self.meta(name, part) }

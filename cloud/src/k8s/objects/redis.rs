@@ -96,7 +96,7 @@ fn container(config: &Config) -> Container {
     }
 }
 
-/// Asks Redis itself. `redis-cli` exits with 0 whatever the answer was, so the answer is compared.
+/// Pings Redis. `redis-cli` exits with 0 on any reply, so the reply is compared.
 fn probe(period_seconds: i32, failure_threshold: i32) -> Probe {
     let ask = r#"test "$(redis-cli ping)" = PONG"#;
     Probe {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloud::k8s::exec::Inside;
+use cloud::k8s::exec::PodExec;
 use cloud::k8s::objects::MOUNT;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,7 +15,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// Tells every event of a run, one worker's in their order; after a connection that broke, all of them
 /// once more. It never ends.
-pub async fn feed(inside: Inside, run: String, tell: UnboundedSender<Event>) {
+pub async fn feed(inside: PodExec, run: String, tell: UnboundedSender<Event>) {
     loop {
         let (output, input) = tokio::io::duplex(BUFFER);
         let (ended, ()) = tokio::join!(follow(&inside, &run, output), read(input, &tell));
@@ -24,7 +24,7 @@ pub async fn feed(inside: Inside, run: String, tell: UnboundedSender<Event>) {
     }
 }
 
-async fn follow(inside: &Inside, run: &str, mut to: tokio::io::DuplexStream) -> cloud::error::Result<()> {
+async fn follow(inside: &PodExec, run: &str, mut to: tokio::io::DuplexStream) -> cloud::error::Result<()> {
     let script = format!("exec worker events --volume {MOUNT} --run {run} --follow");
     // Standard input stays open for as long as somebody listens here: its end ends the command.
     let hold = async |_open| std::future::pending::<std::io::Result<()>>().await;

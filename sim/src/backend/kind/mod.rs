@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cloud::error::Result;
 use cloud::k8s::cluster::{Batch, Cluster as _, Nfs};
-use cloud::k8s::exec::Inside;
+use cloud::k8s::exec::PodExec;
 use cloud::k8s::forward::Forward;
 use cloud::k8s::live::LiveCluster;
 use cloud::k8s::objects::Config;
@@ -17,7 +17,7 @@ use worker::contract::{OUTPUT, RUNS, RunPaths};
 use worker::events;
 
 use super::process::Plan;
-use super::{Audience, Ended};
+use super::{Ended, Observer};
 use crate::report::Phase;
 use crate::schedule::Schedule;
 use crate::story::{Incarnation, Story};
@@ -114,8 +114,8 @@ impl Stand {
         self.port.stage(&self.batch, &plan.volume.join(DATASETS), &mut |_| {}).await
     }
 
-    fn inside(&self) -> Inside {
-        self.port.inside(&self.batch.deployment)
+    fn staging_pod(&self) -> PodExec {
+        self.port.staging_pod(&self.batch.deployment)
     }
 
     /// What decides the objects.
@@ -132,7 +132,7 @@ impl Stand {
         &mut self,
         plan: &Plan,
         schedule: &Schedule,
-        watch: Audience<'_>,
+        watch: Observer<'_>,
     ) -> Result<(Story, Ended)> {
         let mut phases = std::mem::take(&mut self.phases);
         let run = supervisor::run(self, plan, schedule, watch);

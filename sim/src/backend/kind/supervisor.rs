@@ -11,7 +11,7 @@ use cloud::gke::NOTICE;
 use cloud::k8s::cluster::Cluster as _;
 use cloud::k8s::objects::WORKLOAD;
 use cloud::k8s::watch::{self, JobState, NodeState, PodState};
-use cloud::kind::{Blow, Cut, Nodes, Step};
+use cloud::kind::{Cut, Fault, Nodes, Step};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
@@ -23,7 +23,7 @@ use worker::events::Event;
 use super::judge::judge;
 use super::{Stand, feed};
 use crate::backend::process::{Plan, in_words, wall_ms};
-use crate::backend::{Audience, Beat, Ended};
+use crate::backend::{Beat, Ended, Observer};
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::story::{Came, Incarnation, Story, Strike};
 
@@ -48,7 +48,7 @@ struct Supervisor<'a> {
     plan: &'a Plan,
     stand: &'a Stand,
     nodes: Nodes,
-    watch: Audience<'a>,
+    watch: Observer<'a>,
     story: Story,
     /// Incarnations by the name of their pod.
     lives: BTreeMap<String, usize>,
@@ -73,7 +73,7 @@ pub(super) async fn run(
     stand: &Stand,
     plan: &Plan,
     schedule: &Schedule,
-    watch: Audience<'_>,
+    watch: Observer<'_>,
 ) -> Result<(Story, Ended)> {
     let (steps, told_steps) = unbounded_channel();
     let mut supervisor = Supervisor {
@@ -116,7 +116,7 @@ impl Supervisor<'_> {
         self.stand.port.start(&self.stand.batch).await?;
         let mut cluster = self.stand.port.watch(&self.stand.batch.deployment);
         let (tell, mut events) = unbounded_channel();
-        let mut feed = std::pin::pin!(feed::feed(self.stand.inside(), self.plan.run.clone(), tell));
+        let mut feed = std::pin::pin!(feed::feed(self.stand.staging_pod(), self.plan.run.clone(), tell));
         loop {
             let limit = self.last_disturbance + self.plan.patience;
             let next = self.due.first_key_value().map_or(limit, |((when, _), _)| limit.min(*when));
@@ -377,7 +377,7 @@ impl Supervisor<'_> {
     /// Lets a blow fall beside everything else.
     fn fall(&mut self, falling: Falling, preemption: Preemption) {
         let node = falling.machine.map(|machine| self.stand.cluster.node_names()[machine as usize].clone());
-        let Some(blow) = blow_of(preemption.kind, node) else { return };
+        let Some(fault) = fault_of(preemption.kind, node) else { return };
         self.blow_count += 1;
         let number = self.blow_count;
         self.falling.insert(number, falling);
@@ -387,7 +387,7 @@ impl Supervisor<'_> {
                 // Nobody listens any more once the run is over.
                 let _ = steps.send((number, step));
             };
-            let result = nodes.strike(&blow, preemption.away.duration(), &config, &mut tell).await;
+            let result = nodes.inject(&fault, preemption.away.duration(), &config, &mut tell).await;
             (number, result)
         }));
     }
@@ -472,17 +472,17 @@ fn words_of(node: &NodeState) -> &'static str {
     }
 }
 
-fn blow_of(kind: Kind, node: Option<String>) -> Option<Blow> {
-    let cut = |from| node.clone().map(|node| Blow::Cut { node, from });
+fn fault_of(kind: Kind, node: Option<String>) -> Option<Fault> {
+    let cut = |from| node.clone().map(|node| Fault::Cut { node, from });
     match kind {
-        Kind::Terminate => node.map(|node| Blow::Preempt { node }),
-        Kind::Kill => node.map(|node| Blow::Vanish { node }),
-        Kind::Pause => node.map(|node| Blow::Freeze { node }),
+        Kind::Terminate => node.map(|node| Fault::Preempt { node }),
+        Kind::Kill => node.map(|node| Fault::Vanish { node }),
+        Kind::Pause => node.map(|node| Fault::Freeze { node }),
         Kind::CutQueue => cut(Cut::Redis),
         Kind::CutVolume => cut(Cut::Fileserver),
         Kind::CutBoth => cut(Cut::Both),
-        Kind::VolumeRestart => Some(Blow::Fileserver),
+        Kind::VolumeRestart => Some(Fault::Fileserver),
         // Redis keeps nothing on a disk here: it always comes back empty.
-        Kind::QueueRestart | Kind::QueueWipe => Some(Blow::Redis),
+        Kind::QueueRestart | Kind::QueueWipe => Some(Fault::Redis),
     }
 }

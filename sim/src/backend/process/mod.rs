@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use worker::failure::Failure;
 
-use super::{Audience, Ended};
+use super::{Ended, Observer};
 use crate::schedule::Schedule;
 use crate::signals::Signals;
 use crate::story::Story;
@@ -84,7 +84,7 @@ pub async fn run(
     schedule: &Schedule,
     redis: Option<&mut Server>,
     signals: &mut Signals,
-    watch: Audience<'_>,
+    watch: Observer<'_>,
 ) -> Result<(Story, Ended), Failure> {
     supervisor::run(plan, schedule, redis, signals, watch).await
 }

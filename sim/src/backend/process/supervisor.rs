@@ -19,7 +19,7 @@ use worker::queue::Release;
 use super::Plan;
 use super::machine::{self, Handle, Told};
 use super::redis::Server;
-use crate::backend::{Audience, Beat, Ended};
+use crate::backend::{Beat, Ended, Observer};
 use crate::schedule::{Kind, Preemption, Schedule, Trigger};
 use crate::signals::Signals;
 use crate::story::{Came, Held, Incarnation, Story, Strike};
@@ -67,7 +67,7 @@ enum Due {
 struct Supervisor<'a> {
     plan: &'a Plan,
     redis: Option<&'a mut Server>,
-    watch: Audience<'a>,
+    watch: Observer<'a>,
     story: Story,
     machines: Vec<Machine>,
     /// Preemptions that progress sets off.
@@ -88,7 +88,7 @@ pub(super) async fn run(
     schedule: &Schedule,
     redis: Option<&mut Server>,
     signals: &mut Signals,
-    watch: Audience<'_>,
+    watch: Observer<'_>,
 ) -> Result<(Story, Ended), Failure> {
     let (tell, told) = unbounded_channel();
     let machines = (0..plan.workers).map(|number| Machine {

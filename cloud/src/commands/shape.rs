@@ -1,0 +1,152 @@
+//! What is asked for, on the command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::datasets;
+use super::site::Site;
+use crate::error::Result;
+use crate::gke::connect::Connect;
+use crate::gke::cost::Prices;
+use crate::gke::deploy::Deployer;
+use crate::gke::gcp::Google;
+use crate::gke::money::Money;
+use crate::gke::plan::{Desired, Mode, Tier, Work};
+use crate::k8s::cluster::{Datasets, datasets_digest};
+
+/// What the deployment looks like; the defaults are the tutorial's.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Shape {
+    #[arg(long, default_value = "us-central1")]
+    region: String,
+    /// For Filestore, and for a Standard cluster. [default: the region's zone b, unless the tier is regional]
+    #[arg(long)]
+    zone: Option<String>,
+    #[arg(long, default_value = "default")]
+    network: String,
+    /// Who runs the machines: Google (autopilot), or you (standard).
+    #[arg(long, value_enum, default_value = "autopilot")]
+    mode: ModeName,
+    /// Of a Standard cluster.
+    #[arg(long, default_value = "e2-standard-2")]
+    machine_type: String,
+    /// Spot machines of a Standard cluster.
+    #[arg(long, default_value_t = 1)]
+    nodes: u32,
+    /// Filestore's service tier.
+    #[arg(long, default_value_t = Tier::BasicHdd)]
+    tier: Tier,
+    /// Filestore's size in GiB.
+    #[arg(long, default_value_t = 1024)]
+    capacity: u64,
+    /// Workers at once.
+    #[arg(long, default_value_t = 1)]
+    workers: u32,
+    /// A folder with training/ and testing/; without it, only the places for a batch are made.
+    #[arg(long, requires = "image")]
+    datasets: Option<PathBuf>,
+    /// The worker's image, as `cloud image` prints it.
+    #[arg(long)]
+    image: Option<String>,
+    /// Give the Job up after this long, as in 90m or 6h. [default: never]
+    #[arg(long, value_parser = deadline)]
+    deadline: Option<u64>,
+    /// Refuse what may cost more than this many dollars an hour.
+    #[arg(long, value_name = "DOLLARS")]
+    max_cost: Option<Money>,
+    /// Further arguments for the worker.
+    #[arg(last = true)]
+    worker_args: Vec<String>,
+}
+
+/// A number of seconds, written with its unit.
+pub(super) fn deadline(text: &str) -> Result<u64, String> {
+    let example = "write a number with its unit: 90m, 6h";
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?;
+    match span.as_secs() {
+        0 => Err("it must be at least one second".to_owned()),
+        seconds => Ok(seconds),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ModeName {
+    Autopilot,
+    Standard,
+}
+
+impl Shape {
+    pub(super) fn desired(&self, project: &str, name: &str, datasets: Option<&Datasets>) -> Desired {
+        let zone =
+            self.zone.clone().or_else(|| (!self.tier.is_regional()).then(|| format!("{}-b", self.region)));
+        let mode = match self.mode {
+            ModeName::Autopilot => Mode::Autopilot,
+            ModeName::Standard => {
+                Mode::Standard { machine_type: self.machine_type.clone(), nodes: self.nodes }
+            }
+        };
+        let work = datasets.zip(self.image.as_ref()).map(|(datasets, image)| Work {
+            image: image.clone(),
+            worker_args: self.worker_args.clone(),
+            digest: datasets_digest(&datasets.files),
+            files: datasets.files.len(),
+            bytes: datasets.files.iter().map(|file| file.bytes).sum(),
+            deadline_s: self.deadline,
+        });
+        Desired {
+            deployment: name.to_owned(),
+            project: project.to_owned(),
+            region: self.region.clone(),
+            zone,
+            network: self.network.clone(),
+            mode,
+            tier: self.tier,
+            capacity_gib: self.capacity,
+            workers: self.workers,
+            work,
+        }
+    }
+}
+
+/// What is asked for, with the datasets read.
+pub(super) struct Asked {
+    pub(super) desired: Desired,
+    pub(super) datasets: Option<Datasets>,
+    pub(super) max_cost: Option<Money>,
+}
+
+impl Asked {
+    pub(super) async fn of(shape: &Shape, site: &Site) -> Result<Self> {
+        let datasets = match &shape.datasets {
+            Some(folder) => Some(datasets::read(folder).await?),
+            None => None,
+        };
+        let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref());
+        Ok(Self { desired, datasets, max_cost: shape.max_cost })
+    }
+
+    pub(super) fn deployer<'a, C: Connect>(
+        &'a self,
+        google: &'a Google,
+        prices: &'a Prices,
+        connect: &'a C,
+    ) -> Deployer<'a, C> {
+        let Self { desired, datasets, max_cost } = self;
+        let (datasets, max_cost) = (datasets.as_ref(), *max_cost);
+        Deployer { google, connect, prices, desired, datasets, max_cost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deadline;
+
+    #[test]
+    fn a_deadline_has_a_unit() {
+        assert_eq!((deadline("90m"), deadline("6h"), deadline("1s")), (Ok(5400), Ok(21_600), Ok(1)));
+        for wrong in ["", "90", "-1h", "10ms"] {
+            assert!(deadline(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! How long each worker pod ran, for the bill: from the run's events and the Job.
+
+use k8s_openapi::api::batch::v1::Job;
+
+use super::cluster::{PodSize, PodUse, WORKER};
+
+/// Stands between two files of events; no line of JSON is this.
+pub(super) const FILE_END: &str = "==";
+
+/// One file of events after another, each with [`FILE_END`] behind it: from an incarnation's first event
+/// to its last. What a machine that vanished did after its last event nobody knows; it is billed, too.
+pub(super) fn usage(events: &str, size: PodSize, spot: bool) -> Vec<PodUse> {
+    let of_incarnation = |file: &str| {
+        let (events, _) = worker::events::parse(file.as_bytes());
+        let (first, last) = (events.first()?, events.last()?);
+        let seconds = last.at_ms.saturating_sub(first.at_ms).div_ceil(1000);
+        Some(PodUse { pod: first.worker.clone(), seconds, size, spot })
+    };
+    events.split(&format!("\n{FILE_END}\n")).filter_map(of_incarnation).collect()
+}
+
+/// What the Job's workers request.
+pub(super) fn worker_size(job: &Job) -> PodSize {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let requests = pod.and_then(|pod| pod.containers.first()?.resources.as_ref()?.requests.as_ref());
+    let number = |name: &str, unit: &str| requests?.get(name)?.0.strip_suffix(unit)?.parse().ok();
+    PodSize {
+        milli_cpu: number("cpu", "m").unwrap_or(WORKER.milli_cpu),
+        mib: number("memory", "Mi").unwrap_or(WORKER.mib),
+    }
+}
+
+/// Whether the Job's workers are tied to machines with a label, which only those that may vanish have.
+pub(super) fn is_placed(job: &Job) -> bool {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.and_then(|pod| pod.node_selector.as_ref()).is_some_and(|selector| !selector.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use worker::contract::FORMAT_VERSION;
+    use worker::events::{Event, What};
+
+    use super::*;
+    use crate::k8s::cluster::Placement;
+    use crate::k8s::objects::Config;
+    use crate::k8s::objects::job::job;
+
+    fn line(worker: &str, seq: u64, at_ms: u64) -> String {
+        let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };
+        serde_json::to_string(&event).unwrap()
+    }
+
+    #[test]
+    fn pod_seconds_are_from_the_first_event_to_the_last_whole_one() {
+        let printed = format!(
+            "{}\n{}\n{{\"torn\n==\n{}\n\n{}\n\n==\n",
+            line("workload-0", 0, 1_000),
+            line("workload-0", 7, 91_500),
+            line("workload-1", 0, 5_000),
+            line("workload-1", 0, 5_000),
+        );
+        let used = usage(&printed, WORKER, true);
+        let seconds: Vec<_> = used.iter().map(|used| (used.pod.as_str(), used.seconds)).collect();
+        assert_eq!(seconds, [("workload-0", 91), ("workload-1", 0)]);
+        assert_eq!(usage("", WORKER, true), []);
+    }
+
+    #[test]
+    fn what_workers_request_is_read_from_the_job() {
+        let config = Config { worker: PodSize { milli_cpu: 250, mib: 300 }, ..Config::tutorial() };
+        let job_of_two = job(&config);
+        assert_eq!((worker_size(&job_of_two), is_placed(&job_of_two)), (config.worker, false));
+        let placed = Config { placement: Placement::Labelled("spot"), ..config };
+        assert!(is_placed(&job(&placed)));
+    }
+}
