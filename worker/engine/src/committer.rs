@@ -7,6 +7,8 @@
 //! - on an error with a private file, look first at the commit (13);
 //! - what could not be recomputed is durable, with its name, before anybody acts on it (21).
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
@@ -19,6 +21,7 @@ use crate::item_error::ItemError;
 use crate::record::{Damage, Record};
 use crate::store::{Keep, Kind, Put, Staged, Store, StoreError};
 use crate::system::System;
+use crate::workload::{Outcome, Workload};
 
 /// How often a commit is tried before the item is released to be tried later.
 const TRIES: u32 = 4;
@@ -64,11 +67,25 @@ pub(crate) enum ReadResult {
 
 pub(crate) struct Committer<'a, P: Ports> {
     ctx: &'a Context<'a, P>,
+    /// Explains how two results differ.
+    workload: RefCell<Option<Arc<dyn Workload>>>,
 }
 
 impl<'a, P: Ports> Committer<'a, P> {
     pub fn new(ctx: &'a Context<'a, P>) -> Self {
-        Self { ctx }
+        Self { ctx, workload: RefCell::default() }
+    }
+
+    /// Lets a violation say how the workload's results differ.
+    pub fn explain_with(&self, workload: &Arc<dyn Workload>) {
+        *self.workload.borrow_mut() = Some(workload.clone());
+    }
+
+    fn difference(&self, ours: &Record, found: &Record) -> Option<String> {
+        let (Outcome::Part(ours), Outcome::Part(found)) = (&ours.outcome, &found.outcome) else {
+            return None;
+        };
+        self.workload.borrow().as_ref()?.difference(ours, found)
     }
 
     /// Reads what a public name holds.
@@ -219,13 +236,16 @@ impl<'a, P: Ports> Committer<'a, P> {
         let theirs = self.who_committed(path, found.hash()).await;
         let attempts = vec![attempt.folder.clone(), theirs];
         self.ctx.note(What::Violation { path: path.to_owned(), attempts: attempts.clone() });
-        let text = format!(
+        let mut text = format!(
             "{path}: {} made {} and {} made {}, from the same inputs",
             attempts[0],
             ours.hash(),
             attempts[1],
             found.hash()
         );
+        if let Some(difference) = self.difference(ours, found) {
+            text = format!("{text}\n{difference}");
+        }
         let record = Record::part(Hash::default(), text.clone().into_bytes());
         let bytes = record.encode(self.ctx.paths.place(&self.ctx.paths.violation()));
         // For as long as it takes: a disk that is full for a while must not let others exit 0.

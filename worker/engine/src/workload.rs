@@ -249,6 +249,11 @@ pub trait Workload: Send + Sync {
         None
     }
 
+    /// Where two results differ, for people; `None` where that cannot be said.
+    fn difference(&self, _ours: &[u8], _theirs: &[u8]) -> Option<String> {
+        None
+    }
+
     /// What the report needs of a result: all of it, unless that is long.
     ///
     /// # Errors

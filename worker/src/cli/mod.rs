@@ -18,10 +18,12 @@ use crate::store::Store;
 use crate::store::any::{self, AnyStore};
 use crate::store::identity::identify;
 use crate::system::random_nonce;
+use crate::workload::exec::scenario;
 
 mod check;
 mod events;
 mod log;
+mod logs;
 mod push;
 mod run;
 mod score;
@@ -42,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Work on a run until it is finished.
+    #[command(args_override_self = true)]
     Run(Box<run::RunArgs>),
     /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
     Push(push::PushArgs),
@@ -55,6 +58,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Print a run's events as lines of JSON.
     Events(events::EventsArgs),
+    /// Print what the programs of a run printed, attempt by attempt.
+    Logs(logs::LogsArgs),
     #[command(flatten)]
     Shell(shell::ShellCommand),
 }
@@ -136,6 +141,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = guard::main(&args) {
         return code;
     }
+    let args = match scenario::expand("worker", args) {
+        Ok(args) => args,
+        Err(why) => {
+            // Where the terminal is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {why}");
+            return ExitCode::from(Exit::Usage.code());
+        }
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -165,6 +178,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
+            Command::Logs(args) => logs::logs(&args),
             Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });

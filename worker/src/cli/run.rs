@@ -15,8 +15,8 @@ use crate::run::{After, Config, Source};
 use crate::store::any::AnyStore;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
-use crate::workload::Outcome;
 use crate::workload::registry::WorkloadArgs;
+use crate::workload::{Outcome, exec};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -85,6 +85,8 @@ pub(crate) struct RunArgs {
     log: log::Form,
 }
 
+/// Bytes of an attempt's output that a launcher is shown.
+const SHOWN_MAX: u64 = 1 << 20;
 impl RunArgs {
     fn after(&self) -> Option<After> {
         match &self.after {
@@ -107,7 +109,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         Some(name) => check_name("--run", name)?.clone(),
         None => choose_run(&args, &source, &store).await?,
     };
-    let registry = args.workload.registry(args.log != log::Form::Events);
+    let logs = args.queue.volume.join(exec::logs::folder(&name));
+    // A launcher keeps it in a file.
+    let shown_max = if args.log == log::Form::Events { SHOWN_MAX } else { u64::MAX };
+    let registry = args.workload.registry(shown_max, Some(logs));
     let named = args.workload.named(args.work_rounds);
     let workload = named
         .and_then(|(name, params)| registry.make(name, &params))

@@ -8,12 +8,14 @@
 //! removes the scratch folder.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -26,6 +28,11 @@ pub const NOT_FOUND: u8 = 127;
 pub const SIGNALLED: u8 = 128;
 /// Asks the guard for SIGTERM.
 pub const TERMINATE: u8 = b't';
+
+/// The variable with the number of the descriptor that metrics are written to.
+pub const METRICS: &str = "BATCH_METRICS_FD";
+/// The lowest descriptor behind the standard ones.
+const LOWEST: i32 = 3;
 
 enum Told {
     Terminate,
@@ -53,7 +60,10 @@ pub fn main(args: &[OsString]) -> Option<ExitCode> {
     }
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_child_subreaper(true);
-    let started = Command::new(program).args(rest).stdin(Stdio::null()).process_group(0).spawn();
+    let mut command = Command::new(program);
+    command.args(rest).stdin(Stdio::null()).process_group(0);
+    let _kept = renumber(&mut command);
+    let started = command.spawn();
     let child = match started {
         Ok(child) => child,
         Err(error) => {
@@ -63,6 +73,16 @@ pub fn main(args: &[OsString]) -> Option<ExitCode> {
         }
     };
     Some(ExitCode::from(watch(child, Path::new(scratch))))
+}
+
+/// Gives the descriptor for metrics that this process inherited a number of one digit: a shell writes to no other.
+fn renumber(command: &mut Command) -> Option<File> {
+    let number = std::env::var(METRICS).ok()?;
+    // Without /dev/fd the program has the number that the worker gave it.
+    let file = File::options().write(true).open(format!("/dev/fd/{number}")).ok()?;
+    let low = fcntl(&file, FcntlArg::F_DUPFD(LOWEST)).ok()?;
+    command.env(METRICS, low.to_string());
+    Some(file)
 }
 
 /// Waits for the program's end, and for the worker's; returns the exit code to tell.

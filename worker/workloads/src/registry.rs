@@ -1,6 +1,7 @@
 //! The workloads of this program, and which one a command line names.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -24,7 +25,7 @@ pub struct WorkloadArgs {
         env = "WORKER_PARAMS",
         value_name = "NAME=VALUE",
         value_delimiter = ',',
-        conflicts_with = "command"
+        conflicts_with_all = ["command", "prepare"]
     )]
     params: Vec<String>,
     /// Columns of other names than TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD:
@@ -44,8 +45,8 @@ pub struct WorkloadArgs {
 
 impl WorkloadArgs {
     /// The workloads of this program, with what the command line says of this machine.
-    pub fn registry(&self, shows_output: bool) -> Registry {
-        on(self.exec.local(shows_output))
+    pub fn registry(&self, shown_max: u64, logs: Option<PathBuf>) -> Registry {
+        on(self.exec.local(shown_max, logs))
     }
 
     /// The workload's name and its parameters, with rounds of extra work for each dataset.
@@ -110,13 +111,27 @@ fn make_fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, St
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::fraud::PIPELINE;
+    use super::*;
 
     #[test]
     fn every_stage_has_a_name_and_a_folder_of_its_own() {
-        let specs: Vec<_> = PIPELINE.stages().map(|stage| PIPELINE.spec(stage)).collect();
-        let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name).collect();
-        let folders: BTreeSet<&str> = specs.iter().map(|spec| spec.folder).collect();
-        assert_eq!((names.len(), folders.len()), (specs.len(), specs.len()));
+        let program = |stages: &[&str]| -> BTreeMap<String, String> {
+            stages.iter().map(|stage| ((*stage).to_owned(), r#"["true"]"#.to_owned())).collect()
+        };
+        let programs: [&[&str]; 5] = [
+            &["prepare"],
+            &["train"],
+            &["prepare", "train"],
+            &["train", "evaluate"],
+            &["prepare", "train", "evaluate"],
+        ];
+        let programs = programs.map(|stages| (exec::NAME, program(stages)));
+        for (name, params) in [(fraud::NAME, BTreeMap::new())].into_iter().chain(programs) {
+            let pipeline = standard().make(name, &params).unwrap().pipeline();
+            let specs: Vec<_> = pipeline.stages().map(|stage| pipeline.spec(stage)).collect();
+            let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name).collect();
+            let folders: BTreeSet<&str> = specs.iter().map(|spec| spec.folder).collect();
+            assert_eq!((names.len(), folders.len()), (specs.len(), specs.len()));
+        }
     }
 }

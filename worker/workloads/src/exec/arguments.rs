@@ -16,16 +16,25 @@ pub struct Item {
     pub seed: u32,
     /// Below this folder lies everything of the attempt.
     pub folder: PathBuf,
-    /// The dataset's file name.
-    pub input: String,
+    /// The dataset's file name; `None` where the input is a folder that an earlier stage left.
+    pub input: Option<String>,
     /// Whether there is a state to start from.
     pub has_previous: bool,
+    /// Whether the stage reads the test datasets.
+    pub has_tests: bool,
     pub grace_s: u64,
+    /// Whether other platforms' variables are set as well.
+    pub aliases: bool,
 }
 
 impl Item {
     pub fn input(&self) -> PathBuf {
-        self.folder.join("input").join(&self.input)
+        let folder = self.folder.join("input");
+        self.input.as_ref().map_or_else(|| folder.clone(), |name| folder.join(name))
+    }
+
+    pub fn tests(&self) -> PathBuf {
+        self.folder.join("tests")
     }
 
     pub fn previous(&self) -> PathBuf {
@@ -74,6 +83,7 @@ impl Item {
             ("{previous}", text(self.previous())),
             ("{output}", text(self.output())),
             ("{checkpoint}", text(self.checkpoint())),
+            ("{tests}", text(self.tests())),
             ("{index}", self.index.to_string()),
             ("{seed}", self.seed.to_string()),
         ];
@@ -97,8 +107,8 @@ impl Item {
         filled + rest
     }
 
-    /// The variables that tell a program of its item.
-    pub fn environment(&self) -> BTreeMap<String, String> {
+    /// The variables that tell a program of its item. `starts` counts how often it was started for it before.
+    pub fn environment(&self, starts: u32) -> BTreeMap<String, String> {
         let text = |path: PathBuf| path.display().to_string();
         let mut variables = BTreeMap::from([
             ("BATCH_RUN", self.run.clone()),
@@ -106,6 +116,7 @@ impl Item {
             ("BATCH_STAGE", self.stage.clone()),
             ("BATCH_INDEX", self.index.to_string()),
             ("BATCH_COUNT", self.count.to_string()),
+            ("BATCH_ATTEMPT", starts.to_string()),
             ("BATCH_SEED", self.seed.to_string()),
             ("BATCH_INPUT", text(self.input())),
             ("BATCH_OUTPUT", text(self.output())),
@@ -117,9 +128,30 @@ impl Item {
         if self.has_previous {
             variables.insert("BATCH_PREVIOUS", text(self.previous()));
         }
+        if self.has_tests {
+            variables.insert("BATCH_TESTS", text(self.tests()));
+        }
+        if self.aliases {
+            variables.extend(ALIASES.map(|(alias, name)| (alias, variables[name].clone())));
+            // The one that counts from 1.
+            variables.insert("AWS_BATCH_JOB_ATTEMPT", starts.saturating_add(1).to_string());
+        }
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
+
+/// Variables of other platforms, for programs that were written for them, and ours that say the same.
+const ALIASES: [(&str, &str); 9] = [
+    ("CLOUD_RUN_TASK_INDEX", "BATCH_INDEX"),
+    ("CLOUD_RUN_TASK_COUNT", "BATCH_COUNT"),
+    ("CLOUD_RUN_TASK_ATTEMPT", "BATCH_ATTEMPT"),
+    ("BATCH_TASK_INDEX", "BATCH_INDEX"),
+    ("BATCH_TASK_COUNT", "BATCH_COUNT"),
+    ("AWS_BATCH_JOB_ARRAY_INDEX", "BATCH_INDEX"),
+    ("SLURM_ARRAY_TASK_ID", "BATCH_INDEX"),
+    ("SKYPILOT_TASK_ID", "BATCH_ITEM"),
+    ("FLYTE_ATTEMPT_NUMBER", "BATCH_ATTEMPT"),
+];
 
 /// What makes equal inputs give equal bytes in many programs, unless the user says otherwise: constants for
 /// Python's hashes, threads, time zone and locale.
@@ -145,9 +177,11 @@ mod tests {
             count: 3,
             seed: 7,
             folder: "/s".into(),
-            input: "day {index}.csv".to_owned(),
+            input: Some("day {index}.csv".to_owned()),
             has_previous: index > 0,
+            has_tests: false,
             grace_s: 15,
+            aliases: false,
         }
     }
 
@@ -165,8 +199,8 @@ mod tests {
         assert_eq!(filled(0, &command), "sh train.sh");
         assert_eq!(filled(0, &["train", "{input}", "{previous}"]), "train /s/input/day {index}.csv");
         assert_eq!(filled(0, &["-train", "{previous}"]), "-train");
-        assert!(!item(0).environment().contains_key("BATCH_PREVIOUS"));
-        assert_eq!(item(1).environment()["BATCH_PREVIOUS"], "/s/previous");
+        assert!(!item(0).environment(0).contains_key("BATCH_PREVIOUS"));
+        assert_eq!(item(1).environment(0)["BATCH_PREVIOUS"], "/s/previous");
     }
 
     #[test]
@@ -175,5 +209,27 @@ mod tests {
             filled(2, &["p", "{a: {seed}}", "{{index}}", "{", "{input}"]),
             "p {a: 7} {2} { /s/input/day {index}.csv"
         );
+    }
+
+    #[test]
+    fn a_stage_after_another_reads_folders() {
+        let after = Item { input: None, has_tests: true, ..item(1) };
+        let command = ["eval", "{input}/model", "{tests}"].map(str::to_owned);
+        assert_eq!(after.arguments(&command).join(" "), "eval /s/input/model /s/tests");
+        assert_eq!(after.environment(0)["BATCH_TESTS"], "/s/tests");
+        assert!(!item(1).environment(0).contains_key("BATCH_TESTS"));
+    }
+
+    #[test]
+    fn other_platforms_variables_are_set_where_that_is_asked_for() {
+        assert!(!item(1).environment(2).contains_key("CLOUD_RUN_TASK_INDEX"));
+        let variables = Item { aliases: true, ..item(1) }.environment(2);
+        let values = [
+            "CLOUD_RUN_TASK_INDEX",
+            "CLOUD_RUN_TASK_ATTEMPT",
+            "AWS_BATCH_JOB_ATTEMPT",
+            "SLURM_ARRAY_TASK_ID",
+        ];
+        assert_eq!(values.map(|name| variables[name].as_str()), ["1", "2", "3", "1"]);
     }
 }

@@ -1,12 +1,18 @@
-//! Any program as the workload: an unmodified script, one process for each item. See docs/own-code.md.
+//! Any program as the workload: unmodified commands, one process for each item. See docs/own-code.md.
 //!
-//! - `train` (the default) is a chain: each dataset's process starts from the files that the one before left in
-//!   its output folder.
-//! - `map` does each dataset alone, in parallel.
+//! - `prepare` is done to each dataset alone, in parallel.
+//! - `train` is a chain: each dataset's process starts from the files that the one before left in its output folder.
+//! - `evaluate` is done to each state that `train` left, with the test datasets, in parallel.
 
 pub mod arguments;
 pub mod cli;
+pub mod differ;
+mod launch;
+pub mod logs;
+mod metrics;
 mod report;
+pub mod scenario;
+mod setup;
 mod task;
 pub mod tree;
 
@@ -17,39 +23,60 @@ use std::time::Duration;
 
 use crate::days;
 use arguments::Item;
+use differ::Difference;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
 use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
-use engine::workload::{Failed, Inputs, Part, ReportInput, ShownFiles, Task, Workload};
-use tree::Tree;
+use engine::workload::{
+    Failed, Inputs, Once, Outcome, Part, ReportInput, ShownFiles, Task, Workload, checkpoint_names, name_of,
+};
+pub use setup::{Commands, Setup};
+use task::{Given, Source};
+use tree::{Entry, Tree};
 
 /// The workload's name in manifests.
 pub const NAME: &str = "exec";
-/// The parameters in a manifest: the command as a JSON list, its shape, whether it is declared deterministic, and
-/// the environment's variables under this prefix.
-const COMMAND: &str = "command";
-const SHAPE: &str = "shape";
-const DETERMINISTIC: &str = "deterministic";
-const ENVIRONMENT: &str = "env.";
 
-/// A chain over the training datasets.
-pub const TRAIN: Pipeline = Pipeline::new(&[StageSpec {
-    name: "train",
-    folder: "trained",
-    order: Order::Chain,
-    roles: &[Role::Train],
-    inputs: &[Input::Previous, Input::Content],
-}]);
-
-/// Each training dataset alone.
-pub const MAP: Pipeline = Pipeline::new(&[StageSpec {
+const PREPARE: StageSpec = StageSpec {
     name: "prepare",
     folder: "prepared",
     order: Order::Each,
     roles: &[Role::Train],
     inputs: &[Input::Content],
-}]);
+};
+/// What `evaluate` is given of the test datasets is prepared as well.
+const PREPARE_TESTS: StageSpec = StageSpec { roles: &[Role::Train, Role::Test], ..PREPARE };
+/// Without a `prepare`, the test datasets' own files, committed as they are.
+const TESTS: StageSpec = StageSpec {
+    name: "tests",
+    folder: "tests",
+    order: Order::Each,
+    roles: &[Role::Test],
+    inputs: &[Input::Content],
+};
+const TRAIN: StageSpec = StageSpec {
+    name: "train",
+    folder: "trained",
+    order: Order::Chain,
+    roles: &[Role::Train],
+    inputs: &[Input::Previous, Input::Content],
+};
+/// From what the first stage prepared.
+const TRAIN_PREPARED: StageSpec = StageSpec { inputs: &[Input::Previous, Input::Own(Stage(0))], ..TRAIN };
+const EVALUATE: StageSpec = StageSpec {
+    name: "evaluate",
+    folder: "evaluated",
+    order: Order::Each,
+    roles: &[Role::Train],
+    inputs: &[Input::Own(Stage(1)), Input::Tests(Stage(0))],
+};
+
+const MAP: Pipeline = Pipeline::new(&[PREPARE]);
+const CHAIN: Pipeline = Pipeline::new(&[TRAIN]);
+const PREPARED_CHAIN: Pipeline = Pipeline::new(&[PREPARE, TRAIN_PREPARED]);
+const EVALUATED_CHAIN: Pipeline = Pipeline::new(&[TESTS, TRAIN, EVALUATE]);
+const WHOLE: Pipeline = Pipeline::new(&[PREPARE_TESTS, TRAIN_PREPARED, EVALUATE]);
 
 /// What of a machine's own a program is run with; it decides no result.
 #[derive(Debug, Clone, Default)]
@@ -58,57 +85,10 @@ pub struct Local {
     pub scratch: Option<PathBuf>,
     /// A program that runs for longer has failed.
     pub item_timeout: Option<Duration>,
-    /// Whether the program's output is shown, with the item before each line.
-    pub shows_output: bool,
-}
-
-/// What decides the result beside the datasets and the program's own files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setup {
-    pub command: Vec<String>,
-    pub is_map: bool,
-    pub deterministic: bool,
-    pub environment: BTreeMap<String, String>,
-}
-
-impl Setup {
-    /// As [`Workload::params`] has it.
-    pub fn params(&self) -> BTreeMap<String, String> {
-        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-        let mut params = BTreeMap::from([
-            // A list of strings: writing it as JSON cannot fail.
-            (COMMAND.to_owned(), serde_json::to_string(&self.command).unwrap_or_default()),
-            (SHAPE.to_owned(), if self.is_map { "map" } else { "train" }.to_owned()),
-            (DETERMINISTIC.to_owned(), yes(self.deterministic)),
-        ]);
-        params.extend(
-            self.environment.iter().map(|(name, value)| (format!("{ENVIRONMENT}{name}"), value.clone())),
-        );
-        params
-    }
-
-    /// # Errors
-    /// Names the parameter that is missing or has no such value.
-    pub fn parse(params: &BTreeMap<String, String>) -> Result<Self, String> {
-        let text = |name: &str| {
-            params.get(name).map(String::as_str).ok_or_else(|| format!("the parameter {name} is missing"))
-        };
-        let command: Vec<String> = serde_json::from_str(text(COMMAND)?)
-            .map_err(|error| format!("the parameter {COMMAND} is no list of arguments: {error}"))?;
-        let variables = params
-            .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(ENVIRONMENT)?.to_owned(), value.clone())));
-        Ok(Self {
-            command,
-            is_map: text(SHAPE)? == "map",
-            deterministic: text(DETERMINISTIC)? == "yes",
-            environment: variables.collect(),
-        })
-    }
-
-    fn params_json(&self) -> String {
-        serde_json::to_string(&self.params()).unwrap_or_default()
-    }
+    /// Bytes of an attempt's output that are shown on standard error, with the item before each line.
+    pub shown_max: u64,
+    /// Where the output of each attempt is kept.
+    pub logs: Option<PathBuf>,
 }
 
 /// The workload.
@@ -128,6 +108,36 @@ impl Exec {
         let base = self.local.scratch.clone().unwrap_or_else(std::env::temp_dir);
         base.join(format!("batch-{}-{}", inputs.attempt, inputs.dataset.index))
     }
+
+    /// The work of one of the user's commands.
+    fn program(&self, spec: &StageSpec, command: &[String], mut inputs: Inputs) -> Box<dyn Task> {
+        let name = name_of(&inputs.dataset.path);
+        if name.is_empty() {
+            return Box::new(Failed(format!("{} names no file", inputs.dataset.path)));
+        }
+        let source = match inputs.own.pop() {
+            Some(part) => Source::Folder(part),
+            None => Source::File(std::mem::take(&mut inputs.content)),
+        };
+        let item = Item {
+            run: std::mem::take(&mut inputs.run),
+            name: format!("{}/{}", spec.name, inputs.dataset.index),
+            stage: spec.name.to_owned(),
+            index: inputs.dataset.index,
+            count: inputs.count,
+            seed: seed(&inputs.dataset),
+            folder: self.folder(&inputs),
+            // What an earlier stage left is a folder.
+            input: matches!(source, Source::File(_)).then(|| name.to_owned()),
+            has_previous: inputs.previous.is_some(),
+            has_tests: spec.inputs.iter().any(|input| matches!(input, Input::Tests(_))),
+            grace_s: inputs.grace.as_secs(),
+            aliases: self.setup.aliases,
+        };
+        let given = Given { source, previous: inputs.previous, tests: inputs.tests };
+        let (setup, local) = (self.setup.clone(), self.local.clone());
+        Box::new(task::Program::new(setup, local, command.to_vec(), item, given, inputs.attempt))
+    }
 }
 
 impl Workload for Exec {
@@ -136,7 +146,7 @@ impl Workload for Exec {
     }
 
     fn results_version(&self) -> u32 {
-        1
+        2
     }
 
     fn params(&self) -> BTreeMap<String, String> {
@@ -149,7 +159,7 @@ impl Workload for Exec {
 
     /// A map takes its datasets in any order.
     fn ordered(&self) -> bool {
-        !self.setup.is_map
+        self.setup.commands.train.is_some()
     }
 
     fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
@@ -157,34 +167,27 @@ impl Workload for Exec {
     }
 
     fn pipeline(&self) -> Pipeline {
-        if self.setup.is_map { MAP } else { TRAIN }
+        let Commands { prepare, train, evaluate } = &self.setup.commands;
+        match (prepare, train, evaluate) {
+            (_, None, _) => MAP,
+            (None, Some(_), None) => CHAIN,
+            (Some(_), Some(_), None) => PREPARED_CHAIN,
+            (None, Some(_), Some(_)) => EVALUATED_CHAIN,
+            (Some(_), Some(_), Some(_)) => WHOLE,
+        }
     }
 
     fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task> {
-        let folder = self.folder(&inputs);
-        let name = inputs.dataset.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let stage = self.pipeline().spec(stage).name;
-        if name.is_empty() {
-            return Box::new(Failed(format!("{} names no file", inputs.dataset.path)));
+        let spec = self.pipeline().spec(stage);
+        match self.setup.commands.of(spec.name) {
+            Some(command) => self.program(spec, command, inputs),
+            None => keep_file(inputs),
         }
-        let item = Item {
-            run: inputs.run,
-            name: format!("{stage}/{}", inputs.dataset.index),
-            stage: stage.to_owned(),
-            index: inputs.dataset.index,
-            count: inputs.count,
-            seed: seed(&inputs.dataset),
-            folder,
-            input: name,
-            has_previous: inputs.previous.is_some(),
-            grace_s: inputs.grace.as_secs(),
-        };
-        let (setup, local) = (self.setup.clone(), self.local.clone());
-        Box::new(task::Program::new(setup, local, item, inputs.content, inputs.previous))
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
-        report::files(&self.setup, input)
+        let names = checkpoint_names(self, input.datasets).collect();
+        report::files(&self.setup, input, &names)
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {
@@ -198,33 +201,29 @@ impl Workload for Exec {
     }
 
     fn latest_name(&self) -> Option<&'static str> {
-        (!self.setup.is_map).then_some("latest")
+        self.setup.commands.train.is_some().then_some("latest")
     }
 
     fn for_report(&self, part: Part) -> Result<Part, String> {
         Ok(Part { bytes: Arc::new(report::summary(&part)?), ..part })
     }
+
+    fn difference(&self, ours: &[u8], theirs: &[u8]) -> Option<String> {
+        Difference::of_results(ours, theirs).map(|difference| difference.to_string())
+    }
+}
+
+/// A dataset's file as a result: what reads it is given the file itself.
+fn keep_file(inputs: Inputs) -> Box<dyn Task> {
+    Once::task(move || {
+        let name = name_of(&inputs.dataset.path).to_owned();
+        let file = Entry::File { executable: false, content: inputs.content };
+        Outcome::Part(Tree { entries: BTreeMap::from([(name, file)]) }.encode())
+    })
 }
 
 /// A seed for each dataset, from its place and content: several libraries do not save their sampler's state.
 fn seed(dataset: &Dataset) -> u32 {
     let hash = Hash::of_fields([&dataset.index.to_le_bytes()[..], &dataset.hash().0]);
     u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]) >> 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_setup_reads_back_from_a_manifests_parameters() {
-        let setup = Setup {
-            command: ["python", "train.py", "{input}"].map(str::to_owned).into(),
-            is_map: true,
-            deterministic: false,
-            environment: BTreeMap::from([("A".to_owned(), "b=c".to_owned())]),
-        };
-        assert_eq!(Setup::parse(&setup.params()), Ok(setup));
-        assert!(Setup::parse(&BTreeMap::new()).unwrap_err().contains("command"));
-    }
 }

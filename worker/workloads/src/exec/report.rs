@@ -1,19 +1,26 @@
-//! The report of a run of a program: what each dataset came to, as text and as JSON.
+//! The report of a run of a program: what each dataset came to, as text and as JSON. Of what `evaluate` left it
+//! shows the texts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Setup;
 use super::tree::Tree;
 use engine::manifest::{Dataset, Role};
 use engine::workload::{Part, ReportInput};
 
+/// A file of a result whose numbers the report shows.
+const METRICS: &str = "metrics.json";
+/// Bytes of the texts of one result that the report carries, at most.
+const TEXTS_MAX: usize = 256 << 10;
+
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     created: &'a str,
-    command: &'a [String],
+    commands: BTreeMap<&'a str, &'a [String]>,
     deterministic: bool,
     datasets: Vec<Row<'a>>,
 }
@@ -24,23 +31,41 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a Summary>,
+    output: Option<Output<'a>>,
 }
 
-/// What a program left in its output folder.
+/// What the last command left in its output folder.
+#[derive(Debug, Serialize)]
+struct Output<'a> {
+    hash: &'a str,
+    files: usize,
+    bytes: usize,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metrics: &'a BTreeMap<String, f64>,
+}
+
+/// What is kept of a result until the report is made.
 #[derive(Debug, Serialize, Deserialize)]
 struct Summary {
     hash: String,
     files: usize,
     bytes: usize,
+    metrics: BTreeMap<String, f64>,
+    texts: BTreeMap<String, String>,
 }
 
+/// The report's files; `names` are the datasets' under `output/`.
+///
 /// # Errors
 /// Where a result is no folder's content.
-pub(super) fn files(setup: &Setup, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
-    let mut results = BTreeMap::new();
+pub(super) fn files(
+    setup: &Setup,
+    input: &ReportInput<'_>,
+    names: &BTreeMap<u32, String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let mut results: BTreeMap<u32, Summary> = BTreeMap::new();
     for part in input.evals {
-        let summary: Summary =
+        let summary =
             serde_json::from_slice(&part.bytes).map_err(|error| format!("read a summary: {error}"))?;
         results.insert(part.index, summary);
     }
@@ -48,16 +73,31 @@ pub(super) fn files(setup: &Setup, input: &ReportInput<'_>) -> Result<BTreeMap<S
     let is_shown = |dataset: &&Dataset| dataset.role == Role::Train && dataset.index >= input.own_from;
     for dataset in input.datasets.iter().filter(is_shown) {
         let rejected = input.rejected.get(&dataset.index).map(String::as_str);
-        rows.push(Row { dataset: &dataset.path, rejected, output: results.get(&dataset.index) });
+        let output = results.get(&dataset.index).map(|summary| Output {
+            hash: &summary.hash,
+            files: summary.files,
+            bytes: summary.bytes,
+            metrics: &summary.metrics,
+        });
+        rows.push(Row { dataset: &dataset.path, rejected, output });
     }
+    let given = setup.commands.named().into_iter();
     let report = Report {
         created: input.created,
-        command: &setup.command,
+        commands: given.filter_map(|(name, command)| Some((name, command?.as_slice()))).collect(),
         deterministic: setup.deterministic,
         datasets: rows,
     };
     let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
-    Ok(BTreeMap::from([("report.json".to_owned(), json + "\n"), ("report.txt".to_owned(), text(&report))]))
+    let mut files =
+        BTreeMap::from([("report.json".to_owned(), json + "\n"), ("report.txt".to_owned(), text(&report))]);
+    if setup.commands.evaluate.is_some() {
+        for (index, name) in names {
+            let texts = results.get(index).into_iter().flat_map(|summary| &summary.texts);
+            files.extend(texts.map(|(path, text)| (format!("evaluated/{name}/{path}"), text.clone())));
+        }
+    }
+    Ok(files)
 }
 
 /// What the report says of a result, as JSON.
@@ -67,19 +107,42 @@ pub(super) fn files(setup: &Setup, input: &ReportInput<'_>) -> Result<BTreeMap<S
 pub(super) fn summary(part: &Part) -> Result<Vec<u8>, String> {
     let tree = Tree::decode(&part.bytes)?;
     let sizes: Vec<usize> = tree.files().map(|(_, content)| content.len()).collect();
-    let summary = Summary { hash: part.hash.to_string(), files: sizes.len(), bytes: sizes.iter().sum() };
+    let mut left = TEXTS_MAX;
+    let mut texts = BTreeMap::new();
+    for (path, content) in tree.files() {
+        if let Some(rest) = left.checked_sub(content.len())
+            && let Ok(text) = std::str::from_utf8(content)
+        {
+            left = rest;
+            texts.insert(path.to_owned(), text.to_owned());
+        }
+    }
+    let metrics = texts.get(METRICS).map(|text| numbers(text)).unwrap_or_default();
+    let (hash, files) = (part.hash.to_string(), sizes.len());
+    let summary = Summary { hash, files, bytes: sizes.iter().sum(), metrics, texts };
     serde_json::to_vec(&summary).map_err(|error| format!("write a summary: {error}"))
+}
+
+/// The numbers of a JSON object.
+fn numbers(text: &str) -> BTreeMap<String, f64> {
+    let Ok(Value::Object(values)) = serde_json::from_str(text) else { return BTreeMap::new() };
+    values.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect()
 }
 
 fn text(report: &Report<'_>) -> String {
     let mut text = format!("Report generated on: {}\n", report.created);
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "Command: {}", report.command.join(" "));
+    for (name, command) in &report.commands {
+        let _ = writeln!(text, "Command to {name}: {}", command.join(" "));
+    }
     for row in &report.datasets {
         let _ = write!(text, "---\nDataset: {}\n", row.dataset);
-        let _ = match (row.rejected, row.output) {
+        let _ = match (row.rejected, &row.output) {
             (Some(reason), _) => writeln!(text, "Rejected: {reason}"),
-            (None, Some(Summary { hash, files, bytes })) => {
+            (None, Some(Output { hash, files, bytes, metrics })) => {
+                for (name, value) in *metrics {
+                    let _ = writeln!(text, "{name}: {value}");
+                }
                 writeln!(text, "Output: {files} files, {bytes} bytes, hash {hash}")
             }
             (None, None) => writeln!(text, "Output: none"),

@@ -1,17 +1,14 @@
 //! One attempt at an item by a program: a fresh folder, a process of its own, and what comes of it.
 
-#![expect(clippy::disallowed_methods, reason = "an adapter: programs run in real time")]
-
-use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::arguments::{CONSTANTS, Item};
+use super::launch::{Running, Said, Start};
+use super::logs::Log;
 use super::tree::{self, Stamp, Tree};
 use super::{Local, Setup};
 use crate::guard;
@@ -19,9 +16,6 @@ use engine::workload::{Outcome, Part, Step, Task};
 
 /// How long a step waits for the program: between steps leases are kept and signals seen.
 const STEP: Duration = Duration::from_millis(20);
-/// The last lines of a program's output that are kept for errors, and their bytes at most.
-const LINES_KEPT: usize = 20;
-const LINE_BYTES_MAX: u64 = 2_000;
 /// Exit codes with a meaning (docs/own-code.md).
 const REJECTED: u8 = 65;
 const GIVE_BACK: u8 = 75;
@@ -31,17 +25,34 @@ const IDLE_RUNS_MAX: u32 = 3;
 /// What programs leave behind in a checkpoint folder when they are killed in the middle of a save.
 const LEAVINGS: [&str; 5] = [".tmp", "tmp_", ".writing", ".partial", ".orbax-checkpoint-tmp"];
 
+/// What a program reads.
+pub(super) struct Given {
+    pub source: Source,
+    pub previous: Option<Part>,
+    pub tests: Vec<Part>,
+}
+
+/// Where an item's input comes from.
+pub(super) enum Source {
+    /// The dataset's content.
+    File(Vec<u8>),
+    /// What an earlier stage left.
+    Folder(Part),
+}
+
 /// A program at work on an item.
 pub(super) struct Program {
     setup: Arc<Setup>,
     local: Arc<Local>,
+    command: Vec<String>,
     item: Item,
-    /// What it is given: the file's content, the state before.
-    content: Vec<u8>,
-    previous: Option<Part>,
+    given: Given,
+    attempt: String,
     saved: Option<Vec<u8>>,
     /// Snapshots of the checkpoint folder, over all attempts.
     snapshots: u64,
+    /// Starts of the program, over all attempts that saved something.
+    starts: u32,
     stamps: Vec<(String, Stamp)>,
     /// A snapshot that is not saved yet.
     pending: Option<Vec<u8>>,
@@ -49,31 +60,25 @@ pub(super) struct Program {
     running: Option<Running>,
 }
 
-struct Running {
-    child: Child,
-    /// Closing it kills the program.
-    input: Option<ChildStdin>,
-    ended: Receiver<()>,
-    lines: Arc<Mutex<VecDeque<String>>>,
-    since: Instant,
-}
-
 impl Program {
     pub(super) fn new(
         setup: Arc<Setup>,
         local: Arc<Local>,
+        command: Vec<String>,
         item: Item,
-        content: Vec<u8>,
-        previous: Option<Part>,
+        given: Given,
+        attempt: String,
     ) -> Self {
         Self {
             setup,
             local,
+            command,
             item,
-            content,
-            previous,
+            given,
+            attempt,
             saved: None,
             snapshots: 0,
+            starts: 0,
             stamps: Vec::new(),
             pending: None,
             idle_runs: 0,
@@ -87,20 +92,28 @@ impl Program {
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
         };
-        for folder in ["input", "output", "checkpoint", "previous"] {
+        let tests = item.has_tests.then_some("tests");
+        for folder in ["input", "output", "checkpoint", "previous"].into_iter().chain(tests) {
             let folder = item.folder.join(folder);
             fs::create_dir_all(&folder).map_err(|error| failed("create the folder", &folder, &error))?;
         }
         let write = |path: PathBuf, bytes: &[u8]| {
             fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))
         };
-        write(item.input(), &std::mem::take(&mut self.content))?;
+        match &mut self.given.source {
+            Source::File(content) => write(item.input(), &std::mem::take(content))?,
+            Source::Folder(part) => restore(&part.bytes, &item.input())?,
+        }
         write(item.params(), self.setup.params_json().as_bytes())?;
-        match &self.previous {
+        match &self.given.previous {
             Some(part) => restore(&part.bytes, &item.previous())?,
             None => {
                 let _ = fs::remove_dir(item.previous());
             }
+        }
+        let are_prepared = self.setup.commands.prepare.is_some();
+        for part in &self.given.tests {
+            lay_out_test(part, &item.tests(), are_prepared)?;
         }
         if let Some(saved) = self.saved.take() {
             restore(&saved, &item.checkpoint())?;
@@ -112,36 +125,22 @@ impl Program {
         if !self.item.folder.exists() {
             self.lay_out()?;
         }
-        let arguments = self.item.arguments(&self.setup.command);
-        let Some((program, arguments)) = arguments.split_first() else {
-            return Err("the command is empty".to_owned());
-        };
-        let started = guard::command(&self.item.folder, program).and_then(|mut command| {
-            let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            command
-                .args(arguments)
-                .envs(constants)
-                .envs(&self.setup.environment)
-                .envs(self.item.environment())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-        });
-        let mut child = started.map_err(|error| format!("start {program}: {error}"))?;
-        let lines = Arc::default();
-        let (tell, ended) = channel();
-        let prefix = self.local.shows_output.then(|| self.item.name.clone());
-        // The channel closes once both ends of the output are closed, or the process has ended.
-        if let Some(out) = child.stdout.take() {
-            follow(out, &lines, prefix.clone(), tell.clone());
-        }
-        if let Some(out) = child.stderr.take() {
-            follow(out, &lines, prefix, tell.clone());
-        }
-        drop(tell);
-        let input = child.stdin.take();
-        Ok(Running { child, input, ended, lines, since: Instant::now() })
+        let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = constants
+            .into_iter()
+            .chain(self.setup.environment.clone())
+            .chain(self.item.environment(self.starts))
+            .map(|(name, value)| (name, OsString::from(value)));
+        let logs = self.local.logs.as_deref();
+        let log = logs.and_then(|folder| Log::create(folder, &self.item.name, &self.attempt));
+        let running = Running::start(Start {
+            folder: &self.item.folder,
+            arguments: &self.item.arguments(&self.command),
+            environment: environment.collect(),
+            said: Said::new(self.item.name.clone(), self.local.shown_max, log),
+        })?;
+        self.starts = self.starts.saturating_add(1);
+        Ok(running)
     }
 
     fn step_once(&mut self) -> Result<Step, String> {
@@ -149,19 +148,13 @@ impl Program {
             Some(running) => running,
             None => self.start()?,
         };
-        let waited = running.ended.recv_timeout(STEP);
-        let status = running.child.try_wait().map_err(|error| format!("wait for the program: {error}"))?;
-        match (status, waited) {
-            (None, Err(RecvTimeoutError::Disconnected)) => std::thread::sleep(STEP),
-            (Some(status), _) => {
-                let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-                return self.ended(code, &running.drain());
-            }
-            (None, _) => {}
+        if let Some(code) = running.wait(STEP)? {
+            let last = running.end();
+            return self.ended(code, &last);
         }
-        if self.local.item_timeout.is_some_and(|most| running.since.elapsed() > most) {
+        if self.local.item_timeout.is_some_and(|most| running.ran_for() > most) {
             let most = humantime::format_duration(self.local.item_timeout.unwrap_or_default());
-            return Err(format!("the program ran for longer than --item-timeout {most}{}", running.drain()));
+            return Err(format!("the program ran for longer than --item-timeout {most}{}", running.end()));
         }
         self.running = Some(running);
         Ok(Step::More)
@@ -218,7 +211,8 @@ impl Program {
         tree.entries.retain(|path, _| !is_leaving(path));
         self.stamps = stamps;
         self.snapshots += 1;
-        Some([&self.snapshots.to_le_bytes()[..], &tree.encode()].concat())
+        let head = [&self.snapshots.to_le_bytes()[..], &self.starts.to_le_bytes()].concat();
+        Some([head, tree.encode()].concat())
     }
 }
 
@@ -237,52 +231,18 @@ fn restore(bytes: &[u8], folder: &Path) -> Result<(), String> {
     Tree::decode(bytes)?.write(folder)
 }
 
-/// Reads a program's output line by line: keeps the last ones, and shows them where that is wanted.
-fn follow(
-    out: impl Read + Send + 'static,
-    lines: &Arc<Mutex<VecDeque<String>>>,
-    prefix: Option<String>,
-    tell: std::sync::mpsc::Sender<()>,
-) {
-    let lines = lines.clone();
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(out);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Some(prefix) = &prefix {
-                // Where nobody reads it, the program works on.
-                let _ = writeln!(std::io::stderr(), "{prefix} | {text}");
-            }
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            if lines.len() >= LINES_KEPT {
-                lines.pop_front();
-            }
-            lines.push_back(text);
+/// A test dataset as its own file, or as the folder that it was prepared to, which has its index for a name.
+fn lay_out_test(part: &Part, folder: &Path, is_prepared: bool) -> Result<(), String> {
+    let own = folder.join(part.index.to_string());
+    if !is_prepared {
+        let tree = Tree::decode(&part.bytes)?;
+        if tree.files().all(|(name, _)| !folder.join(name).exists()) {
+            return tree.write(folder);
         }
-        drop(tell);
-    });
-}
-
-impl Running {
-    /// The last lines of the output, once the program has ended.
-    fn drain(&mut self) -> String {
-        self.input = None;
-        let _ = self.child.wait();
-        // The guard has killed whatever held the output open.
-        while self.ended.recv().is_ok() {}
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_empty() {
-            return String::new();
-        }
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        format!("; its last lines:\n  {}", lines.join("\n  "))
     }
+    // Another of the same name is there.
+    fs::create_dir_all(&own).map_err(|error| format!("create the folder {}: {error}", own.display()))?;
+    restore(&part.bytes, &own)
 }
 
 impl Task for Program {
@@ -304,10 +264,12 @@ impl Task for Program {
     }
 
     fn resume(&mut self, saved: &[u8]) {
-        if let Some((snapshots, tree)) = saved.split_first_chunk::<8>()
+        if let Some((snapshots, rest)) = saved.split_first_chunk::<8>()
+            && let Some((starts, tree)) = rest.split_first_chunk::<4>()
             && Tree::decode(tree).is_ok()
         {
             self.snapshots = u64::from_le_bytes(*snapshots);
+            self.starts = u32::from_le_bytes(*starts);
             self.saved = Some(tree.to_vec());
         }
     }
@@ -316,9 +278,7 @@ impl Task for Program {
     fn stop(&mut self) -> bool {
         let Some(running) = &mut self.running else { return false };
         let _ = fs::write(self.item.notice(), b"");
-        if let Some(input) = &mut running.input {
-            let _ = input.write_all(&[guard::TERMINATE]);
-        }
+        running.terminate();
         true
     }
 }
@@ -327,8 +287,7 @@ impl Drop for Program {
     /// Nothing of an attempt is left: the guard kills the program once its input is closed.
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            running.input = None;
-            let _ = running.child.wait();
+            running.kill();
         }
         let _ = fs::remove_dir_all(&self.item.folder);
     }

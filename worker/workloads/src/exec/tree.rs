@@ -180,16 +180,24 @@ fn read_entry(folder: &Path, path: &str, left: &mut u64) -> Result<Option<Entry>
     if !meta.is_file() {
         return Err(format!("{path} is no file, folder or symbolic link"));
     }
+    // Refused before it is read: it may be larger than memory.
+    if meta.len() > *left {
+        return Err(too_big(path));
+    }
     let mut content = Vec::new();
     let read = fs::File::open(&full).and_then(|file| file.take(*left + 1).read_to_end(&mut content));
     if let Err(error) = read {
         return failed(error);
     }
     let Some(rest) = left.checked_sub(content.len() as u64) else {
-        return Err(format!("more than {} MiB in all", BYTES_MAX >> 20));
+        return Err(too_big(path));
     };
     *left = rest;
     Ok(Some(Entry::File { executable: meta.mode() & EXECUTABLE != 0, content }))
+}
+
+fn too_big(path: &str) -> String {
+    format!("{path}: more than {} MiB in all", BYTES_MAX >> 20)
 }
 
 /// The target of a link, where it stays inside the folder.

@@ -1,0 +1,48 @@
+//! `worker logs`: what the programs of a run printed.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Failure, print};
+use crate::contract::Exit;
+use crate::workload::exec::logs;
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The shared volume: a folder that every worker sees.
+    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
+    volume: PathBuf,
+    /// The run's name.
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
+    run: String,
+    /// An item, as the log and the errors name it: `train/3` [default: all]
+    #[arg(value_name = "ITEM")]
+    item: Option<String>,
+}
+
+pub(crate) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
+    let folder = args.volume.join(logs::folder(&args.run));
+    let item = args.item.as_deref().unwrap_or_default();
+    let kept = logs::of_item(&folder, item);
+    if kept.is_empty() {
+        let of = if item.is_empty() { String::new() } else { format!(" of {item}") };
+        let reason = format!(
+            "there is no output{of} in {}\nhint: only programs of your own have logs; `worker logs` without an item shows all",
+            folder.display()
+        );
+        return Err(Failure::new(Exit::NoDatasets, reason));
+    }
+    for path in kept {
+        show(&path)?;
+    }
+    Ok(Exit::Finished)
+}
+
+fn show(path: &Path) -> Result<(), Failure> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let read = std::fs::read(path);
+    let text = read
+        .map_err(|error| Failure::new(Exit::Volume, format!("failed to read {}: {error}", path.display())))?;
+    print(&format!("== {name}\n{}", String::from_utf8_lossy(&text)))
+}

@@ -1,0 +1,261 @@
+//! A scenario file, `batch.toml`: what a command line says, in a file. It becomes options that stand before those of the
+//! command line, so that these win.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::cli::words;
+
+/// The option that names the file.
+pub const OPTION: &str = "--scenario";
+
+/// How a value becomes an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Text or a number.
+    One,
+    /// One or a list: the option is repeated.
+    Many,
+    /// `true` gives the option.
+    Flag,
+    /// A command as text or as a list of words.
+    Command,
+    /// The command after `--`.
+    Last,
+}
+
+/// Which programs take a key: the simulator's `run` and `check`, the worker's `run`.
+const RUN: u8 = 1;
+const CHECK: u8 = 2;
+const WORKER: u8 = 4;
+const ALL: u8 = RUN | CHECK | WORKER;
+
+/// Section, key, option, kind, and who takes it: others pass over it.
+const KEYS: [(&str, &str, &str, Kind, u8); 22] = [
+    ("", "datasets", "--datasets", Kind::One, RUN | CHECK),
+    ("", "tests", "--test", Kind::Many, RUN | CHECK),
+    ("commands", "prepare", "--prepare", Kind::Command, ALL),
+    ("commands", "train", "--", Kind::Last, ALL),
+    ("commands", "evaluate", "--evaluate", Kind::Command, ALL),
+    ("program", "deterministic", "--deterministic", Kind::Flag, ALL),
+    ("program", "aliases", "--aliases", Kind::Flag, ALL),
+    ("program", "scratch", "--scratch", Kind::One, ALL),
+    ("program", "digest", "--digest", Kind::Command, CHECK),
+    ("limits", "item_timeout", "--item-timeout", Kind::One, ALL),
+    ("limits", "retries", "--retries", Kind::One, WORKER),
+    ("run", "workers", "--workers", Kind::One, RUN),
+    ("run", "queue", "--queue", Kind::One, RUN | WORKER),
+    ("run", "lease", "--lease", Kind::One, RUN | WORKER),
+    ("run", "out", "--out", Kind::One, RUN),
+    ("run", "volume", "--volume", Kind::One, WORKER),
+    ("run", "list", "--list", Kind::One, WORKER),
+    ("preemption", "rule", "--preempt", Kind::One, RUN),
+    ("preemption", "seed", "--seed", Kind::One, RUN),
+    ("preemption", "grace", "--grace", Kind::One, RUN | WORKER),
+    ("preemption", "silent", "--silent", Kind::One, RUN),
+    ("preemption", "pause", "--pause", Kind::One, RUN),
+];
+/// The section whose keys are names of variables.
+const ENVIRONMENT: &str = "env";
+
+/// Puts what a scenario file says in place of `--scenario FILE`; the first two arguments are the program and its
+/// subcommand. Others pass as they are.
+///
+/// # Errors
+/// Where the file cannot be read, or says what no option does.
+pub fn expand(program: &str, arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let subcommand = arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    let takes = match (program, subcommand) {
+        ("sim", "run") => RUN,
+        ("sim", "check") => CHECK,
+        ("worker", "run") => WORKER,
+        _ => return Ok(arguments),
+    };
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let Some(at) = arguments[..end].iter().position(|word| is_option(word)) else { return Ok(arguments) };
+    let (path, used) = match arguments[at].to_str().and_then(|word| word.split_once('=')) {
+        Some((_, path)) => (OsString::from(path), 1),
+        None if at + 1 < end => (arguments[at + 1].clone(), 2),
+        None => return Err(format!("{OPTION} names no file\nhint: {OPTION} batch.toml")),
+    };
+    let shown = Path::new(&path).display();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("failed to read {OPTION} {shown}: {error}\nhint: `sim init` writes one"))?;
+    let (options, last) =
+        options(&text, takes).map_err(|why| format!("failed to read {OPTION} {shown}: {why}"))?;
+    let mut expanded = arguments[..2].to_vec();
+    expanded.extend(options);
+    expanded.extend_from_slice(&arguments[2..at]);
+    expanded.extend_from_slice(&arguments[at + used..]);
+    // A command on the command line stands for the file's.
+    if end == arguments.len() && !last.is_empty() {
+        expanded.push("--".into());
+        expanded.extend(last);
+    }
+    Ok(expanded)
+}
+
+fn is_option(word: &OsString) -> bool {
+    word.to_str().is_some_and(|word| {
+        word == OPTION || word.strip_prefix(OPTION).is_some_and(|rest| rest.starts_with('='))
+    })
+}
+
+/// The options of a file, and its command after `--`.
+fn options(text: &str, takes: u8) -> Result<(Vec<OsString>, Vec<OsString>), String> {
+    let table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    let (mut options, mut last) = (Vec::new(), Vec::new());
+    for (name, value) in &table {
+        match value {
+            Value::Table(section) => {
+                for (key, value) in section {
+                    add(name, key, value, takes, &mut options, &mut last)?;
+                }
+            }
+            value => add("", name, value, takes, &mut options, &mut last)?,
+        }
+    }
+    Ok((options, last))
+}
+
+fn add(
+    section: &str,
+    key: &str,
+    value: &Value,
+    takes: u8,
+    options: &mut Vec<OsString>,
+    last: &mut Vec<OsString>,
+) -> Result<(), String> {
+    if section == ENVIRONMENT {
+        options.extend(["--env".into(), format!("{key}={}", text_of(section, key, value)?).into()]);
+        return Ok(());
+    }
+    let known = KEYS.iter().find(|(of, name, ..)| (*of, *name) == (section, key));
+    let Some((_, _, option, kind, who)) = known else { return Err(unknown(section, key)) };
+    if who & takes == 0 {
+        return Ok(());
+    }
+    match kind {
+        Kind::One => options.extend([option.into(), text_of(section, key, value)?.into()]),
+        Kind::Many => {
+            let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+            for value in &values {
+                options.extend([option.into(), text_of(section, key, value)?.into()]);
+            }
+        }
+        Kind::Flag => match value.as_bool() {
+            Some(true) => options.push(option.into()),
+            Some(false) => {}
+            None => return Err(format!("{}: write true or false", full(section, key))),
+        },
+        Kind::Command => {
+            let words = command_of(section, key, value)?;
+            let joined = shlex::try_join(words.iter().map(String::as_str));
+            let joined = joined.map_err(|why| format!("{}: {why}", full(section, key)))?;
+            options.extend([option.into(), joined.into()]);
+        }
+        Kind::Last => last.extend(command_of(section, key, value)?.into_iter().map(OsString::from)),
+    }
+    Ok(())
+}
+
+fn text_of(section: &str, key: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        _ => Err(format!("{}: write a text or a number", full(section, key))),
+    }
+}
+
+fn command_of(section: &str, key: &str, value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::String(text) => words(text, &full(section, key)),
+        Value::Array(list) => list.iter().map(|word| text_of(section, key, word)).collect(),
+        _ => Err(format!("{}: write a command as text, or as a list of words", full(section, key))),
+    }
+}
+
+fn full(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+}
+
+/// Names the key that was perhaps meant.
+fn unknown(section: &str, key: &str) -> String {
+    let wrong = full(section, key);
+    let all = KEYS.iter().map(|(section, key, ..)| full(section, key));
+    let distance = |name: &String| {
+        // The same key in another section is nearer than any other.
+        let same = name.rsplit('.').next() == wrong.rsplit('.').next();
+        if same { 0 } else { strsim::damerau_levenshtein(name, &wrong) }
+    };
+    let nearest = all.min_by_key(distance).unwrap_or_default();
+    format!(
+        "there is no key {wrong}\nhint: did you mean {nearest}? `sim init` writes a file with all of them"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(program: &str, text: &str, arguments: &str) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        let arguments = arguments.replace("FILE", file.path().to_str().unwrap());
+        let words = expand(program, arguments.split(' ').map(OsString::from).collect());
+        words.map(|words| words.join(" ".as_ref()).into_string().unwrap())
+    }
+
+    const FILE: &str = r#"
+        datasets = "days"
+        tests = ["a.csv", "b.csv"]
+        [commands]
+        prepare = "sh -c 'cat {input}'"
+        train = ["python3", "train.py", "{input}"]
+        [program]
+        deterministic = true
+        aliases = false
+        [limits]
+        item_timeout = "10m"
+        retries = 2
+        [run]
+        workers = 4
+        [env]
+        A = "b"
+    "#;
+
+    #[test]
+    fn a_file_becomes_options_before_those_of_the_command_line() {
+        let run = expanded("sim", FILE, "sim run --workers 2 --scenario FILE --json").unwrap();
+        assert_eq!(
+            run,
+            "sim run --prepare sh -c 'cat {input}' --datasets days --env A=b --item-timeout 10m --deterministic \
+             --workers 4 --test a.csv --test b.csv --workers 2 --json -- python3 train.py {input}"
+        );
+        let work = expanded("worker", FILE, "worker run --scenario=FILE -- mine").unwrap();
+        assert_eq!(
+            work,
+            "worker run --prepare sh -c 'cat {input}' --env A=b --item-timeout 10m --retries 2 --deterministic -- mine"
+        );
+        assert_eq!(expanded("sim", FILE, "sim explore --scenario FILE").unwrap().split(' ').count(), 4);
+        assert_eq!(expanded("sim", FILE, "sim run -- x --scenario FILE").unwrap().split(' ').count(), 6);
+    }
+
+    #[test]
+    fn what_no_option_says_is_refused_with_the_nearest_name() {
+        let refused = |text: &str| expanded("sim", text, "sim run --scenario FILE").unwrap_err();
+        assert!(refused("dataset = 'x'").contains("no key dataset\nhint: did you mean datasets?"));
+        assert!(refused("[limits]\nworkers = 3").contains("did you mean run.workers?"));
+        assert!(refused("[commands]\ntrian = 'x'").contains("did you mean commands.train?"));
+        assert!(refused("[program]\ndeterministic = 'yes'").contains("write true or false"));
+        assert!(refused("datasets = [1").contains("failed to read --scenario"));
+        assert!(
+            expand("sim", ["sim", "run", "--scenario"].map(OsString::from).into())
+                .unwrap_err()
+                .contains("names no file")
+        );
+    }
+}
