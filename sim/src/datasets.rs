@@ -137,6 +137,18 @@ impl Datasets {
         paths
     }
 
+    /// The bytes of a dataset, by its path on the volume.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn content(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        match self.origins.get(path) {
+            Some(Origin::Made(bytes)) => Ok(bytes.clone()),
+            Some(Origin::File(from)) => fs::read(from).map_err(|error| unreadable(from, error)),
+            None => Err(Failure::of(Exit::Input, format!("there is no dataset {path}"))),
+        }
+    }
+
     /// The date that the report shows: the last training day.
     pub fn created(&self) -> String {
         let days = self.origins.keys().filter(|path| path.starts_with(TRAINING));
@@ -149,12 +161,9 @@ impl Datasets {
     /// # Errors
     /// Where a file cannot be copied, or lies there with other content.
     pub fn stage(&self, volume: &Path) -> Result<(), Failure> {
-        for (path, origin) in &self.origins {
+        for path in self.origins.keys() {
             let to = volume.join(path);
-            let bytes = match origin {
-                Origin::Made(bytes) => bytes.clone(),
-                Origin::File(from) => fs::read(from).map_err(|error| unreadable(from, error))?,
-            };
+            let bytes = self.content(path)?;
             match fs::read(&to) {
                 Ok(found) if found == bytes => continue,
                 Ok(_) => {

@@ -66,8 +66,6 @@ impl Failure {
 
 impl std::error::Error for Failure {}
 
-impl std::error::Error for Failure {}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(doing) = &self.doing {

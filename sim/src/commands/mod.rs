@@ -6,13 +6,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use worker::cli::shell::ShellCommand;
 use worker::contract::Exit;
+use worker::failure::Failure;
+use worker::workload::exec::scenario;
 
 use crate::backend::process::child;
 
 pub mod breakages;
+pub mod check;
 #[cfg(feature = "kind")]
 mod down;
 pub mod explore;
+pub mod init;
 pub mod replay;
 pub mod run;
 pub mod scale;
@@ -28,8 +32,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a batch, preempted as scheduled: on this machine's processes, or in a cluster of kind's.
-    #[command(after_help = exit_codes())]
+    #[command(after_help = exit_codes(), args_override_self = true)]
     Run(Box<run::RunArgs>),
+    /// Run a program of your own twice on one or two datasets, and say whether its results are equal.
+    #[command(after_help = exit_codes(), args_override_self = true)]
+    Check(Box<check::CheckArgs>),
+    /// Write a scenario file, batch.toml, from what a folder holds.
+    Init(init::InitArgs),
     /// Remove what runs in a cluster have left: nodes, NFS server, network, images.
     #[cfg(feature = "kind")]
     Down(down::DownArgs),
@@ -64,6 +73,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = worker::guard::main(&args).or_else(|| child::main(&args)) {
         return code;
     }
+    let args = match scenario::expand("sim", args) {
+        Ok(args) => args,
+        Err(why) => return Failure::of(Exit::Usage, why).report(),
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -74,6 +87,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match cli.command {
         Command::Run(args) => run::main(*args),
+        Command::Check(args) => check::main(&args),
+        Command::Init(args) => init::main(&args),
         #[cfg(feature = "kind")]
         Command::Down(args) => down::main(args),
         Command::Explore(args) => explore::main(&args),

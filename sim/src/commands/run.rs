@@ -8,7 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use worker::contract::Exit;
 use worker::failure::Failure;
+use worker::manifest::Role;
 use worker::workload::exec::cli::ExecArgs;
+use worker::workload::exec::{Exec, Local};
+use worker::workload::{Workload, fraud};
 
 use crate::backend::process::redis::Server;
 use crate::backend::process::{self, Plan, child};
@@ -27,10 +30,12 @@ mod calibrate;
 mod kind;
 mod place;
 mod queue;
+mod tail;
 
 pub use queue::QueueChoice;
 
 use place::{Backend, PlaceArgs};
+use tail::Tail;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -93,6 +98,8 @@ pub struct RunArgs {
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What a dataset may take beside its `--work`, on a slow machine.
 const PATIENCE_PER_DATASET: Duration = Duration::from_secs(3);
+/// What a program of the user's may take for a dataset, all stages together: how long it takes is not known.
+const PATIENCE_PER_PROGRAM: Duration = Duration::from_secs(1_800);
 /// 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
@@ -133,7 +140,11 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     for line in prepared.headline(server.as_ref()) {
         terminal.say(&line);
     }
-    let mut watch = |story: &Story, beat| terminal.beat(story, beat);
+    let mut tail = Tail::new(&prepared.plan.errors);
+    let mut watch = |story: &Story, beat| {
+        terminal.beat(story, beat);
+        tail.read(&mut |line| terminal.say(line));
+    };
     let mut signals = Signals::new()?;
     let (plan, schedule) = (&prepared.plan, &prepared.schedule);
     let ran = process::run(plan, schedule, server.as_mut(), &mut signals, &mut watch).await;
@@ -162,7 +173,7 @@ async fn on_kind(_: Prepared) -> Result<u8, Failure> {
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     args.place.check(args.grace)?;
     check_program(&args)?;
-    let is_program = !args.exec.command.is_empty();
+    let is_program = args.exec.is_program();
     let datasets = match &args.datasets {
         Some(folder) if is_program => Datasets::find_any(folder, &args.test),
         Some(folder) => Datasets::find(folder, &args.test),
@@ -196,7 +207,7 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         rounds: calibrate::rounds(work),
         exec: args.exec.clone(),
         errors: out.folder().join("workers.log"),
-        patience: patience(&datasets, work, lease) + defaults.patience,
+        patience: patience(&datasets, work, lease, is_program) + defaults.patience,
     };
     let mode = match (args.json, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
         (true, _) => Mode::Silent,
@@ -208,10 +219,9 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
 
 /// What cannot be asked of a program.
 fn check_program(args: &RunArgs) -> Result<(), Failure> {
-    if args.exec.command.is_empty() {
+    if args.exec.setup().map_err(|why| Failure::of(Exit::Usage, why))?.is_none() {
         return Ok(());
     }
-    args.exec.setup().map_err(|why| Failure::of(Exit::Usage, why))?;
     if args.work.is_some() {
         let failure = Failure::new(
             Exit::Usage,
@@ -273,16 +283,22 @@ fn default_out(datasets: Option<&Path>) -> PathBuf {
     Path::new("out").join(name)
 }
 
-fn patience(datasets: &Datasets, work: Span, lease: Span) -> Duration {
+fn patience(datasets: &Datasets, work: Span, lease: Span, is_program: bool) -> Duration {
     let count = datasets.trainings() + datasets.tests();
-    PATIENCE + lease.duration() * 4 + (work.duration() * 3 + PATIENCE_PER_DATASET) * count
+    let each = if is_program { PATIENCE_PER_PROGRAM } else { PATIENCE_PER_DATASET };
+    PATIENCE + lease.duration() * 4 + (work.duration() * 3 + each) * count
 }
 
 impl Prepared {
     /// How many commits the run will have: a list's manifest is one page.
     fn commits(&self) -> u64 {
         let (trainings, tests) = (u64::from(self.datasets.trainings()), u64::from(self.datasets.tests()));
-        let stages = if self.args.exec.command.is_empty() { 4 * trainings + 2 * tests } else { trainings };
+        let pipeline = match self.args.exec.setup() {
+            Ok(Some(setup)) => Exec::new(setup, Local::default()).pipeline(),
+            _ => fraud::PIPELINE,
+        };
+        let of = |role| pipeline.stages_of(role).count() as u64;
+        let stages = of(Role::Train) * trainings + of(Role::Test) * tests;
         // With the manifest, the report, and what `output/` has held.
         stages + 3
     }

@@ -137,6 +137,6 @@ mod tests {
             let swarm = Swarm::of_seed(&mut Dice::new(seed), &asked);
             assert!(swarm.kinds.iter().all(|kind| asked.contains(kind)), "seed {seed}");
         }
-        assert_eq!(Swarm::of_seed(&mut Dice::new(1), &[]).kinds, Vec::new());
+        assert!(Swarm::of_seed(&mut Dice::new(1), &[]).kinds.is_empty());
     }
 }

@@ -34,8 +34,7 @@ const READ_BYTES: u64 = 1 << 20;
 /// Prints each event as the line of JSON that its worker wrote; one worker's lines keep their order.
 pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
     let store = open_store(&args.volume)?;
-    let machine = Machine::new(args.follow)
-        .map_err(Failure::when(Exit::Failed, "listen for signals"))?;
+    let machine = Machine::new(args.follow).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let run = named_or_newest(&store, args.run).await?;
     let folder = RunPaths::new(&run).events();
     let mut read: BTreeMap<String, u64> = BTreeMap::new();

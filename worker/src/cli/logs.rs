@@ -31,7 +31,7 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
             "there is no output{of} in {}\nhint: only programs of your own have logs; `worker logs` without an item shows all",
             folder.display()
         );
-        return Err(Failure::new(Exit::NoDatasets, reason));
+        return Err(Failure::of(Exit::NoDatasets, reason));
     }
     for path in kept {
         show(&path)?;
@@ -42,7 +42,6 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
 fn show(path: &Path) -> Result<(), Failure> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let read = std::fs::read(path);
-    let text = read
-        .map_err(|error| Failure::new(Exit::Volume, format!("failed to read {}: {error}", path.display())))?;
+    let text = read.map_err(Failure::when(Exit::Volume, format!("read {}", path.display())))?;
     print(&format!("== {name}\n{}", String::from_utf8_lossy(&text)))
 }

@@ -123,7 +123,8 @@ pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> 
     match newest_run(store).await? {
         Some(newest) => Ok(newest.to_string()),
         None => {
-            let failure = Failure::new(Exit::NoDatasets, "find the newest run", "there is none on the volume");
+            let failure =
+                Failure::new(Exit::NoDatasets, "find the newest run", "there is none on the volume");
             Err(failure.hint("`worker run` begins one"))
         }
     }

@@ -102,8 +102,8 @@ const CACHE_BYTES: usize = 64 << 20;
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     log::start(args.log);
     let store = args.queue.store()?;
-    let machine = Machine::new(args.stop_with_stdin)
-        .map_err(Failure::when(Exit::Failed, "listen for signals"))?;
+    let machine =
+        Machine::new(args.stop_with_stdin).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let source = source_of(&args, &store).await?;
     let name = match &args.run {
         Some(name) => check_name("--run", name)?.clone(),

@@ -1,0 +1,63 @@
+//! `--digest`: what counts of a result, as a command of the user's prints it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, anyhow, bail};
+use worker::workload::exec::Setup;
+use worker::workload::exec::arguments::CONSTANTS;
+use worker::workload::exec::tree::Tree;
+
+/// Characters of a digest that are shown.
+const SHOWN_MAX: usize = 200;
+
+pub(super) struct Digest {
+    command: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// The same for each result, so that a path that is printed does not differ.
+    folder: PathBuf,
+}
+
+impl Digest {
+    pub fn new(command: Vec<String>, setup: &Setup, folder: &Path) -> Self {
+        let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = constants.into_iter().chain(setup.environment.clone()).collect();
+        Self { command, environment, folder: folder.to_owned() }
+    }
+
+    /// What the command prints of a result.
+    ///
+    /// # Errors
+    /// Where it cannot be run, or fails.
+    pub fn of(&self, result: &[u8]) -> anyhow::Result<String> {
+        let tree = Tree::decode(result).map_err(|why| anyhow!(why))?;
+        if self.folder.exists() {
+            std::fs::remove_dir_all(&self.folder).context("failed to empty the folder for --digest")?;
+        }
+        std::fs::create_dir_all(&self.folder).context("failed to make a folder for --digest")?;
+        tree.write(&self.folder).map_err(|why| anyhow!("failed to write the result for --digest: {why}"))?;
+        let output = self.folder.display().to_string();
+        let words: Vec<String> = self.command.iter().map(|word| word.replace("{output}", &output)).collect();
+        let (program, arguments) = words.split_first().context("--digest is empty")?;
+        let run = Command::new(program)
+            .args(arguments)
+            .envs(self.environment.clone())
+            .env("BATCH_OUTPUT", &output)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("failed to start --digest {program}"))?;
+        if !run.status.success() {
+            bail!("--digest {} failed: {}", self.command.join(" "), run.status);
+        }
+        Ok(String::from_utf8_lossy(&run.stdout).into_owned())
+    }
+}
+
+/// A digest for people, on one line.
+pub(super) fn shown(text: &str) -> String {
+    let text = text.trim();
+    let short: String = text.chars().take(SHOWN_MAX).collect();
+    let dots = if short.len() < text.len() { "…" } else { "" };
+    format!("`{}{dots}`", short.escape_debug())
+}
