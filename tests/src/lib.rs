@@ -7,5 +7,6 @@ pub mod command;
 pub mod docker;
 pub mod protocol;
 pub mod queue;
+pub mod small_disk;
 pub mod standin;
 pub mod volume;

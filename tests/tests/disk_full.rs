@@ -8,34 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tests::command::{run, transcript, write_volume};
+use tests::small_disk::SmallDisk;
 use worker::events::{Event, What};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
-
-/// A file system of 4 MiB, unmounted when dropped.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    /// `None`, said aloud, where this user may not mount.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder.path());
-        match command.output() {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            answer => {
-                let _ = writeln!(std::io::stderr(), "SKIPPED, mounting a tmpfs needs root: {answer:?}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
 
 /// Takes all the space that is left.
 fn fill(volume: &Path) -> PathBuf {
@@ -69,8 +45,8 @@ fn models(volume: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_full_disk_delays_and_loses_nothing() {
-    let Some(small) = Small::mount() else { return };
-    let (full, roomy) = (small.0.path(), tempfile::tempdir().unwrap());
+    let Some(small) = SmallDisk::mount() else { return };
+    let (full, roomy) = (small.path(), tempfile::tempdir().unwrap());
     let paths = ["1", "2", "3", "4"].map(|day| format!("datasets/training/2018-04-0{day}.parquet"));
     for volume in [full, roomy.path()] {
         write_volume(volume);

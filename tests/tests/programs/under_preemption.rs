@@ -1,22 +1,16 @@
-//! Any program as the workload: it is preempted, killed and misbehaves, and every dataset takes effect once.
-
-#![expect(clippy::unwrap_used)]
+//! Chains and maps under preemptions: exit codes, checkpoints, what is left running, what `output/` shows.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 use tests::command::{run, transcript};
 use tests::queue::server::Server;
 use worker::contract::Exit;
 
-const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
-const DAYS: usize = 5;
+use super::{
+    DAYS, SIM, is_left, simulate, start, text, wait_for_line, wait_until, work, write_days, write_volume,
+};
 
 /// Goes on from the count of the state before, and notes which dataset it saw.
 const TRAIN: &str = r#"
@@ -27,40 +21,6 @@ echo $(($(cat "$output/count") + 1)) > "$output/count"
 cat "$input" >> "$output/seen"
 sleep 0.05
 "#;
-
-fn write_days(folder: &Path) {
-    fs::create_dir_all(folder).unwrap();
-    for day in 1..=DAYS {
-        fs::write(folder.join(format!("2018-04-0{day}.txt")), format!("day {day}\n")).unwrap();
-    }
-}
-
-/// A volume with datasets to train on, and the list of them.
-fn write_volume(volume: &Path, datasets: usize) {
-    let folder = volume.join("datasets/training");
-    fs::create_dir_all(&folder).unwrap();
-    let paths: Vec<String> =
-        (1..=datasets).map(|day| format!("datasets/training/2018-04-0{day}.txt")).collect();
-    for path in &paths {
-        fs::write(volume.join(path), "x\n").unwrap();
-    }
-    fs::write(volume.join("list"), paths.join("\n")).unwrap();
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Runs a program under simulated preemptions; what it made is that of an undisturbed run.
-fn simulate(days: &Path, out: &Path, more: &[&str]) -> Value {
-    let fixed = ["run", "--json", "--datasets", text(days), "--out", text(out), "--verify"];
-    let output = run(SIM, &[&fixed, more].concat());
-    assert!(output.status.success(), "{more:?}: {}", transcript(&output));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["verified"]["different"], Value::Array(Vec::new()));
-    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
-    summary
-}
 
 #[test]
 fn a_preempted_chain_counts_every_dataset_once() {
@@ -96,15 +56,6 @@ fn a_map_does_each_dataset_alone() {
         assert_eq!(fs::read_to_string(out.join(format!("output/2018-04-0{day}/bytes"))).unwrap().trim(), "6");
     }
     assert!(!out.join("output/latest").exists(), "a map has no last state");
-}
-
-/// Runs a script as the program of one worker, on one dataset.
-fn work(volume: &Path, options: &[&str], script: &str) -> Output {
-    if !volume.join("list").exists() {
-        write_volume(volume, 1);
-    }
-    let fixed = ["worker", "run", "--volume", text(volume), "--list", "list", "--name", "w", "--idle", "5ms"];
-    run(SIM, &[&fixed, options, &["--retries", "2", "--", "sh", "-c", script]].concat())
 }
 
 #[test]
@@ -188,24 +139,6 @@ fn what_is_given_back_or_saved_is_run_again_and_counts_as_no_failure() {
     assert_eq!(steps.lines().count(), 5);
 }
 
-/// A worker under way, as a process of its own.
-fn start(volume: &Path, scratch: &Path, script: &str) -> std::process::Child {
-    let mut command = Command::new(SIM);
-    command
-        .args(["worker", "run", "--volume", text(volume), "--list", "list", "--idle", "5ms", "--name", "w"])
-        .args(["--grace", "10s", "--scratch", text(scratch), "--", "sh", "-c", script])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-/// Waits for a line of the program's, as the worker shows it.
-fn wait_for_line(worker: &mut std::process::Child, wanted: &str) {
-    let lines = BufReader::new(worker.stderr.take().unwrap()).lines();
-    let found = lines.map_while(Result::ok).any(|line| line.contains(wanted));
-    assert!(found, "the worker ended before `{wanted}`");
-}
-
 #[test]
 fn a_notice_lets_the_program_save_and_the_next_attempt_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,31 +149,12 @@ fn a_notice_lets_the_program_save_and_the_next_attempt_goes_on() {
         trap 'echo saved > "$BATCH_CHECKPOINT/at.tmp_x"; echo 7 > "$BATCH_CHECKPOINT/at"; exit 1' TERM
         echo under way
         while :; do sleep 0.01; done"#;
-    let mut worker = start(&volume, &scratch, script);
+    let mut worker = start(&volume, &scratch, &[], script);
     wait_for_line(&mut worker, "under way");
     kill(Pid::from_raw(worker.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(worker.wait().unwrap().code(), Some(75), "a preemption, whatever the program's own code");
-    assert_eq!(start(&volume, &scratch, script).wait().unwrap().code(), Some(0));
+    assert_eq!(start(&volume, &scratch, &[], script).wait().unwrap().code(), Some(0));
     assert_eq!(fs::read_to_string(volume.join("output/2018-04-01/at")).unwrap(), "7\n");
-}
-
-/// Whether a process that carries this mark in its command line is left.
-fn is_left(mark: &str) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    lines.into_iter().any(|line| line.contains(mark))
-}
-
-/// Waits until something holds; fails after a minute.
-#[expect(clippy::disallowed_methods, reason = "an observer of real processes")]
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..6_000 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not within a minute: {what}");
 }
 
 #[test]
@@ -251,7 +165,7 @@ fn nothing_survives_a_killed_worker() {
     let mark = format!("86{:04}", std::process::id() % 10_000);
     // Deaf to SIGTERM, with a child in a session of its own.
     let script = format!("trap '' TERM; setsid sleep {mark}.5 & echo under way; sleep {mark}.25");
-    let mut worker = start(&volume, &scratch, &script);
+    let mut worker = start(&volume, &scratch, &[], &script);
     wait_for_line(&mut worker, "under way");
     wait_until("both have started", || is_left(&format!("{mark}.5")) && is_left(&format!("{mark}.25")));
     worker.kill().unwrap();
