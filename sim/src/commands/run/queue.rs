@@ -73,8 +73,7 @@ impl Prepared {
             QueueChoice::Cluster => return Ok(None),
             QueueChoice::OwnRedis => {
                 let started = Server::start(&self.plan.exe, &folder.join("redis")).await;
-                let url = server.insert(started?).url();
-                url
+                server.insert(started?).url()
             }
         };
         let queue = open(&self.plan).await?;

@@ -74,7 +74,7 @@ pub fn expand(program: &str, arguments: Vec<OsString>) -> Result<Vec<OsString>, 
         _ => return Ok(arguments),
     };
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
-    let Some(at) = arguments[..end].iter().position(|word| is_option(word)) else { return Ok(arguments) };
+    let Some(at) = arguments[..end].iter().position(is_option) else { return Ok(arguments) };
     let (path, used) = match arguments[at].to_str().and_then(|word| word.split_once('=')) {
         Some((_, path)) => (OsString::from(path), 1),
         None if at + 1 < end => (arguments[at + 1].clone(), 2),
