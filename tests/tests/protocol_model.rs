@@ -113,4 +113,4 @@ fn what_the_world_makes_public_is_a_path_of_the_model() {
     assert!(chapters > 0 && u64::from(chapters) < WORLDS);
 }
 
-const WORLDS: u64 = 200;
+const WORLDS: u64 = 20;
