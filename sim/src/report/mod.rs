@@ -106,7 +106,8 @@ pub struct Summary {
     pub checked: Verdict,
     /// The headline of the report's figures.
     pub figures: BTreeMap<String, f64>,
-    pub report: String,
+    /// Where it is, once the run has one.
+    pub report: Option<String>,
     pub page: String,
     pub schedule: String,
 }
@@ -257,7 +258,9 @@ impl Summary {
             let figures = self.figures_in_words().into_iter().map(|(name, value)| format!("{name} {value}"));
             line("model", figures.collect::<Vec<_>>().join(", "))?;
         }
-        line("report", self.report.clone())?;
+        if let Some(report) = &self.report {
+            line("report", report.clone())?;
+        }
         line("page", self.page.clone())?;
         line("schedule", self.schedule.clone())
     }

@@ -53,7 +53,7 @@ pub struct Config {
     pub lease: Duration,
     /// A lease is not renewed after this time without progress.
     pub stall: Duration,
-    /// The longest time between two savings of work that saves its progress: hashing, a fold of more than 16,384
+    /// The longest time between two savings of work that saves its progress: hashing, a join or fold of more than 16,384
     /// rows, extra work. Of all else a preemption loses the item's whole work.
     pub progress_every: Duration,
     /// From SIGTERM to SIGKILL.

@@ -10,7 +10,7 @@ use worker::manifest::Manifest;
 use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
-use worker::report::{Report, Tally};
+use worker::report::Report;
 use worker::workload::registry;
 use worker::workload::{Outcome, Workload};
 
@@ -27,6 +27,9 @@ use crate::settle::settle;
 use crate::signals::Signals;
 use crate::story::Story;
 use crate::view::View;
+
+/// The report for people.
+const REPORT: &str = "report.txt";
 
 /// Checks, compares, tells; answers the exit code.
 pub async fn conclude(
@@ -56,7 +59,7 @@ pub async fn conclude(
         Ended::Complete if different || !checked.violations.is_empty() => {
             (Exit::Check.code(), "broke its promise".to_owned())
         }
-        Ended::Complete => match tally(&view, &prepared.plan.run) {
+        Ended::Complete => match committed_report(&view, &prepared.plan.run).map(|report| report.tally) {
             Some(tally) => (tally.exit(prepared.args.fail_on_rejected).code(), tally.state()),
             None => (Exit::Finished.code(), "complete".to_owned()),
         },
@@ -105,10 +108,10 @@ fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
     workload.map_err(|reason| Failure::of(Exit::Version, reason))
 }
 
-/// What the run's report says of it in numbers.
-fn tally(view: &View, run: &str) -> Option<Tally> {
+/// The report that the run has committed. `output/` may still hold an earlier run's.
+fn committed_report(view: &View, run: &str) -> Option<Report> {
     let bytes = view.files.get(&RunPaths::new(run).report())?;
-    Some(Report::of(&Record::decode(bytes.clone()).ok()?).ok()?.tally)
+    Report::of(&Record::decode(bytes.clone()).ok()?).ok()
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
@@ -184,7 +187,8 @@ fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exi
         verified: None,
         checked: Verdict::default(),
         figures: figures(view, &prepared.plan.run),
-        report: prepared.shown(&prepared.out.root.join(OUTPUT).join("report.txt")),
+        report: committed_report(view, &prepared.plan.run)
+            .map(|_| prepared.shown(&prepared.out.root.join(OUTPUT).join(REPORT))),
         page: prepared.shown(&folder.join("report.html")),
         schedule: prepared.shown(&folder.join("schedule.toml")),
     }
@@ -212,16 +216,14 @@ fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
 /// The figures that the run's workload puts first.
 fn figures(view: &View, run: &str) -> BTreeMap<String, f64> {
     let workload = manifest(view, run).and_then(|manifest| registry::standard().of(&manifest.spec).ok());
-    let file = |name: &str| view.files.get(&format!("{OUTPUT}/{name}")).cloned();
+    let report = committed_report(view, run);
+    let file = |name: &str| Some(report.as_ref()?.files.get(name)?.clone().into_bytes());
     workload.map(|workload| workload.headline(&file)).unwrap_or_default()
 }
 
 fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {
     let folder = prepared.out.folder();
-    let text = view
-        .files
-        .get(&format!("{OUTPUT}/report.txt"))
-        .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text = committed_report(view, &prepared.plan.run).and_then(|mut report| report.files.remove(REPORT));
     let attempts = story.attempts();
     let page = report::page::render(story, &attempts, summary, &text.unwrap_or_default())
         .map_err(Failure::when(Exit::Failed, "draw the page"))?;

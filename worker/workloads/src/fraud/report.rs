@@ -60,7 +60,8 @@ pub(super) fn files(
 ) -> Result<BTreeMap<String, String>, String> {
     let report = Report::of(input, checkpoints)?;
     let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
-    Ok(BTreeMap::from([("report.txt".to_owned(), report.text()), ("report.json".to_owned(), json + "\n")]))
+    let text = report.text(input.own_from > 0);
+    Ok(BTreeMap::from([("report.txt".to_owned(), text), ("report.json".to_owned(), json + "\n")]))
 }
 
 pub(super) fn checkpoint_name(stem: &str) -> String {
@@ -96,7 +97,8 @@ impl<'a> Report<'a> {
         })
     }
 
-    fn text(&self) -> String {
+    /// `continues`: the model was begun by an earlier run.
+    fn text(&self, continues: bool) -> String {
         let mut out = String::new();
         if self.trained.is_empty() {
             out.push_str("Nothing was trained on, so there is no model. The reasons are below.\n\n");
@@ -107,7 +109,7 @@ impl<'a> Report<'a> {
         self.rejections(&mut out);
         self.history(&mut out);
         if let [before @ .., last] = &self.trained[..] {
-            last.hidden(before.last(), &mut out);
+            last.hidden(before.last(), continues, &mut out);
         }
         self.weights(&mut out);
         out
@@ -225,7 +227,7 @@ impl Trained<'_> {
     }
 
     /// The last checkpoint in full, beside the one before it.
-    fn hidden(&self, before: Option<&Self>, out: &mut String) {
+    fn hidden(&self, before: Option<&Self>, continues: bool, out: &mut String) {
         let evaluation = &self.evaluation;
         let before = before.map(|before| &before.evaluation);
         line(out, format_args!("The last checkpoint, {}", self.checkpoint));
@@ -236,7 +238,16 @@ impl Trained<'_> {
                 "  learned from {rows} transactions, {frauds} of them frauds, and from nothing else:"
             ),
         );
-        line(out, format_args!("  it does not continue the model of an earlier run"));
+        line(
+            out,
+            format_args!(
+                "{}",
+                match continues {
+                    true => "  it continues the model of an earlier run, whose transactions are among them",
+                    false => "  it does not continue the model of an earlier run",
+                }
+            ),
+        );
         line(
             out,
             format_args!(
