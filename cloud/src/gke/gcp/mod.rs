@@ -61,6 +61,7 @@ impl Google {
         credentials: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
+        crate::tls::install();
         let failed =
             |error: google_cloud_gax::client_builder::Error| Error::other("make Google's clients", error);
         let container = ClusterManager::builder()

@@ -52,6 +52,7 @@ impl Settings {
 /// themselves: a deployment may take longer than the hour that a token lives. Calls with a person's log-in that
 /// names no quota project count against `project`.
 pub fn credentials(variable: impl Fn(&str) -> Option<String>, project: &str) -> Result<Credentials> {
+    crate::tls::install();
     if let Some(token) = variable("CLOUDSDK_AUTH_ACCESS_TOKEN").filter(|token| !token.is_empty()) {
         return bearer(&token);
     }
