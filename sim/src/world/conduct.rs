@@ -11,8 +11,8 @@ use super::clock::Micros;
 pub struct Conduct {
     /// When it claimed, or last sent a heartbeat.
     pub beat_at: Cell<Micros>,
-    /// How much later faults make the next heartbeat.
-    pub hindered: Cell<Micros>,
+    /// Until then faults keep it from its next heartbeat.
+    pub hindered_until: Cell<Micros>,
     /// It was told that its lease is lost, or nothing moves: it sends no heartbeats.
     pub silent: Cell<bool>,
     /// Steps that its workload has done, which counts them.
@@ -26,21 +26,17 @@ pub struct Conduct {
 }
 
 impl Conduct {
-    /// A fault keeps the machine from its next heartbeat for a while.
-    pub fn hinder(&self, span: Micros) {
-        self.hindered.set(self.hindered.get() + span);
+    /// A fault keeps the machine from its next heartbeat for a while. Another heartbeat meanwhile changes nothing about
+    /// that: first progress sends one of its own.
+    pub fn hinder(&self, until: Micros) {
+        self.hindered_until.set(self.hindered_until.get().max(until));
     }
 
-    /// The queue gave it an item, while the machine stands still until some time.
-    pub fn claimed(&self, now: Micros, still_until: Micros) {
-        self.beat(now, still_until);
+    /// The queue gave it an item.
+    pub fn claimed(&self, now: Micros) {
+        self.beat_at.set(now);
         self.silent.set(false);
         self.safe(now);
-    }
-
-    pub fn beat(&self, now: Micros, still_until: Micros) {
-        self.beat_at.set(now);
-        self.hindered.set(still_until.saturating_sub(now));
     }
 
     pub fn safe(&self, now: Micros) {

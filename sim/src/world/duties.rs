@@ -26,7 +26,7 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
         Ask::Heartbeat(claim, lease, _) => {
             let lease = lease.as_micros() as Micros;
             let is_late = beat_is_late(conduct, world, lease);
-            conduct.beat(world.now(), machine.still_until.get());
+            conduct.beat_at.set(world.now());
             if is_late {
                 return Some(Broken::waste(format!("{} renews {} too late", machine.name, claim.item)));
             }
@@ -74,8 +74,9 @@ pub fn answered(world: &World, machine: &Machine, ask: &Ask, answer: &Told) -> O
 
 /// Whether the next heartbeat is missing though it is due.
 fn beat_is_late(conduct: &Conduct, world: &World, lease: Micros) -> bool {
-    let due = lease / 3 + 3 * world.params.queue_us.1 + ms(1) + conduct.hindered.get();
-    world.now().saturating_sub(conduct.beat_at.get()) > due
+    let due = lease / 3 + 3 * world.params.queue_us.1 + ms(1);
+    let since = conduct.beat_at.get().max(conduct.hindered_until.get());
+    world.now().saturating_sub(since) > due
 }
 
 /// A worker computes: is its lease kept, and is what it did before safe?

@@ -148,7 +148,7 @@ impl World {
             FaultKind::Pause { ms: span } => {
                 fired(holding);
                 machine.still_until.set(now + ms(span));
-                machine.conduct.hinder(ms(span));
+                machine.conduct.hinder(now + ms(span));
                 machine.paused.set(true);
                 self.faulty_until(now + ms(span));
             }
@@ -207,7 +207,7 @@ impl World {
             FaultKind::Hang { ms: span } | FaultKind::QueueSlow { ms: span } => {
                 fired(holding);
                 if what.is_of_queue() {
-                    machine.conduct.hinder(ms(span));
+                    machine.conduct.hinder(now + ms(span));
                 }
                 injected.slow = ms(span);
                 self.faulty_until(now + ms(span));

@@ -30,7 +30,7 @@ impl World {
         }
         if let Told::Claimed(Some(claim)) = &told {
             if let Some(machine) = machine {
-                machine.conduct.claimed(self.now(), machine.still_until.get());
+                machine.conduct.claimed(self.now());
             }
             self.watch.handed_out(claim, lapsed.is_some(), self.has_changed());
         }

@@ -83,6 +83,7 @@ impl Swarm {
             // Few workers that look often at a slow disk: nobody else finds what one of them overlooks.
             Shape::OneMachine => {
                 params.on_one_machine = true;
+                params.oddities.earlier_run |= dice.chance(3, 4);
                 params.workers = dice.between(1, params.workers.into()) as u32;
                 params.newer = params.newer.filter(|_| params.workers > 1);
                 params.idle_ms = *dice.pick(&[20, 20, params.idle_ms]);
