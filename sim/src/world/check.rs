@@ -9,6 +9,7 @@ use worker::contract::{Exit, FOLDER_COMMITS, HISTORY, OUTPUT, RunPaths, TESTING}
 use worker::events::{Event, What as Told};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise};
+use worker::path::{folder_of, name_of};
 use worker::pipeline::Stage;
 use worker::record::Record;
 use worker::report::{Report, Tally};
@@ -296,8 +297,7 @@ impl<'a> Check<'a> {
             self.say(format!("the run is of {} datasets, {} were listed", manifest.len(), given.len()));
         }
         for dataset in &manifest.datasets {
-            let folder = dataset.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let role = match folder {
+            let role = match folder_of(&dataset.path) {
                 TESTING => Role::Test,
                 HISTORY => Role::History,
                 _ => Role::Train,
@@ -499,7 +499,7 @@ fn names_of_checkpoints(manifest: &Manifest) -> Vec<(u32, String)> {
     let mut names = Vec::new();
     let mut taken = BTreeSet::new();
     for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
-        let file = dataset.path.rsplit('/').next().unwrap_or_default();
+        let file = name_of(&dataset.path);
         let stem = file.split('.').next().unwrap_or_default();
         let mut name = format!("model_cpt_{stem}");
         if !taken.insert(name.clone()) {

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::rc::Rc;
 
 use worker::breakage::Breakage;
+use worker::path::folder_of;
 use worker::store::posix::calls::{FileSystem, Meta};
 use worker::store::{Kind, Result};
 
@@ -173,8 +174,7 @@ impl World {
 
     /// A client that still has the file open renames it, and removes it when it is closed.
     fn rename_silly(&self, machine: &Machine, path: &str, span: u64) -> Result<Reply> {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let silly = format!("{folder}/.nfs{:024x}", self.between((0, u64::MAX - 1)));
+        let silly = format!("{}/.nfs{:024x}", folder_of(path), self.between((0, u64::MAX - 1)));
         let call = Call::Rename(path.to_owned(), silly.clone());
         let view = machine.view(self.now());
         let answer = self.share.server.borrow_mut().apply(self.now(), view, &call);

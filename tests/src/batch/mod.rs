@@ -11,6 +11,7 @@ use sim::story::{Incarnation, Story};
 use sim::view::{View, public_names};
 use worker::contract::{Exit, TESTING, TRAINING};
 use worker::manifest::Spec;
+use worker::path::name_of;
 use worker::queue::{Inbox, Queue};
 use worker::run::{Config, Ended, Source};
 use worker::store::posix::Posix;
@@ -59,8 +60,8 @@ impl Batch {
     pub fn lay_out(&self, folder: &Path) {
         std::fs::create_dir_all(folder).expect("a folder");
         for (path, bytes) in &self.files {
-            let name = path.rsplit('/').next().filter(|_| path.starts_with(TRAINING));
-            std::fs::write(folder.join(name.unwrap_or(Self::TEST_FILE)), bytes).expect("a day is written");
+            let name = if path.starts_with(TRAINING) { name_of(path) } else { Self::TEST_FILE };
+            std::fs::write(folder.join(name), bytes).expect("a day is written");
         }
     }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::breakage::Breakage;
 use crate::committer::{Committer, ReadResult};
 use crate::context::{Context, Ports};
-use crate::contract::ROOT;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
+use crate::path::folder_of;
 use crate::pipeline::Stage;
 use crate::record::Record;
 use crate::store::Store;
@@ -116,7 +116,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     async fn adopt(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, ItemError> {
         if !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced) {
             let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
-            self.ctx.store.settle(path.rsplit_once('/').map_or(ROOT, |(folder, _)| folder)).await?;
+            self.ctx.store.settle(folder_of(&path)).await?;
         }
         Ok(self.keep(stage, index, record))
     }

@@ -18,6 +18,7 @@ use crate::contract::Exit;
 use crate::events::{What, parse};
 use crate::hash::Hash;
 use crate::item_error::ItemError;
+use crate::path::folder_of;
 use crate::record::{Damage, Record};
 use crate::store::{Keep, Kind, Put, Staged, Store, StoreError};
 use crate::system::System;
@@ -172,10 +173,8 @@ impl<'a, P: Ports> Committer<'a, P> {
         error: StoreError,
     ) -> Result<Record, ItemError> {
         let ReadResult::Intact(found) = self.read(path).await? else { return Err(error.into()) };
-        if options.keep == Keep::Durable
-            && let Some((folder, _)) = path.rsplit_once('/')
-        {
-            self.ctx.store.settle(folder).await?;
+        if options.keep == Keep::Durable {
+            self.ctx.store.settle(folder_of(path)).await?;
         }
         self.accept(attempt, path, ours, Some(found), false, options).await
     }

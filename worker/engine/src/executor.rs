@@ -12,6 +12,7 @@ use crate::item_error::ItemError;
 use crate::listing::Lister;
 use crate::manifest::Dataset;
 use crate::offer::Offers;
+use crate::path::name_of;
 use crate::pipeline::{Input, Stage, Step};
 use crate::queue::WorkQueue;
 use crate::record::Record;
@@ -153,8 +154,7 @@ impl<P: Ports> Executor<'_, P> {
         let manifest = &open.manifest;
         let mut parents = vec![manifest.spec.hash()];
         let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
-        let name = attempt.folder.rsplit('/').next().unwrap_or_default();
-        (inputs.run, inputs.attempt) = (self.ctx.config.run.clone(), name.to_owned());
+        (inputs.run, inputs.attempt) = (self.ctx.config.run.clone(), name_of(&attempt.folder).to_owned());
         (inputs.count, inputs.grace) = (manifest.len(), self.ctx.config.grace);
         let mut rejected = None;
         for input in open.pipeline().spec(stage).inputs {

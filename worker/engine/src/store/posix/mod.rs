@@ -17,6 +17,7 @@ use self::calls::FileSystem;
 use super::{Keep, Kind, Put, Result, Staged, Store, StoreError};
 use crate::breakage::Breakage;
 use crate::contract::ROOT;
+use crate::path::folder_of;
 
 pub mod calls;
 pub mod dir;
@@ -222,11 +223,6 @@ impl<F: FileSystem> Store for Posix<F> {
     async fn append(&self, log: &mut F::File, bytes: &[u8]) -> Result<()> {
         self.files.write(log, bytes).await
     }
-}
-
-/// The folder that holds a name.
-fn folder_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or(ROOT, |(folder, _)| folder)
 }
 
 /// Whether the server says that the name is there, by us or by another.
