@@ -7,7 +7,7 @@
 //! - on an error with a private file, look first at the commit (13);
 //! - what could not be recomputed is durable, with its name, before anybody acts on it (21).
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,25 +68,25 @@ pub(crate) enum ReadResult {
 
 pub(crate) struct Committer<'a, P: Ports> {
     ctx: &'a Context<'a, P>,
-    /// Explains how two results differ.
-    workload: RefCell<Option<Arc<dyn Workload>>>,
+    /// Explains how two results differ, once the run's workload is known.
+    workload: OnceCell<Arc<dyn Workload>>,
 }
 
 impl<'a, P: Ports> Committer<'a, P> {
     pub fn new(ctx: &'a Context<'a, P>) -> Self {
-        Self { ctx, workload: RefCell::default() }
+        Self { ctx, workload: OnceCell::new() }
     }
 
     /// Lets a violation say how the workload's results differ.
     pub fn explain_with(&self, workload: &Arc<dyn Workload>) {
-        *self.workload.borrow_mut() = Some(workload.clone());
+        let _ = self.workload.set(workload.clone());
     }
 
     fn difference(&self, ours: &Record, found: &Record) -> Option<String> {
         let (Outcome::Part(ours), Outcome::Part(found)) = (&ours.outcome, &found.outcome) else {
             return None;
         };
-        self.workload.borrow().as_ref()?.difference(ours, found)
+        self.workload.get()?.difference(ours, found)
     }
 
     /// Reads what a public name holds.

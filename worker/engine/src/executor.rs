@@ -265,7 +265,6 @@ impl<P: Ports> Executor<'_, P> {
             CommitOptions::FIRST_WINS
         };
         let path = open.commit_path(&self.ctx.paths, stage, index);
-        self.committer.explain_with(&open.workload);
         let found = self.committer.publish(attempt, &path, record, options).await?;
         self.view.record(stage, index);
         Ok(self.artifacts.keep(stage, index, found))

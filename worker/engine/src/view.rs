@@ -135,6 +135,7 @@ impl<'a, P: Ports> RunView<'a, P> {
                 if ours != manifest.spec && !self.ctx.breaks(Breakage::AnyVersion) {
                     return Err(ItemError::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
+                self.committer.explain_with(&workload);
                 // What the run inherits is done.
                 for stage in workload.pipeline().stages() {
                     (0..manifest.own_from()).for_each(|index| self.record(stage, index));
