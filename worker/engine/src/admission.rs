@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::context::{After, Context, Ports, Source};
-use crate::contract::{self, Exit, RUNS, RunPaths};
+use crate::contract::{self, Exit, RunPaths};
 use crate::events::What;
 use crate::hashing::Hasher;
 use crate::item_error::ItemError;
@@ -130,10 +130,15 @@ impl<P: Ports> Admission<'_, P> {
 
     /// The newest numbered run before this one that has its report.
     async fn newest_complete(&self) -> Result<Option<String>, ItemError> {
-        let runs = self.ctx.store.list(RUNS).await?;
+        let runs = self.ctx.other_runs().await?;
         let mut numbers: Vec<u32> = runs.iter().filter_map(|run| run.parse().ok()).collect();
         numbers.sort_unstable();
-        for run in numbers.iter().rev().map(u32::to_string).filter(|run| *run != self.ctx.config.run) {
+        self.first_complete(numbers.iter().rev().map(u32::to_string)).await
+    }
+
+    /// The first of these runs that has its report.
+    async fn first_complete(&self, runs: impl Iterator<Item = String>) -> Result<Option<String>, ItemError> {
+        for run in runs {
             if self.ctx.store.exists(&RunPaths::new(&run).report()).await? {
                 return Ok(Some(run));
             }
@@ -156,13 +161,9 @@ impl<P: Ports> Admission<'_, P> {
 
     /// Warns that the model of a run which ended before is not continued.
     async fn tell_of_earlier_runs(&self) -> Result<(), ItemError> {
-        for run in
-            self.ctx.store.list(RUNS).await?.into_iter().rev().filter(|run| *run != self.ctx.config.run)
-        {
-            if self.ctx.store.exists(&RunPaths::new(&run).report()).await? {
-                self.ctx.note(What::BeganFromNothing { earlier: run });
-                break;
-            }
+        let runs = self.ctx.other_runs().await?.into_iter().rev();
+        if let Some(earlier) = self.first_complete(runs).await? {
+            self.ctx.note(What::BeganFromNothing { earlier });
         }
         Ok(())
     }

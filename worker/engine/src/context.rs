@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::breakage::Breakage;
-use crate::contract::{Exit, RunPaths};
+use crate::contract::{Exit, RUNS, RunPaths};
 use crate::events::{EventLog, EventSink, What};
 use crate::item_error::ItemError;
 use crate::manifest::Spec;
 use crate::queue::{Queue, WorkQueue};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::system::System;
 use crate::workload::Workload;
 
@@ -166,6 +166,13 @@ impl<'a, P: Ports> Context<'a, P> {
 
     pub async fn flush(&self) {
         self.events.flush(self.store, &self.paths).await;
+    }
+
+    /// The volume's other runs, by name.
+    pub async fn other_runs(&self) -> Result<Vec<String>, StoreError> {
+        let mut runs = self.store.list(RUNS).await?;
+        runs.retain(|run| *run != self.config.run);
+        Ok(runs)
     }
 
     /// Records progress: the lease deserves to be renewed.

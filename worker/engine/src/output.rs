@@ -7,7 +7,7 @@ use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Ports};
-use crate::contract::{OUTPUT, RUNS, RunPaths};
+use crate::contract::{OUTPUT, RunPaths};
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
@@ -106,7 +106,7 @@ impl<P: Ports> Output<'_, P> {
 
     /// Removes what earlier runs put into `output/` and this one does not; `names` is in order.
     async fn remove_earlier(&self, names: &[String]) -> Result<(), ItemError> {
-        for run in self.ctx.store.list(RUNS).await?.into_iter().filter(|run| *run != self.ctx.config.run) {
+        for run in self.ctx.other_runs().await? {
             let path = RunPaths::new(&run).projected();
             let bytes = match self.ctx.store.get(&path).await {
                 Err(error) if error.kind == Kind::NotFound => continue,
@@ -190,7 +190,7 @@ impl<P: Ports> Output<'_, P> {
         if files.get(TEXT) == Some(&text) {
             return Ok(false);
         }
-        for run in self.ctx.store.list(RUNS).await?.into_iter().filter(|run| *run != self.ctx.config.run) {
+        for run in self.ctx.other_runs().await? {
             let path = RunPaths::new(&run).report();
             let Ok(bytes) = self.ctx.store.get(&path).await else { continue };
             let report = Record::decode(bytes).ok().and_then(|record| Report::of(&record).ok());
