@@ -1,11 +1,11 @@
 //! `--digest`: what counts of a result, as a command of the user's prints it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use worker::workload::exec::Setup;
-use worker::workload::exec::arguments::CONSTANTS;
 use worker::workload::exec::tree::Tree;
 
 /// Characters of a digest that are shown.
@@ -13,16 +13,14 @@ const SHOWN_MAX: usize = 200;
 
 pub(super) struct Digest {
     command: Vec<String>,
-    environment: Vec<(String, String)>,
+    environment: BTreeMap<String, String>,
     /// The same for each result, so that a path that is printed does not differ.
     folder: PathBuf,
 }
 
 impl Digest {
     pub fn new(command: Vec<String>, setup: &Setup, folder: &Path) -> Self {
-        let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let environment = constants.into_iter().chain(setup.environment.clone()).collect();
-        Self { command, environment, folder: folder.to_owned() }
+        Self { command, environment: setup.variables(), folder: folder.to_owned() }
     }
 
     /// What the command prints of a result.
@@ -41,7 +39,7 @@ impl Digest {
         let (program, arguments) = words.split_first().context("--digest is empty")?;
         let run = Command::new(program)
             .args(arguments)
-            .envs(self.environment.clone())
+            .envs(&self.environment)
             .env("BATCH_OUTPUT", &output)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

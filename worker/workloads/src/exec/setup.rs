@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::arguments::CONSTANTS;
+
 /// The parameters in a manifest: each command as a JSON list, whether the results are declared deterministic, whether
 /// other platforms' variables are set, and the environment's variables under this prefix.
 const DETERMINISTIC: &str = "deterministic";
@@ -84,6 +86,15 @@ impl Setup {
         })
     }
 
+    /// The variables of every command: the constants, and over them the user's.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.environment.clone();
+        for (name, value) in CONSTANTS {
+            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        variables
+    }
+
     pub(super) fn params_json(&self) -> String {
         serde_json::to_string(&self.params()).unwrap_or_default()
     }
@@ -92,6 +103,18 @@ impl Setup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_users_variables_replace_the_constants() {
+        let setup = Setup {
+            commands: Commands::default(),
+            deterministic: true,
+            aliases: false,
+            environment: BTreeMap::from([("TZ".to_owned(), "Asia/Tokyo".to_owned())]),
+        };
+        let variables = setup.variables();
+        assert_eq!((variables["TZ"].as_str(), variables["LC_ALL"].as_str()), ("Asia/Tokyo", "C.UTF-8"));
+    }
 
     #[test]
     fn the_setup_reads_back_from_a_manifests_parameters() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::arguments::{CONSTANTS, Item};
+use super::arguments::Item;
 use super::launch::{Running, Said, Start};
 use super::logs::Log;
 use super::tree::{self, Stamp, Tree};
@@ -125,18 +125,13 @@ impl Program {
         if !self.item.folder.exists() {
             self.lay_out()?;
         }
-        let constants = CONSTANTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let environment = constants
-            .into_iter()
-            .chain(self.setup.environment.clone())
-            .chain(self.item.environment(self.starts))
-            .map(|(name, value)| (name, OsString::from(value)));
+        let environment = self.setup.variables().into_iter().chain(self.item.environment(self.starts));
         let logs = self.local.logs.as_deref();
         let log = logs.and_then(|folder| Log::create(folder, &self.item.name, &self.attempt));
         let running = Running::start(Start {
             folder: &self.item.folder,
             arguments: &self.item.arguments(&self.command),
-            environment: environment.collect(),
+            environment: environment.map(|(name, value)| (name, OsString::from(value))).collect(),
             said: Said::new(self.item.name.clone(), self.local.shown_max, log),
         })?;
         self.starts = self.starts.saturating_add(1);
