@@ -183,11 +183,6 @@ fn run(mut task: Box<dyn Task>, attempt: u32) -> Result<Outcome, String> {
 /// `3 files, 1234 bytes`.
 pub(super) fn size(result: &[u8]) -> String {
     let Ok(tree) = Tree::decode(result) else { return format!("{} bytes", result.len()) };
-    let sizes: Vec<usize> = tree.files().map(|(_, content)| content.len()).collect();
-    format!(
-        "{} {}, {} bytes",
-        sizes.len(),
-        if sizes.len() == 1 { "file" } else { "files" },
-        sizes.iter().sum::<usize>()
-    )
+    let (files, bytes) = tree.size();
+    format!("{files} {}, {bytes} bytes", if files == 1 { "file" } else { "files" })
 }

@@ -106,7 +106,6 @@ pub(super) fn files(
 /// Where it is no folder's content.
 pub(super) fn summary(part: &Part) -> Result<Vec<u8>, String> {
     let tree = Tree::decode(&part.bytes)?;
-    let sizes: Vec<usize> = tree.files().map(|(_, content)| content.len()).collect();
     let mut left = TEXTS_MAX;
     let mut texts = BTreeMap::new();
     for (path, content) in tree.files() {
@@ -118,8 +117,8 @@ pub(super) fn summary(part: &Part) -> Result<Vec<u8>, String> {
         }
     }
     let metrics = texts.get(METRICS).map(|text| numbers(text)).unwrap_or_default();
-    let (hash, files) = (part.hash.to_string(), sizes.len());
-    let summary = Summary { hash, files, bytes: sizes.iter().sum(), metrics, texts };
+    let (files, bytes) = tree.size();
+    let summary = Summary { hash: part.hash.to_string(), files, bytes, metrics, texts };
     serde_json::to_vec(&summary).map_err(|error| format!("write a summary: {error}"))
 }
 

@@ -111,6 +111,11 @@ impl Tree {
             Entry::Folder | Entry::Link(_) => None,
         })
     }
+
+    /// The number of files, and their bytes together.
+    pub fn size(&self) -> (usize, usize) {
+        self.files().fold((0, 0), |(files, bytes), (_, content)| (files + 1, bytes + content.len()))
+    }
 }
 
 fn make_parent(path: &Path) -> std::io::Result<()> {
