@@ -11,7 +11,7 @@ use worker::hash::Hash;
 use worker::manifest::{Dataset, Role};
 use worker::pipeline::{Input, Order, Pipeline, Stage};
 use worker::workload::exec::tree::Tree;
-use worker::workload::exec::{Exec, Local, Setup};
+use worker::workload::exec::{Exec, Local, Setup, saved_after};
 use worker::workload::{Inputs, Outcome, Part, Step, Task, Workload, name_of};
 
 use crate::datasets::Datasets;
@@ -167,8 +167,7 @@ impl Rehearsal {
 /// Runs a task to its end, as the attempt of this number.
 fn run(mut task: Box<dyn Task>, attempt: u32) -> Result<Outcome, String> {
     if attempt > 0 {
-        let nothing = Tree::default().encode();
-        task.resume(&[&0_u64.to_le_bytes()[..], &attempt.to_le_bytes(), &nothing].concat());
+        task.resume(&saved_after(attempt));
     }
     loop {
         match task.step() {

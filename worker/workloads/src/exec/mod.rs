@@ -32,6 +32,7 @@ use engine::workload::{
     Failed, Inputs, Once, Outcome, Part, ReportInput, ShownFiles, Task, Workload, checkpoint_names, name_of,
 };
 pub use setup::{Commands, Setup};
+pub use task::saved_after;
 use task::{Given, Source};
 use tree::{Entry, Tree};
 

@@ -206,9 +206,18 @@ impl Program {
         tree.entries.retain(|path, _| !is_leaving(path));
         self.stamps = stamps;
         self.snapshots += 1;
-        let head = [&self.snapshots.to_le_bytes()[..], &self.starts.to_le_bytes()].concat();
-        Some([head, tree.encode()].concat())
+        Some(saved(self.snapshots, self.starts, &tree))
     }
+}
+
+/// What the next attempt resumes from, little-endian: snapshots so far, starts so far, the checkpoint folder.
+fn saved(snapshots: u64, starts: u32, checkpoint: &Tree) -> Vec<u8> {
+    [&snapshots.to_le_bytes()[..], &starts.to_le_bytes(), &checkpoint.encode()].concat()
+}
+
+/// What an attempt resumes from after so many starts of its program that left no checkpoint.
+pub fn saved_after(starts: u32) -> Vec<u8> {
+    saved(0, starts, &Tree::default())
 }
 
 /// Whether a path is what a save that was cut off leaves behind.
