@@ -6,16 +6,13 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::contract::Exit;
+use crate::input::cli::ColumnArgs;
 use crate::input::{Columns, Transactions, read_mapped};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Columns of other names, as for `worker run` (repeatable).
-    #[arg(long, env = "WORKER_MAP_COLUMNS", value_name = "COLUMN=YOURS", value_delimiter = ',')]
-    map_columns: Vec<String>,
-    /// Take any text as an id, as for `worker run`.
-    #[arg(long, env = "WORKER_TEXT_IDS")]
-    text_ids: bool,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Files as they would lie in datasets/training.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -23,7 +20,7 @@ pub(crate) struct CheckArgs {
 
 /// Shows of each file what was read, or why it would be rejected.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    let columns = columns(&args.map_columns, args.text_ids)?;
+    let columns = args.columns.columns().map_err(|why| Failure::of(Exit::Usage, why))?;
     let (mut text, mut rejected) = (String::new(), 0);
     for file in &args.files {
         let shown = file.display();
@@ -44,13 +41,6 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         args.files.len()
     );
     Err(Failure::of(Exit::Input, reason))
-}
-
-/// What `--map-columns` and `--text-ids` say.
-pub(crate) fn columns(parts: &[String], text_ids: bool) -> Result<Columns, Failure> {
-    let columns = Columns::parse(&parts.join(","));
-    let columns = columns.map_err(|why| Failure::of(Exit::Usage, format!("--map-columns {why}")))?;
-    Ok(columns.with_text_ids(text_ids))
 }
 
 fn read(file: &Path, columns: &Columns) -> Result<Transactions, String> {

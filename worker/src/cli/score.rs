@@ -12,8 +12,8 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::Failure;
-use super::check::columns;
 use crate::contract::Exit;
+use crate::input::cli::ColumnArgs;
 use crate::input::{self, Columns, Transactions};
 use crate::workload::fraud::score::{Score, Scorer};
 
@@ -26,12 +26,8 @@ pub(crate) struct ScoreArgs {
     /// features look back on. Those of the last 44 days matter; without them, every customer is new.
     #[arg(long, value_name = "PATH")]
     history: Vec<PathBuf>,
-    /// Columns of other names, as for `worker run` (repeatable).
-    #[arg(long, env = "WORKER_MAP_COLUMNS", value_name = "COLUMN=YOURS", value_delimiter = ',')]
-    map_columns: Vec<String>,
-    /// Take any text as an id, as for `worker run`.
-    #[arg(long, env = "WORKER_TEXT_IDS")]
-    text_ids: bool,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Where to write the scores: Parquet, or CSV where the name ends in .csv.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -41,7 +37,7 @@ pub(crate) struct ScoreArgs {
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<Exit, Failure> {
     let unreadable = |path: &Path, why: &dyn std::fmt::Display| input_failure(path, why, DATASET_HINT);
-    let columns = &columns(&args.map_columns, args.text_ids)?;
+    let columns = &args.columns.columns().map_err(|why| Failure::of(Exit::Usage, why))?;
     let before = files(&args.history)?;
     keep_inputs(args, &before)?;
     let checkpoint = read(&args.checkpoint, CHECKPOINT_HINT)?;

@@ -12,10 +12,16 @@ use crate::exec::cli::ExecArgs;
 use crate::exec::{self, Exec, Local, Setup};
 use crate::fraud::{self, Fraud, Params};
 use crate::input::Columns;
+use crate::input::cli::ColumnArgs;
 use crate::longer::{self, Longer};
 
 /// What a command line says of the workload, should this worker begin the run.
 #[derive(Debug, Clone, Args)]
+// A program reads its own columns.
+#[command(
+    mut_arg("map_columns", |columns| columns.conflicts_with_all(["command", "prepare"])),
+    mut_arg("text_ids", |ids| ids.conflicts_with_all(["command", "prepare"]))
+)]
 pub struct WorkloadArgs {
     #[command(flatten)]
     exec: ExecArgs,
@@ -28,19 +34,8 @@ pub struct WorkloadArgs {
         conflicts_with_all = ["command", "prepare"]
     )]
     params: Vec<String>,
-    /// Columns of other names than TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD:
-    /// id=, time=, customer=, terminal=, amount= or fraud=YOURS (repeatable); recorded in the manifest.
-    #[arg(
-        long,
-        env = "WORKER_MAP_COLUMNS",
-        value_name = "COLUMN=YOURS",
-        value_delimiter = ',',
-        conflicts_with = "command"
-    )]
-    map_columns: Vec<String>,
-    /// Take any text as the id of a transaction, customer or terminal; recorded in the manifest.
-    #[arg(long, env = "WORKER_TEXT_IDS", conflicts_with = "command")]
-    text_ids: bool,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
 impl WorkloadArgs {
@@ -63,14 +58,7 @@ impl WorkloadArgs {
                 param.split_once('=').ok_or_else(|| format!("--param {param}: write it as NAME=VALUE"))?;
             params.insert(name.trim().to_owned(), value.trim().to_owned());
         }
-        let columns =
-            Columns::parse(&self.map_columns.join(",")).map_err(|why| format!("--map-columns {why}"))?;
-        if !columns.is_empty() {
-            params.insert(fraud::COLUMNS.to_owned(), columns.text());
-        }
-        if self.text_ids {
-            params.insert(fraud::IDS.to_owned(), fraud::TEXT.to_owned());
-        }
+        params.extend(self.columns.columns()?.params());
         if rounds > 0 {
             params.insert(longer::PARAM.to_owned(), rounds.to_string());
         }
@@ -95,12 +83,7 @@ pub fn on(local: Local) -> Registry {
 fn make_fraud(params: &BTreeMap<String, String>) -> Result<Arc<dyn Workload>, String> {
     let mut params = params.clone();
     let rounds = params.remove(longer::PARAM);
-    let columns = Columns::parse(&params.remove(fraud::COLUMNS).unwrap_or_default())?;
-    let columns = match params.remove(fraud::IDS).as_deref() {
-        None | Some("integer") => columns,
-        Some(fraud::TEXT) => columns.with_text_ids(true),
-        Some(other) => return Err(format!("parameter ids={other}: use integer or text")),
-    };
+    let columns = Columns::take(&mut params)?;
     let fraud = Arc::new(Fraud::new(Params::parse(&params)?).reading(columns));
     let Some(rounds) = rounds else { return Ok(fraud) };
     let rounds = rounds.parse().map_err(|_| format!("{}: `{rounds}` is no number", longer::PARAM))?;

@@ -104,13 +104,6 @@ pub const PIPELINE: Pipeline = Pipeline::new(&[
     },
 ]);
 
-/// The parameter that maps columns of other names.
-pub const COLUMNS: &str = "columns";
-/// The parameter that takes any text as an id, where it is [`TEXT`].
-pub const IDS: &str = "ids";
-/// See [`IDS`].
-pub const TEXT: &str = "text";
-
 /// Learning rates, far beyond any that learn something. Near to 0 and to infinity weights are no numbers.
 const ALPHAS: RangeInclusive<f64> = 1e-9..=1e9;
 
@@ -355,10 +348,8 @@ impl Workload for Fraud {
         let rates = [("alpha", alpha), ("beta", beta), ("l1", l1), ("l2", l2)];
         let texts = [("features", features), ("learner", learner)];
         let rates = rates.map(|(name, value)| (name.to_owned(), value.to_string()));
-        let columns = (!self.columns.is_empty()).then(|| (COLUMNS.to_owned(), self.columns.text()));
-        let ids = self.columns.has_text_ids().then(|| (IDS.to_owned(), TEXT.to_owned()));
         let texts = texts.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        texts.into_iter().chain(rates).chain(columns).chain(ids).collect()
+        texts.into_iter().chain(rates).chain(self.columns.params()).collect()
     }
 
     fn deterministic(&self) -> bool {

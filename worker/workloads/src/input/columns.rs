@@ -16,6 +16,13 @@ const SHORT: [(&str, &str); 7] = [
     ("scenario", SCENARIO),
 ];
 
+/// The parameter that maps a file's columns.
+const COLUMNS: &str = "columns";
+/// The parameter that says what may be an id: [`INTEGER`], or any [`TEXT`].
+const IDS: &str = "ids";
+const INTEGER: &str = "integer";
+const TEXT: &str = "text";
+
 /// Which of a file's columns is read as each of the Handbook's. A column that is not mapped is found by its own name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns {
@@ -58,19 +65,31 @@ impl Columns {
         Self { ids: if text_ids { Ids::Texts } else { Ids::Integers }, ..self }
     }
 
-    pub fn has_text_ids(&self) -> bool {
-        self.ids == Ids::Texts
+    /// Parameters of a manifest, always the same for the same columns: the mapping as [`Columns::parse`] reads it, and
+    /// the kind of ids, each where it is not the Handbook's.
+    pub fn params(&self) -> BTreeMap<String, String> {
+        let mut params = BTreeMap::new();
+        if !self.theirs.is_empty() {
+            let parts = self.theirs.iter().map(|(ours, theirs)| format!("{ours}={theirs}"));
+            params.insert(COLUMNS.to_owned(), parts.collect::<Vec<_>>().join(","));
+        }
+        if self.ids == Ids::Texts {
+            params.insert(IDS.to_owned(), TEXT.to_owned());
+        }
+        params
     }
 
-    /// As [`Columns::parse`] reads it, always the same for the same mapping.
-    pub fn text(&self) -> String {
-        let parts: Vec<String> =
-            self.theirs.iter().map(|(ours, theirs)| format!("{ours}={theirs}")).collect();
-        parts.join(",")
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.theirs.is_empty()
+    /// Takes its own out of a manifest's parameters.
+    ///
+    /// # Errors
+    /// As [`Columns::parse`], or the kind of ids that is unknown.
+    pub fn take(params: &mut BTreeMap<String, String>) -> Result<Self, String> {
+        let columns = Self::parse(&params.remove(COLUMNS).unwrap_or_default())?;
+        match params.remove(IDS).as_deref() {
+            None | Some(INTEGER) => Ok(columns),
+            Some(TEXT) => Ok(columns.with_text_ids(true)),
+            Some(other) => Err(format!("parameter {IDS}={other}: use {INTEGER} or {TEXT}")),
+        }
     }
 
     /// A file's names as the Handbook would have them. One of the Handbook's names that is mapped to another column
@@ -98,8 +117,11 @@ mod tests {
     #[test]
     fn a_mapping_reads_back_and_renames() {
         let columns = Columns::parse("customer=user, TX_DATETIME=created_at,amount=CUSTOMER_ID").unwrap();
-        assert_eq!(columns.text(), "CUSTOMER_ID=user,TX_AMOUNT=CUSTOMER_ID,TX_DATETIME=created_at");
-        assert_eq!(Columns::parse(&columns.text()).unwrap(), columns);
+        let mut params = columns.params();
+        assert_eq!(params[COLUMNS], "CUSTOMER_ID=user,TX_AMOUNT=CUSTOMER_ID,TX_DATETIME=created_at");
+        params.insert("other".to_owned(), "stays".to_owned());
+        assert_eq!(Columns::take(&mut params).unwrap(), columns);
+        assert_eq!(params.into_keys().collect::<Vec<_>>(), ["other"]);
         let names = ["user", " created_at ", "CUSTOMER_ID", "tx_amount", "TERMINAL_ID"].map(str::to_owned);
         let renamed = ["CUSTOMER_ID", "TX_DATETIME", "TX_AMOUNT", "tx_amount (not read)", "TERMINAL_ID"];
         assert_eq!(columns.rename(names.to_vec()), renamed);

@@ -6,6 +6,7 @@
 //! limits that are looked at before anything is decompressed.
 
 mod cell;
+pub mod cli;
 mod columns;
 mod csv;
 mod packed;

@@ -1,0 +1,26 @@
+//! How a command line says what a file's columns are.
+
+use clap::Args;
+
+use super::Columns;
+
+/// A mapping of columns, and what may be an id.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ColumnArgs {
+    /// Columns of other names than TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD:
+    /// id=, time=, customer=, terminal=, amount= or fraud=YOURS (repeatable); a run records it in its manifest.
+    #[arg(long, env = "WORKER_MAP_COLUMNS", value_name = "COLUMN=YOURS", value_delimiter = ',')]
+    map_columns: Vec<String>,
+    /// Take any text as the id of a transaction, customer or terminal; a run records it in its manifest.
+    #[arg(long, env = "WORKER_TEXT_IDS")]
+    text_ids: bool,
+}
+
+impl ColumnArgs {
+    /// # Errors
+    /// As [`Columns::parse`], with the option's name.
+    pub fn columns(&self) -> Result<Columns, String> {
+        let columns = Columns::parse(&self.map_columns.join(","));
+        Ok(columns.map_err(|why| format!("--map-columns {why}"))?.with_text_ids(self.text_ids))
+    }
+}
