@@ -82,3 +82,8 @@ bench-queue jobs="40000":
 # from their registries into a folder that goes away
 bench-peers *args:
     python3 benches/peer_queues.py "$(cargo bench -p worker --bench queue --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')" {{args}}
+
+# What a no-op program costs as an item, beside GNU parallel and RQ (needs Python 3; redis-server for RQ)
+bench-overhead *args:
+    cargo build --release -p worker
+    python3 benches/overhead.py {{args}}

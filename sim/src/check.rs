@@ -17,7 +17,7 @@ use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
 use worker::report::Report;
-use worker::workload::{Outcome, Part, Workload, checkpoint_names};
+use worker::workload::{Outcome, Part, Shown, ShownFiles, Workload, checkpoint_names};
 
 use crate::story::Story;
 use crate::view::View;
@@ -286,7 +286,7 @@ impl Checker<'_> {
         let mut parents = vec![manifest.spec.hash()];
         for input in self.pipeline().spec(stage).inputs {
             match input {
-                Input::Content => parents.push(dataset.hash()),
+                Input::Content | Input::Blocks => parents.push(dataset.hash()),
                 Input::Own(read) => parents.push(self.hash(manifest, *read, dataset.index)?),
                 Input::Window(read) => {
                     for before in self.evidence.workload.window(&manifest.datasets, dataset.index) {
@@ -350,11 +350,12 @@ impl Checker<'_> {
 
     /// `output/` holds the report's files and each training dataset's checkpoint, to the byte.
     fn output(&mut self, manifest: &Manifest) {
-        let mut wanted: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut wanted: ShownFiles = Vec::new();
         if let Some(record) = self.records.get(&self.paths.report()) {
             match Report::of(record) {
                 Ok(report) => {
-                    wanted.extend(report.files.into_iter().map(|(name, text)| (name, text.into_bytes())))
+                    let bytes = |text: String| Shown::Bytes(Arc::new(text.into_bytes()));
+                    wanted.extend(report.files.into_iter().map(|(name, text)| (name, bytes(text))));
                 }
                 Err(error) => {
                     self.fail(Check::Output, format!("the report is unreadable: {error}"), None, &[])
@@ -364,19 +365,20 @@ impl Checker<'_> {
         let own_from = manifest.own_from();
         let names = checkpoint_names(self.evidence.workload, &manifest.datasets);
         for (index, name) in names.filter(|(index, _)| *index >= own_from) {
-            let record = self.records.get(&self.commit_path(manifest, self.pipeline().shown(), index));
+            let stage = self.pipeline().shown();
+            let record = self.records.get(&self.commit_path(manifest, stage, index));
             if let Some(record @ Record { outcome: Outcome::Part(bytes), .. }) = record {
-                let part = Part { index, hash: record.hash(), bytes: Arc::new(bytes.clone()) };
+                let part = Part { stage, index, hash: record.hash(), bytes: Arc::new(bytes.clone()) };
                 match self.evidence.workload.shown_files(&name, &part) {
-                    Ok(files) => wanted.extend(files.into_iter().map(|(name, bytes)| (name, bytes.to_vec()))),
+                    Ok(files) => wanted.extend(files),
                     Err(why) => self.fail(Check::Output, format!("dataset {index}: {why}"), None, &[]),
                 }
             }
         }
-        for (name, bytes) in wanted {
-            match self.evidence.view.files.get(&format!("{OUTPUT}/{name}")) {
-                Some(found) if *found == bytes => self.saw(Check::Output),
-                Some(_) => {
+        for (name, shown) in wanted {
+            match self.evidence.view.shows(&format!("{OUTPUT}/{name}"), &shown) {
+                Some(true) => self.saw(Check::Output),
+                Some(false) => {
                     self.fail(Check::Output, format!("{OUTPUT}/{name} is not what was committed"), None, &[])
                 }
                 None => self.fail(Check::Output, format!("{OUTPUT}/{name} is missing"), None, &[]),

@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
+use std::io::Read;
 use std::path::Path;
 
-use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::contract::{BLOCK_BYTES, Exit, OUTPUT, RunPaths};
 use worker::failure::Failure;
+use worker::hash::Hash;
 use worker::reader::ManifestReader;
+use worker::workload::Shown;
 
 /// Public files by their path relative to the volume.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Files of `output/` that are larger than a block: their size, and the hashes of their blocks.
+    large: BTreeMap<String, (u64, Vec<Hash>)>,
 }
 
 impl View {
@@ -27,7 +32,14 @@ impl View {
             outputs.extend(names(volume, &folder));
             below.extend(folders(volume, &folder));
         }
-        for path in public_names(volume, run).into_iter().chain(outputs) {
+        let mut large = BTreeMap::new();
+        for path in outputs {
+            match read_large(volume, &path)? {
+                Some(blocks) => large.insert(path, blocks).map(drop),
+                None => files.insert(path.clone(), read(volume, &path)?).map(drop),
+            };
+        }
+        for path in public_names(volume, run) {
             let bytes = read(volume, &path)?;
             files.insert(path, bytes);
         }
@@ -37,7 +49,28 @@ impl View {
                 files.insert(path, bytes);
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, large })
+    }
+
+    /// Whether a file is what a workload shows; `None` where there is none.
+    pub fn shows(&self, path: &str, shown: &Shown) -> Option<bool> {
+        let is_whole = |bytes: &[u8], size: u64, block_bytes: u64, blocks: &[Hash]| {
+            let hashes = bytes.chunks(usize::try_from(block_bytes).unwrap_or(usize::MAX)).map(Hash::of);
+            bytes.len() as u64 == size && hashes.eq(blocks.iter().copied())
+        };
+        match (self.files.get(path), self.large.get(path), shown) {
+            (Some(found), _, Shown::Bytes(bytes)) => Some(found == bytes.as_ref()),
+            (Some(found), _, Shown::Blocks { bytes, block_bytes, blocks }) => {
+                Some(is_whole(found, *bytes, *block_bytes, blocks))
+            }
+            (None, Some((size, found)), Shown::Blocks { bytes, block_bytes, blocks }) => {
+                Some(size == bytes && *block_bytes == BLOCK_BYTES && found == blocks)
+            }
+            (None, Some((_, found)), Shown::Bytes(bytes)) => {
+                Some(is_whole(bytes, bytes.len() as u64, BLOCK_BYTES, found))
+            }
+            (None, None, _) => None,
+        }
     }
 }
 
@@ -51,14 +84,33 @@ fn inherited_from(run: &str, files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Stri
     homes.map(|(run, _)| run.to_owned()).collect()
 }
 
+/// The size of a large file, and its blocks' hashes; `None` where it is not large.
+fn read_large(volume: &Path, path: &str) -> Result<Option<(u64, Vec<Hash>)>, Failure> {
+    let failed = |error: std::io::Error| Failure::when(Exit::Failed, format!("read {path}"))(error);
+    let mut file = std::fs::File::open(volume.join(path)).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes <= BLOCK_BYTES {
+        return Ok(None);
+    }
+    let mut blocks = Vec::new();
+    loop {
+        let mut block = Vec::new();
+        (&mut file).take(BLOCK_BYTES).read_to_end(&mut block).map_err(failed)?;
+        if block.is_empty() {
+            return Ok(Some((bytes, blocks)));
+        }
+        blocks.push(Hash::of(&block));
+    }
+}
+
 fn read(volume: &Path, path: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(volume.join(path)).map_err(Failure::when(Exit::Failed, format!("read {path}")))
 }
 
-/// The paths of a run's public files: everything but attempts and events.
+/// The paths of a run's public files: everything but attempts, events and the blocks that results refer to.
 pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
     let paths = RunPaths::new(run);
-    let private = [paths.attempts(), paths.events()];
+    let private = [paths.attempts(), paths.events(), paths.blocks()];
     let mut all = Vec::new();
     for folder in folders(volume, paths.root()).into_iter().filter(|folder| !private.contains(folder)) {
         all.extend(names(volume, &folder));

@@ -61,6 +61,7 @@ fn world_of_the_model(seed: u64) -> (Schedule, Bounds) {
         rejects: Vec::new(),
         steps: 3,
         results: Results::Same,
+        large: false,
         newer: None,
         listed: false,
         on_one_machine: false,

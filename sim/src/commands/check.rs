@@ -2,6 +2,7 @@
 //! before anybody pays for a cluster. It needs no volume and no queue.
 
 mod digest;
+mod kept;
 mod pass;
 
 use std::path::PathBuf;
@@ -14,12 +15,13 @@ use worker::workload::Outcome;
 use worker::workload::exec::Setup;
 use worker::workload::exec::arguments::CONSTANTS;
 use worker::workload::exec::cli::{ExecArgs, words};
-use worker::workload::exec::differ::Difference;
+use worker::workload::exec::differ::{Difference, blocks_to_compare};
 
 use crate::datasets::Datasets;
 use crate::report::terminal::print;
 use crate::units::Span;
 use digest::Digest;
+use kept::Kept;
 use pass::{Item, Made, Pass, Rehearsal};
 
 #[derive(Debug, Args)]
@@ -65,7 +67,8 @@ pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
         None => tempfile::tempdir().map_err(Failure::when(Exit::Failed, "make a folder for temporary files")),
     }?;
     let checker = Checker {
-        rehearsal: Rehearsal::of(&setup, &datasets)
+        rehearsal: Kept::new(scratch.path().join("blocks"))
+            .and_then(|kept| Rehearsal::of(&setup, &datasets, kept))
             .map_err(|error| Failure::of(Exit::Input, format!("{error:#}")))?,
         digest: digest.map(|command| Digest::new(command, &setup, &scratch.path().join("digest"))),
         apart: args.apart.duration(),
@@ -161,11 +164,15 @@ impl Checker {
         let different = match (first, second) {
             (first, second) if first == second => return Ok(Compared::Equal),
             (Outcome::Part(one), Outcome::Part(other)) => {
-                let Some(difference) = Difference::of_results(one, other) else { return Ok(Compared::Equal) };
+                let kept = &self.rehearsal.kept;
+                let blocks = kept.all(blocks_to_compare(one, other));
+                let Some(difference) = Difference::of_results(one, other, &blocks) else {
+                    return Ok(Compared::Equal);
+                };
                 let Some(digest) = &self.digest else {
                     return Ok(Compared::Different(difference.to_string()));
                 };
-                let (a, b) = (digest.of(one)?, digest.of(other)?);
+                let (a, b) = (digest.of(one, kept)?, digest.of(other, kept)?);
                 if a == b {
                     return Ok(Compared::SameDigest(digest::shown(&a)));
                 }

@@ -21,8 +21,7 @@ use super::clock::Micros;
 use super::fault::FaultKind;
 use super::nfs::Server;
 use super::operator::blocks;
-use super::params::Results;
-use super::params::{CREATED, paths};
+use super::params::{CREATED, Params, Results, paths};
 use super::toy::{self, Toy, salt_of};
 use super::watch::{Sometimes, Watch};
 use super::world::{RUN, World};
@@ -225,7 +224,8 @@ impl<'a> Check<'a> {
     /// Answers what the run must come to.
     fn results(&mut self, manifest: &Manifest) -> Tally {
         self.chapters(manifest);
-        let toy = Toy::new(Results::Same, toy::VERSION, 0, &Arc::default());
+        let same = Params { results: Results::Same, ..self.world.params.clone() };
+        let toy = Toy::new(&same, toy::VERSION, 0, &Arc::default());
         let mut made = Made::default();
         for dataset in &manifest.datasets {
             let content = self.world.content_of(dataset);
@@ -346,12 +346,19 @@ impl<'a> Check<'a> {
         if record.parent != parent {
             self.say(format!("{path} was not made from what is committed before it"));
         }
+        if let Outcome::Part(bytes) = &record.outcome
+            && let Some((hash, block)) = toy::refers_to(bytes)
+            && self.server.bytes(&self.paths.block(hash)) != Some(&block)
+        {
+            self.say(format!("{path} refers to a block that is missing or torn"));
+        }
         made.keep(stage, index, record);
     }
 
     fn stages(&mut self, made: &mut Made, manifest: &Manifest, index: u32, content: &[u8]) {
         let (dataset, spec) = (manifest.dataset(index), manifest.spec.hash());
-        let prepared = |salt: &[u8]| toy::prepared(content, salt);
+        let large = self.world.params.large;
+        let prepared = |salt: &[u8]| toy::prepared(content, salt, large);
         self.commit(made, toy::PREPARE, index, &[spec, dataset.hash()], prepared);
         if dataset.role == Role::History {
             return;
@@ -369,11 +376,11 @@ impl<'a> Check<'a> {
             return;
         };
         let mut fields: Vec<Vec<u8>> =
-            vec![b"join".to_vec(), dataset.path.clone().into(), own.bytes.to_vec()];
+            vec![b"join".to_vec(), dataset.path.clone().into(), toy::read(&own.bytes)];
         for before in window {
-            fields.extend(made.part(toy::PREPARE, before).map(|part| part.bytes.to_vec()));
+            fields.extend(made.part(toy::PREPARE, before).map(|part| toy::read(&part.bytes)));
         }
-        let joined = |salt: &[u8]| toy::made(&fields, salt);
+        let joined = |salt: &[u8]| toy::made(&fields, salt, false);
         self.commit(made, toy::JOIN, index, &parents, joined);
         if dataset.role == Role::Train {
             self.fold(made, manifest, index, made.part(toy::JOIN, index));
@@ -384,13 +391,13 @@ impl<'a> Check<'a> {
         let before = manifest.train_before(index);
         let chain = before.map_or_else(Hash::default, |before| made.hash(toy::FOLD, before));
         let parents = [manifest.spec.hash(), chain, made.hash(toy::JOIN, index)];
-        let model = made.model.clone();
+        let (model, large) = (made.model.clone(), self.world.params.large);
         let folded = |salt: &[u8]| match &joined {
             None => toy::rejected(),
             Some(joined) => {
-                let previous = model.map_or_else(Vec::new, |model| model.bytes.to_vec());
+                let previous = model.map_or_else(Vec::new, |model| toy::read(&model.bytes));
                 let lineage = manifest.lineage(index).0.to_vec();
-                toy::made(&[b"fold".to_vec(), previous, joined.bytes.to_vec(), lineage], salt)
+                toy::made(&[b"fold".to_vec(), previous, joined.bytes.to_vec(), lineage], salt, large)
             }
         };
         self.commit(made, toy::FOLD, index, &parents, folded);
@@ -404,13 +411,13 @@ impl<'a> Check<'a> {
             let mut parents =
                 vec![manifest.spec.hash(), made.hash(toy::FOLD, index), made.hash(toy::JOIN, index)];
             let mut fields = vec![b"evaluate".to_vec()];
-            fields.extend([&checkpoint, &joined].into_iter().flatten().map(|part| part.bytes.to_vec()));
+            fields.extend([&checkpoint, &joined].into_iter().flatten().map(|part| toy::read(&part.bytes)));
             for test in manifest.tests() {
                 parents.push(made.hash(toy::JOIN, *test));
                 fields.extend(made.part(toy::JOIN, *test).map(|part| part.bytes.to_vec()));
             }
             self.commit(made, toy::EVALUATE, index, &parents, |salt| match checkpoint {
-                Some(_) => toy::made(&fields, salt),
+                Some(_) => toy::made(&fields, salt, false),
                 None => toy::rejected(),
             });
         }
@@ -472,7 +479,7 @@ impl<'a> Check<'a> {
             files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
         for (index, name) in names_of_checkpoints(manifest) {
             if let Some(part) = made.part(toy::FOLD, index) {
-                outputs.insert(name, part.bytes.to_vec());
+                outputs.insert(name, toy::shown(&part.bytes));
             }
         }
         if let Some((name, bytes)) = self.world.own_file() {
@@ -531,7 +538,7 @@ impl Made {
     fn keep(&mut self, stage: Stage, index: u32, record: Record) {
         let hash = record.hash();
         let part = match record.outcome {
-            Outcome::Part(bytes) => Some(Part { index, hash, bytes: bytes.into() }),
+            Outcome::Part(bytes) => Some(Part { stage, index, hash, bytes: bytes.into() }),
             Outcome::Rejected(_) => None,
         };
         self.parts.insert((stage, index), (hash, part));

@@ -31,6 +31,9 @@ pub struct Params {
     /// Steps that each dataset's preparation takes, at most.
     pub steps: u32,
     pub results: Results,
+    /// Some stages' results refer to blocks.
+    #[serde(default)]
+    pub large: bool,
     /// The place of a worker whose workload is of the next results version.
     #[serde(default)]
     pub newer: Option<u32>,
@@ -133,6 +136,7 @@ impl Params {
             rejects,
             steps: if dice.chance(1, 5) { 60 } else { dice.between(1, 12) as u32 },
             results,
+            large: false,
             newer,
             listed,
             on_one_machine: dice.chance(1, 3),

@@ -136,8 +136,11 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
 
 /// The workload as a machine has it installed.
 fn toy_of(world: &World, machine: &Machine) -> Toy {
-    let results = if world.breaks(Breakage::MachineInResult) { Results::Lie } else { world.params.results };
-    Toy::new(results, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps)
+    let mut params = world.params.clone();
+    if world.breaks(Breakage::MachineInResult) {
+        params.results = Results::Lie;
+    }
+    Toy::new(&params, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps)
 }
 
 impl Runner {
@@ -446,7 +449,7 @@ impl Runner {
 pub fn bound(params: &Params) -> Micros {
     let call = params.volume_us.1.max(params.queue_us.1);
     let items = params.items() + 3 * 4;
-    let serial = items * (60 * call + u64::from(params.steps + 4) * params.step_us.1);
+    let serial = items * (calls_an_item(params) * call + steps_an_item(params) * params.step_us.1);
     ms(10_000 + 4 * params.lease_ms + 70 * params.idle_ms) + 3 * serial
 }
 
@@ -456,10 +459,19 @@ pub fn quiet_bound(params: &Params) -> Micros {
     let pushed: usize = params.pushes.iter().map(|push| push.paths.len()).sum();
     let items = params.items() + 6 * pushed as u64;
     let call = mean(params.volume_us).max(mean(params.queue_us));
-    let serial = items * (QUIET_CALLS * call + u64::from(params.steps + 4) * mean(params.step_us));
+    let serial = items * (calls_an_item(params) * call + steps_an_item(params) * mean(params.step_us));
     ms(20 + QUIET_WAITS * params.idle_ms) + serial
 }
 
-/// Calls that an item may cost, and looks in vain.
-const QUIET_CALLS: u64 = 60;
+/// Calls that an item may cost: more where results have blocks, which are read, put, and shown.
+fn calls_an_item(params: &Params) -> u64 {
+    if params.large { 100 } else { 60 }
+}
+
+/// Steps of work that an item may take: more where each block that is read or put is a step of its own.
+fn steps_an_item(params: &Params) -> u64 {
+    u64::from(params.steps) + if params.large { 12 } else { 4 }
+}
+
+/// Looks at nothing new.
 const QUIET_WAITS: u64 = 4;

@@ -40,6 +40,7 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule
         rejects: (0..datasets).step_by(997).skip(1).collect(),
         steps: 6,
         results: Results::Same,
+        large: false,
         newer: None,
         listed: false,
         on_one_machine: false,

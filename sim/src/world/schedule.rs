@@ -58,6 +58,8 @@ impl Schedule {
                 Fault { at, what: power.map_or(what, |power| FaultKind::of_kind(power, &mut dice)) }
             })
             .collect();
+        // Last, so that seeds from before there were such results tell what they told.
+        params.large = dice.chance(1, 4);
         Self::new(seed, params, faults)
     }
 

@@ -2,7 +2,7 @@
 //! so that every byte of every result depends on every input. Preparation takes several steps, is
 //! saved and resumed; some datasets are rejected; a variant's results vary with every attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,9 @@ use worker::manifest::Dataset;
 use worker::order::Period;
 use worker::pipeline::{Pipeline, Stage};
 use worker::workload::days;
-use worker::workload::{Inputs, Once, Outcome, ReportInput, Step, Task, Workload};
+use worker::workload::{
+    Inputs, Once, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
+};
 
 pub const NAME: &str = "toy";
 /// The results version of most workers.
@@ -47,6 +49,8 @@ pub fn content_of(params: &Params, path: &str) -> Vec<u8> {
 pub struct Toy {
     salt: Option<AtomicU64>,
     results: Results,
+    /// Whether the results of some stages refer to blocks.
+    large: bool,
     version: u32,
     steps: Arc<AtomicU64>,
 }
@@ -54,9 +58,10 @@ pub struct Toy {
 impl Toy {
     /// Counts its steps in `steps`. Where results differ, their numbers begin with `first`: nobody
     /// else's may be the same.
-    pub fn new(results: Results, version: u32, first: u64, steps: &Arc<AtomicU64>) -> Self {
+    pub fn new(params: &Params, version: u32, first: u64, steps: &Arc<AtomicU64>) -> Self {
+        let (results, large) = (params.results, params.large);
         let salt = (results != Results::Same).then(|| AtomicU64::new(first));
-        Self { salt, results, version, steps: steps.clone() }
+        Self { salt, results, large, version, steps: steps.clone() }
     }
 
     /// Eight bytes that differ from result to result, in the variant.
@@ -67,7 +72,7 @@ impl Toy {
 
     fn prepare(&self, content: Vec<u8>) -> Box<dyn Task> {
         if content.starts_with(BAD) {
-            return Once::task(move || prepared(&content, &[]));
+            return Once::task(move || prepared(&content, &[], false));
         }
         Box::new(Prepare {
             state: Hash::of(&content),
@@ -75,12 +80,112 @@ impl Toy {
             done: 0,
             total: steps_of(&content),
             steps: self.steps.clone(),
+            end: End::of(self.large),
+            start: Hash::of(&content),
+            saved: false,
+            resumes: None,
         })
     }
+}
 
-    fn once(&self, fields: &[&[u8]]) -> Box<dyn Task> {
-        let bytes = mix(fields, &self.salt());
-        Once::task(move || Outcome::Part(bytes))
+/// The stages whose results refer to blocks, where any do.
+pub const LARGE: [Stage; 2] = [PREPARE, FOLD];
+/// Bytes of a block.
+const BLOCK_BYTES: usize = 32;
+
+/// The block that a result refers to.
+pub fn block_of(result: &[u8]) -> Vec<u8> {
+    Hash::of_fields([&b"block"[..], result]).0.to_vec()
+}
+
+/// A result that refers to a block.
+fn enlarged(mut result: Vec<u8>) -> Vec<u8> {
+    let hash = Hash::of(&block_of(&result));
+    result.extend(hash.0);
+    result
+}
+
+/// A result, and the hash of the block that it refers to.
+fn split(bytes: &[u8]) -> (&[u8], Option<Hash>) {
+    match bytes.split_last_chunk::<32>() {
+        Some((result, hash)) if result.len() >= 32 => (result, Some(Hash(*hash))),
+        _ => (bytes, None),
+    }
+}
+
+/// The block that a committed result refers to, where it does: its hash, and its content.
+pub fn refers_to(bytes: &[u8]) -> Option<(Hash, Vec<u8>)> {
+    let (result, hash) = split(bytes);
+    Some((hash?, block_of(result)))
+}
+
+/// What reads a result reads: its bytes, and those of its block.
+pub fn read(bytes: &[u8]) -> Vec<u8> {
+    match split(bytes) {
+        (result, Some(_)) => [bytes, &block_of(result)].concat(),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// What `output/` shows of a result.
+pub fn shown(bytes: &[u8]) -> Vec<u8> {
+    match split(bytes) {
+        (result, Some(_)) => block_of(result),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// The end of a task: its block, where it has one, and its result.
+struct End {
+    large: bool,
+    kept: bool,
+}
+
+impl End {
+    fn of(large: bool) -> Self {
+        Self { large, kept: false }
+    }
+
+    fn step(&mut self, result: Vec<u8>) -> Step {
+        if self.large && !std::mem::replace(&mut self.kept, true) {
+            return Step::Keep(block_of(&result));
+        }
+        Step::Done(Outcome::Part(if self.large { enlarged(result) } else { result }))
+    }
+}
+
+/// A stage that mixes what it reads.
+struct Mix {
+    fields: Vec<Vec<u8>>,
+    /// Fields to which blocks belong, and the blocks.
+    needs: VecDeque<(usize, Wanted)>,
+    salt: Vec<u8>,
+    end: End,
+}
+
+impl Mix {
+    fn add(&mut self, part: &Part) {
+        if let (_, Some(hash)) = split(&part.bytes) {
+            let wanted = Wanted::Result { stage: part.stage, index: part.index, hash };
+            self.needs.push_back((self.fields.len(), wanted));
+        }
+        self.fields.push(part.bytes.to_vec());
+    }
+}
+
+impl Task for Mix {
+    fn step(&mut self) -> Step {
+        if let Some((_, wanted)) = self.needs.front() {
+            return Step::Need(*wanted);
+        }
+        let fields: Vec<&[u8]> = self.fields.iter().map(Vec::as_slice).collect();
+        self.end.step(mix(&fields, &self.salt))
+    }
+
+    fn give(&mut self, block: Vec<u8>) {
+        if let Some((at, _)) = self.needs.pop_front() {
+            self.fields[at].extend(block);
+        }
     }
 }
 
@@ -91,9 +196,13 @@ pub fn mix(fields: &[&[u8]], salt: &[u8]) -> Vec<u8> {
 }
 
 /// A result of a stage after the first.
-pub fn made(fields: &[Vec<u8>], salt: &[u8]) -> Outcome {
+pub fn made(fields: &[Vec<u8>], salt: &[u8], large: bool) -> Outcome {
     let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-    Outcome::Part(mix(&fields, salt))
+    part(mix(&fields, salt), large)
+}
+
+fn part(result: Vec<u8>, large: bool) -> Outcome {
+    Outcome::Part(if large { enlarged(result) } else { result })
 }
 
 pub fn rejected() -> Outcome {
@@ -102,16 +211,16 @@ pub fn rejected() -> Outcome {
 
 /// The salt of a result of the variant.
 pub fn salt_of(bytes: &[u8]) -> &[u8] {
-    bytes.get(32..).unwrap_or_default()
+    split(bytes).0.get(32..).unwrap_or_default()
 }
 
 /// What preparing a dataset's content comes to, with a salt.
-pub fn prepared(content: &[u8], salt: &[u8]) -> Outcome {
+pub fn prepared(content: &[u8], salt: &[u8], large: bool) -> Outcome {
     if content.starts_with(BAD) {
         return rejected();
     }
     let state = (0..steps_of(content)).fold(Hash::of(content), |state, _| Hash::of(&state.0));
-    Outcome::Part(mix(&[&state.0], salt))
+    part(mix(&[&state.0], salt), large)
 }
 
 pub fn is_bad(content: &[u8]) -> bool {
@@ -126,15 +235,32 @@ pub fn steps_of(content: &[u8]) -> u64 {
 }
 
 struct Prepare {
+    /// The state in the beginning.
+    start: Hash,
     state: Hash,
     salt: Vec<u8>,
     done: u64,
     total: u64,
     steps: Arc<AtomicU64>,
+    end: End,
+    /// Whether the block of the state that is saved next was given.
+    saved: bool,
+    /// The block of the state that was resumed.
+    resumes: Option<Hash>,
+}
+
+impl Prepare {
+    /// The block that a saved state refers to.
+    fn block(&self) -> Vec<u8> {
+        block_of(&self.state.0)
+    }
 }
 
 impl Task for Prepare {
     fn step(&mut self) -> Step {
+        if let Some(hash) = self.resumes {
+            return Step::Need(Wanted::Saved(hash));
+        }
         if self.done < self.total {
             self.state = Hash::of(&self.state.0);
             self.done += 1;
@@ -143,7 +269,7 @@ impl Task for Prepare {
         if self.done < self.total {
             return Step::More;
         }
-        Step::Done(Outcome::Part(mix(&[&self.state.0], &self.salt)))
+        self.end.step(mix(&[&self.state.0], &self.salt))
     }
 
     fn progress(&self) -> (u64, u64) {
@@ -154,8 +280,26 @@ impl Task for Prepare {
         self.total > 1
     }
 
+    /// A state whose block is another's gives a wrong result.
+    fn give(&mut self, block: Vec<u8>) {
+        self.resumes = None;
+        if block != self.block() {
+            self.state = Hash::of(&block);
+        }
+    }
+
+    fn lacks(&mut self) {
+        (self.resumes, self.done, self.state) = (None, 0, self.start);
+    }
+
+    fn save_block(&mut self) -> Option<Vec<u8>> {
+        let gives = self.end.large && self.resumes.is_none() && !std::mem::replace(&mut self.saved, true);
+        gives.then(|| self.block())
+    }
+
     fn save(&mut self) -> Option<Vec<u8>> {
-        Some([&self.done.to_le_bytes()[..], &self.state.0].concat())
+        self.saved = false;
+        self.resumes.is_none().then(|| [&self.done.to_le_bytes()[..], &self.state.0].concat())
     }
 
     fn resume(&mut self, saved: &[u8]) {
@@ -164,6 +308,7 @@ impl Task for Prepare {
             && u64::from_le_bytes(*done) <= self.total
         {
             (self.done, self.state) = (u64::from_le_bytes(*done), Hash(state));
+            self.resumes = self.end.large.then(|| Hash::of(&self.block()));
         }
     }
 }
@@ -202,19 +347,24 @@ impl Workload for Toy {
         if stage == PREPARE {
             return self.prepare(inputs.content);
         }
-        let mut fields: Vec<&[u8]> = vec![PIPELINE.spec(stage).name.as_bytes()];
-        let (dataset, lineage) = (inputs.dataset, inputs.lineage);
-        match stage {
-            JOIN => fields.push(dataset.path.as_bytes()),
-            FOLD => fields.push(inputs.previous.as_ref().map_or(&b""[..], |part| &part.bytes)),
+        let mut mix = Mix {
+            fields: vec![PIPELINE.spec(stage).name.into()],
+            needs: VecDeque::new(),
+            salt: self.salt(),
+            end: End::of(self.large && LARGE.contains(&stage)),
+        };
+        match (stage, &inputs.previous) {
+            (JOIN, _) => mix.fields.push(inputs.dataset.path.into()),
+            (FOLD, Some(previous)) => mix.add(previous),
+            (FOLD, None) => mix.fields.push(Vec::new()),
             _ => {}
         }
-        fields.extend(inputs.own.iter().chain(&inputs.window).map(|part| &part.bytes[..]));
+        inputs.own.iter().chain(&inputs.window).for_each(|part| mix.add(part));
         match stage {
-            FOLD => fields.push(&lineage.0),
-            _ => fields.extend(inputs.tests.iter().map(|part| &part.bytes[..])),
+            FOLD => mix.fields.push(inputs.lineage.0.to_vec()),
+            _ => inputs.tests.iter().for_each(|part| mix.add(part)),
         }
-        self.once(&fields)
+        Box::new(mix)
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {
@@ -241,5 +391,16 @@ impl Workload for Toy {
 
     fn checkpoint_name(&self, stem: &str) -> String {
         format!("model_cpt_{stem}")
+    }
+
+    fn shown_files(&self, name: &str, part: &Part) -> Result<ShownFiles, String> {
+        let shown = match split(&part.bytes) {
+            (_, Some(hash)) => {
+                let size = BLOCK_BYTES as u64;
+                Shown::Blocks { bytes: size, block_bytes: size, blocks: vec![hash] }
+            }
+            _ => Shown::Bytes(part.bytes.clone()),
+        };
+        Ok(vec![(name.to_owned(), shown)])
     }
 }

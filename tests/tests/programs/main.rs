@@ -13,6 +13,7 @@ use tests::command::{run, transcript};
 
 mod check;
 mod examples;
+mod large;
 mod misbehaving;
 mod stages;
 mod under_preemption;

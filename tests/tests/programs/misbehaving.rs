@@ -91,10 +91,10 @@ fn one_that_prints_without_end_is_shown_and_kept_with_bounds() {
 #[test]
 fn a_result_that_is_too_big_is_refused_before_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    // 4 GB that take no space.
-    let output = work(folder.path(), &[], "truncate -s 4G \"$BATCH_OUTPUT/big\"");
+    // They take no space.
+    let output = work(folder.path(), &[], "truncate -s 2T \"$BATCH_OUTPUT/big\"");
     assert_eq!(output.status.code(), Some(1), "{}", transcript(&output));
-    assert!(transcript(&output).contains("big: more than 512 MiB in all"), "{}", transcript(&output));
+    assert!(transcript(&output).contains("big: more than 1 TiB in all"), "{}", transcript(&output));
 }
 
 #[test]

@@ -26,10 +26,10 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
-    fn new(index: u32, record: Record) -> Self {
+    fn new(stage: Stage, index: u32, record: Record) -> Self {
         let hash = record.hash();
         let part = match record.outcome {
-            Outcome::Part(bytes) => Ok(Part { index, hash, bytes: Arc::new(bytes) }),
+            Outcome::Part(bytes) => Ok(Part { stage, index, hash, bytes: Arc::new(bytes) }),
             Outcome::Rejected(reason) => Err(reason),
         };
         Self { hash, part }
@@ -123,7 +123,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
 
     /// Keeps what is committed for a stage of a dataset where later items read it.
     pub fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
-        let committed = Committed::new(index, record);
+        let committed = Committed::new(stage, index, record);
         // Others are read once: by the chain and by what is made of each dataset alone.
         if self.view.is_shared(stage, index) {
             self.cache.borrow_mut().keep(stage, index, &committed);

@@ -1,9 +1,24 @@
 //! One claim's work, and the private names that it has used.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
+use crate::hash::Hash;
 use crate::item::Name;
 use crate::queue::Claim;
+
+/// How the names of blocks begin among an attempt's saved states.
+const BLOCK: &str = "block-";
+
+/// Where a block of a saved state lies, in an attempt's folder.
+pub(crate) fn block_path(folder: &str, number: u32) -> String {
+    format!("{folder}/{BLOCK}{number}")
+}
+
+/// Whether a name in an attempt's folder is a block's.
+pub(crate) fn is_block(name: &str) -> bool {
+    name.starts_with(BLOCK)
+}
 
 /// One claim's work, and the private names that it has used.
 ///
@@ -18,6 +33,10 @@ pub(crate) struct Attempt {
     next: Cell<u32>,
     private: RefCell<Vec<String>>,
     has_saved: Cell<bool>,
+    /// The blocks of saved states in the attempt's folder, with their numbers there.
+    blocks: RefCell<BTreeMap<Hash, u32>>,
+    /// Those of the state that is saved next.
+    of_state: RefCell<BTreeMap<Hash, u32>>,
     overtaken: Cell<bool>,
     earlier: RefCell<Vec<String>>,
     /// The claim, until it has made progress, where workers died at the item before.
@@ -32,6 +51,8 @@ impl Attempt {
             next: Cell::new(0),
             private: RefCell::default(),
             has_saved: Cell::new(false),
+            blocks: RefCell::default(),
+            of_state: RefCell::default(),
             overtaken: Cell::new(false),
             earlier: RefCell::default(),
             unproven: RefCell::new((claim.lost > 0).then(|| claim.clone())),
@@ -61,6 +82,38 @@ impl Attempt {
     pub fn saved_name(&self) -> String {
         self.has_saved.set(true);
         format!("{}/{}", self.folder, self.number())
+    }
+
+    /// Whether a block lies in the folder already: then the state that is saved next refers to it there.
+    pub fn has_block(&self, hash: Hash) -> bool {
+        let number = self.blocks.borrow().get(&hash).copied();
+        self.of_state.borrow_mut().extend(number.map(|number| (hash, number)));
+        number.is_some()
+    }
+
+    /// A number for a block that was not used before, and its path.
+    pub fn block_name(&self) -> (u32, String) {
+        self.has_saved.set(true);
+        let number = self.number();
+        (number, block_path(&self.folder, number))
+    }
+
+    /// Records that a block lies in the folder.
+    pub fn put_block(&self, hash: Hash, number: u32) {
+        self.blocks.borrow_mut().insert(hash, number);
+        self.of_state.borrow_mut().insert(hash, number);
+    }
+
+    /// The blocks of the state that is saved now.
+    pub fn blocks_of_state(&self) -> BTreeMap<Hash, u32> {
+        self.of_state.take()
+    }
+
+    /// Keeps the blocks of the newest state alone; returns the paths of the others.
+    pub fn drop_other_blocks(&self, newest: &BTreeMap<Hash, u32>) -> Vec<String> {
+        let before = self.blocks.replace(newest.clone());
+        let others = before.into_iter().filter(|(hash, _)| !newest.contains_key(hash));
+        others.map(|(_, number)| block_path(&self.folder, number)).collect()
     }
 
     /// A name for what is to be made public that was not used before.

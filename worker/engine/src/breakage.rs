@@ -75,6 +75,8 @@ pub enum Breakage {
     EmptyTheOutput,
     IgnoreFailedRemoval,
     MarkBeforeSync,
+    CommitBeforeBlocks,
+    BlocksUnsynced,
 }
 
 /// What a breakage is, for those who read lists.
@@ -93,7 +95,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 66] = {
+pub const BREAKAGES: [Entry; 68] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -276,6 +278,14 @@ pub const BREAKAGES: [Entry; 66] = {
             "marks the output as put before its names are synced",
             EFFECT,
         ),
+        of(
+            CommitBeforeBlocks,
+            "commit-before-blocks",
+            22,
+            "commits a result without the blocks that it refers to",
+            LIVENESS,
+        ),
+        of(BlocksUnsynced, "blocks-unsynced", 22, "does not sync the blocks that a result refers to", EFFECT),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]
 };

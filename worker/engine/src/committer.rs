@@ -8,6 +8,7 @@
 //! - what could not be recomputed is durable, with its name, before anybody acts on it (21).
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,11 +83,19 @@ impl<'a, P: Ports> Committer<'a, P> {
         let _ = self.workload.set(workload.clone());
     }
 
-    fn difference(&self, ours: &Record, found: &Record) -> Option<String> {
+    async fn difference(&self, ours: &Record, found: &Record) -> Option<String> {
         let (Outcome::Part(ours), Outcome::Part(found)) = (&ours.outcome, &found.outcome) else {
             return None;
         };
-        self.workload.get()?.difference(ours, found)
+        let workload = self.workload.get()?;
+        let mut blocks = BTreeMap::new();
+        for hash in workload.blocks_to_compare(ours, found) {
+            if let Ok(block) = self.ctx.store.get(&self.ctx.paths.block(hash)).await {
+                blocks.insert(hash, block);
+            }
+            self.ctx.tick();
+        }
+        workload.difference(ours, found, &blocks)
     }
 
     /// Reads what a public name holds.
@@ -242,7 +251,7 @@ impl<'a, P: Ports> Committer<'a, P> {
             attempts[1],
             found.hash()
         );
-        if let Some(difference) = self.difference(ours, found) {
+        if let Some(difference) = self.difference(ours, found).await {
             text = format!("{text}\n{difference}");
         }
         let record = Record::part(Hash::default(), text.clone().into_bytes());

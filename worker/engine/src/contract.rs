@@ -1,6 +1,7 @@
 //! Everything that launchers, workers and checkers must agree on: paths on the volume, keys in
 //! Redis, exit codes, sizes. Arguments and environment are declared in `cli.rs`.
 
+use crate::hash::Hash;
 use crate::item::Name;
 
 /// Version of the formats on the volume: manifest, commits, events, progress files.
@@ -92,6 +93,17 @@ impl RunPaths {
     /// Where a stage of a dataset is committed; `stage` is its folder.
     pub fn commit(&self, stage: &str, index: u32) -> String {
         format!("{}/{index}", self.folder(stage, index / FOLDER_COMMITS))
+    }
+
+    /// The folder of the blocks that results refer to.
+    pub fn blocks(&self) -> String {
+        format!("{}/blocks", self.root)
+    }
+
+    /// Where such a block lies, below the first two digits of its hash.
+    pub fn block(&self, hash: Hash) -> String {
+        let hash = hash.to_string();
+        format!("{}/{}/{hash}", self.blocks(), &hash[..2])
     }
 
     /// The committed report.

@@ -2,6 +2,7 @@
 
 use crate::artifacts::{Artifacts, ChainState, Committed};
 use crate::attempt::Attempt;
+use crate::blocks::Blocks;
 use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer};
 use crate::context::{Context, Ports};
@@ -18,7 +19,6 @@ use crate::queue::WorkQueue;
 use crate::record::Record;
 use crate::runner::Runner;
 use crate::store::Store;
-use crate::system::System;
 use crate::view::{OpenRun, RunView};
 use crate::workload::{Inputs, Outcome};
 
@@ -38,6 +38,7 @@ pub(crate) struct Executor<'a, P: Ports> {
     pub lister: &'a Lister<'a, P>,
     pub offers: &'a Offers<'a, P>,
     pub artifacts: &'a Artifacts<'a, P>,
+    pub blocks: &'a Blocks<'a, P>,
     pub runner: Runner<'a, P>,
 }
 
@@ -71,7 +72,7 @@ impl<P: Ports> Executor<'_, P> {
                 Err(ItemError::Absent(_)) if index > next => return Ok(()),
                 gathered => gathered?,
             };
-            if open.pipeline().spec(stage).inputs.contains(&Input::Content) {
+            if open.pipeline().spec(stage).reads_dataset() {
                 let item = Name::of(open.pipeline().spec(stage).name, index);
                 let dataset = open.manifest.dataset(index).path.clone();
                 self.ctx.note(What::Began { item, dataset });
@@ -89,15 +90,17 @@ impl<P: Ports> Executor<'_, P> {
         Ok(())
     }
 
-    /// Recomputes a damaged commit.
+    /// Recomputes a damaged commit, or one that refers to blocks which are lost.
     pub async fn recompute(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), ItemError> {
         let open = self.view.opened()?;
-        if open.pipeline().chain() != Some(stage) {
-            return self.each(attempt, stage, index).await;
+        if open.pipeline().chain() == Some(stage) {
+            let state = self.artifacts.chain_state(&open, stage, index).await?;
+            let gathered = self.gather(&open, attempt, (stage, index), Some(&state)).await?;
+            return self.extend_chain(&open, attempt, (stage, index), state, gathered).await.map(drop);
         }
-        let state = self.artifacts.chain_state(&open, stage, index).await?;
-        let gathered = self.gather(&open, attempt, (stage, index), Some(&state)).await?;
-        self.extend_chain(&open, attempt, (stage, index), state, gathered).await.map(drop)
+        let gathered = self.gather(&open, attempt, (stage, index), None).await?;
+        let record = self.make(&open, attempt, stage, gathered).await?;
+        self.commit(&open, attempt, stage, index, record).await.map(drop)
     }
 
     /// The first dataset of the chain without a state, others' states looked for.
@@ -168,6 +171,7 @@ impl<P: Ports> Executor<'_, P> {
                         content => inputs.content = content?,
                     }
                 }
+                Input::Blocks => parents.push(inputs.dataset.hash()),
                 Input::Own(read) => {
                     let own = self.artifacts.load(*read, index).await?;
                     parents.push(own.hash);
@@ -207,22 +211,8 @@ impl<P: Ports> Executor<'_, P> {
     /// The dataset's bytes, each block checked against the manifest (rule 9).
     async fn read_dataset(&self, dataset: &Dataset) -> Result<Vec<u8>, ItemError> {
         let mut content = Vec::new();
-        let size = self.ctx.system.block_bytes();
-        for (number, expected) in dataset.blocks.iter().enumerate() {
-            let block = self.ctx.store.get_range(&dataset.path, number as u64 * size, size).await;
-            let block = block.map_err(ItemError::with_dataset)?;
-            self.ctx.tick();
-            let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
-            let trusts = number > 0 && self.ctx.breaks(Breakage::CheckOneBlock);
-            if found != *expected && !trusts && !self.ctx.breaks(Breakage::UncheckedInput) {
-                return Err(ItemError::Input(format!(
-                    "{} is not what it was when the run began: block {number} has hash {}, the manifest says {}",
-                    dataset.path,
-                    found.short(),
-                    expected.short()
-                )));
-            }
-            content.extend(block);
+        for number in (0..).take(dataset.blocks.len()) {
+            content.extend(self.blocks.of_dataset(dataset, number).await?);
         }
         Ok(content)
     }
@@ -239,9 +229,9 @@ impl<P: Ports> Executor<'_, P> {
         let outcome = match inputs {
             Err(reason) => Outcome::Rejected(reason),
             Ok(inputs) => {
-                let workload = open.workload.clone();
+                let (workload, dataset) = (open.workload.clone(), inputs.dataset.clone());
                 let task = self.ctx.compute(move || workload.task(stage, inputs)).await?;
-                self.runner.run(attempt, task, parent).await?
+                self.runner.run(attempt, task, parent, &dataset).await?
             }
         };
         Ok(Record::new(parent, outcome))

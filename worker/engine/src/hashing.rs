@@ -132,7 +132,10 @@ impl<'a, P: Ports> Hasher<'a, P> {
             let done = hashing.blocks();
             // Hashes by path: writing them as JSON cannot fail.
             let state = serde_json::to_vec(&hashing.files).unwrap_or_default();
-            let saved = self.progress.save(attempt, Saved { parent: parent(), done, total: 0, state }).await;
+            let saved = self
+                .progress
+                .save(attempt, Saved { parent: parent(), done, total: 0, blocks: BTreeMap::new(), state })
+                .await;
             // All of the one before is in this one.
             if let Some(before) = saved.and_then(|name| hashing.saved_as.replace(name)) {
                 let _ = self.ctx.store.delete(&before).await;

@@ -10,6 +10,7 @@ mod admission;
 mod artifacts;
 mod aside;
 mod attempt;
+mod blocks;
 pub mod breakage;
 mod closing;
 mod committer;

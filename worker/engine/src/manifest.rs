@@ -289,6 +289,17 @@ impl Manifest {
         self.inherited.get(index as usize).map(|(run, at)| (run.as_str(), *at))
     }
 
+    /// The runs whose commits this one goes on from, the latest first.
+    pub fn continued(&self) -> Vec<&str> {
+        let mut runs: Vec<&str> = Vec::new();
+        for (run, _) in self.inherited.iter().rev() {
+            if !runs.contains(&run.as_str()) {
+                runs.push(run);
+            }
+        }
+        runs
+    }
+
     /// Where a stage of a dataset is committed; `folder` is the stage's.
     pub fn commit_path(&self, paths: &RunPaths, folder: &str, index: u32) -> String {
         match self.home(index) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::artifacts::Artifacts;
 use crate::attempt::Attempt;
+use crate::blocks::Blocks;
 use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Ports};
@@ -15,7 +16,7 @@ use crate::record::Record;
 use crate::report::Report;
 use crate::store::{Keep, Kind, Store};
 use crate::view::OpenRun;
-use crate::workload::{self, Outcome};
+use crate::workload::{self, Outcome, Part, Shown};
 
 /// The report for people, the first file that is put.
 pub(crate) const TEXT: &str = "report.txt";
@@ -27,6 +28,7 @@ pub(crate) struct Output<'a, P: Ports> {
     pub ctx: &'a Context<'a, P>,
     pub committer: &'a Committer<'a, P>,
     pub artifacts: &'a Artifacts<'a, P>,
+    pub blocks: &'a Blocks<'a, P>,
 }
 
 impl<P: Ports> Output<'_, P> {
@@ -76,8 +78,15 @@ impl<P: Ports> Output<'_, P> {
         for (index, name) in shown {
             let Some(part) = self.artifacts.shown(open, *index).await? else { continue };
             let put = open.workload.shown_files(name, &part).map_err(ItemError::Defect)?;
-            for (name, bytes) in put {
-                self.put(attempt, files, &name, &bytes).await?;
+            for (name, shown) in put {
+                match &shown {
+                    Shown::Bytes(bytes) => self.put(attempt, files, &name, bytes).await?,
+                    Shown::Blocks { bytes, block_bytes, blocks } => {
+                        let file =
+                            BlockFile { part: &part, bytes: *bytes, block_bytes: *block_bytes, blocks };
+                        self.put_blocks(attempt, files, &name, &file).await?;
+                    }
+                }
                 names.push(name);
             }
         }
@@ -156,6 +165,53 @@ impl<P: Ports> Output<'_, P> {
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// Puts a file of blocks, one block in memory at a time.
+    async fn put_blocks(
+        &self,
+        attempt: &Attempt,
+        files: &Files,
+        name: &str,
+        file: &BlockFile<'_>,
+    ) -> Result<(), ItemError> {
+        let path = format!("{OUTPUT}/{name}");
+        if self.holds(&path, file).await {
+            return Ok(());
+        }
+        let private = attempt.private_name();
+        let mut upload = self.ctx.store.begin_upload(&private).await?;
+        for hash in file.blocks {
+            let block = self.blocks.of_result(file.part.stage, file.part.index, *hash).await?;
+            self.ctx.store.upload(&mut upload, &block).await?;
+            self.ctx.tick();
+        }
+        self.ctx.store.end_upload(upload).await?;
+        if self.is_superseded(files).await? {
+            return Ok(());
+        }
+        // The reply may be lost, and errors of NFS may surface only now: what counts is what is there.
+        let published = self.ctx.store.publish_upload(&private, &path).await;
+        match self.holds(&path, file).await {
+            true => Ok(()),
+            false => Err(published.err().map_or(ItemError::Absent(path), ItemError::from)),
+        }
+    }
+
+    /// Whether a name holds a file of blocks, to the byte.
+    async fn holds(&self, path: &str, file: &BlockFile<'_>) -> bool {
+        if self.ctx.store.size(path).await != Ok(file.bytes) {
+            return false;
+        }
+        for (number, hash) in (0..).zip(file.blocks) {
+            let block = self.ctx.store.get_range(path, number * file.block_bytes, file.block_bytes).await;
+            self.ctx.tick();
+            let Ok(block) = block else { return false };
+            if self.ctx.compute(move || Hash::of(&block)).await != Ok(*hash) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Commits that `output/` has held all of the run, with the names of what it held.
@@ -241,6 +297,14 @@ impl<P: Ports> Output<'_, P> {
         }
         Ok(names.iter().all(|name| there.contains(name)))
     }
+}
+
+/// A file under `output/` that consists of blocks of a result.
+struct BlockFile<'f> {
+    part: &'f Part,
+    bytes: u64,
+    block_bytes: u64,
+    blocks: &'f [Hash],
 }
 
 /// The datasets that `output/` shows, with their names there.

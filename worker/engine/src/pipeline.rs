@@ -12,8 +12,10 @@ pub struct Stage(pub u8);
 /// it, in the order declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// The dataset's own content.
+    /// The dataset's own content, whole in memory.
     Content,
+    /// The same, block by block as the task asks for it ([`crate::workload::Wanted`]).
+    Blocks,
     /// What an earlier stage made of the same dataset. Where that rejected it, so does this stage.
     Own(Stage),
     /// What an earlier stage made of the datasets in the workload's window before this one; rejected ones are
@@ -50,6 +52,13 @@ pub struct StageSpec {
     pub roles: &'static [Role],
     /// What it reads, in the order in which it is loaded.
     pub inputs: &'static [Input],
+}
+
+impl StageSpec {
+    /// Whether it reads the dataset's own content.
+    pub fn reads_dataset(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Content | Input::Blocks))
+    }
 }
 
 /// What an item stands for.
@@ -166,7 +175,7 @@ impl Pipeline {
         self.stages().flat_map(|other| self.spec(other).inputs).any(|input| match input {
             Input::Window(read) => *read == stage,
             Input::Tests(read) => *read == stage && role == Role::Test,
-            Input::Content | Input::Own(_) | Input::Previous => false,
+            Input::Content | Input::Blocks | Input::Own(_) | Input::Previous => false,
         })
     }
 

@@ -221,7 +221,7 @@ impl Plan<'_> {
     /// Whether everything that a stage of a dataset reads is committed.
     fn is_ready(&self, commits: &CommitIndex, stage: Stage, index: u32) -> bool {
         self.pipeline.spec(stage).inputs.iter().all(|input| match input {
-            Input::Content => true,
+            Input::Content | Input::Blocks => true,
             Input::Own(read) => commits.has(*read, index),
             // The cheap look first: a window is a list, of datasets before its own.
             Input::Window(read) => {

@@ -2,11 +2,13 @@
 //! nothing to claim, look at the store again. One future, no spawn (rule 19).
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::admission::Admission;
 use crate::artifacts::Artifacts;
 use crate::attempt::Attempt;
+use crate::blocks::Blocks;
 use crate::breakage::Breakage;
 use crate::closing::Closing;
 use crate::committer::Committer;
@@ -66,6 +68,7 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
     let offers = &Offers::new(ctx, view, lister);
     let progress = &Progress::new(ctx, committer);
     let artifacts = &Artifacts::new(ctx, committer, view);
+    let blocks = &Blocks::new(ctx, view);
     let worker = Worker {
         ctx,
         committer,
@@ -80,7 +83,8 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
             lister,
             offers,
             artifacts,
-            runner: Runner::new(ctx, progress),
+            blocks,
+            runner: Runner::new(ctx, progress, blocks),
         },
         closing: Closing {
             ctx,
@@ -88,7 +92,7 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
             view,
             lister,
             artifacts,
-            output: Output { ctx, committer, artifacts },
+            output: Output { ctx, committer, artifacts, blocks },
         },
         failed_in_a_row: Cell::new(0),
     };
@@ -405,13 +409,21 @@ impl<P: Ports> Worker<'_, P> {
         }
         read?;
         let mut damaged = Vec::new();
+        let mut recomputed = BTreeSet::new();
         loop {
             let result = match damaged.last() {
                 None => self.perform_once(claim, attempt).await,
                 Some((stage, index)) => self.executor.recompute(attempt, *stage, *index).await,
             };
             match result {
-                Ok(()) if damaged.pop().is_some() => {}
+                Ok(()) if damaged.pop().is_some_and(|one| recomputed.insert(one)) => {}
+                // Where results vary, the commit that stands may refer to what no program makes again.
+                Err(ItemError::Torn(stage, index, path)) if recomputed.contains(&(stage, index)) => {
+                    return Err(ItemError::Defect(format!(
+                        "{path} is lost, and the result that refers to it was not made again\nhint: restore the file \
+                         from a copy, or begin a new run under another name"
+                    )));
+                }
                 Err(ItemError::Torn(stage, index, _))
                     if damaged.len() < DAMAGED_MAX && !self.ctx.breaks(Breakage::TornIsLeft) =>
                 {

@@ -19,6 +19,8 @@ pub use crate::record::Outcome;
 /// The committed result of a stage of one dataset.
 #[derive(Clone)]
 pub struct Part {
+    /// The stage that made it.
+    pub stage: Stage,
     /// Index of the dataset in the manifest.
     pub index: u32,
     /// Hash of `bytes`: a key for caches of what was decoded from them.
@@ -33,14 +35,54 @@ impl fmt::Debug for Part {
     }
 }
 
+/// The content of a file under `output/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// All of it.
+    Bytes(Arc<Vec<u8>>),
+    /// Blocks of a result, one after the other.
+    Blocks {
+        /// The size of all, in bytes.
+        bytes: u64,
+        /// The size of each but the last, in bytes.
+        block_bytes: u64,
+        /// Their hashes.
+        blocks: Vec<Hash>,
+    },
+}
+
 /// Files under `output/`, by name.
-pub type ShownFiles = Vec<(String, Arc<Vec<u8>>)>;
+pub type ShownFiles = Vec<(String, Shown)>;
+
+/// What a task needs before it can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// A block of the dataset's file, by its number.
+    Dataset(u32),
+    /// A block that a result which the task reads refers to.
+    Result {
+        /// The stage whose result it is,
+        stage: Stage,
+        /// of which dataset,
+        index: u32,
+        /// and the block's hash.
+        hash: Hash,
+    },
+    /// A block that the state which the task resumed refers to.
+    Saved(Hash),
+}
 
 /// What one step of a task came to.
 #[derive(Debug)]
 pub enum Step {
     /// There is more to do.
     More,
+    /// It goes on once it was given this ([`Task::give`]).
+    Need(Wanted),
+    /// A block that its result will refer to by its hash. It is on the volume before the next step.
+    Keep(Vec<u8>),
+    /// There is more to do, and what it has is worth saving now.
+    Save,
     /// It is done.
     Done(Outcome),
     /// What the work needs is not there yet: to be tried later, and no failure.
@@ -58,6 +100,12 @@ pub trait Task: Send {
     /// Does a short piece of the work.
     fn step(&mut self) -> Step;
 
+    /// Takes what the last step needed.
+    fn give(&mut self, _block: Vec<u8>) {}
+
+    /// Goes on without what the last step needed: a block of a saved state is lost.
+    fn lacks(&mut self) {}
+
     /// Done and total, in a unit of the task's own; the total is never 0.
     fn progress(&self) -> (u64, u64) {
         (0, 1)
@@ -66,6 +114,11 @@ pub trait Task: Send {
     /// Whether an earlier attempt may have saved a state worth looking for.
     fn resumable(&self) -> bool {
         false
+    }
+
+    /// The next block that the state refers to which [`Task::save`] then returns. They are saved before it.
+    fn save_block(&mut self) -> Option<Vec<u8>> {
+        None
     }
 
     /// State from which an equal task goes on; `None` where starting over costs less.
@@ -116,7 +169,7 @@ pub struct Inputs {
     pub dataset: Dataset,
     /// Rolling hash over the ordered datasets up to this one, for a model to carry.
     pub lineage: Hash,
-    /// The file, whose hash has been checked; empty where the stage does not read it.
+    /// The file, whose hash has been checked; empty where the stage does not read it whole.
     pub content: Vec<u8>,
     /// The results of earlier stages of the same dataset, in the order declared.
     pub own: Vec<Part>,
@@ -241,7 +294,7 @@ pub trait Workload: Send + Sync {
     /// # Errors
     /// Where the result is not this workload's.
     fn shown_files(&self, name: &str, part: &Part) -> Result<ShownFiles, String> {
-        Ok(vec![(name.to_owned(), part.bytes.clone())])
+        Ok(vec![(name.to_owned(), Shown::Bytes(part.bytes.clone()))])
     }
 
     /// The name under `output/` by which the chain's last state is shown once more.
@@ -249,8 +302,14 @@ pub trait Workload: Send + Sync {
         None
     }
 
-    /// Where two results differ, for people; `None` where that cannot be said.
-    fn difference(&self, _ours: &[u8], _theirs: &[u8]) -> Option<String> {
+    /// The blocks that must be read to say where two results differ, not too many.
+    fn blocks_to_compare(&self, _ours: &[u8], _theirs: &[u8]) -> Vec<Hash> {
+        Vec::new()
+    }
+
+    /// Where two results differ, for people; `None` where that cannot be said. `blocks` holds those of
+    /// [`Workload::blocks_to_compare`] that could be read.
+    fn difference(&self, _ours: &[u8], _theirs: &[u8], _blocks: &BTreeMap<Hash, Vec<u8>>) -> Option<String> {
         None
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
+use engine::pipeline::Stage;
 use engine::workload::{Outcome, Part, Step};
 use workloads::fraud::chains::Chains;
 use workloads::fraud::features::{FeatureSet, bins, of_rows};
@@ -163,7 +164,7 @@ fn readers(bench: &mut Criterion) {
     }
     group.throughput(Throughput::Elements(DAY_ROWS));
     group.bench_function("csv", |bench| bench.iter(|| read("day.csv", black_box(csv.as_bytes()))));
-    let packed = Part { index: 0, hash: Hash::default(), bytes: Arc::new(rows.encode()) };
+    let packed = Part { stage: Stage(0), index: 0, hash: Hash::default(), bytes: Arc::new(rows.encode()) };
     group.bench_function("prepared part", |bench| bench.iter(|| Rows::decode(black_box(&packed.bytes))));
     let fraud = Fraud::new(Params::default());
     let dataset =

@@ -77,6 +77,12 @@ impl Task for LongerTask {
         Step::Done(Outcome::Part(bytes))
     }
 
+    fn give(&mut self, block: Vec<u8>) {
+        if let Some(inner) = &mut self.inner {
+            inner.give(block);
+        }
+    }
+
     fn progress(&self) -> (u64, u64) {
         (self.done, self.rounds.max(1))
     }
@@ -105,7 +111,12 @@ impl Task for LongerTask {
 /// The part without the digest that `prepare` added.
 fn strip(part: &Part) -> Part {
     let kept = part.bytes.len().saturating_sub(DIGEST_BYTES);
-    Part { index: part.index, hash: part.hash, bytes: Arc::new(part.bytes[..kept].to_vec()) }
+    Part {
+        stage: part.stage,
+        index: part.index,
+        hash: part.hash,
+        bytes: Arc::new(part.bytes[..kept].to_vec()),
+    }
 }
 
 impl Workload for Longer {

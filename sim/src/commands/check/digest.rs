@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
-use worker::workload::exec::Setup;
 use worker::workload::exec::tree::Tree;
+use worker::workload::exec::{Setup, lay};
+
+use super::kept::Kept;
 
 /// Characters of a digest that are shown.
 const SHOWN_MAX: usize = 200;
@@ -27,13 +29,14 @@ impl Digest {
     ///
     /// # Errors
     /// Where it cannot be run, or fails.
-    pub fn of(&self, result: &[u8]) -> anyhow::Result<String> {
+    pub fn of(&self, result: &[u8], kept: &Kept) -> anyhow::Result<String> {
         let tree = Tree::decode(result).map_err(|why| anyhow!(why))?;
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).context("failed to empty the folder for --digest")?;
         }
         std::fs::create_dir_all(&self.folder).context("failed to make a folder for --digest")?;
-        tree.write(&self.folder).map_err(|why| anyhow!("failed to write the result for --digest: {why}"))?;
+        let written = lay::write(&tree, &self.folder, |hash| kept.get(hash));
+        written.map_err(|why| anyhow!("failed to write the result for --digest: {why}"))?;
         let output = self.folder.display().to_string();
         let words: Vec<String> = self.command.iter().map(|word| word.replace("{output}", &output)).collect();
         let (program, arguments) = words.split_first().context("--digest is empty")?;

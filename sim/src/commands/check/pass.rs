@@ -12,7 +12,9 @@ use worker::manifest::{Dataset, Role};
 use worker::pipeline::{Input, Order, Pipeline, Stage};
 use worker::workload::exec::tree::Tree;
 use worker::workload::exec::{Exec, Local, Setup, saved_after};
-use worker::workload::{Inputs, Outcome, Part, Step, Task, Workload, name_of};
+use worker::workload::{Inputs, Outcome, Part, Step, Task, Wanted, Workload, name_of};
+
+use super::kept::Kept;
 
 use crate::datasets::Datasets;
 
@@ -44,9 +46,12 @@ impl Made {
     /// The result; `None` where the dataset was rejected.
     fn part(&self, item: Item) -> anyhow::Result<Option<Part>> {
         Ok(match self.of(&item)? {
-            Outcome::Part(bytes) => {
-                Some(Part { index: item.1, hash: Hash::of(bytes), bytes: Arc::new(bytes.clone()) })
-            }
+            Outcome::Part(bytes) => Some(Part {
+                stage: item.0,
+                index: item.1,
+                hash: Hash::of(bytes),
+                bytes: Arc::new(bytes.clone()),
+            }),
             Outcome::Rejected(_) => None,
         })
     }
@@ -56,12 +61,14 @@ impl Made {
 pub(super) struct Rehearsal {
     pipeline: Pipeline,
     datasets: Vec<(Dataset, Vec<u8>)>,
+    /// The blocks that results refer to.
+    pub kept: Kept,
 }
 
 impl Rehearsal {
     /// # Errors
     /// Where a dataset cannot be read.
-    pub fn of(setup: &Setup, all: &Datasets) -> anyhow::Result<Self> {
+    pub fn of(setup: &Setup, all: &Datasets, kept: Kept) -> anyhow::Result<Self> {
         let pipeline = Exec::new(setup.clone(), Local::default()).pipeline();
         let trained = if pipeline.chain().is_some() { CHAINED } else { 1 };
         let mut datasets = Vec::new();
@@ -77,7 +84,7 @@ impl Rehearsal {
             let (index, bytes) = (u32::try_from(index)?, content.len() as u64);
             datasets.push((Dataset { index, path, role, bytes, blocks }, content));
         }
-        Ok(Self { pipeline, datasets })
+        Ok(Self { pipeline, datasets, kept })
     }
 
     /// Every stage of every dataset, each after what it reads.
@@ -119,7 +126,8 @@ impl Rehearsal {
         inputs.grace = Duration::from_secs(15);
         for input in self.pipeline.spec(stage).inputs {
             match input {
-                Input::Content => inputs.content = content.clone(),
+                Input::Content => bail!("a program's stages read datasets by the block"),
+                Input::Blocks => {}
                 Input::Own(read) => match made.of(&(*read, index))? {
                     Outcome::Rejected(why) => return Ok(Outcome::Rejected(why.clone())),
                     Outcome::Part(_) => inputs.own.extend(made.part((*read, index))?),
@@ -140,7 +148,29 @@ impl Rehearsal {
             logs: None,
         };
         let task = Exec::new(pass.setup.clone(), local).task(stage, inputs);
-        run(task, pass.number).map_err(|why| anyhow!("{}: {why}", self.words(item)))
+        self.finish(task, content, pass.number).map_err(|why| anyhow!("{}: {why}", self.words(item)))
+    }
+
+    /// Runs a task to its end, as the attempt of this number.
+    fn finish(&self, mut task: Box<dyn Task>, content: &[u8], attempt: u32) -> Result<Outcome, String> {
+        if attempt > 0 {
+            task.resume(&saved_after(attempt));
+        }
+        loop {
+            match task.step() {
+                Step::More | Step::Save => {}
+                Step::Need(Wanted::Saved(_)) => task.lacks(),
+                Step::Need(Wanted::Dataset(number)) => {
+                    let block = content.chunks(BLOCK_BYTES as usize).nth(number as usize);
+                    task.give(block.unwrap_or_default().to_vec());
+                }
+                Step::Need(Wanted::Result { hash, .. }) => task.give(self.kept.get(hash)?),
+                Step::Keep(block) => self.kept.put(&block)?,
+                Step::Done(outcome) => return Ok(outcome),
+                Step::NotReady(why) | Step::Failed(why) => return Err(why),
+                Step::Stopped => return Err("the program stopped".to_owned()),
+            }
+        }
     }
 
     fn dataset(&self, index: u32) -> Option<&(Dataset, Vec<u8>)> {
@@ -161,21 +191,6 @@ impl Rehearsal {
             }
         }
         Ok(None)
-    }
-}
-
-/// Runs a task to its end, as the attempt of this number.
-fn run(mut task: Box<dyn Task>, attempt: u32) -> Result<Outcome, String> {
-    if attempt > 0 {
-        task.resume(&saved_after(attempt));
-    }
-    loop {
-        match task.step() {
-            Step::More => {}
-            Step::Done(outcome) => return Ok(outcome),
-            Step::NotReady(why) | Step::Failed(why) => return Err(why),
-            Step::Stopped => return Err("the program stopped".to_owned()),
-        }
     }
 }
 

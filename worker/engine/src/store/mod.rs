@@ -106,6 +106,9 @@ pub trait Store {
     /// An append-only file of this process.
     type Log: fmt::Debug;
 
+    /// A large file on its way, piece by piece.
+    type Upload: fmt::Debug;
+
     /// What an absolute path names in the store, where that is known and lies inside it.
     fn inside(&self, _absolute: &str) -> Option<String> {
         None
@@ -143,6 +146,18 @@ pub trait Store {
 
     /// Makes staged bytes public in place of what is there, atomically.
     async fn replace(&self, staged: &Staged<'_>, path: &str) -> Result<()>;
+
+    /// Begins a large file under a private name that no other caller, and no earlier call, uses.
+    async fn begin_upload(&self, name: &str) -> Result<Self::Upload>;
+
+    /// Adds bytes to its end.
+    async fn upload(&self, upload: &mut Self::Upload, bytes: &[u8]) -> Result<()>;
+
+    /// Ends it: all of it is durable then, still under its private name.
+    async fn end_upload(&self, upload: Self::Upload) -> Result<()>;
+
+    /// Makes an ended upload public in place of what is there, atomically.
+    async fn publish_upload(&self, name: &str, path: &str) -> Result<()>;
 
     /// Removes what is left of staged bytes. Best effort: leftovers harm nobody.
     async fn unstage(&self, name: &str);

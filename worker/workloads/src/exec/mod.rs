@@ -6,13 +6,16 @@
 
 pub mod arguments;
 pub mod cli;
+pub mod collect;
 pub mod differ;
 mod launch;
+pub mod lay;
 pub mod logs;
 mod metrics;
 mod report;
 pub mod scenario;
 mod setup;
+mod state;
 mod task;
 pub mod tree;
 
@@ -24,17 +27,20 @@ use std::time::Duration;
 use crate::days;
 use arguments::Item;
 use differ::Difference;
+use engine::contract::BLOCK_BYTES;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
 use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 use engine::workload::{
-    Failed, Inputs, Once, Outcome, Part, ReportInput, ShownFiles, Task, Workload, checkpoint_names, name_of,
+    Failed, Inputs, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
+    checkpoint_names, name_of,
 };
 pub use setup::{Commands, Setup};
+use state::KeptState;
 pub use task::saved_after;
 use task::{Given, Source};
-use tree::{Entry, Tree};
+use tree::{Content, Entry, Tree};
 
 /// The workload's name in manifests.
 pub const NAME: &str = "exec";
@@ -44,7 +50,7 @@ const PREPARE: StageSpec = StageSpec {
     folder: "prepared",
     order: Order::Each,
     roles: &[Role::Train],
-    inputs: &[Input::Content],
+    inputs: &[Input::Blocks],
 };
 /// What `evaluate` is given of the test datasets is prepared as well.
 const PREPARE_TESTS: StageSpec = StageSpec { roles: &[Role::Train, Role::Test], ..PREPARE };
@@ -54,14 +60,14 @@ const TESTS: StageSpec = StageSpec {
     folder: "tests",
     order: Order::Each,
     roles: &[Role::Test],
-    inputs: &[Input::Content],
+    inputs: &[Input::Blocks],
 };
 const TRAIN: StageSpec = StageSpec {
     name: "train",
     folder: "trained",
     order: Order::Chain,
     roles: &[Role::Train],
-    inputs: &[Input::Previous, Input::Content],
+    inputs: &[Input::Previous, Input::Blocks],
 };
 /// From what the first stage prepared.
 const TRAIN_PREPARED: StageSpec = StageSpec { inputs: &[Input::Previous, Input::Own(Stage(0))], ..TRAIN };
@@ -97,11 +103,12 @@ pub struct Local {
 pub struct Exec {
     setup: Arc<Setup>,
     local: Arc<Local>,
+    kept: Arc<KeptState>,
 }
 
 impl Exec {
     pub fn new(setup: Setup, local: Local) -> Self {
-        Self { setup: Arc::new(setup), local: Arc::new(local) }
+        Self { setup: Arc::new(setup), local: Arc::new(local), kept: Arc::default() }
     }
 
     /// A folder that no other attempt has.
@@ -118,7 +125,7 @@ impl Exec {
         }
         let source = match inputs.own.pop() {
             Some(part) => Source::Folder(part),
-            None => Source::File(std::mem::take(&mut inputs.content)),
+            None => Source::File { blocks: inputs.dataset.blocks.len() },
         };
         let item = Item {
             run: std::mem::take(&mut inputs.run),
@@ -129,7 +136,7 @@ impl Exec {
             seed: seed(&inputs.dataset),
             folder: self.folder(&inputs),
             // What an earlier stage left is a folder.
-            input: matches!(source, Source::File(_)).then(|| name.to_owned()),
+            input: matches!(source, Source::File { .. }).then(|| name.to_owned()),
             has_previous: inputs.previous.is_some(),
             has_tests: spec.inputs.iter().any(|input| matches!(input, Input::Tests(_))),
             grace_s: inputs.grace.as_secs(),
@@ -137,7 +144,8 @@ impl Exec {
         };
         let given = Given { source, previous: inputs.previous, tests: inputs.tests };
         let (setup, local) = (self.setup.clone(), self.local.clone());
-        Box::new(task::Program::new(setup, local, command.to_vec(), item, given, inputs.attempt))
+        let kept = (spec.order == Order::Chain).then(|| self.kept.clone());
+        Box::new(task::Program::new(setup, local, command.to_vec(), item, given, inputs.attempt, kept))
     }
 }
 
@@ -147,7 +155,7 @@ impl Workload for Exec {
     }
 
     fn results_version(&self) -> u32 {
-        2
+        3
     }
 
     fn params(&self) -> BTreeMap<String, String> {
@@ -182,7 +190,7 @@ impl Workload for Exec {
         let spec = self.pipeline().spec(stage);
         match self.setup.commands.of(spec.name) {
             Some(command) => self.program(spec, command, inputs),
-            None => keep_file(inputs),
+            None => Box::new(KeepFile { dataset: inputs.dataset, next: 0, given: None }),
         }
     }
 
@@ -197,7 +205,15 @@ impl Workload for Exec {
 
     fn shown_files(&self, name: &str, part: &Part) -> Result<ShownFiles, String> {
         let tree = Tree::decode(&part.bytes)?;
-        let file = |(path, content): (&str, &[u8])| (format!("{name}/{path}"), Arc::new(content.to_vec()));
+        let file = |(path, content): (&str, &Content)| {
+            let shown = match content {
+                Content::Inline(content) => Shown::Bytes(Arc::new(content.clone())),
+                Content::Blocks { bytes, blocks } => {
+                    Shown::Blocks { bytes: *bytes, block_bytes: BLOCK_BYTES, blocks: blocks.clone() }
+                }
+            };
+            (format!("{name}/{path}"), shown)
+        };
         Ok(tree.files().map(file).collect())
     }
 
@@ -209,18 +225,41 @@ impl Workload for Exec {
         Ok(Part { bytes: Arc::new(report::summary(&part)?), ..part })
     }
 
-    fn difference(&self, ours: &[u8], theirs: &[u8]) -> Option<String> {
-        Difference::of_results(ours, theirs).map(|difference| difference.to_string())
+    fn blocks_to_compare(&self, ours: &[u8], theirs: &[u8]) -> Vec<Hash> {
+        differ::blocks_to_compare(ours, theirs)
+    }
+
+    fn difference(&self, ours: &[u8], theirs: &[u8], blocks: &BTreeMap<Hash, Vec<u8>>) -> Option<String> {
+        Difference::of_results(ours, theirs, blocks).map(|difference| difference.to_string())
     }
 }
 
 /// A dataset's file as a result: what reads it is given the file itself.
-fn keep_file(inputs: Inputs) -> Box<dyn Task> {
-    Once::task(move || {
-        let name = name_of(&inputs.dataset.path).to_owned();
-        let file = Entry::File { executable: false, content: inputs.content };
-        Outcome::Part(Tree { entries: BTreeMap::from([(name, file)]) }.encode())
-    })
+struct KeepFile {
+    dataset: Dataset,
+    next: u32,
+    given: Option<Vec<u8>>,
+}
+
+impl Task for KeepFile {
+    fn step(&mut self) -> Step {
+        let Dataset { path, bytes, blocks, .. } = &self.dataset;
+        if let Some(block) = self.given.take() {
+            self.next += 1;
+            return Step::Keep(block);
+        }
+        if (self.next as usize) < blocks.len() {
+            return Step::Need(Wanted::Dataset(self.next));
+        }
+        let content = Content::Blocks { bytes: *bytes, blocks: blocks.clone() };
+        let file = Entry::File { executable: false, content };
+        let tree = Tree { entries: BTreeMap::from([(name_of(path).to_owned(), file)]) };
+        Step::Done(Outcome::Part(tree.encode()))
+    }
+
+    fn give(&mut self, block: Vec<u8>) {
+        self.given = Some(block);
+    }
 }
 
 /// A seed for each dataset, from its place and content: several libraries do not save their sampler's state.

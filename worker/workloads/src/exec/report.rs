@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Setup;
-use super::tree::Tree;
+use super::tree::{Content, Tree};
 use engine::manifest::{Dataset, Role};
 use engine::workload::{Part, ReportInput};
 
@@ -39,7 +39,7 @@ struct Row<'a> {
 struct Output<'a> {
     hash: &'a str,
     files: usize,
-    bytes: usize,
+    bytes: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metrics: &'a BTreeMap<String, f64>,
 }
@@ -49,7 +49,7 @@ struct Output<'a> {
 struct Summary {
     hash: String,
     files: usize,
-    bytes: usize,
+    bytes: u64,
     metrics: BTreeMap<String, f64>,
     texts: BTreeMap<String, String>,
 }
@@ -109,7 +109,8 @@ pub(super) fn summary(part: &Part) -> Result<Vec<u8>, String> {
     let mut left = TEXTS_MAX;
     let mut texts = BTreeMap::new();
     for (path, content) in tree.files() {
-        if let Some(rest) = left.checked_sub(content.len())
+        if let Content::Inline(content) = content
+            && let Some(rest) = left.checked_sub(content.len())
             && let Ok(text) = std::str::from_utf8(content)
         {
             left = rest;

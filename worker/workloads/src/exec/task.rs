@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::Item;
+use super::collect::{Collected, Collecting, CollectingAll, Inline};
 use super::launch::{Running, Said, Start};
+use super::lay::Layout;
 use super::logs::Log;
-use super::tree::{self, Stamp, Tree};
+use super::state::KeptState;
+use super::tree::{self, Stamps, Tree};
 use super::{Local, Setup};
 use crate::guard;
-use engine::workload::{Outcome, Part, Step, Task};
+use engine::workload::{Outcome, Part, Step, Task, Wanted};
 
 /// How long a step waits for the program: between steps leases are kept and signals seen.
 const STEP: Duration = Duration::from_millis(20);
@@ -34,10 +37,32 @@ pub(super) struct Given {
 
 /// Where an item's input comes from.
 pub(super) enum Source {
-    /// The dataset's content.
-    File(Vec<u8>),
+    /// The dataset's file, of this many blocks.
+    File { blocks: usize },
     /// What an earlier stage left.
     Folder(Part),
+}
+
+/// How far an attempt is.
+enum Phase {
+    /// Nothing is there.
+    New,
+    /// Its folder is filled.
+    LayingOut(Layout),
+    /// The program can be started.
+    Ready,
+    Running(Running),
+    /// The program has ended, and its result is read.
+    Collecting(CollectingAll),
+}
+
+/// How far the saving of the checkpoint folder is.
+enum Saving {
+    Nothing,
+    /// Its blocks are read, one after the other.
+    Collecting(Collecting, Stamps),
+    /// All blocks were.
+    Whole(Tree, Stamps),
 }
 
 /// A program at work on an item.
@@ -48,16 +73,21 @@ pub(super) struct Program {
     item: Item,
     given: Given,
     attempt: String,
-    saved: Option<Vec<u8>>,
+    /// Where the chain's last state is kept; `None` of other stages.
+    kept: Option<Arc<KeptState>>,
+    /// The checkpoint folder that is resumed.
+    resumed: Option<Tree>,
     /// Snapshots of the checkpoint folder, over all attempts.
     snapshots: u64,
     /// Starts of the program, over all attempts that saved something.
     starts: u32,
-    stamps: Vec<(String, Stamp)>,
-    /// A snapshot that is not saved yet.
-    pending: Option<Vec<u8>>,
+    /// The checkpoint folder, as it was saved last, or laid out.
+    stamps: Stamps,
+    saving: Saving,
     idle_runs: u32,
-    running: Option<Running>,
+    phase: Phase,
+    /// What went wrong with a block that was given.
+    given_wrong: Option<String>,
 }
 
 impl Program {
@@ -68,6 +98,7 @@ impl Program {
         item: Item,
         given: Given,
         attempt: String,
+        kept: Option<Arc<KeptState>>,
     ) -> Self {
         Self {
             setup,
@@ -76,18 +107,20 @@ impl Program {
             item,
             given,
             attempt,
-            saved: None,
+            kept,
+            resumed: None,
             snapshots: 0,
             starts: 0,
-            stamps: Vec::new(),
-            pending: None,
+            stamps: Stamps::new(),
+            saving: Saving::Nothing,
             idle_runs: 0,
-            running: None,
+            phase: Phase::New,
+            given_wrong: None,
         }
     }
 
-    /// Lays out the attempt's folder.
-    fn lay_out(&mut self) -> Result<(), String> {
+    /// Makes the attempt's folder; returns the files that are to be written into it.
+    fn lay_out(&mut self) -> Result<Layout, String> {
         let item = &self.item;
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
@@ -100,31 +133,28 @@ impl Program {
         let write = |path: PathBuf, bytes: &[u8]| {
             fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))
         };
-        match &mut self.given.source {
-            Source::File(content) => write(item.input(), &std::mem::take(content))?,
-            Source::Folder(part) => restore(&part.bytes, &item.input())?,
-        }
         write(item.params(), self.setup.params_json().as_bytes())?;
+        let mut layout = Layout::default();
+        if let Some(saved) = self.resumed.take() {
+            layout.tree(saved, &item.checkpoint(), Wanted::Saved);
+        }
+        match &self.given.source {
+            Source::File { blocks } => layout.dataset(item.input(), *blocks),
+            Source::Folder(part) => layout.result(part, &item.input())?,
+        }
         match &self.given.previous {
-            Some(part) => restore(&part.bytes, &item.previous())?,
+            Some(part) if self.kept.as_ref().is_some_and(|kept| kept.take(&part.bytes, &item.previous())) => {
+            }
+            Some(part) => layout.result(part, &item.previous())?,
             None => {
                 let _ = fs::remove_dir(item.previous());
             }
         }
-        let are_prepared = self.setup.commands.prepare.is_some();
-        for part in &self.given.tests {
-            lay_out_test(part, &item.tests(), are_prepared)?;
-        }
-        if let Some(saved) = self.saved.take() {
-            restore(&saved, &item.checkpoint())?;
-        }
-        Ok(())
+        layout.tests(&self.given.tests, &item.tests(), self.setup.commands.prepare.is_some())?;
+        Ok(layout)
     }
 
     fn start(&mut self) -> Result<Running, String> {
-        if !self.item.folder.exists() {
-            self.lay_out()?;
-        }
         let environment = self.setup.variables().into_iter().chain(self.item.environment(self.starts));
         let logs = self.local.logs.as_deref();
         let log = logs.and_then(|folder| Log::create(folder, &self.item.name, &self.attempt));
@@ -139,10 +169,36 @@ impl Program {
     }
 
     fn step_once(&mut self) -> Result<Step, String> {
-        let mut running = match self.running.take() {
-            Some(running) => running,
-            None => self.start()?,
-        };
+        if let Some(why) = self.given_wrong.take() {
+            return Err(why);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::New => {
+                self.phase = Phase::LayingOut(self.lay_out()?);
+                Ok(Step::More)
+            }
+            Phase::LayingOut(mut layout) => Ok(match layout.step()? {
+                Some(wanted) => {
+                    self.phase = Phase::LayingOut(layout);
+                    Step::Need(wanted)
+                }
+                None => {
+                    // What was resumed need not be saved again.
+                    self.stamps = self.checkpoint_stamps().unwrap_or_default();
+                    Step::More
+                }
+            }),
+            Phase::Ready => {
+                let running = self.start()?;
+                self.run(running)
+            }
+            Phase::Running(running) => self.run(running),
+            Phase::Collecting(collecting) => self.collect(collecting),
+        }
+    }
+
+    /// Waits a moment for the program.
+    fn run(&mut self, mut running: Running) -> Result<Step, String> {
         if let Some(code) = running.wait(STEP)? {
             let last = running.end();
             return self.ended(code, &last);
@@ -151,25 +207,43 @@ impl Program {
             let most = humantime::format_duration(self.local.item_timeout.unwrap_or_default());
             return Err(format!("the program ran for longer than --item-timeout {most}{}", running.end()));
         }
-        self.running = Some(running);
+        self.phase = Phase::Running(running);
         Ok(Step::More)
+    }
+
+    /// Reads on in what the program left.
+    fn collect(&mut self, mut collecting: CollectingAll) -> Result<Step, String> {
+        match collecting.step().map_err(not_committable)? {
+            Collected::Block(block) => {
+                self.phase = Phase::Collecting(collecting);
+                Ok(Step::Keep(block))
+            }
+            Collected::Tree(tree) => {
+                let result = tree.encode();
+                if let Some(kept) = &self.kept {
+                    let name = format!("batch-state-{}-{}", self.attempt, self.item.index);
+                    let folder = self.item.folder.with_file_name(name);
+                    kept.keep(&tree, &result, &self.item.output(), folder);
+                }
+                Ok(Step::Done(Outcome::Part(result)))
+            }
+            Collected::Changed => Err("the output folder changed after the program had ended".to_owned()),
+        }
     }
 
     /// What the program's end comes to.
     fn ended(&mut self, code: u8, last: &str) -> Result<Step, String> {
         match code {
-            0 => match Tree::read(&self.item.output()) {
-                Ok(Some(tree)) => Ok(Step::Done(Outcome::Part(tree.encode()))),
-                Ok(None) => Err("the output folder changed after the program had ended".to_owned()),
-                Err(why) => Err(format!("the program's output cannot be committed: {why}")),
-            },
+            0 => {
+                let collecting = CollectingAll::begin(&self.item.output(), Inline::RESULT);
+                self.collect(collecting.map_err(not_committable)?)
+            }
             REJECTED => Ok(Step::Done(Outcome::Rejected(format!("the program rejected it (exit 65){last}")))),
             GIVE_BACK => Ok(Step::NotReady(format!("the program gave it back (exit 75){last}"))),
             RUN_AGAIN if self.was_told() => Ok(Step::Stopped),
             RUN_AGAIN => {
-                let snapshot = self.snapshot();
-                self.idle_runs = if snapshot.is_some() { 0 } else { self.idle_runs + 1 };
-                self.pending = snapshot.or(self.pending.take());
+                let is_new = self.has_new_checkpoint();
+                self.idle_runs = if is_new { 0 } else { self.idle_runs + 1 };
                 // As after a move to another machine: only the checkpoint folder is kept.
                 let output = self.item.output();
                 fs::remove_dir_all(&output)
@@ -180,7 +254,7 @@ impl Program {
                         "the program asked to be run again (exit 85) {IDLE_RUNS_MAX} times without a new checkpoint{last}"
                     ));
                 }
-                Ok(Step::More)
+                Ok(Step::Save)
             }
             _ if self.was_told() => Ok(Step::Stopped),
             guard::NOT_FOUND => Err(format!("the program was not found (exit 127){last}")),
@@ -195,18 +269,45 @@ impl Program {
         self.item.notice().exists()
     }
 
-    /// The checkpoint folder as bytes, where it holds something new and whole.
-    fn snapshot(&mut self) -> Option<Vec<u8>> {
-        let folder = self.item.checkpoint();
-        let stamps: Vec<(String, Stamp)> = tree::stamps(&folder).ok()?.into_iter().collect();
-        if stamps.is_empty() || stamps == self.stamps {
+    /// What the checkpoint folder holds, but for what a save that was cut off leaves behind.
+    fn checkpoint_stamps(&self) -> Option<Stamps> {
+        let mut stamps = tree::stamps(&self.item.checkpoint()).ok()?;
+        stamps.retain(|path, _| !is_leaving(path));
+        Some(stamps)
+    }
+
+    fn has_new_checkpoint(&self) -> bool {
+        self.checkpoint_stamps().is_some_and(|stamps| !stamps.is_empty() && stamps != self.stamps)
+    }
+
+    /// Reads on in the checkpoint folder, where it holds something new; returns the next block.
+    fn next_block(&mut self) -> Option<Vec<u8>> {
+        // Until all of it is laid out, it is what was resumed.
+        if matches!(self.phase, Phase::New | Phase::LayingOut(_)) {
             return None;
         }
-        let mut tree = Tree::read(&folder).ok()??;
-        tree.entries.retain(|path, _| !is_leaving(path));
-        self.stamps = stamps;
-        self.snapshots += 1;
-        Some(saved(self.snapshots, self.starts, &tree))
+        if matches!(self.saving, Saving::Nothing) && self.has_new_checkpoint() {
+            let stamps = self.checkpoint_stamps()?;
+            let paths = stamps.keys().cloned().collect();
+            let collecting = Collecting::of(&self.item.checkpoint(), paths, Inline::RESULT);
+            self.saving = Saving::Collecting(collecting, stamps);
+        }
+        let Saving::Collecting(mut collecting, stamps) = std::mem::replace(&mut self.saving, Saving::Nothing)
+        else {
+            return None;
+        };
+        match collecting.step() {
+            Ok(Collected::Block(block)) => {
+                self.saving = Saving::Collecting(collecting, stamps);
+                Some(block)
+            }
+            Ok(Collected::Tree(tree)) if self.checkpoint_stamps().is_some_and(|now| now == stamps) => {
+                self.saving = Saving::Whole(tree, stamps);
+                None
+            }
+            // The program writes to it: at the next time.
+            Ok(Collected::Tree(_) | Collected::Changed) | Err(_) => None,
+        }
     }
 }
 
@@ -224,34 +325,28 @@ pub fn saved_after(starts: u32) -> Vec<u8> {
 fn is_leaving(path: &str) -> bool {
     path.split('/').any(|name| {
         LEAVINGS.iter().any(|mark| match mark.strip_prefix('.') {
-            Some("tmp") => name.starts_with(".tmp"),
+            Some("tmp") => name.starts_with(mark) || name.ends_with(mark),
             Some(_) => name.ends_with(mark),
             None => name.starts_with(mark),
         })
     })
 }
 
-fn restore(bytes: &[u8], folder: &Path) -> Result<(), String> {
-    Tree::decode(bytes)?.write(folder)
-}
-
-/// A test dataset as its own file, or as the folder that it was prepared to, which has its index for a name.
-fn lay_out_test(part: &Part, folder: &Path, is_prepared: bool) -> Result<(), String> {
-    let own = folder.join(part.index.to_string());
-    if !is_prepared {
-        let tree = Tree::decode(&part.bytes)?;
-        if tree.files().all(|(name, _)| !folder.join(name).exists()) {
-            return tree.write(folder);
-        }
-    }
-    // Another of the same name is there.
-    fs::create_dir_all(&own).map_err(|error| format!("create the folder {}: {error}", own.display()))?;
-    restore(&part.bytes, &own)
+fn not_committable(why: String) -> String {
+    format!("the program's output cannot be committed: {why}")
 }
 
 impl Task for Program {
     fn step(&mut self) -> Step {
         self.step_once().unwrap_or_else(Step::Failed)
+    }
+
+    fn give(&mut self, block: Vec<u8>) {
+        if let Phase::LayingOut(layout) = &mut self.phase
+            && let Err(why) = layout.give(&block)
+        {
+            self.given_wrong = Some(format!("{why}\nhint: --scratch names another folder"));
+        }
     }
 
     fn progress(&self) -> (u64, u64) {
@@ -262,35 +357,56 @@ impl Task for Program {
         true
     }
 
+    /// Without a checkpoint the item starts over, as if nothing had been saved.
+    fn lacks(&mut self) {
+        if let Phase::LayingOut(_) = &self.phase {
+            let _ = fs::remove_dir_all(&self.item.folder);
+            self.phase = Phase::New;
+        }
+    }
+
+    fn save_block(&mut self) -> Option<Vec<u8>> {
+        self.next_block()
+    }
+
     fn save(&mut self) -> Option<Vec<u8>> {
-        let pending = self.pending.take();
-        self.snapshot().or(pending)
+        let Saving::Whole(tree, stamps) = std::mem::replace(&mut self.saving, Saving::Nothing) else {
+            return None;
+        };
+        self.stamps = stamps;
+        self.snapshots += 1;
+        Some(saved(self.snapshots, self.starts, &tree))
     }
 
     fn resume(&mut self, saved: &[u8]) {
         if let Some((snapshots, rest)) = saved.split_first_chunk::<8>()
             && let Some((starts, tree)) = rest.split_first_chunk::<4>()
-            && Tree::decode(tree).is_ok()
+            && let Ok(tree) = Tree::decode(tree)
         {
             self.snapshots = u64::from_le_bytes(*snapshots);
             self.starts = u32::from_le_bytes(*starts);
-            self.saved = Some(tree.to_vec());
+            self.resumed = Some(tree);
         }
     }
 
-    /// What has not started is not started for the grace alone.
+    /// What has not started is not started for the grace alone; what has ended is worth a commit.
     fn stop(&mut self) -> bool {
-        let Some(running) = &mut self.running else { return false };
-        let _ = fs::write(self.item.notice(), b"");
-        running.terminate();
-        true
+        match &mut self.phase {
+            Phase::Running(running) => {
+                let _ = fs::write(self.item.notice(), b"");
+                running.terminate();
+                true
+            }
+            Phase::Collecting(_) => true,
+            Phase::New | Phase::LayingOut(_) | Phase::Ready => false,
+        }
     }
 }
 
 impl Drop for Program {
     /// Nothing of an attempt is left: the guard kills the program once its input is closed.
     fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
+        if let Phase::Running(running) = &mut self.phase {
             running.kill();
         }
         let _ = fs::remove_dir_all(&self.item.folder);

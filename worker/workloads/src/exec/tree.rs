@@ -1,37 +1,74 @@
-//! A folder as bytes: what a program left in its output folder, as one result that is committed whole. The
-//! same files give the same bytes, whatever made them and in whatever order.
+//! A folder as a record: what a program left in its output folder, as one result that is committed whole. Small files
+//! are in it; of larger ones it has the blocks' hashes, and the blocks lie beside the commits. The same files give the
+//! same bytes, whatever made them and in whatever order.
 //!
 //! ```text
 //! magic "BATCHTRE", version u32, number of entries u32, little-endian; then each entry, by path:
-//!   kind u8: 0 file, 1 executable file, 2 folder, 3 symbolic link
-//!   length of the path u32, path; length of the content u64, content (of a link its target)
+//!   kind u8: 0 file, 1 executable file, 2 folder, 3 symbolic link, 4 large file, 5 large executable file
+//!   length of the path u32, path
+//!   large files: size u64, number of blocks u32, the blocks' hashes
+//!   others: length of the content u64, content (of a link its target)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
+use engine::contract::BLOCK_BYTES;
+use engine::hash::Hash;
+
 const MAGIC: &[u8; 8] = b"BATCHTRE";
-const VERSION: u32 = 1;
-/// Bytes of one result, at most: it is held in memory while it is committed.
-pub const BYTES_MAX: u64 = 512 << 20;
+const VERSION: u32 = 2;
+/// Bytes of one result, at most.
+pub const BYTES_MAX: u64 = 1 << 40;
 /// Entries of one result, at most.
 pub const ENTRIES_MAX: usize = 100_000;
+/// A file of more bytes is stored as blocks.
+pub const INLINE_MAX: u64 = 256 << 10;
+/// Once the files before it, by path, have this many bytes in the record, a file is stored as blocks.
+pub const INLINE_TOTAL_MAX: u64 = 4 << 20;
 /// Owner's permission to execute.
-const EXECUTABLE: u32 = 0o100;
+pub(super) const EXECUTABLE: u32 = 0o100;
 
 /// One file, folder or link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     File {
         executable: bool,
-        content: Vec<u8>,
+        content: Content,
     },
     Folder,
     /// The target, relative to the link.
     Link(String),
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Inline(Vec<u8>),
+    /// Blocks of [`BLOCK_BYTES`], the last may be shorter.
+    Blocks {
+        bytes: u64,
+        blocks: Vec<Hash>,
+    },
+}
+
+impl Content {
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(content) => content.len() as u64,
+            Self::Blocks { bytes, .. } => *bytes,
+        }
+    }
+
+    /// The hashes of its blocks; none where it is in the record.
+    pub fn blocks(&self) -> &[Hash] {
+        match self {
+            Self::Inline(_) => &[],
+            Self::Blocks { blocks, .. } => blocks,
+        }
+    }
 }
 
 /// Entries by their path, relative, with `/`.
@@ -48,16 +85,26 @@ impl Tree {
         // At most `ENTRIES_MAX`.
         bytes.extend((self.entries.len() as u32).to_le_bytes());
         for (path, entry) in &self.entries {
-            let (kind, content): (u8, &[u8]) = match entry {
-                Entry::File { executable, content } => (u8::from(*executable), content),
-                Entry::Folder => (2, b""),
-                Entry::Link(target) => (3, target.as_bytes()),
+            let kind: u8 = match entry {
+                Entry::File { executable, content: Content::Inline(_) } => u8::from(*executable),
+                Entry::Folder => 2,
+                Entry::Link(_) => 3,
+                Entry::File { executable, content: Content::Blocks { .. } } => 4 + u8::from(*executable),
             };
             bytes.push(kind);
             bytes.extend((path.len() as u32).to_le_bytes());
             bytes.extend(path.as_bytes());
-            bytes.extend((content.len() as u64).to_le_bytes());
-            bytes.extend(content);
+            match entry {
+                Entry::File { content: Content::Blocks { bytes: size, blocks }, .. } => {
+                    bytes.extend(size.to_le_bytes());
+                    // A block has 8 MiB, a result one TiB at most.
+                    bytes.extend((blocks.len() as u32).to_le_bytes());
+                    blocks.iter().for_each(|block| bytes.extend(block.0));
+                }
+                Entry::File { content: Content::Inline(content), .. } => extend(&mut bytes, content),
+                Entry::Link(target) => extend(&mut bytes, target.as_bytes()),
+                Entry::Folder => extend(&mut bytes, b""),
+            }
         }
         bytes
     }
@@ -68,72 +115,41 @@ impl Tree {
         Reader(bytes).tree().ok_or_else(|| "it is no folder's content".to_owned())
     }
 
-    /// Reads a folder. `None` where it changed on the way.
-    ///
-    /// # Errors
-    /// In words, where something in it cannot be part of a result.
-    pub fn read(folder: &Path) -> Result<Option<Self>, String> {
-        let before = stamps(folder)?;
-        let mut tree = Self::default();
-        let mut left = BYTES_MAX;
-        for path in before.keys() {
-            match read_entry(folder, path, &mut left)? {
-                Some(entry) => tree.entries.insert(path.clone(), entry),
-                None => return Ok(None),
-            };
-        }
-        Ok((stamps(folder)? == before).then_some(tree))
-    }
-
-    /// Writes the entries into a folder that is there.
-    ///
-    /// # Errors
-    /// What failed, on which path.
-    pub fn write(&self, folder: &Path) -> Result<(), String> {
-        for (path, entry) in &self.entries {
-            let full = folder.join(path);
-            let written = match entry {
-                Entry::Folder => fs::create_dir_all(&full),
-                Entry::Link(target) => make_parent(&full).and_then(|()| symlink(target, &full)),
-                Entry::File { executable, content } => make_parent(&full)
-                    .and_then(|()| fs::write(&full, content))
-                    .and_then(|()| fs::set_permissions(&full, permissions(*executable))),
-            };
-            written.map_err(|error| format!("write {path}: {error}"))?;
-        }
-        Ok(())
-    }
-
     /// The files alone, by path.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Content)> {
         self.entries.iter().filter_map(|(path, entry)| match entry {
-            Entry::File { content, .. } => Some((path.as_str(), content.as_slice())),
+            Entry::File { content, .. } => Some((path.as_str(), content)),
             Entry::Folder | Entry::Link(_) => None,
         })
     }
 
     /// The number of files, and their bytes together.
-    pub fn size(&self) -> (usize, usize) {
-        self.files().fold((0, 0), |(files, bytes), (_, content)| (files + 1, bytes + content.len()))
+    pub fn size(&self) -> (usize, u64) {
+        self.files().fold((0, 0), |(files, bytes), (_, content)| (files + 1, bytes + content.bytes()))
+    }
+
+    /// The blocks that it refers to, each once.
+    pub fn blocks(&self) -> BTreeSet<Hash> {
+        self.files().flat_map(|(_, content)| content.blocks().iter().copied()).collect()
     }
 }
 
-fn make_parent(path: &Path) -> std::io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-fn permissions(executable: bool) -> fs::Permissions {
-    fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 })
+fn extend(bytes: &mut Vec<u8>, content: &[u8]) {
+    bytes.extend((content.len() as u64).to_le_bytes());
+    bytes.extend(content);
 }
 
 /// What tells whether an entry has changed: size, time of the last change, inode.
 pub type Stamp = (u64, i64, i64, u64);
 
+/// Entries by path, with their stamps.
+pub type Stamps = BTreeMap<String, Stamp>;
+
 /// Every entry below a folder with its stamp.
 ///
 /// # Errors
 /// In words: a name that is no UTF-8, too many entries, a folder that cannot be read.
-pub fn stamps(folder: &Path) -> Result<BTreeMap<String, Stamp>, String> {
+pub fn stamps(folder: &Path) -> Result<Stamps, String> {
     let mut stamps = BTreeMap::new();
     let mut folders = vec![String::new()];
     while let Some(inside) = folders.pop() {
@@ -162,51 +178,8 @@ pub fn stamps(folder: &Path) -> Result<BTreeMap<String, Stamp>, String> {
     Ok(stamps)
 }
 
-/// `None` where it is gone, or is something else now.
-fn read_entry(folder: &Path, path: &str, left: &mut u64) -> Result<Option<Entry>, String> {
-    let full = folder.join(path);
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(None),
-        _ => Err(format!("read {path}: {error}")),
-    };
-    let meta = match fs::symlink_metadata(&full) {
-        Ok(meta) => meta,
-        Err(error) => return failed(error),
-    };
-    if meta.is_dir() {
-        return Ok(Some(Entry::Folder));
-    }
-    if meta.is_symlink() {
-        return match fs::read_link(&full) {
-            Ok(target) => inner_target(path, &target).map(|target| Some(Entry::Link(target))),
-            Err(error) => failed(error),
-        };
-    }
-    if !meta.is_file() {
-        return Err(format!("{path} is no file, folder or symbolic link"));
-    }
-    // Refused before it is read: it may be larger than memory.
-    if meta.len() > *left {
-        return Err(too_big(path));
-    }
-    let mut content = Vec::new();
-    let read = fs::File::open(&full).and_then(|file| file.take(*left + 1).read_to_end(&mut content));
-    if let Err(error) = read {
-        return failed(error);
-    }
-    let Some(rest) = left.checked_sub(content.len() as u64) else {
-        return Err(too_big(path));
-    };
-    *left = rest;
-    Ok(Some(Entry::File { executable: meta.mode() & EXECUTABLE != 0, content }))
-}
-
-fn too_big(path: &str) -> String {
-    format!("{path}: more than {} MiB in all", BYTES_MAX >> 20)
-}
-
 /// The target of a link, where it stays inside the folder.
-fn inner_target(path: &str, target: &Path) -> Result<String, String> {
+pub(super) fn inner_target(path: &str, target: &Path) -> Result<String, String> {
     let mut depth = path.matches('/').count();
     for component in target.components() {
         match component {
@@ -237,6 +210,13 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.take(u64::from(length))?.to_vec()).ok()
     }
 
+    fn blocks(&mut self, bytes: u64) -> Option<Content> {
+        let count = self.word()?;
+        let hashes = self.take(u64::from(count) * 32)?;
+        let blocks = hashes.chunks_exact(32).filter_map(|hash| Some(Hash(hash.try_into().ok()?))).collect();
+        (u64::from(count) == bytes.div_ceil(BLOCK_BYTES)).then_some(Content::Blocks { bytes, blocks })
+    }
+
     fn tree(&mut self) -> Option<Tree> {
         if self.take(8)? != MAGIC || self.word()? != VERSION {
             return None;
@@ -247,16 +227,22 @@ impl<'a> Reader<'a> {
             let kind = self.take(1)?[0];
             let path = self.text()?;
             let length = u64::from_le_bytes(self.take(8)?.try_into().ok()?);
-            let content = self.take(length)?;
             let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
             let follows = tree.entries.last_key_value().is_none_or(|(last, _)| *last < path);
             if path.is_empty() || !inside || !follows {
                 return None;
             }
             let entry = match kind {
-                0 | 1 => Entry::File { executable: kind == 1, content: content.to_vec() },
-                2 if content.is_empty() => Entry::Folder,
-                3 => Entry::Link(inner_target(&path, Path::new(std::str::from_utf8(content).ok()?)).ok()?),
+                0 | 1 => Entry::File {
+                    executable: kind == 1,
+                    content: Content::Inline(self.take(length)?.to_vec()),
+                },
+                2 if length == 0 => Entry::Folder,
+                3 => {
+                    let target = std::str::from_utf8(self.take(length)?).ok()?;
+                    Entry::Link(inner_target(&path, Path::new(target)).ok()?)
+                }
+                4 | 5 => Entry::File { executable: kind == 5, content: self.blocks(length)? },
                 _ => return None,
             };
             tree.entries.insert(path, entry);
@@ -266,15 +252,16 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn trees() -> impl Strategy<Value = Tree> {
+    /// Trees as a program may leave them, without large files.
+    pub fn trees() -> impl Strategy<Value = Tree> {
         let content = prop::collection::vec(any::<u8>(), 0..50);
-        let file =
-            (any::<bool>(), content).prop_map(|(executable, content)| Entry::File { executable, content });
+        let file = (any::<bool>(), content)
+            .prop_map(|(executable, content)| Entry::File { executable, content: Content::Inline(content) });
         let entry = prop_oneof![4 => file, 1 => Just(Entry::Folder), 1 => Just(Entry::Link("x".to_owned()))];
         // Folders that hold something are entries too.
         prop::collection::btree_map("[a-c]{1,3}(/[d-e]{1,2})?", entry, 0..8).prop_map(|mut entries| {
@@ -290,19 +277,26 @@ mod tests {
         })
     }
 
+    fn with_large() -> impl Strategy<Value = Tree> {
+        let large =
+            (any::<bool>(), 1..3 * BLOCK_BYTES, any::<[u8; 32]>()).prop_map(|(executable, bytes, hash)| {
+                let blocks = vec![Hash(hash); bytes.div_ceil(BLOCK_BYTES) as usize];
+                Entry::File { executable, content: Content::Blocks { bytes, blocks } }
+            });
+        (trees(), prop::option::of(large)).prop_map(|(mut tree, large)| {
+            tree.entries.extend(large.map(|large| ("large".to_owned(), large)));
+            tree
+        })
+    }
+
     proptest! {
         #[test]
-        fn a_tree_reads_back_from_bytes_and_from_a_folder(tree in trees()) {
-            let bytes = tree.encode();
-            prop_assert_eq!(Tree::decode(&bytes), Ok(tree.clone()));
-            let folder = tempfile::tempdir().unwrap();
-            tree.write(folder.path()).unwrap();
-            let read = Tree::read(folder.path()).unwrap().unwrap();
-            prop_assert_eq!(read.encode(), bytes);
+        fn a_tree_reads_back(tree in with_large()) {
+            prop_assert_eq!(Tree::decode(&tree.encode()), Ok(tree));
         }
 
         #[test]
-        fn cut_bytes_are_no_tree(tree in trees(), at in any::<prop::sample::Index>()) {
+        fn cut_bytes_are_no_tree(tree in with_large(), at in any::<prop::sample::Index>()) {
             let bytes = tree.encode();
             prop_assert!(Tree::decode(&bytes[..at.index(bytes.len())]).is_err());
         }
@@ -314,20 +308,10 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_of_the_folder_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        symlink("../secret", folder.path().join("link")).unwrap();
-        assert_eq!(Tree::read(folder.path()), Err("the link link leads out of the folder".to_owned()));
+    fn paths_that_lead_out_of_the_folder_are_refused() {
         for path in ["../a", "/a", "a/../b", "./a"] {
             let tree = Tree { entries: BTreeMap::from([(path.to_owned(), Entry::Folder)]) };
             assert!(Tree::decode(&tree.encode()).is_err(), "{path} was read");
         }
-    }
-
-    #[test]
-    fn what_is_no_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(Tree::read(folder.path()), Err("pipe is no file, folder or symbolic link".to_owned()));
     }
 }

@@ -165,6 +165,7 @@ fn ranked(values: &[i64]) -> (Vec<i64>, Vec<u32>) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::JOIN;
     use super::*;
 
     #[test]
@@ -178,7 +179,7 @@ mod tests {
             };
             let set = FeatureSet::default();
             let bytes = encode(&rows, set, &vec![0; set.width()]);
-            Part { index, hash: Hash::of(&bytes), bytes: Arc::new(bytes) }
+            Part { stage: JOIN, index, hash: Hash::of(&bytes), bytes: Arc::new(bytes) }
         };
         let mut kept = Kept::new(2 * part(0).bytes.len());
         let mut held = |asked: u32| {

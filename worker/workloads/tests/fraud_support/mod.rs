@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Refusal, Role};
+use engine::pipeline::Stage;
 use engine::workload::{Outcome, Part, ReportInput, Step, Task, Workload};
 use workloads::fraud::Fraud;
 use workloads::fraud::rows::Rows;
@@ -21,7 +22,9 @@ pub fn finish(mut task: Box<dyn Task>) -> Outcome {
         match task.step() {
             Step::More => {}
             Step::Done(outcome) => return outcome,
-            Step::NotReady(_) | Step::Stopped => panic!("nothing was to be waited for"),
+            Step::Need(_) | Step::Keep(_) | Step::Save | Step::NotReady(_) | Step::Stopped => {
+                panic!("nothing was to be waited for")
+            }
             Step::Failed(error) => panic!("failed to {error}"),
         }
     }
@@ -29,7 +32,7 @@ pub fn finish(mut task: Box<dyn Task>) -> Outcome {
 }
 
 pub fn part(index: u32, bytes: Vec<u8>) -> Part {
-    Part { index, hash: Hash::of(&bytes), bytes: Arc::new(bytes) }
+    Part { stage: Stage(0), index, hash: Hash::of(&bytes), bytes: Arc::new(bytes) }
 }
 
 pub fn dataset(index: u32, path: &str, role: Role) -> Dataset {

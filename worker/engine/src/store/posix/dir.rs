@@ -23,6 +23,8 @@ enum Takes {
 }
 
 const SHORT_BYTES: u64 = 1 << 20;
+/// Bytes that are copied for another thread at once.
+const COPIED_BYTES: usize = 1 << 20;
 
 impl Takes {
     /// Of so many bytes read or written.
@@ -164,7 +166,9 @@ impl FileSystem for Directory {
         self.call("read", path, Takes::Long, move |full| {
             let mut file = File::open(full)?;
             file.seek(SeekFrom::Start(offset))?;
-            let mut bytes = Vec::new();
+            // Growing, it would take twice the memory.
+            let left = file.metadata()?.len().saturating_sub(offset).min(length);
+            let mut bytes = Vec::with_capacity(usize::try_from(left).unwrap_or_default());
             file.take(length).read_to_end(&mut bytes)?;
             Ok(bytes)
         })
@@ -210,8 +214,11 @@ impl FileSystem for Directory {
             let answer = in_place(file.file.as_ref().write_all(bytes)).await;
             return answer.map_err(|error| translate("write", &file.path, &error));
         }
-        let (handle, bytes) = (file.file.clone(), bytes.to_vec());
-        self.call("write", &file.path, takes, move |_| handle.as_ref().write_all(&bytes)).await
+        for piece in bytes.chunks(COPIED_BYTES) {
+            let (handle, piece) = (file.file.clone(), piece.to_vec());
+            self.call("write", &file.path, takes, move |_| handle.as_ref().write_all(&piece)).await?;
+        }
+        Ok(())
     }
 
     async fn sync(&self, file: &mut DirFile) -> Result<()> {

@@ -94,6 +94,7 @@ impl<F: FileSystem> Posix<F> {
 
 impl<F: FileSystem> Store for Posix<F> {
     type Log = F::File;
+    type Upload = F::File;
 
     fn inside(&self, absolute: &str) -> Option<String> {
         self.files.inside(absolute)
@@ -169,8 +170,26 @@ impl<F: FileSystem> Store for Posix<F> {
     }
 
     async fn replace(&self, staged: &Staged<'_>, path: &str) -> Result<()> {
+        self.publish_upload(&staged.name, path).await
+    }
+
+    async fn begin_upload(&self, name: &str) -> Result<F::File> {
+        self.make_folders_of(name).await?;
+        self.forget_folders_of(name, self.files.create(name).await)
+    }
+
+    async fn upload(&self, upload: &mut F::File, bytes: &[u8]) -> Result<()> {
+        self.files.write(upload, bytes).await
+    }
+
+    async fn end_upload(&self, mut upload: F::File) -> Result<()> {
+        self.files.sync(&mut upload).await?;
+        self.files.close(upload).await
+    }
+
+    async fn publish_upload(&self, name: &str, path: &str) -> Result<()> {
         self.make_folders_of(path).await?;
-        self.forget_folders_of(path, self.files.rename(&staged.name, path).await)
+        self.forget_folders_of(path, self.files.rename(name, path).await)
     }
 
     async fn unstage(&self, name: &str) {

@@ -7,10 +7,21 @@ mod format;
 mod inside;
 mod zip;
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::tree::{Entry, Tree};
+use engine::contract::BLOCK_BYTES;
+use engine::hash::Hash;
+
+use super::tree::{Content as FileContent, Entry, Tree};
 pub use format::Format;
+
+/// Blocks that results refer to, by their hashes.
+pub type Blocks = BTreeMap<Hash, Vec<u8>>;
+
+/// Blocks that are read to look into two files, at most.
+const COMPARED_MAX: usize = 16;
 
 /// The first difference between two results.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +44,8 @@ pub enum Kind {
     Target(String, String),
     /// A file's content.
     Content(Box<Content>),
+    /// The content of a file that is too large to be looked into: it differs from some byte on, in a block.
+    Large { from: u64, bytes: [u64; 2] },
 }
 
 /// How the contents of two files differ.
@@ -41,7 +54,7 @@ pub struct Content {
     /// The first byte that differs; the length of the shorter where one begins like the other.
     pub at: usize,
     /// Lengths of both.
-    pub bytes: [usize; 2],
+    pub bytes: [u64; 2],
     pub format: Format,
     /// From the outside in: members, keys, values.
     pub inside: Vec<String>,
@@ -51,12 +64,14 @@ pub struct Content {
 
 impl Difference {
     /// Where two results differ; `None` where they are equal.
-    pub fn of_trees(first: &Tree, second: &Tree) -> Option<Self> {
-        let both = first.entries.keys().chain(second.entries.keys());
-        let path = both.filter(|path| first.entries.get(*path) != second.entries.get(*path)).min()?;
+    pub fn of_trees(first: &Tree, second: &Tree, blocks: &Blocks) -> Option<Self> {
+        let path = first_differing(first, second)?;
         let kind = match (first.entries.get(path), second.entries.get(path)) {
             (Some(Entry::File { content, .. }), Some(Entry::File { content: other, .. })) => {
-                if content == other { Kind::Executable } else { Kind::of_contents(path, content, other) }
+                match content == other {
+                    true => Kind::Executable,
+                    false => Kind::of_contents(path, content, other, blocks),
+                }
             }
             (Some(Entry::Link(one)), Some(Entry::Link(other))) => Kind::Target(one.clone(), other.clone()),
             (Some(_), Some(_)) => Kind::Type,
@@ -66,17 +81,56 @@ impl Difference {
     }
 
     /// Where two committed results differ; `None` where they are equal, or no trees.
-    pub fn of_results(first: &[u8], second: &[u8]) -> Option<Self> {
-        Self::of_trees(&Tree::decode(first).ok()?, &Tree::decode(second).ok()?)
+    pub fn of_results(first: &[u8], second: &[u8], blocks: &Blocks) -> Option<Self> {
+        Self::of_trees(&Tree::decode(first).ok()?, &Tree::decode(second).ok()?, blocks)
     }
 }
 
+fn first_differing<'t>(first: &'t Tree, second: &'t Tree) -> Option<&'t String> {
+    let both = first.entries.keys().chain(second.entries.keys());
+    both.filter(|path| first.entries.get(*path) != second.entries.get(*path)).min()
+}
+
+/// The blocks of the first file that differs; none where it is too large to be looked into.
+pub fn blocks_to_compare(first: &[u8], second: &[u8]) -> Vec<Hash> {
+    let (Ok(first), Ok(second)) = (Tree::decode(first), Tree::decode(second)) else { return Vec::new() };
+    let Some(path) = first_differing(&first, &second) else { return Vec::new() };
+    let mut blocks = BTreeSet::new();
+    for entry in [first.entries.get(path), second.entries.get(path)] {
+        let Some(Entry::File { content, .. }) = entry else { return Vec::new() };
+        blocks.extend(content.blocks());
+    }
+    if blocks.len() > COMPARED_MAX { Vec::new() } else { blocks.into_iter().collect() }
+}
+
+/// All of a file, where its blocks are at hand.
+fn whole<'c>(content: &'c FileContent, blocks: &Blocks) -> Option<Cow<'c, [u8]>> {
+    match content {
+        FileContent::Inline(content) => Some(Cow::Borrowed(content)),
+        FileContent::Blocks { blocks: hashes, .. } => {
+            let found: Option<Vec<&[u8]>> =
+                hashes.iter().map(|hash| blocks.get(hash).map(Vec::as_slice)).collect();
+            Some(Cow::Owned(found?.concat()))
+        }
+    }
+}
+
+/// The first byte of the first block that differs.
+fn first_block(first: &FileContent, second: &FileContent) -> u64 {
+    let same = first.blocks().iter().zip(second.blocks()).take_while(|(one, other)| one == other);
+    same.count() as u64 * BLOCK_BYTES
+}
+
 impl Kind {
-    fn of_contents(path: &str, first: &[u8], second: &[u8]) -> Self {
+    fn of_contents(path: &str, first: &FileContent, second: &FileContent, blocks: &Blocks) -> Self {
+        let bytes = [first.bytes(), second.bytes()];
+        let (Some(first), Some(second)) = (whole(first, blocks), whole(second, blocks)) else {
+            return Self::Large { from: first_block(first, second), bytes };
+        };
+        let (first, second) = (&*first, &*second);
         let format = Format::of(path, first, second);
         let found = inside::look(format, path, first, second);
         let hint = found.hint.unwrap_or_else(|| format.hint().to_owned());
-        let bytes = [first.len(), second.len()];
         let at = first_difference(first, second);
         Self::Content(Box::new(Content { at, bytes, format, inside: found.path, hint }))
     }
@@ -109,6 +163,12 @@ impl fmt::Display for Difference {
             Kind::Target(one, other) => {
                 write!(f, "the link {path} leads to {one} in one result and to {other} in the other")
             }
+            Kind::Large { from, bytes: [one, other] } => write!(
+                f,
+                "{path} differs in the {} MiB from byte {from} on; it has {one} bytes in one result and {other} in \
+                 the other\nhint: write several smaller files, or compare a command's output with sim check --digest",
+                BLOCK_BYTES >> 20
+            ),
             Kind::Content(content) => {
                 let [one, other] = content.bytes;
                 write!(f, "{path} differs at byte {}", content.at)?;

@@ -11,10 +11,12 @@ fn explained(path: &str, first: &[u8], second: &[u8]) -> String {
     let tree = |content: &[u8]| Tree {
         entries: BTreeMap::from([(
             path.to_owned(),
-            Entry::File { executable: false, content: content.to_vec() },
+            Entry::File { executable: false, content: FileContent::Inline(content.to_vec()) },
         )]),
     };
-    Difference::of_trees(&tree(first), &tree(second)).map(|found| found.to_string()).unwrap_or_default()
+    Difference::of_trees(&tree(first), &tree(second), &Blocks::new())
+        .map(|found| found.to_string())
+        .unwrap_or_default()
 }
 
 /// A zip archive that stores its members, all with one time in MS-DOS's form.
@@ -143,13 +145,17 @@ fn known_formats_are_explained() {
 
 #[test]
 fn the_first_path_that_differs_is_named() {
-    let file = |content: &str| Entry::File { executable: false, content: content.as_bytes().to_vec() };
+    let file = |content: &str| Entry::File {
+        executable: false,
+        content: FileContent::Inline(content.as_bytes().to_vec()),
+    };
     let tree = |entries: &[(&str, Entry)]| Tree {
         entries: entries.iter().map(|(path, entry)| ((*path).to_owned(), entry.clone())).collect(),
     };
     let first = tree(&[("a", file("same")), ("b", file("1")), ("c", file("1"))]);
-    let found =
-        |second: &[(&str, Entry)]| Difference::of_trees(&first, &tree(second)).map(|found| found.to_string());
+    let found = |second: &[(&str, Entry)]| {
+        Difference::of_trees(&first, &tree(second), &Blocks::new()).map(|found| found.to_string())
+    };
     assert_eq!(found(&[("a", file("same")), ("b", file("1")), ("c", file("1"))]), None);
     let words = found(&[("a", file("same")), ("b", file("2")), ("c", file("2"))]).unwrap();
     assert!(words.starts_with("b differs at byte 0 of 1\n"), "{words}");
@@ -157,7 +163,7 @@ fn the_first_path_that_differs_is_named() {
     assert!(words.starts_with("b is a file, folder or link"), "{words}");
     let words = found(&[("a", file("same")), ("c", file("1"))]).unwrap();
     assert!(words.starts_with("the first result has b, the second has not"), "{words}");
-    let executable = Entry::File { executable: true, content: b"1".to_vec() };
+    let executable = Entry::File { executable: true, content: FileContent::Inline(b"1".to_vec()) };
     let words = found(&[("a", file("same")), ("b", executable), ("c", file("1"))]).unwrap();
     assert!(words.starts_with("b may be executed"), "{words}");
 }

@@ -1,0 +1,156 @@
+"""What a no-op program costs as an item: `true`, a thousand times, by one worker, in turn with its peers in the same run.
+
+    python benches/overhead.py [--worker target/release/worker] [--items 1000] [--repeats 3]
+
+- bare: fork, exec and wait of the same program, and one commit as the worker makes it (a private file, fsync, link,
+  read again, fsync of the folder), by a loop in Python
+- parallel: GNU parallel with `--joblog`, one job at a time
+- rq: RQ's own worker, a job that runs the program, on Redis (as it comes, and without a fork a job)
+
+One line of JSON a round, then the medians and the ratios. A peer that is not installed is said.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from run import HERE, Redis
+
+PROGRAM = "true"
+RQ_VERSION = "rq==3.0.0"
+
+
+def ours(worker, items, folder):
+    """Seconds from the start of one worker to its end: it begins the run, hashes, does the items, reports."""
+    training = folder / "datasets/training"
+    training.mkdir(parents=True)
+    names = [f"datasets/training/{number:05}.txt" for number in range(items)]
+    for name in names:
+        (folder / name).write_text(name)
+    (folder / "list").write_text("\n".join(names))
+    began = time.monotonic()
+    subprocess.run(
+        [worker, "run", "--volume", folder, "--list", "list", "--log-level", "error", "--map", "--", PROGRAM],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.monotonic() - began
+
+
+def bare(items, folder):
+    program = shutil.which(PROGRAM)
+    private, public = folder / "private", folder / "public"
+    private.mkdir()
+    public.mkdir()
+    record = bytes(200)
+    began = time.monotonic()
+    for number in range(items):
+        os.waitpid(os.posix_spawn(program, [program], os.environ), 0)
+        name = private / str(number)
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(file, record)
+        os.fsync(file)
+        os.close(file)
+        os.link(name, public / str(number))
+        if (public / str(number)).read_bytes() != record:
+            sys.exit("the file system did not keep what was written")
+        at = os.open(public, os.O_RDONLY)
+        os.fsync(at)
+        os.close(at)
+        os.unlink(name)
+    return time.monotonic() - began
+
+
+def parallel(items, folder):
+    lines = "\n".join(str(number) for number in range(items))
+    began = time.monotonic()
+    subprocess.run(
+        ["parallel", "--will-cite", "-j1", "--joblog", folder / "log", PROGRAM],
+        input=lines.encode(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.monotonic() - began
+
+
+def rq(items, python, worker_class, redis):
+    fill = (
+        "import redis, rq, subprocess\n"
+        f"queue = rq.Queue('overhead', connection=redis.Redis(port={redis.port}))\n"
+        f"for _ in range({items}): queue.enqueue(subprocess.run, ['{PROGRAM}'], check=True)\n"
+    )
+    subprocess.run([python, "-c", fill], check=True)
+    began = time.monotonic()
+    subprocess.run(
+        [python.parent / "rq", "worker", "--quiet", "--burst", "--url", f"redis://127.0.0.1:{redis.port}",
+         "--worker-class", worker_class, "overhead"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.monotonic() - began
+
+
+def install_rq(folder):
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin/pip", "install", "--quiet", RQ_VERSION], check=True)
+    return folder / "bin/python"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--worker", default=str(HERE.parent / "target/release/worker"))
+    parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    worker = Path(arguments.worker).resolve()
+    items = arguments.items
+    with tempfile.TemporaryDirectory(prefix="overhead-") as base:
+        base = Path(base)
+        peers = {"bare": lambda folder: bare(items, folder), "ours": lambda folder: ours(worker, items, folder)}
+        not_run = {}
+        if shutil.which("parallel"):
+            peers["parallel"] = lambda folder: parallel(items, folder)
+        else:
+            not_run["parallel"] = "GNU parallel is not installed"
+        redis = None
+        if shutil.which("redis-server"):
+            try:
+                python = install_rq(base / "rq")
+                redis = Redis().__enter__()
+                peers["rq"] = lambda _: rq(items, python, "rq.Worker", redis)
+                peers["rq_without_fork"] = lambda _: rq(items, python, "rq.SimpleWorker", redis)
+            except subprocess.CalledProcessError as error:
+                not_run["rq"] = f"it cannot be installed: {error}"
+        else:
+            not_run["rq"] = "redis-server is not installed"
+        took = {name: [] for name in peers}
+        for number in range(arguments.repeats):
+            for name, peer in peers.items():
+                folder = base / f"{name}-{number}"
+                folder.mkdir()
+                took[name].append(peer(folder))
+            print(json.dumps({"round": number, **{name: round(all[-1], 3) for name, all in took.items()}}), flush=True)
+        medians = {name: statistics.median(all) for name, all in took.items()}
+        print(json.dumps({
+            "bench": "overhead",
+            "items": items,
+            "ms_an_item": {name: round(1000 * median / items, 3) for name, median in medians.items()},
+            "ours_over": {name: round(medians["ours"] / median, 2) for name, median in medians.items() if name != "ours"},
+            "not_run": not_run,
+            "load": os.getloadavg(),
+        }))
+        if redis:
+            redis.__exit__()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+//! From trees and datasets to files, step by step: each asks for the blocks that it needs, one at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use engine::hash::Hash;
+use engine::workload::{Part, Wanted};
+
+use super::tree::{Content, Entry, Tree};
+
+/// Files of an attempt that are still to be written, in order.
+#[derive(Debug, Default)]
+pub struct Layout {
+    rest: VecDeque<Piece>,
+    open: Option<Open>,
+}
+
+/// One file, folder or link.
+#[derive(Debug)]
+struct Piece {
+    path: PathBuf,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Folder,
+    Link(String),
+    Bytes { executable: bool, content: Vec<u8> },
+    Blocks { executable: bool, blocks: vec::IntoIter<Wanted> },
+}
+
+/// A file that waits for its next block.
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    file: fs::File,
+    blocks: vec::IntoIter<Wanted>,
+}
+
+impl Layout {
+    /// A dataset's file.
+    pub fn dataset(&mut self, path: PathBuf, blocks: usize) {
+        let blocks: Vec<Wanted> = (0..).take(blocks).map(Wanted::Dataset).collect();
+        self.push(path, What::Blocks { executable: false, blocks: blocks.into_iter() });
+    }
+
+    /// A result's files, below a folder.
+    ///
+    /// # Errors
+    /// Where it is no folder's content.
+    pub fn result(&mut self, part: &Part, folder: &Path) -> Result<(), String> {
+        self.tree(Tree::decode(&part.bytes)?, folder, |hash| Wanted::Result {
+            stage: part.stage,
+            index: part.index,
+            hash,
+        });
+        Ok(())
+    }
+
+    /// A tree's files, below a folder.
+    pub fn tree(&mut self, tree: Tree, folder: &Path, wanted: impl Fn(Hash) -> Wanted) {
+        for (path, entry) in tree.entries {
+            let what = match entry {
+                Entry::Folder => What::Folder,
+                Entry::Link(target) => What::Link(target),
+                Entry::File { executable, content: Content::Inline(content) } => {
+                    What::Bytes { executable, content }
+                }
+                Entry::File { executable, content: Content::Blocks { blocks, .. } } => {
+                    let blocks: Vec<Wanted> = blocks.into_iter().map(&wanted).collect();
+                    What::Blocks { executable, blocks: blocks.into_iter() }
+                }
+            };
+            self.push(folder.join(path), what);
+        }
+    }
+
+    /// The test datasets: each as its own file, or, where it was prepared, as a folder that has its index for a name.
+    ///
+    /// # Errors
+    /// Where one is no folder's content.
+    pub fn tests(&mut self, parts: &[Part], folder: &Path, are_prepared: bool) -> Result<(), String> {
+        let mut taken = BTreeSet::new();
+        for part in parts {
+            let names: Vec<String> = Tree::decode(&part.bytes)?.entries.into_keys().collect();
+            // Another of the same name may be there.
+            let is_free = !are_prepared && names.iter().all(|name| !taken.contains(name));
+            if is_free {
+                taken.extend(names);
+                self.result(part, folder)?;
+            } else {
+                let own = folder.join(part.index.to_string());
+                self.push(own.clone(), What::Folder);
+                self.result(part, &own)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, path: PathBuf, what: What) {
+        self.rest.push_back(Piece { path, what });
+    }
+
+    /// Writes on, until it needs a block or all is there.
+    ///
+    /// # Errors
+    /// What failed, on which path.
+    pub fn step(&mut self) -> Result<Option<Wanted>, String> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.blocks.next() {
+                    Some(wanted) => return Ok(Some(wanted)),
+                    None => self.open = None,
+                }
+            }
+            let Some(Piece { path, what }) = self.rest.pop_front() else { return Ok(None) };
+            let failed = |error: std::io::Error| format!("write {}: {error}", path.display());
+            match what {
+                What::Folder => fs::create_dir_all(&path).map_err(failed)?,
+                What::Link(target) => {
+                    make_parent(&path).and_then(|()| symlink(target, &path)).map_err(failed)?;
+                }
+                What::Bytes { executable, content } => {
+                    let file = create(&path, executable).and_then(|mut file| file.write_all(&content));
+                    file.map_err(failed)?;
+                }
+                What::Blocks { executable, blocks } => {
+                    let file = create(&path, executable).map_err(failed)?;
+                    self.open = Some(Open { path, file, blocks });
+                }
+            }
+        }
+    }
+
+    /// Takes the block that the last step needed.
+    ///
+    /// # Errors
+    /// What failed, on which path.
+    pub fn give(&mut self, block: &[u8]) -> Result<(), String> {
+        let Some(open) = &mut self.open else {
+            return Err("a block was given that nothing needs".to_owned());
+        };
+        open.file.write_all(block).map_err(|error| format!("write {}: {error}", open.path.display()))
+    }
+}
+
+/// Writes a tree into a folder that is there; `block` finds a block by its hash.
+///
+/// # Errors
+/// What failed, on which path.
+pub fn write(
+    tree: &Tree,
+    folder: &Path,
+    mut block: impl FnMut(Hash) -> Result<Vec<u8>, String>,
+) -> Result<(), String> {
+    let mut layout = Layout::default();
+    let stage = engine::pipeline::Stage(0);
+    layout.tree(tree.clone(), folder, |hash| Wanted::Result { stage, index: 0, hash });
+    while let Some(wanted) = layout.step()? {
+        let Wanted::Result { hash, .. } = wanted else { continue };
+        layout.give(&block(hash)?)?;
+    }
+    Ok(())
+}
+
+fn make_parent(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+fn create(path: &Path, executable: bool) -> std::io::Result<fs::File> {
+    make_parent(path)?;
+    let file = fs::File::create(path)?;
+    file.set_permissions(fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+    Ok(file)
+}
