@@ -1,5 +1,5 @@
 //! What happened to a run, as one observer saw it: the workers' own events, the preemptions, and
-//! what came of each. Pure: terminal, report page, summary and checks all read from here.
+//! the effect of each. Pure: terminal, report page, summary and checks all read from here.
 
 use std::collections::BTreeMap;
 
@@ -70,10 +70,10 @@ pub struct Held {
     pub attempt: String,
 }
 
-/// What a preemption came to.
+/// The effect of a fault on the worker that it hit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Came {
+pub enum Effect {
     /// Under way.
     Pending,
     /// It interrupted held work: the only kind that counts.
@@ -82,25 +82,25 @@ pub enum Came {
     FinishedInGrace,
     /// The worker held nothing.
     Idle,
-    /// The machine was away already.
+    /// Nothing was injected: the machine, or the server, was away already.
     Away,
-    /// The queue's server was struck.
-    QueueStruck,
-    /// The volume's server was struck.
-    VolumeStruck,
+    /// It hit the queue's server.
+    Queue,
+    /// It hit the volume's server.
+    Volume,
 }
 
-/// A preemption that was carried out, or tried.
+/// A fault that was injected, or skipped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Strike {
+pub struct InjectedFault {
     pub preemption: Preemption,
     pub at_ms: u64,
     /// When the machine, or the queue, went on or came back.
     pub back_ms: Option<u64>,
     pub machine: u32,
-    /// Place in [`Story::incarnations`]; `None` where there was none to strike.
+    /// Place in [`Story::incarnations`]; `None` where no worker was there.
     pub incarnation: Option<usize>,
-    pub came: Came,
+    pub effect: Effect,
 }
 
 /// Everything that was seen of one run.
@@ -111,7 +111,7 @@ pub struct Story {
     pub began_ms: u64,
     pub ended_ms: u64,
     pub incarnations: Vec<Incarnation>,
-    pub strikes: Vec<Strike>,
+    pub faults: Vec<InjectedFault>,
     /// Public files that were there when the first worker was seen to have ended with 0.
     pub at_first_exit: Option<Vec<String>>,
     /// From the last disturbance to the first worker's end with 0.
@@ -259,38 +259,38 @@ impl Story {
 
     /// How long an attempt's machine was stopped between its start and `until`.
     fn stopped_ms(&self, attempt: &Attempt, until: u64) -> u64 {
-        let pauses = self.strikes.iter().filter(|strike| {
-            strike.preemption.kind == Kind::Pause && strike.incarnation == Some(attempt.incarnation)
+        let pauses = self.faults.iter().filter(|fault| {
+            fault.preemption.kind == Kind::Pause && fault.incarnation == Some(attempt.incarnation)
         });
         pauses
-            .map(|strike| {
-                let back = strike.back_ms.unwrap_or(until).min(until);
-                back.saturating_sub(strike.at_ms.max(attempt.start_ms))
+            .map(|fault| {
+                let back = fault.back_ms.unwrap_or(until).min(until);
+                back.saturating_sub(fault.at_ms.max(attempt.start_ms))
             })
             .sum()
     }
 
     fn killed_ms(&self, incarnation: usize) -> Option<u64> {
         let kill = self
-            .strikes
+            .faults
             .iter()
-            .find(|strike| strike.preemption.kind == Kind::Kill && strike.incarnation == Some(incarnation));
-        kill.map(|strike| strike.at_ms)
+            .find(|fault| fault.preemption.kind == Kind::Kill && fault.incarnation == Some(incarnation));
+        kill.map(|fault| fault.at_ms)
     }
 
     /// How many preemptions interrupted held work, by kind.
     pub fn interrupted(&self) -> BTreeMap<Kind, u32> {
         let mut counts = BTreeMap::new();
-        for strike in &self.strikes {
-            if matches!(strike.came, Came::Interrupted(_)) {
-                *counts.entry(strike.preemption.kind).or_default() += 1;
+        for fault in &self.faults {
+            if matches!(fault.effect, Effect::Interrupted(_)) {
+                *counts.entry(fault.preemption.kind).or_default() += 1;
             }
         }
         counts
     }
 
-    pub fn count(&self, came: &Came) -> u32 {
-        let same = self.strikes.iter().filter(|strike| strike.came == *came);
+    pub fn count(&self, effect: &Effect) -> u32 {
+        let same = self.faults.iter().filter(|fault| fault.effect == *effect);
         u32::try_from(same.count()).unwrap_or(u32::MAX)
     }
 }
@@ -349,15 +349,15 @@ mod tests {
             events,
         };
         let preemption = Preemption { trigger: Trigger::Claim(1), kind, away: Span::ms(0), renamed: false };
-        let strike = Strike {
+        let fault = InjectedFault {
             preemption,
             at_ms,
             back_ms: Some(back_ms),
             machine: 0,
             incarnation: Some(0),
-            came: Came::Pending,
+            effect: Effect::Pending,
         };
-        Story { machines: 1, incarnations: vec![incarnation], strikes: vec![strike], ..Story::default() }
+        Story { machines: 1, incarnations: vec![incarnation], faults: vec![fault], ..Story::default() }
     }
 
     #[test]

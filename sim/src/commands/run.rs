@@ -141,8 +141,8 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
         terminal.say(&line);
     }
     let mut tail = Tail::new(&prepared.plan.errors);
-    let mut watch = |story: &Story, beat| {
-        terminal.beat(story, beat);
+    let mut watch = |story: &Story, update| {
+        terminal.update(story, update);
         tail.read(&mut |line| terminal.say(line));
     };
     let mut signals = Signals::new()?;

@@ -9,7 +9,7 @@ use worker::events::What;
 
 use crate::check::{Check, Verdict};
 use crate::schedule::Kind;
-use crate::story::{Attempt, Came, Story};
+use crate::story::{Attempt, Effect, Story};
 
 pub mod page;
 pub mod picture;
@@ -132,17 +132,17 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
 }
 
 pub fn preemption_counts(story: &Story) -> PreemptionCounts {
-    let struck: Vec<usize> = story.strikes.iter().filter_map(|strike| strike.incarnation).collect();
+    let struck: Vec<usize> = story.faults.iter().filter_map(|fault| fault.incarnation).collect();
     let outside = story.incarnations.iter().enumerate().filter(|(number, incarnation)| {
         !struck.contains(number) && incarnation.exit.is_some_and(|exit| !Exit::is_complete(exit))
     });
     PreemptionCounts {
         interrupted: story.interrupted(),
-        finished_in_grace: story.count(&Came::FinishedInGrace),
-        idle: story.count(&Came::Idle),
-        away: story.count(&Came::Away),
-        queue: story.count(&Came::QueueStruck),
-        volume: story.count(&Came::VolumeStruck),
+        finished_in_grace: story.count(&Effect::FinishedInGrace),
+        idle: story.count(&Effect::Idle),
+        away: story.count(&Effect::Away),
+        queue: story.count(&Effect::Queue),
+        volume: story.count(&Effect::Volume),
         from_outside: count(outside),
     }
 }

@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::Summary;
 use crate::schedule::Kind;
-use crate::story::{Attempt, Came, End, Story};
+use crate::story::{Attempt, Effect, End, Story};
 use worker::events::first_of;
 
 /// Width and heights in the drawing's units.
@@ -70,7 +70,7 @@ struct Row {
     at: String,
     machine: String,
     kind: &'static str,
-    came: String,
+    effect: String,
     away: String,
 }
 
@@ -170,17 +170,15 @@ pub(super) fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Sca
     for attempt in attempts.iter().filter(|attempt| attempt.machine == machine) {
         add(attempt.start_ms, attempt.end_ms, 4.0, class_of(attempt), title_of(attempt));
     }
-    for strike in
-        story.strikes.iter().filter(|strike| strike.machine == machine && strike.incarnation.is_some())
-    {
-        if strike.preemption.kind == Kind::Pause {
-            let back = strike.back_ms.unwrap_or(story.ended_ms);
+    for fault in story.faults.iter().filter(|fault| fault.machine == machine && fault.incarnation.is_some()) {
+        if fault.preemption.kind == Kind::Pause {
+            let back = fault.back_ms.unwrap_or(story.ended_ms);
             add(
-                strike.at_ms,
+                fault.at_ms,
                 back,
                 4.0,
                 "stopped",
-                format!("stopped for {} ms", back.saturating_sub(strike.at_ms)),
+                format!("stopped for {} ms", back.saturating_sub(fault.at_ms)),
             );
         }
     }
@@ -193,17 +191,17 @@ pub(super) fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Sca
         };
         lane.marks.push(Mark { x: scale.x(commit.at_ms), y: y + BAR + 7.0, class, sign: "·", title });
     }
-    for strike in story.strikes.iter().filter(|strike| strike.machine == machine) {
-        let (class, sign) = match (&strike.came, strike.preemption.kind) {
-            (Came::Interrupted(_), Kind::Terminate) => ("struck", "▼"),
-            (Came::Interrupted(_), Kind::Kill) => ("struck", "✖"),
-            (Came::Interrupted(_), _) => ("struck", "‖"),
-            (Came::QueueStruck, _) => ("struck", "Q"),
-            (Came::VolumeStruck, _) => ("struck", "V"),
+    for fault in story.faults.iter().filter(|fault| fault.machine == machine) {
+        let (class, sign) = match (&fault.effect, fault.preemption.kind) {
+            (Effect::Interrupted(_), Kind::Terminate) => ("struck", "▼"),
+            (Effect::Interrupted(_), Kind::Kill) => ("struck", "✖"),
+            (Effect::Interrupted(_), _) => ("struck", "‖"),
+            (Effect::Queue, _) => ("struck", "Q"),
+            (Effect::Volume, _) => ("struck", "V"),
             _ => ("missed", "○"),
         };
-        let title = format!("{}: {}", strike.preemption.kind.words(), words_of(&strike.came));
-        lane.marks.push(Mark { x: scale.x(strike.at_ms), y: y + BAR + 14.0, class, sign, title });
+        let title = format!("{}: {}", fault.preemption.kind.words(), words_of(&fault.effect));
+        lane.marks.push(Mark { x: scale.x(fault.at_ms), y: y + BAR + 14.0, class, sign, title });
     }
     lane
 }
@@ -233,28 +231,28 @@ fn title_of(attempt: &Attempt) -> String {
     )
 }
 
-fn words_of(came: &Came) -> String {
-    match came {
-        Came::Pending => "under way at the end".to_owned(),
-        Came::Interrupted(held) => format!("interrupted {} (token {})", held.item, held.token),
-        Came::FinishedInGrace => "finished its work in the grace".to_owned(),
-        Came::Idle => "hit an idle worker".to_owned(),
-        Came::Away => "the machine was away".to_owned(),
-        Came::QueueStruck => "the queue was away".to_owned(),
-        Came::VolumeStruck => "the volume was away".to_owned(),
+fn words_of(effect: &Effect) -> String {
+    match effect {
+        Effect::Pending => "under way at the end".to_owned(),
+        Effect::Interrupted(held) => format!("interrupted {} (token {})", held.item, held.token),
+        Effect::FinishedInGrace => "finished its work in the grace".to_owned(),
+        Effect::Idle => "hit an idle worker".to_owned(),
+        Effect::Away => "the machine was away".to_owned(),
+        Effect::Queue => "the queue was away".to_owned(),
+        Effect::Volume => "the volume was away".to_owned(),
     }
 }
 
 fn rows(story: &Story) -> Vec<Row> {
-    let rows = story.strikes.iter().map(|strike| Row {
-        at: format!("{:.3}", strike.at_ms.saturating_sub(story.began_ms) as f64 / 1000.0),
-        machine: match strike.incarnation {
+    let rows = story.faults.iter().map(|fault| Row {
+        at: format!("{:.3}", fault.at_ms.saturating_sub(story.began_ms) as f64 / 1000.0),
+        machine: match fault.incarnation {
             Some(life) => story.incarnations[life].name.clone(),
-            None => format!("w{}", strike.machine + 1),
+            None => format!("w{}", fault.machine + 1),
         },
-        kind: strike.preemption.kind.words(),
-        came: words_of(&strike.came),
-        away: strike.preemption.away.to_string(),
+        kind: fault.preemption.kind.words(),
+        effect: words_of(&fault.effect),
+        away: fault.preemption.away.to_string(),
     });
     rows.collect()
 }
@@ -269,9 +267,9 @@ fn dataset_rows(story: &Story, attempts: &[Attempt]) -> Vec<DatasetRow> {
         row.resumed += u32::from(attempt.resumed_from.is_some());
         row.lost_ms += attempt.lost_ms;
         let hit = story
-            .strikes
+            .faults
             .iter()
-            .any(|strike| matches!(&strike.came, Came::Interrupted(held) if *held == attempt.held));
+            .any(|fault| matches!(&fault.effect, Effect::Interrupted(held) if *held == attempt.held));
         row.interrupted += u32::from(hit);
     }
     rows.into_values().collect()

@@ -10,9 +10,9 @@ use worker::events::{Event, What};
 use worker::failure::Failure;
 use worker::item::Name;
 
-use crate::backend::Beat;
-use crate::backend::process::in_words;
-use crate::story::{Came, Story, Strike};
+use crate::backend::Update;
+use crate::backend::supervisor::in_words;
+use crate::story::{Effect, InjectedFault, Story};
 
 /// Writes to standard output. A reader that went away (`| head`) ends nothing: there is a cluster to be
 /// removed, or an exit code to come.
@@ -72,35 +72,35 @@ impl Terminal {
     }
 
     /// Shows what has just happened.
-    pub fn beat(&mut self, story: &Story, beat: Beat) {
+    pub fn update(&mut self, story: &Story, update: Update) {
         if self.mode == Mode::Silent {
             return;
         }
-        match beat {
-            Beat::Said(life) => {
+        match update {
+            Update::Said(life) => {
                 let incarnation = &story.incarnations[life];
                 if let Some(event) = incarnation.events.last() {
                     self.said(incarnation.machine, event);
                 }
             }
-            Beat::Came(strike) if !story.strikes[strike].preemption.kind.is_service() => {
-                self.came(story, &story.strikes[strike]);
+            Update::Judged(fault) if !story.faults[fault].preemption.kind.is_service() => {
+                self.fault(story, &story.faults[fault]);
             }
-            Beat::Struck(strike) if story.strikes[strike].preemption.kind.is_service() => {
-                self.came(story, &story.strikes[strike]);
+            Update::Injected(fault) if story.faults[fault].preemption.kind.is_service() => {
+                self.fault(story, &story.faults[fault]);
             }
-            Beat::Back(strike) => {
-                let strike = &story.strikes[strike];
-                self.machine(strike.machine, "back");
+            Update::Back(fault) => {
+                let fault = &story.faults[fault];
+                self.machine(fault.machine, "back");
             }
-            Beat::Started(life) => self.machine(story.incarnations[life].machine, "started"),
-            Beat::Ended(life) => {
+            Update::Started(life) => self.machine(story.incarnations[life].machine, "started"),
+            Update::Ended(life) => {
                 let incarnation = &story.incarnations[life];
                 let words = incarnation.exit.map_or_else(String::new, in_words);
                 self.machine(incarnation.machine, &words);
             }
-            Beat::Machine(machine, words) => self.machine(machine, words),
-            Beat::Struck(_) | Beat::Came(_) => {}
+            Update::Machine(machine, words) => self.machine(machine, words),
+            Update::Injected(_) | Update::Judged(_) => {}
         }
     }
 
@@ -148,20 +148,20 @@ impl Terminal {
         }
     }
 
-    fn came(&self, story: &Story, strike: &Strike) {
+    fn fault(&self, story: &Story, fault: &InjectedFault) {
         if let Some(bars) = &self.bars {
             let effective: u32 = story.interrupted().values().sum();
             bars.run.set_message(format!("{effective} preemptions"));
         }
-        let at = strike.at_ms.saturating_sub(story.began_ms) as f64 / 1000.0;
-        let name = strike.incarnation.map_or("", |life| story.incarnations[life].name.as_str());
-        let kind = strike.preemption.kind.words();
-        let what = match &strike.came {
-            Came::Interrupted(held) => format!("{name}: {kind}, in the middle of {}", held.item),
-            Came::FinishedInGrace => format!("{name}: {kind}, finished its work in the grace"),
-            Came::Idle => format!("{name}: {kind}, with nothing in hand"),
-            Came::QueueStruck | Came::VolumeStruck => kind.to_owned(),
-            Came::Away | Came::Pending => return,
+        let at = fault.at_ms.saturating_sub(story.began_ms) as f64 / 1000.0;
+        let name = fault.incarnation.map_or("", |life| story.incarnations[life].name.as_str());
+        let kind = fault.preemption.kind.words();
+        let what = match &fault.effect {
+            Effect::Interrupted(held) => format!("{name}: {kind}, in the middle of {}", held.item),
+            Effect::FinishedInGrace => format!("{name}: {kind}, finished its work in the grace"),
+            Effect::Idle => format!("{name}: {kind}, with nothing in hand"),
+            Effect::Queue | Effect::Volume => kind.to_owned(),
+            Effect::Away | Effect::Pending => return,
         };
         self.say(&format!("{at:7.3} s  {what}"));
     }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cloud::error::Result;
+use cloud::error::{Error, Result};
 use cloud::k8s::cluster::{Batch, Cluster as _, Nfs};
 use cloud::k8s::exec::PodExec;
 use cloud::k8s::forward::Forward;
@@ -15,17 +15,22 @@ use cloud::k8s::stage;
 use cloud::kind::{self, Came, KindCluster, Spec, build_fileserver, worker_image};
 use worker::contract::{OUTPUT, RUNS, RunPaths};
 use worker::events;
+use worker::failure::Failure;
 
 use super::process::Plan;
+use super::supervisor::{Policy, judge_all, supervise};
 use super::{Ended, Observer};
 use crate::report::Phase;
 use crate::schedule::Schedule;
 use crate::story::{Incarnation, Story};
 
 mod feed;
-mod judge;
-mod supervisor;
+mod nodes;
 
+use self::nodes::Nodes;
+
+/// Pods may fail, otherwise than by preemption, this many times before somebody must look.
+const FAILURES_MAX: u32 = 20;
 /// The folder of all datasets on a volume.
 const DATASETS: &str = "datasets";
 
@@ -54,11 +59,11 @@ impl std::fmt::Debug for Stand {
 
 /// Runs one part and notes how long it took.
 #[expect(clippy::disallowed_methods, reason = "an adapter: real machines take real time")]
-async fn timed<T>(
+async fn timed<T, E>(
     phases: &mut Vec<Phase>,
     name: &'static str,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let began = Instant::now();
     let done = work.await?;
     phases.push(Phase { name, seconds: began.elapsed().as_secs_f64() });
@@ -79,7 +84,7 @@ impl Stand {
                 worker_image(&place.binary),
                 build_fileserver()
             )?;
-            Ok((cluster, image))
+            Ok::<_, Error>((cluster, image))
         };
         let ((cluster, came), image) = timed(&mut phases, "cluster", cluster).await?;
         let config = config_of(&cluster, plan);
@@ -133,14 +138,24 @@ impl Stand {
         plan: &Plan,
         schedule: &Schedule,
         watch: Observer<'_>,
-    ) -> Result<(Story, Ended)> {
+    ) -> Result<(Story, Ended), Failure> {
         let mut phases = std::mem::take(&mut self.phases);
-        let run = supervisor::run(self, plan, schedule, watch);
+        let policy = Policy {
+            run: plan.run.clone(),
+            machines: plan.workers,
+            patience: plan.patience,
+            failures_max: FAILURES_MAX,
+            crashes_max: None,
+            machine_is_worker: false,
+        };
+        let mut nodes = Nodes::new(self, plan).await?;
+        let run = supervise(&mut nodes, policy, schedule, std::future::pending(), watch);
         let (mut story, ended) = timed(&mut phases, "run", run).await?;
+        drop(nodes);
         timed(&mut phases, "fetch", self.fetch(plan)).await?;
         self.phases = phases;
         tell_all(&mut story, plan);
-        supervisor::judge_all(&mut story);
+        judge_all(&mut story);
         Ok((story, ended))
     }
 
@@ -188,7 +203,7 @@ fn config_of(cluster: &KindCluster, plan: &Plan) -> Config {
 fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Batch> {
     let option = |name: &str, value: String| [name.to_owned(), value];
     let list = std::fs::read_to_string(plan.volume.join(&plan.list))
-        .map_err(|error| cloud::error::Error::other(format!("read {}", plan.list), error))?;
+        .map_err(|error| Error::other(format!("read {}", plan.list), error))?;
     let files: Result<_> = list.lines().map(|path| stage::measure(&plan.volume, Path::new(path))).collect();
     Ok(Batch {
         deployment: config.deployment.clone(),

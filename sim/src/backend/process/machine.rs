@@ -2,6 +2,7 @@
 //! the task that reaps, so that none can reach a process that took over the number.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
@@ -10,27 +11,21 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use worker::contract::Exit;
-use worker::events::Event;
 use worker::failure::Failure;
 
 use super::child;
+use crate::backend::News;
 
-/// What a process's task tells.
-#[derive(Debug)]
-pub enum Told {
-    Event(Box<Event>),
-    /// The end: everything that it said has been told before.
-    Ended(ExitStatus),
-    /// Its task cannot go on, and why.
-    Lost(String),
-}
+/// Where a process's task reports: its events, then its end; or that it cannot go on.
+pub type Tell = UnboundedSender<Result<News, Failure>>;
 
-/// The supervisor's hold on a process.
-#[derive(Debug)]
+/// A process, to be signalled and waited for.
+#[derive(Debug, Clone)]
 pub struct Handle {
-    pub pid: u32,
     signals: UnboundedSender<Signal>,
+    ended: watch::Receiver<bool>,
 }
 
 impl Handle {
@@ -39,9 +34,24 @@ impl Handle {
         // A task that has ended has reaped its process: nobody is left to signal.
         let _ = self.signals.send(signal);
     }
+
+    /// Waits for the end of the process. All that it said has been reported then, and its end too.
+    pub async fn ended(&mut self) {
+        // An error: its task is gone, and so is the process.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
 }
 
-/// Starts a worker; what it tells arrives with its number.
+/// One life of a machine, as its process.
+#[derive(Debug)]
+pub struct Life<'a> {
+    /// Among all of the run.
+    pub number: usize,
+    pub machine: u32,
+    pub name: &'a str,
+}
+
+/// Starts a worker. That it started is reported first.
 ///
 /// # Errors
 /// Where the process cannot be started.
@@ -49,8 +59,8 @@ pub fn start(
     exe: &Path,
     args: Vec<std::ffi::OsString>,
     errors: &Path,
-    number: usize,
-    tell: UnboundedSender<(usize, Told)>,
+    life: &Life<'_>,
+    tell: Tell,
 ) -> Result<Handle, Failure> {
     let errors_file = File::options()
         .append(true)
@@ -64,12 +74,24 @@ pub fn start(
     let (Some(pid), Some(out)) = (child.id(), child.stdout.take()) else {
         return Err(Failure::new(Exit::Failed, "watch a worker", "it ended as it was started"));
     };
+    let number = life.number;
+    let _ = tell.send(Ok(News::Started { machine: life.machine, name: life.name.to_owned(), pid }));
     let (signals, orders) = unbounded_channel();
+    let (tell_end, ended) = watch::channel(false);
     tokio::spawn(async move {
-        let told = tend(&mut child, BufReader::new(out).lines(), orders, number, &tell).await;
-        let _ = tell.send((number, told));
+        let status = tend(&mut child, BufReader::new(out).lines(), orders, number, &tell).await;
+        let _ = tell.send(match status {
+            Ok(status) => Ok(News::Ended { life: number, exit: Some(exit_of(status)), said: None }),
+            Err(error) => Err(Failure::new(Exit::Failed, format!("wait for worker process {number}"), error)),
+        });
+        let _ = tell_end.send(true);
     });
-    Ok(Handle { pid, signals })
+    Ok(Handle { signals, ended })
+}
+
+/// The exit code, or the signal's negative number.
+fn exit_of(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
 }
 
 /// Reads lines and passes signals on until the process has ended.
@@ -78,8 +100,8 @@ async fn tend(
     mut lines: Lines<BufReader<ChildStdout>>,
     mut orders: UnboundedReceiver<Signal>,
     number: usize,
-    tell: &UnboundedSender<(usize, Told)>,
-) -> Told {
+    tell: &Tell,
+) -> std::io::Result<ExitStatus> {
     let mut open = true;
     loop {
         tokio::select! {
@@ -88,17 +110,12 @@ async fn tend(
                 Ok(Some(line)) => {
                     // A line that a kill tore is no event, and what it would have told did not happen.
                     if let Ok(event) = serde_json::from_str(&line) {
-                        let _ = tell.send((number, Told::Event(Box::new(event))));
+                        let _ = tell.send(Ok(News::Event(number, Box::new(event))));
                     }
                 }
                 Ok(None) | Err(_) => open = false,
             },
-            status = child.wait(), if !open => {
-                return match status {
-                    Ok(status) => Told::Ended(status),
-                    Err(error) => Told::Lost(error.to_string()),
-                };
-            }
+            status = child.wait(), if !open => return status,
         }
     }
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worker::failure::Failure;
+use worker::workload::exec::cli::ExecArgs;
 
+use super::supervisor::{Policy, supervise};
 use super::{Ended, Observer};
 use crate::schedule::Schedule;
 use crate::signals::Signals;
@@ -15,16 +17,14 @@ use crate::units::Span;
 
 pub mod child;
 mod machine;
+mod machines;
 pub mod redis;
-mod supervisor;
 
-pub(crate) use supervisor::in_words;
-#[cfg(feature = "kind")]
-pub(crate) use supervisor::wall_ms;
-
-use worker::workload::exec::cli::ExecArgs;
-
+use self::machines::Machines;
 use self::redis::Server;
+
+/// Workers that end unasked, with a signal or as preempted, are replaced this many times, all together.
+const CRASHES_MAX: u32 = 100;
 
 /// What to start, where, and for how long to believe in it.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Plan {
     pub exec: ExecArgs,
     /// Where workers' standard error goes.
     pub errors: PathBuf,
-    /// From the last disturbance, the workers must be done within this.
+    /// From the last fault, the workers must be done within this.
     pub patience: Duration,
 }
 
@@ -86,5 +86,13 @@ pub async fn run(
     signals: &mut Signals,
     watch: Observer<'_>,
 ) -> Result<(Story, Ended), Failure> {
-    supervisor::run(plan, schedule, redis, signals, watch).await
+    let policy = Policy {
+        run: plan.run.clone(),
+        machines: plan.workers,
+        patience: plan.patience,
+        failures_max: 0,
+        crashes_max: Some(CRASHES_MAX),
+        machine_is_worker: true,
+    };
+    supervise(&mut Machines::new(plan, redis), policy, schedule, signals.recv(), watch).await
 }

@@ -65,7 +65,7 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
     for phase in &stand.phases {
         terminal.say(&format!("  {:<12} {:.1} s", phase.name, phase.seconds));
     }
-    let mut watch = |story: &_, beat| terminal.beat(story, beat);
+    let mut watch = |story: &_, update| terminal.update(story, update);
     let ran = stand.run(&prepared.plan, &prepared.schedule, &mut watch).await;
     terminal.end();
     let (story, ended) = ran?;

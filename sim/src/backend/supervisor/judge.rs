@@ -1,18 +1,36 @@
-//! What a strike came to, from the account of the worker that it hit.
+//! What effect a fault had, from the account of the worker that it hit.
 
 use worker::events::What;
 use worker::queue::Release;
 
 use crate::schedule::Kind;
-use crate::story::{Came, Held, Incarnation};
+use crate::story::{Effect, Held, Incarnation, Story};
 
-/// What a strike of `kind` from `at_ms` to `back_ms` came to for the worker that was on the machine. Pods,
-/// nodes and the simulator share one machine's clock here, so times can be compared.
-pub fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) -> Came {
-    let struck = incarnation.events.partition_point(|event| event.at_ms <= at_ms);
-    let (before, after) = incarnation.events.split_at(struck);
+/// Judges every fault again: after a run, by all that its workers wrote.
+#[cfg(feature = "kind")]
+pub fn judge_all(story: &mut Story) {
+    for place in 0..story.faults.len() {
+        judge_one(story, place, u64::MAX);
+    }
+}
+
+/// Judges the fault at this place, if a worker was there. It is taken to end now where it has not ended.
+pub(super) fn judge_one(story: &mut Story, place: usize, now_ms: u64) {
+    let fault = &story.faults[place];
+    if let Some(life) = fault.incarnation {
+        let back_ms = fault.back_ms.unwrap_or(now_ms);
+        let effect = judge(&story.incarnations[life], fault.preemption.kind, fault.at_ms, back_ms);
+        story.faults[place].effect = effect;
+    }
+}
+
+/// The effect of a fault of `kind` from `at_ms` to `back_ms` on the worker that was on the machine. Workers, nodes and
+/// the simulator share one machine's clock here, so times can be compared.
+fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) -> Effect {
+    let told = incarnation.events.partition_point(|event| event.at_ms <= at_ms);
+    let (before, after) = incarnation.events.split_at(told);
     let told = Incarnation { events: before.to_vec(), ..incarnation.clone() };
-    let Some(held) = told.held() else { return Came::Idle };
+    let Some(held) = told.held() else { return Effect::Idle };
     let end = after.iter().find_map(|event| match &event.what {
         What::Acked { item, token, .. } if is(&held, *item, *token) => Some((event.at_ms, true)),
         What::GaveBack { item, token, why, .. } if is(&held, *item, *token) => {
@@ -22,8 +40,8 @@ pub fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) ->
     });
     match end {
         // A machine that was away and goes on: what it finished before it was back was not interrupted.
-        Some((ended_ms, true)) if !kind.is_pause() || ended_ms < back_ms => Came::FinishedInGrace,
-        _ => Came::Interrupted(held),
+        Some((ended_ms, true)) if !kind.is_pause() || ended_ms < back_ms => Effect::FinishedInGrace,
+        _ => Effect::Interrupted(held),
     }
 }
 
@@ -86,13 +104,13 @@ mod tests {
             (vec![(10, claimed()), (160, acked())], Kind::CutQueue, "interrupted"),
         ];
         for (events, kind, expected) in cases {
-            let came = match judge(&incarnation(events.clone()), kind, 50, 150) {
-                Came::Idle => "idle",
-                Came::Interrupted(held) if held.item == ITEM && held.token == 9 => "interrupted",
-                Came::FinishedInGrace => "finished",
+            let effect = match judge(&incarnation(events.clone()), kind, 50, 150) {
+                Effect::Idle => "idle",
+                Effect::Interrupted(held) if held.item == ITEM && held.token == 9 => "interrupted",
+                Effect::FinishedInGrace => "finished",
                 _ => "something else",
             };
-            assert_eq!(came, expected, "{kind:?} after {events:?}");
+            assert_eq!(effect, expected, "{kind:?} after {events:?}");
         }
     }
 }
