@@ -11,7 +11,7 @@ pub mod k8s;
 #[cfg(feature = "cluster")]
 pub mod kind;
 #[cfg(feature = "cluster")]
-pub mod tls;
+mod tls;
 
 #[cfg(feature = "gcp")]
 pub mod commands;

@@ -1,8 +1,8 @@
 //! The one choice of cryptography for TLS in this process.
 
 /// Chooses ring. Google's clients and reqwest bring no provider of their own here, so that aws-lc is not built, and
-/// the first TLS connection of a process that has chosen none panics. Whatever makes a
-/// client calls it; again does nothing.
+/// the first TLS connection of a process that has chosen none panics. Called where each client is made; again it does
+/// nothing.
 pub fn install() {
     // Refused where one was chosen before: then there is a choice, which is all that is needed.
     let _ = rustls::crypto::ring::default_provider().install_default();

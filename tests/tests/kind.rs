@@ -132,7 +132,6 @@ fn results(out: &Path) -> BTreeSet<(String, Vec<u8>)> {
 /// Server-side, strictly: an unknown field or a value that is not allowed is an error.
 fn the_api_server_takes_the_committed_manifests() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    cloud::tls::install();
     runtime.block_on(async {
         let cluster = KindCluster::open(CLUSTER).await.unwrap().unwrap();
         // What is there already would be compared with, and most of it cannot be changed.

@@ -36,7 +36,6 @@ use crate::error::Result;
 use crate::gke::connect::GoogleConnect;
 use crate::gke::reason::explain;
 use crate::gke::state::Memory;
-use crate::tls;
 use site::Target;
 
 pub use show::{loss_text, plan_json, plan_text};
@@ -92,7 +91,6 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs the command line; the first argument is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    tls::install();
     let log = fmt::layer().with_writer(io::stderr).without_time();
     registry().with(log).with(worker::cli::levels("cloud=warn")).init();
     let cli = match Cli::try_parse_from(arguments) {

@@ -21,6 +21,7 @@ use crate::k8s::client::LIMIT;
 use crate::k8s::cluster::Cluster;
 use crate::k8s::live::LiveCluster;
 use crate::k8s::proxy;
+use crate::tls;
 
 /// Requests that may wait for a token at once.
 const WAITING_MAX: usize = 64;
@@ -60,6 +61,7 @@ impl Connect for GoogleConnect {
 /// Makes a client that puts a fresh token on each request: a fixed one expires within the hour, and a batch may take
 /// longer. `ca` is the certificate authority as Google gives it, base64 of PEM.
 async fn client_within(limit: Duration, server: &str, ca: &str, credentials: Credentials) -> Result<Client> {
+    tls::install();
     let doing = format!("reach the cluster at {server}");
     let failed = |error: &dyn std::fmt::Display| Error::other(&doing, error);
     let kubeconfig = json!({
@@ -92,7 +94,6 @@ mod tests {
     /// The server accepts the connection and sends nothing. Without a limit, this test never ends.
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_given_up() {
-        crate::tls::install();
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", silent.local_addr().unwrap());
         let credentials = crate::gke::gcp::credentials(|_| Some("token".to_owned()), "p").unwrap();

@@ -10,6 +10,7 @@ use tower::timeout::TimeoutLayer;
 
 use super::{kubeconfig, proxy};
 use crate::error::{Error, Result};
+use crate::tls;
 
 /// Time limit for the beginning of a response; logs and watches then go on for long. kube has no limit of its own,
 /// even for a machine that is gone.
@@ -20,6 +21,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// In words: no such context, an unusable certificate or proxy.
 pub(crate) async fn open(kubeconfig: Kubeconfig, context: Option<String>) -> Result<Client, String> {
+    tls::install();
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
     let config = proxy::config(kubeconfig, &options).await.map_err(|error| error.to_string())?;
     let builder = ClientBuilder::try_from(config).map_err(|error| error.to_string())?;

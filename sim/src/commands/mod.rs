@@ -67,8 +67,6 @@ fn exit_codes() -> String {
 
 /// Runs the command line; the first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    #[cfg(feature = "kind")]
-    cloud::tls::install();
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(code) = worker::guard::main(&args).or_else(|| child::main(&args)) {
         return code;

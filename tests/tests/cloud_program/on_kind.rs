@@ -100,7 +100,6 @@ fn deploy_runs_the_batch_destroy_leaves_nothing_and_run_needs_no_google() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    cloud::tls::install();
     // However the story ends, no cluster is left.
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
