@@ -1,4 +1,5 @@
-//! The datasets of a run: found in a folder or generated, looked over, and copied to the volume.
+//! The datasets of a run: found in a folder or generated, looked over, and copied to the volume. Which files are
+//! datasets, and their order, the workload says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +9,8 @@ use std::path::{Path, PathBuf};
 use fixtures::{Config, Format};
 use worker::contract::{Exit, TESTING, TRAINING};
 use worker::failure::Failure;
-use worker::input::is_dataset;
-use worker::manifest::is_hidden;
-use worker::workload::days::{day_of, oldest_first};
+use worker::order;
+use worker::workload::Workload;
 
 /// Training days that are generated where no data is given; a test day follows them.
 const GENERATED_DAYS: u32 = 8;
@@ -26,6 +26,10 @@ enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Datasets {
     origins: BTreeMap<String, Origin>,
+    /// Paths on the volume, oldest first.
+    pub paths: Vec<String>,
+    /// The date that the report shows: the last training day.
+    pub created: String,
     /// Files of the folder that are no datasets, by name.
     pub skipped: Vec<String>,
 }
@@ -40,7 +44,7 @@ impl Datasets {
     ///
     /// # Errors
     /// Where the generator refuses its own default.
-    pub fn generated() -> Result<Self, Failure> {
+    pub fn generated(workload: &dyn Workload) -> Result<Self, Failure> {
         let config = Config { days: GENERATED_DAYS + 1, ..Config::default() };
         let days = fixtures::generate(&config).map_err(Failure::when(Exit::Input, "generate datasets"))?;
         let mut datasets = Self::default();
@@ -49,30 +53,14 @@ impl Datasets {
             let path = format!("{folder}/{}", day.file_name(Format::Parquet));
             datasets.origins.insert(path, Origin::Made(fixtures::write_parquet(day)));
         }
-        Ok(datasets)
+        Ok(datasets.in_order(workload))
     }
 
-    /// The datasets in a folder. Test days are those given, else those with `test` in their name.
-    ///
-    /// # Errors
-    /// Where the folder cannot be read, or holds no training dataset.
-    pub fn find(folder: &Path, tests: &[PathBuf]) -> Result<Self, Failure> {
-        Self::find_where(folder, tests, &is_dataset)
-    }
-
-    /// The same where a program reads them: whatever their endings. Hidden files are none.
+    /// The datasets in a folder. Those to test with are given, else they have `test` in their names.
     ///
     /// # Errors
     /// Where the folder cannot be read, or holds nothing to train on.
-    pub fn find_any(folder: &Path, tests: &[PathBuf]) -> Result<Self, Failure> {
-        Self::find_where(folder, tests, &|_| true)
-    }
-
-    fn find_where(
-        folder: &Path,
-        tests: &[PathBuf],
-        is_dataset: &dyn Fn(&str) -> bool,
-    ) -> Result<Self, Failure> {
+    pub fn find(folder: &Path, tests: &[PathBuf], workload: &dyn Workload) -> Result<Self, Failure> {
         let mut datasets = Self::default();
         let shown = folder.display();
         let failed =
@@ -82,7 +70,7 @@ impl Datasets {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 return Err(unreadable(&path, "its name is no UTF-8"));
             };
-            if !path.is_file() || is_hidden(name) || !is_dataset(name) {
+            if !path.is_file() || !workload.is_dataset(name) {
                 datasets.skipped.push(name.to_owned());
             } else if !tests.iter().any(|test| same_file(test, &path)) {
                 let is_test = tests.is_empty() && name.to_lowercase().contains("test");
@@ -98,11 +86,11 @@ impl Datasets {
         if datasets.count(TRAINING) == 0 {
             let failure =
                 Failure::new(Exit::NoDatasets, format!("find datasets in {shown}"), "there are none");
-            return Err(failure.hint(
-                "--datasets takes a folder of .parquet, .csv or .pkl files, with days in their names",
-            ));
+            return Err(
+                failure.hint(format!("--datasets takes a folder of {}", workload.datasets_in_words()))
+            );
         }
-        Ok(datasets)
+        Ok(datasets.in_order(workload))
     }
 
     fn add(&mut self, folder: &str, name: String, from: PathBuf) -> Result<(), Failure> {
@@ -115,6 +103,15 @@ impl Datasets {
             return Err(Failure::new(Exit::Input, format!("use dataset {path}"), "it is given twice"));
         }
         Ok(())
+    }
+
+    fn in_order(mut self, workload: &dyn Workload) -> Self {
+        self.paths = self.origins.keys().cloned().collect();
+        order::oldest_first(&mut self.paths, |path| workload.period(path));
+        let trained = self.paths.iter().filter(|path| path.starts_with(TRAINING));
+        let last = trained.filter_map(|path| workload.period(path)).map(|(period, _)| period).max();
+        self.created = format!("{} 00:00:00", last.as_deref().unwrap_or("1970-01-01"));
+        self
     }
 
     fn count(&self, folder: &str) -> u32 {
@@ -130,13 +127,6 @@ impl Datasets {
         self.count(TESTING)
     }
 
-    /// Paths on the volume, oldest first.
-    pub fn paths(&self) -> Vec<String> {
-        let mut paths: Vec<String> = self.origins.keys().cloned().collect();
-        oldest_first(&mut paths);
-        paths
-    }
-
     /// The bytes of a dataset, by its path on the volume.
     ///
     /// # Errors
@@ -149,19 +139,12 @@ impl Datasets {
         }
     }
 
-    /// The date that the report shows: the last training day.
-    pub fn created(&self) -> String {
-        let days = self.origins.keys().filter(|path| path.starts_with(TRAINING));
-        let last = days.filter_map(|path| day_of(path)).max();
-        last.map_or_else(|| "1970-01-01 00:00:00".to_owned(), |day| format!("{day} 00:00:00"))
-    }
-
     /// Copies every dataset to a volume. One that lies there already stays.
     ///
     /// # Errors
     /// Where a file cannot be copied, or lies there with other content.
     pub fn stage(&self, volume: &Path) -> Result<(), Failure> {
-        for path in self.origins.keys() {
+        for path in &self.paths {
             let to = volume.join(path);
             let bytes = self.content(path)?;
             match fs::read(&to) {
@@ -199,7 +182,14 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use worker::workload::registry;
+
     use super::*;
+
+    fn find(folder: &Path, tests: &[PathBuf]) -> Result<Datasets, Failure> {
+        let workload = registry::standard().make("fraud", &BTreeMap::new()).unwrap();
+        Datasets::find(folder, tests, workload.as_ref())
+    }
 
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -213,34 +203,45 @@ mod tests {
     fn the_test_day_is_known_by_its_name() {
         let names = ["2018-04-02.pkl", "2018-04-01.pkl", "test_dataset.pkl", "README.md", "._2018-04-01.pkl"];
         let folder = folder(&names);
-        let found = Datasets::find(folder.path(), &[]).unwrap();
+        let found = find(folder.path(), &[]).unwrap();
         let paths = [
             "datasets/training/2018-04-01.pkl",
             "datasets/training/2018-04-02.pkl",
             "datasets/testing/test_dataset.pkl",
         ];
-        assert_eq!(found.paths(), paths);
+        assert_eq!(found.paths, paths);
         assert_eq!(found.skipped, ["._2018-04-01.pkl", "README.md"]);
-        assert_eq!(found.created(), "2018-04-02 00:00:00");
+        assert_eq!(found.created, "2018-04-02 00:00:00");
     }
 
     #[test]
     fn a_test_day_that_is_given_is_not_trained_on() {
         let folder = folder(&["2018-04-02.csv", "2018-04-01.csv"]);
-        let found = Datasets::find(folder.path(), &[folder.path().join("2018-04-02.csv")]).unwrap();
-        assert_eq!(found.paths(), ["datasets/training/2018-04-01.csv", "datasets/testing/2018-04-02.csv"]);
+        let found = find(folder.path(), &[folder.path().join("2018-04-02.csv")]).unwrap();
+        assert_eq!(found.paths, ["datasets/training/2018-04-01.csv", "datasets/testing/2018-04-02.csv"]);
+    }
+
+    /// A program reads whatever there is.
+    #[test]
+    fn the_workload_says_what_is_a_dataset() {
+        let params = [("train".to_owned(), r#"["true"]"#.to_owned())].into();
+        let program = registry::standard().make("exec", &params).unwrap();
+        let folder = folder(&["2018-04-02.txt", "2018-04-01.json", ".hidden"]);
+        let found = Datasets::find(folder.path(), &[], program.as_ref()).unwrap();
+        assert_eq!(found.paths, ["datasets/training/2018-04-01.json", "datasets/training/2018-04-02.txt"]);
+        assert_eq!(found.skipped, [".hidden"]);
     }
 
     #[test]
     fn what_cannot_be_a_run_is_refused() {
-        assert!(Datasets::find(Path::new("/nowhere"), &[]).is_err());
-        assert!(Datasets::find(folder(&["a.txt", "test.csv"]).path(), &[]).is_err());
+        assert!(find(Path::new("/nowhere"), &[]).is_err());
+        assert!(find(folder(&["a.txt", "test.csv"]).path(), &[]).is_err());
     }
 
     #[test]
     fn other_content_is_never_written_over() {
         let (data, out) = (folder(&["2018-04-01.csv"]), tempfile::tempdir().unwrap());
-        let found = Datasets::find(data.path(), &[]).unwrap();
+        let found = find(data.path(), &[]).unwrap();
         found.stage(out.path()).unwrap();
         found.stage(out.path()).unwrap();
         fs::write(data.path().join("2018-04-01.csv"), "other").unwrap();

@@ -12,10 +12,10 @@ use clap::Args;
 use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::workload::Outcome;
-use worker::workload::exec::Setup;
 use worker::workload::exec::arguments::CONSTANTS;
 use worker::workload::exec::cli::{ExecArgs, words};
 use worker::workload::exec::differ::{Difference, blocks_to_compare};
+use worker::workload::exec::{Exec, Local, Setup};
 
 use crate::datasets::Datasets;
 use crate::report::terminal::print;
@@ -60,7 +60,8 @@ pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
         .map_err(usage)?
         .ok_or_else(|| usage(format!("there is no command to check\n{hint}")))?;
     let digest = args.digest.as_ref().map(|text| words(text, "--digest")).transpose().map_err(usage)?;
-    let datasets = Datasets::find_any(&args.datasets, &args.test)?;
+    let workload = Exec::new(setup.clone(), Local::default());
+    let datasets = Datasets::find(&args.datasets, &args.test, &workload)?;
     let scratch = match &args.exec.scratch {
         Some(folder) => tempfile::tempdir_in(folder)
             .map_err(Failure::when(Exit::Usage, format!("use --scratch {}", folder.display()))),

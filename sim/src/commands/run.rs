@@ -3,15 +3,15 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::manifest::Role;
-use worker::workload::exec::cli::ExecArgs;
-use worker::workload::exec::{Exec, Local};
-use worker::workload::{Workload, fraud};
+use worker::workload::Workload;
+use worker::workload::registry::{self, WorkloadArgs};
 
 use crate::backend::process::redis::Server;
 use crate::backend::process::{self, Plan, child};
@@ -91,7 +91,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     verify: Option<bool>,
     #[command(flatten)]
-    exec: ExecArgs,
+    workload: WorkloadArgs,
 }
 
 /// The part of the bound on a run's end that depends on nothing.
@@ -106,6 +106,7 @@ pub const INTERRUPTED: u8 = 130;
 /// Everything decided before the first process starts.
 struct Prepared {
     args: RunArgs,
+    workload: Arc<dyn Workload>,
     datasets: Datasets,
     out: Out,
     queue: QueueChoice,
@@ -173,15 +174,16 @@ async fn on_kind(_: Prepared) -> Result<u8, Failure> {
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     args.place.check(args.grace)?;
     check_program(&args)?;
-    let is_program = args.exec.is_program();
-    let datasets = match &args.datasets {
-        Some(folder) if is_program => Datasets::find_any(folder, &args.test),
-        Some(folder) => Datasets::find(folder, &args.test),
-        None => Datasets::generated(),
-    }?;
+    let is_program = args.workload.exec.is_program();
     let defaults = args.place.backend.defaults();
     let takes_longer = args.datasets.is_none() && !is_program;
     let work = args.work.unwrap_or(if takes_longer { defaults.work } else { Span::ms(0) });
+    let rounds = calibrate::rounds(work);
+    let workload = workload(&args.workload, rounds).map_err(|why| Failure::of(Exit::Usage, why))?;
+    let datasets = match &args.datasets {
+        Some(folder) => Datasets::find(folder, &args.test, workload.as_ref()),
+        None => Datasets::generated(workload.as_ref()),
+    }?;
     let lease = args.lease.unwrap_or(defaults.lease);
     let queue = args.place.queue(args.queue.as_ref())?;
     let schedule = schedule_of(&args, &datasets, work, lease, &queue)?;
@@ -189,7 +191,7 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     let out = Out::open(&root)?;
     datasets.stage(&out.root)?;
     let list = out.relative("datasets.txt");
-    let listed = datasets.paths().join("\n") + "\n";
+    let listed = datasets.paths.join("\n") + "\n";
     put(&out.root.join(&list), listed.as_bytes())?;
     put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())?;
     let plan = Plan {
@@ -198,14 +200,14 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         run: out.run.clone(),
         queue: String::new(),
         list,
-        created: datasets.created(),
+        created: datasets.created.clone(),
         workers: args.workers,
         lease,
         grace: args.grace.unwrap_or(defaults.grace),
         progress_every: Span::ms((work.ms / 10).clamp(20, 1_000)),
         idle: defaults.idle,
-        rounds: calibrate::rounds(work),
-        exec: args.exec.clone(),
+        rounds,
+        workload: args.workload.clone(),
         errors: out.folder().join("workers.log"),
         patience: patience(&datasets, work, lease, is_program) + defaults.patience,
     };
@@ -214,12 +216,18 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         (false, true) => Mode::Bars,
         (false, false) => Mode::Lines,
     };
-    Ok(Prepared { args, datasets, out, queue, schedule, plan, mode, phases: Vec::new() })
+    Ok(Prepared { args, workload, datasets, out, queue, schedule, plan, mode, phases: Vec::new() })
+}
+
+/// The workload that the command line names.
+fn workload(args: &WorkloadArgs, rounds: u64) -> Result<Arc<dyn Workload>, String> {
+    let (name, params) = args.named(rounds)?;
+    registry::standard().make(name, &params)
 }
 
 /// What cannot be asked of a program.
 fn check_program(args: &RunArgs) -> Result<(), Failure> {
-    if args.exec.setup().map_err(|why| Failure::of(Exit::Usage, why))?.is_none() {
+    if !args.workload.exec.is_program() {
         return Ok(());
     }
     if args.work.is_some() {
@@ -293,10 +301,7 @@ impl Prepared {
     /// How many commits the run will have: a list's manifest is one page.
     fn commits(&self) -> u64 {
         let (trainings, tests) = (u64::from(self.datasets.trainings()), u64::from(self.datasets.tests()));
-        let pipeline = match self.args.exec.setup() {
-            Ok(Some(setup)) => Exec::new(setup, Local::default()).pipeline(),
-            _ => fraud::PIPELINE,
-        };
+        let pipeline = self.workload.pipeline();
         let of = |role| pipeline.stages_of(role).count() as u64;
         let stages = of(Role::Train) * trainings + of(Role::Test) * tests;
         // With the manifest, the report, and what `output/` has held.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hash::Hash;
-use crate::manifest::{Dataset, Refusal, Role, Spec};
+use crate::manifest::{Dataset, Refusal, Role, Spec, is_hidden};
 use crate::order::Period;
 pub use crate::path::{name_of, stem_of};
 use crate::pipeline::{Pipeline, Stage};
@@ -256,6 +256,16 @@ pub trait Workload: Send + Sync {
     /// Whether datasets must come oldest first, so that one is refused after one of a later day.
     fn ordered(&self) -> bool {
         true
+    }
+
+    /// Whether a file is a dataset, by its path: a folder of datasets may hold other files. Hidden ones are none.
+    fn is_dataset(&self, path: &str) -> bool {
+        !is_hidden(path)
+    }
+
+    /// The files that are its datasets, in words.
+    fn datasets_in_words(&self) -> &'static str {
+        "files"
     }
 
     /// When a dataset's data is from, as its path says; `None` where that says nothing.

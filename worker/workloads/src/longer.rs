@@ -146,6 +146,14 @@ impl Workload for Longer {
         self.inner.window(datasets, index)
     }
 
+    fn is_dataset(&self, path: &str) -> bool {
+        self.inner.is_dataset(path)
+    }
+
+    fn datasets_in_words(&self) -> &'static str {
+        self.inner.datasets_in_words()
+    }
+
     fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
         self.inner.period(path)
     }

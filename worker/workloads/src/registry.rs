@@ -1,6 +1,7 @@
 //! The workloads of this program, and which one a command line names.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::longer::{self, Longer};
 )]
 pub struct WorkloadArgs {
     #[command(flatten)]
-    exec: ExecArgs,
+    pub exec: ExecArgs,
     /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
     #[arg(
         long = "param",
@@ -39,6 +40,12 @@ pub struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
+    /// The same as arguments of `worker run`, which end with a program's command.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let params = self.params.iter().flat_map(|param| ["--param", param]).map(OsString::from);
+        params.chain(self.columns.to_arguments()).chain(self.exec.to_arguments()).collect()
+    }
+
     /// The workloads of this program, with what the command line says of this machine.
     pub fn registry(&self, shown_max: u64, logs: Option<PathBuf>) -> Registry {
         on(self.exec.local(shown_max, logs))

@@ -205,6 +205,13 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Bat
     let list = std::fs::read_to_string(plan.volume.join(&plan.list))
         .map_err(|error| Error::other(format!("read {}", plan.list), error))?;
     let files: Result<_> = list.lines().map(|path| stage::measure(&plan.volume, Path::new(path))).collect();
+    let options = [
+        option("--created", plan.created.clone()),
+        option("--progress-every", plan.progress_every.to_string()),
+        option("--idle", plan.idle.to_string()),
+        option("--work-rounds", plan.rounds.to_string()),
+    ];
+    let workload = plan.workload.to_arguments().into_iter().filter_map(|word| word.into_string().ok());
     Ok(Batch {
         deployment: config.deployment.clone(),
         nfs,
@@ -214,13 +221,7 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Bat
         workers: plan.workers,
         placement: config.placement,
         files: files?,
-        worker_args: [
-            option("--created", plan.created.clone()),
-            option("--progress-every", plan.progress_every.to_string()),
-            option("--idle", plan.idle.to_string()),
-            option("--work-rounds", plan.rounds.to_string()),
-        ]
-        .concat(),
+        worker_args: options.into_iter().flatten().chain(workload).collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worker::failure::Failure;
-use worker::workload::exec::cli::ExecArgs;
+use worker::workload::registry::WorkloadArgs;
 
 use super::supervisor::{Policy, supervise};
 use super::{Ended, Observer};
@@ -45,8 +45,8 @@ pub struct Plan {
     pub idle: Span,
     /// Rounds of hashing that each dataset's preparation takes longer.
     pub rounds: u64,
-    /// A program in place of the fraud model.
-    pub exec: ExecArgs,
+    /// The workload, and its parameters.
+    pub workload: WorkloadArgs,
     /// Where workers' standard error goes.
     pub errors: PathBuf,
     /// From the last fault, the workers must be done within this.
@@ -70,7 +70,7 @@ impl Plan {
         option("--name", name.into());
         option("--log", "events".into());
         args.push("--stop-with-stdin".into());
-        args.extend(self.exec.to_arguments());
+        args.extend(self.workload.to_arguments());
         args
     }
 }

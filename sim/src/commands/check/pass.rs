@@ -73,15 +73,16 @@ impl Rehearsal {
         let trained = if pipeline.chain().is_some() { CHAINED } else { 1 };
         let mut datasets = Vec::new();
         let mut count = 0;
-        for (index, path) in all.paths().into_iter().enumerate() {
-            let role = Role::of(&path);
+        for (index, path) in all.paths.iter().enumerate() {
+            let role = Role::of(path);
             count += usize::from(role == Role::Train);
             if role == Role::Train && count > trained || pipeline.stages_of(role).next().is_none() {
                 continue;
             }
-            let content = all.content(&path)?;
+            let content = all.content(path)?;
             let blocks = content.chunks(BLOCK_BYTES as usize).map(Hash::of).collect();
             let (index, bytes) = (u32::try_from(index)?, content.len() as u64);
+            let path = path.clone();
             datasets.push((Dataset { index, path, role, bytes, blocks }, content));
         }
         Ok(Self { pipeline, datasets, kept })

@@ -122,7 +122,7 @@ async fn twin(
 ) -> Result<Result<Verified, Ended>, Failure> {
     let volume = prepared.out.folder().join("undisturbed");
     prepared.datasets.stage(&volume)?;
-    let list = prepared.datasets.paths().join("\n") + "\n";
+    let list = prepared.datasets.paths.join("\n") + "\n";
     put(&volume.join("datasets.txt"), list.as_bytes())?;
     let plan = Plan {
         queue: format!("sqlite:{}", volume.join("queue.sqlite").display()),

@@ -381,6 +381,14 @@ impl Workload for Fraud {
         window
     }
 
+    fn is_dataset(&self, path: &str) -> bool {
+        input::is_dataset(path)
+    }
+
+    fn datasets_in_words(&self) -> &'static str {
+        ".parquet, .csv or .pkl files, with days in their names"
+    }
+
     fn period<'p>(&self, path: &'p str) -> Option<Period<'p>> {
         days::period(path)
     }

@@ -1,5 +1,7 @@
 //! How a command line says what a file's columns are.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
 use super::Columns;
@@ -17,6 +19,13 @@ pub struct ColumnArgs {
 }
 
 impl ColumnArgs {
+    /// The same as arguments of a command that takes them.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let columns = self.map_columns.iter().flat_map(|column| ["--map-columns", column]);
+        let ids = self.text_ids.then_some("--text-ids");
+        columns.chain(ids).map(OsString::from).collect()
+    }
+
     /// # Errors
     /// As [`Columns::parse`], with the option's name.
     pub fn columns(&self) -> Result<Columns, String> {
