@@ -30,6 +30,7 @@ mod calibrate;
 mod kind;
 mod place;
 mod queue;
+mod results;
 mod tail;
 
 pub use queue::QueueChoice;

@@ -1,20 +1,14 @@
 //! After a run: the queue is settled, everything is checked, the undisturbed twin runs, and what
 //! happened is told.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use worker::contract::{Exit, OUTPUT, RunPaths};
+use worker::contract::{Exit, OUTPUT};
 use worker::failure::Failure;
-use worker::manifest::Manifest;
 use worker::queue::Counts;
-use worker::reader::ManifestReader;
-use worker::record::Record;
-use worker::report::Report;
-use worker::workload::registry;
-use worker::workload::{Outcome, Workload};
 
 use super::place::Backend;
+use super::results::{REPORT, Results};
 use super::{INTERRUPTED, Prepared, queue};
 use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
@@ -28,9 +22,6 @@ use crate::signals::Signals;
 use crate::story::Story;
 use crate::view::View;
 
-/// The report for people.
-const REPORT: &str = "report.txt";
-
 /// Checks, compares, tells; answers the exit code.
 pub async fn conclude(
     prepared: &Prepared,
@@ -38,18 +29,18 @@ pub async fn conclude(
     mut ended: Ended,
     signals: &mut Signals,
 ) -> Result<u8, Failure> {
-    let view = View::read(&prepared.out.root, &prepared.plan.run)?;
+    let results = Results::read(prepared)?;
     let mut checked = Verdict::default();
     let mut verified = None;
     if ended == Ended::Complete {
         tokio::select! {
             biased;
             () = signals.recv() => ended = Ended::Interrupted,
-            looked = look(prepared, story, &view) => checked = looked?,
+            looked = look(prepared, story, &results) => checked = looked?,
         }
     }
     if ended == Ended::Complete && prepared.args.verify.unwrap_or(prepared.args.datasets.is_none()) {
-        match twin(prepared, &view, signals).await? {
+        match twin(prepared, &results.view, signals).await? {
             Ok(found) => verified = Some(found),
             Err(why) => ended = why,
         }
@@ -59,59 +50,36 @@ pub async fn conclude(
         Ended::Complete if different || !checked.violations.is_empty() => {
             (Exit::Check.code(), "broke its promise".to_owned())
         }
-        Ended::Complete => match committed_report(&view, &prepared.plan.run).map(|report| report.tally) {
+        Ended::Complete => match results.report.as_ref().map(|report| &report.tally) {
             Some(tally) => (tally.exit(prepared.args.fail_on_rejected).code(), tally.state()),
             None => (Exit::Finished.code(), "complete".to_owned()),
         },
         Ended::Interrupted => (INTERRUPTED, "interrupted".to_owned()),
         Ended::Failed { exit, .. } => (*exit, "failed".to_owned()),
     };
-    let mut summary = summarise(prepared, story, &view, words, exit);
+    let mut summary = summarise(prepared, story, &results, words, exit);
     (summary.checked, summary.verified) = (checked, verified);
-    tell(prepared, story, &view, &summary)?;
+    tell(prepared, story, results.text(), &summary)?;
     match ended {
         Ended::Failed { exit, reason } => Err(Failure { exit, ..Failure::of(Exit::Failed, reason) }),
         _ => Ok(exit),
     }
 }
 
-async fn look(prepared: &Prepared, story: &Story, view: &View) -> Result<Verdict, Failure> {
+async fn look(prepared: &Prepared, story: &Story, results: &Results) -> Result<Verdict, Failure> {
     let plan = &prepared.plan;
-    let queue = queue::open(plan).await?;
-    let workload = workload(view, &plan.run)?;
-    let left: Counts = settle(&queue, &plan.volume, &plan.run, workload.pipeline(), plan.lease.duration())
+    let (queue, pipeline) = (queue::open(plan).await?, results.workload.pipeline());
+    let left: Counts = settle(&queue, &plan.volume, &plan.run, pipeline, plan.lease.duration())
         .await
         .map_err(Failure::when(Exit::Queue, "look at the queue"))?;
     Ok(check::check(&Evidence {
         run: &plan.run,
         story,
-        view,
+        view: &results.view,
         queue: left,
-        workload: workload.as_ref(),
+        workload: results.workload.as_ref(),
         drained_ms_max: u64::try_from(plan.patience.as_millis()).unwrap_or(u64::MAX),
     }))
-}
-
-/// The manifest, as far as it can be read.
-fn manifest(view: &View, run: &str) -> Option<Manifest> {
-    let reader = ManifestReader::read(run, |path| view.files.get(path).cloned()).ok()?;
-    reader.manifest().cloned()
-}
-
-/// The workload that the manifest names; without a manifest, the one that would have begun the run.
-fn workload(view: &View, run: &str) -> Result<Arc<dyn Workload>, Failure> {
-    let registry = registry::standard();
-    let workload = match manifest(view, run) {
-        Some(manifest) => registry.of(&manifest.spec),
-        None => registry.make("fraud", &BTreeMap::new()),
-    };
-    workload.map_err(|reason| Failure::of(Exit::Version, reason))
-}
-
-/// The report that the run has committed. `output/` may still hold an earlier run's.
-fn committed_report(view: &View, run: &str) -> Option<Report> {
-    let bytes = view.files.get(&RunPaths::new(run).report())?;
-    Report::of(&Record::decode(bytes.clone()).ok()?).ok()
 }
 
 /// Runs the same datasets on a volume of their own where nobody disturbs them, and compares.
@@ -159,9 +127,9 @@ fn compare(view: &View, undisturbed: &View) -> (u32, Vec<String>) {
     (u32::try_from(all.len()).unwrap_or(u32::MAX), different)
 }
 
-fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exit: u8) -> Summary {
+fn summarise(prepared: &Prepared, story: &Story, results: &Results, ended: String, exit: u8) -> Summary {
     let attempts = story.attempts();
-    let rejected = rejected(view, &prepared.plan.run);
+    let rejected = results.rejected();
     let folder = prepared.out.folder();
     Summary {
         run: prepared.out.run.clone(),
@@ -186,46 +154,17 @@ fn summarise(prepared: &Prepared, story: &Story, view: &View, ended: String, exi
         lost: report::lost(&attempts),
         verified: None,
         checked: Verdict::default(),
-        figures: figures(view, &prepared.plan.run),
-        report: committed_report(view, &prepared.plan.run)
-            .map(|_| prepared.shown(&prepared.out.root.join(OUTPUT).join(REPORT))),
+        figures: results.figures(),
+        report: results.report.as_ref().map(|_| prepared.shown(&prepared.out.root.join(OUTPUT).join(REPORT))),
         page: prepared.shown(&folder.join("report.html")),
         schedule: prepared.shown(&folder.join("schedule.toml")),
     }
 }
 
-/// Reasons of rejected datasets, by path.
-fn rejected(view: &View, run: &str) -> BTreeMap<String, String> {
-    let paths = RunPaths::new(run);
-    let mut rejected = BTreeMap::new();
-    let Some(manifest) = manifest(view, run) else { return rejected };
-    let Ok(workload) = registry::standard().of(&manifest.spec) else { return rejected };
-    let pipeline = workload.pipeline();
-    for dataset in &manifest.datasets {
-        for stage in pipeline.stages() {
-            let bytes = view.files.get(&paths.commit(pipeline.folder(stage), dataset.index));
-            let record = bytes.and_then(|bytes| Record::decode(bytes.clone()).ok());
-            if let Some(Record { outcome: Outcome::Rejected(reason), .. }) = record {
-                rejected.entry(dataset.path.clone()).or_insert(reason);
-            }
-        }
-    }
-    rejected
-}
-
-/// The figures that the run's workload puts first.
-fn figures(view: &View, run: &str) -> BTreeMap<String, f64> {
-    let workload = manifest(view, run).and_then(|manifest| registry::standard().of(&manifest.spec).ok());
-    let report = committed_report(view, run);
-    let file = |name: &str| Some(report.as_ref()?.files.get(name)?.clone().into_bytes());
-    workload.map(|workload| workload.headline(&file)).unwrap_or_default()
-}
-
-fn tell(prepared: &Prepared, story: &Story, view: &View, summary: &Summary) -> Result<(), Failure> {
+fn tell(prepared: &Prepared, story: &Story, text: &str, summary: &Summary) -> Result<(), Failure> {
     let folder = prepared.out.folder();
-    let text = committed_report(view, &prepared.plan.run).and_then(|mut report| report.files.remove(REPORT));
     let attempts = story.attempts();
-    let page = report::page::render(story, &attempts, summary, &text.unwrap_or_default())
+    let page = report::page::render(story, &attempts, summary, text)
         .map_err(Failure::when(Exit::Failed, "draw the page"))?;
     put(&folder.join("report.html"), page.as_bytes())?;
     let picture = report::picture::render(story, &attempts, summary)
