@@ -1,7 +1,7 @@
 //! The datasets of a run: found in a folder or generated, looked over, and copied to the volume. Which files are
 //! datasets, and their order, the workload says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,13 @@ impl Datasets {
         let last = trained.filter_map(|path| workload.period(path)).map(|(period, _)| period).max();
         self.created = format!("{} 00:00:00", last.as_deref().unwrap_or("1970-01-01"));
         self
+    }
+
+    /// Leaves out what is part of a run that is continued.
+    #[must_use]
+    pub fn without(mut self, held: &BTreeSet<&str>, workload: &dyn Workload) -> Self {
+        self.origins.retain(|path, _| !held.contains(path.as_str()));
+        self.in_order(workload)
     }
 
     fn count(&self, folder: &str) -> u32 {

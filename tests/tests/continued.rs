@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use tests::command::{run, transcript, write_volume};
+use tests::command::{run, transcript, write_days, write_volume};
 use worker::contract::Exit;
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
@@ -106,6 +106,35 @@ fn what_cannot_be_continued_is_refused() {
     let older = work(volume, &["--list", "list", "--run", "third", "--after", "second"]);
     assert_eq!(older.status.code(), Some(i32::from(Exit::Input.code())), "{}", transcript(&older));
     assert!(transcript(&older).contains("it is older than"), "{}", transcript(&older));
+}
+
+/// The same on a laptop: each day's run is preempted, checked, and compared with an undisturbed run.
+#[test]
+fn sim_run_continues_and_the_model_is_that_of_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let [all, days, out] = ["all", "days", "out"].map(|name| folder.path().join(name));
+    write_days(&all);
+    fs::create_dir(&days).unwrap();
+    let shown = [&days, &out].map(|path| path.to_str().unwrap());
+    let retrain = || {
+        let place = ["--datasets", shown[0], "--out", shown[1], "--workers", "2", "--lease", "400ms"];
+        run(SIM, &[&["run", "--json", "--continue", "--verify"][..], &place].concat())
+    };
+    for day in 1..=4 {
+        let name = format!("2018-04-0{day}.parquet");
+        fs::copy(all.join(&name), days.join(name)).unwrap();
+        let output = retrain();
+        assert!(output.status.success(), "day {day}: {}", transcript(&output));
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary["datasets"]["training"], 1, "day {day}");
+        assert_eq!(summary["verified"]["different"], serde_json::Value::Array(Vec::new()), "day {day}");
+        assert_eq!(summary["checked"]["violations"], serde_json::Value::Array(Vec::new()), "day {day}");
+    }
+    assert_eq!(fs::read(out.join(LAST_MODEL)).unwrap(), model_of_one_run());
+    let again = retrain();
+    assert_eq!(again.status.code(), Some(i32::from(Exit::NoDatasets.code())), "{}", transcript(&again));
+    let words = "failed to continue run 4: all 4 datasets to train on are part of it";
+    assert!(transcript(&again).contains(words), "{}", transcript(&again));
 }
 
 /// The state of a program, and its numbers, go on too.

@@ -26,6 +26,7 @@ use crate::units::{Span, positive, share};
 
 mod afterwards;
 mod calibrate;
+mod earlier;
 #[cfg(feature = "kind")]
 mod kind;
 mod place;
@@ -35,6 +36,7 @@ mod tail;
 
 pub use queue::QueueChoice;
 
+use earlier::Earlier;
 use place::{Backend, PlaceArgs};
 use tail::Tail;
 
@@ -81,6 +83,13 @@ pub struct RunArgs {
     /// Where the volume, the report and the page go [default: out/<name of the datasets' folder>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Continue a complete run in the same --out: begin with its last state, and with its datasets as history.
+    /// Datasets that are part of it already are left out
+    #[arg(long, value_name = "RUN", requires = "datasets", conflicts_with_all = ["continues", "work"])]
+    after: Option<String>,
+    /// Continue the newest complete run in the same --out; where there is none, begin from nothing
+    #[arg(long = "continue", requires = "datasets", conflicts_with = "work")]
+    continues: bool,
     /// Exit with 9 where a dataset was rejected, though the others were trained on. Where none could be, that is so
     /// in any case.
     #[arg(long)]
@@ -179,18 +188,20 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     let defaults = args.place.backend.defaults();
     let takes_longer = args.datasets.is_none() && !is_program;
     let work = args.work.unwrap_or(if takes_longer { defaults.work } else { Span::ms(0) });
-    let rounds = calibrate::rounds(work);
+    let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
+    let earlier = earlier(&args, &root)?;
+    let rounds = earlier.as_ref().map_or_else(|| calibrate::rounds(work), Earlier::rounds);
     let workload = workload(&args.workload, rounds).map_err(|why| Failure::of(Exit::Usage, why))?;
-    let datasets = match &args.datasets {
+    let all = match &args.datasets {
         Some(folder) => Datasets::find(folder, &args.test, workload.as_ref()),
         None => Datasets::generated(workload.as_ref()),
     }?;
+    let datasets = fresh(&all, earlier.as_ref(), workload.as_ref())?;
     let lease = args.lease.unwrap_or(defaults.lease);
     let queue = args.place.queue(args.queue.as_ref())?;
     let schedule = schedule_of(&args, &datasets, work, lease, &queue)?;
-    let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
     let out = Out::open(&root)?;
-    datasets.stage(&out.root)?;
+    all.stage(&out.root)?;
     let list = out.relative("datasets.txt");
     let listed = datasets.paths.join("\n") + "\n";
     put(&out.root.join(&list), listed.as_bytes())?;
@@ -201,6 +212,7 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         run: out.run.clone(),
         queue: String::new(),
         list,
+        after: earlier.map(|earlier| earlier.run),
         created: datasets.created.clone(),
         workers: args.workers,
         lease,
@@ -224,6 +236,35 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
 fn workload(args: &WorkloadArgs, rounds: u64) -> Result<Arc<dyn Workload>, String> {
     let (name, params) = args.named(rounds)?;
     registry::standard().make(name, &params)
+}
+
+/// The run to be continued, if one is.
+fn earlier(args: &RunArgs, volume: &Path) -> Result<Option<Earlier>, Failure> {
+    let option = match &args.after {
+        None if !args.continues => return Ok(None),
+        None => "--continue",
+        Some(_) => "--after",
+    };
+    if args.place.backend == Backend::Kind {
+        let why = "with --backend kind each run begins with an empty volume";
+        return Err(Failure::new(Exit::Usage, format!("use {option}"), why).hint("leave it out"));
+    }
+    match &args.after {
+        Some(run) => Earlier::named(volume, run).map(Some),
+        None => Earlier::newest(volume),
+    }
+}
+
+/// The datasets that are not part of the run that is continued.
+fn fresh(all: &Datasets, earlier: Option<&Earlier>, workload: &dyn Workload) -> Result<Datasets, Failure> {
+    let Some(earlier) = earlier else { return Ok(all.clone()) };
+    let fresh = all.clone().without(&earlier.held(), workload);
+    if fresh.trainings() > 0 {
+        return Ok(fresh);
+    }
+    let why = format!("all {} datasets to train on are part of it", all.trainings());
+    let failure = Failure::new(Exit::NoDatasets, format!("continue run {}", earlier.run), why);
+    Err(failure.hint("add a later one to --datasets"))
 }
 
 /// What cannot be asked of a program.

@@ -37,6 +37,8 @@ pub struct Plan {
     pub queue: String,
     /// The file that lists the datasets, relative to the volume.
     pub list: String,
+    /// The run that this one continues.
+    pub after: Option<String>,
     pub created: String,
     pub workers: u32,
     pub lease: Span,
@@ -61,6 +63,9 @@ impl Plan {
         option("--queue", self.queue.clone().into());
         option("--run", self.run.clone().into());
         option("--list", self.list.clone().into());
+        if let Some(after) = &self.after {
+            option("--after", after.into());
+        }
         option("--created", self.created.clone().into());
         option("--lease", self.lease.to_string().into());
         option("--grace", self.grace.to_string().into());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use worker::contract::{Exit, OUTPUT};
+use worker::contract::{Exit, OUTPUT, RUNS, RunPaths};
 use worker::failure::Failure;
 use worker::queue::Counts;
 
@@ -90,6 +90,12 @@ async fn twin(
 ) -> Result<Result<Verified, Ended>, Failure> {
     let volume = prepared.out.folder().join("undisturbed");
     prepared.datasets.stage(&volume)?;
+    // What this run continues is there already.
+    let own = format!("{}/", RunPaths::new(&prepared.plan.run).root());
+    let is_earlier = |path: &str| path.starts_with(RUNS) && !path.starts_with(&own);
+    for (path, bytes) in view.files.iter().filter(|(path, _)| is_earlier(path)) {
+        put(&volume.join(path), bytes)?;
+    }
     let list = prepared.datasets.paths.join("\n") + "\n";
     put(&volume.join("datasets.txt"), list.as_bytes())?;
     let plan = Plan {
