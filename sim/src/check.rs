@@ -40,7 +40,7 @@ pub enum Check {
     Queue,
     /// The first exit with 0 saw every commit, the report's included.
     Exit,
-    /// The run ended within its bound once the disturbances had.
+    /// The run ended within its bound after the last fault.
     Drained,
 }
 
@@ -59,14 +59,26 @@ impl Check {
     /// What holds if it passes.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Manifest => "the manifest is whole",
+            Self::Manifest => "the list of datasets is whole",
             Self::Once => "every dataset took effect exactly once",
-            Self::Chain => "the chain of hashes is whole",
-            Self::Explained => "a commit explains every public file",
-            Self::Output => "output/ is what was committed",
-            Self::Queue => "no lease is left in the queue",
-            Self::Exit => "nobody exited 0 before the last commit",
-            Self::Drained => "the run ended within its bound",
+            Self::Chain => "every result was made from the results that it should be made from",
+            Self::Explained => "every file of the run was committed by a worker",
+            Self::Output => "output/ holds what was committed",
+            Self::Queue => "no work is left in the queue",
+            Self::Exit => "no worker reported success early",
+            Self::Drained => "the run ended in time after the last fault",
+        }
+    }
+
+    /// What it looks at: one, and many.
+    pub fn units(self) -> [&'static str; 2] {
+        match self {
+            Self::Manifest => ["page", "pages"],
+            Self::Once | Self::Chain => ["result", "results"],
+            Self::Explained | Self::Output => ["file", "files"],
+            Self::Queue => ["queue", "queues"],
+            Self::Exit => ["worker", "workers"],
+            Self::Drained => ["run", "runs"],
         }
     }
 }
@@ -423,7 +435,7 @@ impl Checker<'_> {
         match self.evidence.story.drained_ms {
             Some(took) if took <= most => self.saw(Check::Drained),
             Some(took) => {
-                let detail = format!("it took {took} ms after the last disturbance, at most {most} were due");
+                let detail = format!("it took {took} ms after the last fault, at most {most} were due");
                 self.fail(Check::Drained, detail, None, &[]);
             }
             None => self.fail(Check::Drained, "it did not end".to_owned(), None, &[]),

@@ -159,7 +159,7 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     let mut signals = Signals::new()?;
     let (plan, schedule) = (&prepared.plan, &prepared.schedule);
     let ran = process::run(plan, schedule, server.as_mut(), &mut signals, &mut watch).await;
-    terminal.end();
+    terminal.end(ran.as_ref().ok().map(|(story, _)| story));
     let answer = match ran {
         Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended, &mut signals).await,
         Err(failure) => Err(failure),
@@ -351,18 +351,12 @@ impl Prepared {
     }
 
     fn headline(&self, server: Option<&Server>) -> Vec<String> {
-        let args = &self.args;
         let queue = server.map_or_else(|| self.queue.to_string(), Server::what);
         let mut lines = vec![
+            self.what_will_happen(),
             format!(
-                "{} datasets to train on, {} to test with; {} workers; queue {queue}",
-                self.datasets.trainings(),
-                self.datasets.tests(),
-                args.workers
-            ),
-            format!(
-                "preemptions: {} (seed {}); lease {}, grace {}",
-                self.schedule.rule, self.schedule.seed, self.plan.lease, self.plan.grace
+                "queue {queue}; lease {}, grace {}; preemptions {}, seed {}",
+                self.plan.lease, self.plan.grace, self.schedule.rule, self.schedule.seed
             ),
             format!("run {} in {}", self.out.run, self.shown(&self.out.root)),
         ];
@@ -370,6 +364,31 @@ impl Prepared {
             lines.push(format!("skipped, being no datasets: {}", self.datasets.skipped.join(", ")));
         }
         lines
+    }
+
+    /// The whole of it in one line.
+    fn what_will_happen(&self) -> String {
+        let (trainings, tests) = (self.datasets.trainings(), self.datasets.tests());
+        let datasets = if trainings == 1 { "dataset" } else { "datasets" };
+        let begin = self.plan.after.as_ref().map_or_else(String::new, |run| format!("continue run {run}: "));
+        let workers = if self.args.workers == 1 { "worker" } else { "workers" };
+        let preempted = match (&self.args.preempt, self.schedule.preemptions.len()) {
+            (_, 0) => "never preempted".to_owned(),
+            (Rule::Poisson(mean), _) => format!("each preempted every {mean} on average"),
+            (Rule::Every(gap), _) => format!("each preempted every {gap}"),
+            (_, 1) => "preempted once".to_owned(),
+            (_, times) => format!("preempted {times} times"),
+        };
+        let then = if self.verifies() { "; then again undisturbed, to compare" } else { "" };
+        format!(
+            "{begin}train on {trainings} {datasets}, test on {tests}; {} {workers}, {preempted}{then}",
+            self.args.workers
+        )
+    }
+
+    /// Whether the run is compared with an undisturbed one.
+    fn verifies(&self) -> bool {
+        self.args.verify.unwrap_or(self.args.datasets.is_none())
     }
 
     /// A path as a person would type it from here.

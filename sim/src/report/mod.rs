@@ -29,7 +29,7 @@ pub struct AttemptCounts {
     pub claims: u32,
     /// Claims of a dataset's preparation, where the long work is.
     pub datasets_claimed: u32,
-    /// Claims taken over from a worker whose lease had expired.
+    /// Claims redelivered from a worker whose lease had expired.
     pub taken_over: u32,
     pub resumed: u32,
     /// Commits that found another's of the same bytes.
@@ -64,7 +64,7 @@ pub struct Lost {
 }
 
 /// What the comparison with an undisturbed run found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Verified {
     pub seconds: f64,
     pub files: u32,
@@ -114,6 +114,11 @@ pub struct Summary {
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+/// `1 file`, `2 files`.
+fn counted(count: u32, [one, many]: [&str; 2]) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -168,15 +173,15 @@ impl fmt::Display for PreemptionCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.effective() {
             0 => f.write_str("none interrupted work")?,
-            count => write!(f, "{count} interrupted held work: {}", by_kind(&self.interrupted))?,
+            count => write!(f, "{count} interrupted work: {}", by_kind(&self.interrupted))?,
         }
         for (count, what) in [
-            (self.finished_in_grace, "finished in the grace"),
+            (self.finished_in_grace, "left time to finish the work in hand"),
             (self.idle, "hit an idle worker"),
-            (self.away, "found the machine away"),
-            (self.queue, "struck Redis"),
-            (self.volume, "struck the volume's server"),
-            (self.from_outside, "came from outside"),
+            (self.away, "skipped: machine already down"),
+            (self.queue, "of Redis"),
+            (self.volume, "of the volume's server"),
+            (self.from_outside, "by somebody else"),
         ] {
             if count > 0 {
                 write!(f, "; {count} {what}")?;
@@ -186,13 +191,66 @@ impl fmt::Display for PreemptionCounts {
     }
 }
 
+/// How good the news of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    /// Complete, and something was left out.
+    Warn,
+    Bad,
+}
+
+impl Tone {
+    /// Its name in style sheets.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// A text in its colour, for terminals.
+    fn paint(self, text: &str) -> String {
+        let colour = match self {
+            Self::Good => 32,
+            Self::Warn => 33,
+            Self::Bad => 31,
+        };
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    }
+}
+
 impl Summary {
     /// The end of a run, for people.
-    pub fn text(&self) -> String {
+    pub fn text(&self, is_coloured: bool) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text);
+        let _ = self.write(&mut text, is_coloured);
         text
+    }
+
+    pub fn tone(&self) -> Tone {
+        match self.exit {
+            0 if self.datasets.rejected == 0 => Tone::Good,
+            0 => Tone::Warn,
+            _ => Tone::Bad,
+        }
+    }
+
+    /// What it took to get all datasets done.
+    pub fn work(&self) -> String {
+        let AttemptCounts { datasets_claimed, taken_over, resumed, doubled, .. } = self.attempts;
+        let datasets = counted(self.datasets.training + self.datasets.test, ["dataset", "datasets"]);
+        let twice = match doubled {
+            0 => "nothing committed twice".to_owned(),
+            count => format!("{} a second time and dropped", counted(count, ["result made", "results made"])),
+        };
+        format!(
+            "{datasets} begun {}; {taken_over} redelivered to another worker, {resumed} resumed from saved \
+             progress, {twice}",
+            counted(datasets_claimed, ["time", "times"])
+        )
     }
 
     /// The headline's names as a person says them, with values to four digits.
@@ -201,23 +259,16 @@ impl Summary {
         self.figures.iter().map(words).collect()
     }
 
-    fn write(&self, text: &mut String) -> fmt::Result {
+    fn write(&self, text: &mut String, is_coloured: bool) -> fmt::Result {
         let DatasetCounts { training, test, rejected } = self.datasets;
-        writeln!(text, "run {} {} after {:.2} s", self.run, self.ended, self.seconds)?;
+        let ended = if is_coloured { self.tone().paint(&self.ended) } else { self.ended.clone() };
+        writeln!(text, "run {} {ended} after {:.2} s", self.run, self.seconds)?;
         let mut line = |name: &str, what: String| writeln!(text, "  {name:<12} {what}");
         line("datasets", format!("{training} to train on, {test} to test with, {rejected} rejected"))?;
         for (path, reason) in &self.rejected {
             line("", format!("rejected {path}: {reason}"))?;
         }
-        let AttemptCounts { claims, datasets_claimed, taken_over, resumed, doubled } = self.attempts;
-        line(
-            "attempts",
-            format!(
-                "{datasets_claimed} claims of {} datasets ({claims} of all items), {taken_over} taken over, \
-                 {resumed} resumed from saved progress, {doubled} done twice",
-                training + test
-            ),
-        )?;
+        line("work", self.work())?;
         line("preemptions", self.preemptions.to_string())?;
         if !self.phases.is_empty() {
             let phases: Vec<String> =
@@ -227,11 +278,11 @@ impl Summary {
         let Lost { seconds, worked_seconds, share } = self.lost;
         line("work lost", format!("{seconds:.2} s of {worked_seconds:.2} s ({:.1} %)", share * 100.0))?;
         match &self.verified {
-            None => line("verified", "not asked for (--verify)".to_owned())?,
+            None => line("verified", "not compared with an undisturbed run (--verify)".to_owned())?,
             Some(verified) if verified.different.is_empty() => line(
                 "verified",
                 format!(
-                    "{} files are those of an undisturbed run ({:.2} s), byte for byte",
+                    "{} files are byte for byte those of an undisturbed run ({:.2} s)",
                     verified.files, verified.seconds
                 ),
             )?,
@@ -248,7 +299,7 @@ impl Summary {
             if !self.checked.violations.iter().any(|violation| violation.check == check) {
                 let looked_at = self.checked.looked_at.get(&check).copied().unwrap_or(0);
                 let name = if number == 0 { "checked" } else { "" };
-                line(name, format!("{} ({looked_at})", check.words()))?;
+                line(name, format!("{} ({})", check.words(), counted(looked_at, check.units())))?;
             }
         }
         for violation in &self.checked.violations {
@@ -263,5 +314,90 @@ impl Summary {
         }
         line("page", self.page.clone())?;
         line("schedule", self.schedule.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Violation;
+
+    fn summary() -> Summary {
+        let interrupted = [(Kind::Terminate, 4), (Kind::Kill, 2), (Kind::Pause, 2)].into();
+        let looked_at = Check::ALL.into_iter().zip([1, 33, 34, 35, 11, 1, 3, 1]).collect();
+        Summary {
+            run: "1".to_owned(),
+            out: "out/generated".to_owned(),
+            ended: "complete".to_owned(),
+            exit: 0,
+            datasets: DatasetCounts { training: 8, test: 1, rejected: 0 },
+            rejected: BTreeMap::new(),
+            workers: 3,
+            queue: "sqlite".to_owned(),
+            rule: "progress".to_owned(),
+            seed: 1,
+            work_rounds: 0,
+            seconds: 12.345,
+            phases: Vec::new(),
+            attempts: AttemptCounts {
+                claims: 50,
+                datasets_claimed: 14,
+                taken_over: 3,
+                resumed: 4,
+                doubled: 1,
+            },
+            preemptions: PreemptionCounts {
+                interrupted,
+                away: 79,
+                idle: 2,
+                queue: 1,
+                ..PreemptionCounts::default()
+            },
+            lost: Lost { seconds: 0.5, worked_seconds: 10.0, share: 0.05 },
+            verified: Some(Verified { seconds: 4.0, files: 46, different: Vec::new() }),
+            checked: Verdict { looked_at, violations: Vec::new() },
+            figures: [("auc_roc".to_owned(), 0.87)].into(),
+            report: Some("out/generated/output/report.txt".to_owned()),
+            page: "out/generated/sim/1/report.html".to_owned(),
+            schedule: "out/generated/sim/1/schedule.toml".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_went_well() {
+        insta::assert_snapshot!(summary().text(false));
+    }
+
+    #[test]
+    fn a_run_that_left_something_out_and_broke_a_promise() {
+        let mut summary = summary();
+        summary.ended = "broke its promise".to_owned();
+        (summary.exit, summary.attempts.doubled, summary.datasets.rejected) = (87, 0, 1);
+        let reason = "line 40: 8 fields, where the header has 9".to_owned();
+        summary.rejected = [("datasets/training/2018-04-03.csv".to_owned(), reason)].into();
+        summary.verified =
+            Some(Verified { different: vec!["output/report.txt".to_owned()], ..Verified::default() });
+        summary.checked.violations.push(Violation {
+            check: Check::Exit,
+            detail: "runs/1/report was committed after a worker had exited 0".to_owned(),
+            dataset: None,
+            attempts: Vec::new(),
+            events: Vec::new(),
+        });
+        insta::assert_snapshot!(summary.text(false));
+    }
+
+    /// Green is for what is complete and left nothing out.
+    #[test]
+    fn only_a_whole_run_is_green() {
+        let whole = summary();
+        let mut part = summary();
+        part.datasets.rejected = 1;
+        let mut failed = summary();
+        failed.exit = 9;
+        assert_eq!([whole.tone(), part.tone(), failed.tone()], [Tone::Good, Tone::Warn, Tone::Bad]);
+        assert!(whole.text(true).starts_with("run 1 \x1b[32mcomplete\x1b[0m after"));
+        assert!(part.text(true).starts_with("run 1 \x1b[33mcomplete"));
+        assert!(!whole.text(false).contains('\x1b'));
     }
 }

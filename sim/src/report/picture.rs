@@ -98,8 +98,12 @@ fn legend(lanes: &[Lane]) -> Vec<Entry> {
 
 fn title(summary: &Summary) -> String {
     let datasets = summary.datasets.training + summary.datasets.test;
+    let rejected = match summary.datasets.rejected {
+        0 => String::new(),
+        count => format!(" ({count} rejected)"),
+    };
     format!(
-        "{} workers, {datasets} datasets, {}",
+        "{} workers, {datasets} datasets{rejected}, {}",
         summary.workers,
         match summary.preemptions.effective() {
             0 => "no preemption interrupted work".to_owned(),

@@ -14,7 +14,7 @@ use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};
 use crate::datasets::put;
-use crate::report::terminal::print;
+use crate::report::terminal::{Mode, Terminal, print};
 use crate::report::{self, DatasetCounts, Summary, Verified};
 use crate::schedule::Schedule;
 use crate::settle::settle;
@@ -39,7 +39,7 @@ pub async fn conclude(
             looked = look(prepared, story, &results) => checked = looked?,
         }
     }
-    if ended == Ended::Complete && prepared.args.verify.unwrap_or(prepared.args.datasets.is_none()) {
+    if ended == Ended::Complete && prepared.verifies() {
         match twin(prepared, &results.view, signals).await? {
             Ok(found) => verified = Some(found),
             Err(why) => ended = why,
@@ -106,7 +106,11 @@ async fn twin(
         idle: Backend::Process.defaults().idle,
         ..prepared.plan.clone()
     };
-    let (story, ended) = process::run(&plan, &Schedule::none(), None, signals, &mut |_, _| {}).await?;
+    let mut terminal = Terminal::of_undisturbed(prepared.mode, prepared.commits());
+    let mut watch = |story: &Story, update| terminal.update(story, update);
+    let ran = process::run(&plan, &Schedule::none(), None, signals, &mut watch).await;
+    terminal.end(None);
+    let (story, ended) = ran?;
     if ended != Ended::Complete {
         return Ok(Err(match ended {
             Ended::Failed { exit, reason } => {
@@ -179,6 +183,7 @@ fn tell(prepared: &Prepared, story: &Story, text: &str, summary: &Summary) -> Re
     let json =
         serde_json::to_string_pretty(summary).map_err(Failure::when(Exit::Failed, "write the summary"))?;
     put(&folder.join("summary.json"), json.as_bytes())?;
-    print(&if prepared.args.json { json + "\n" } else { summary.text() })?;
+    let is_coloured = prepared.mode == Mode::Bars && std::env::var_os("NO_COLOR").is_none();
+    print(&if prepared.args.json { json + "\n" } else { summary.text(is_coloured) })?;
     Ok(())
 }

@@ -67,7 +67,7 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
     }
     let mut watch = |story: &_, update| terminal.update(story, update);
     let ran = stand.run(&prepared.plan, &prepared.schedule, &mut watch).await;
-    terminal.end();
+    terminal.end(ran.as_ref().ok().map(|(story, _)| story));
     let (story, ended) = ran?;
     let (_forward, queue) = stand.queue().await?;
     prepared.plan.queue = queue;
