@@ -93,6 +93,13 @@ impl Datasets {
         Ok(datasets.in_order(workload))
     }
 
+    /// Datasets that lie on a volume already.
+    #[must_use]
+    pub fn staged(volume: &Path, paths: &[String], workload: &dyn Workload) -> Self {
+        let origins = paths.iter().map(|path| (path.clone(), Origin::File(volume.join(path))));
+        Self { origins: origins.collect(), ..Self::default() }.in_order(workload)
+    }
+
     fn add(&mut self, folder: &str, name: String, from: PathBuf) -> Result<(), Failure> {
         fs::File::open(&from).map_err(|error| unreadable(&from, error))?;
         if !from.is_file() {

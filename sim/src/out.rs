@@ -4,7 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use worker::contract::{Exit, RUNS};
+use worker::contract::{Exit, RUNS, RunPaths};
 use worker::failure::Failure;
 
 /// The simulator's own folder on the volume.
@@ -25,6 +25,35 @@ impl Out {
     /// # Errors
     /// Where it is no folder of a simulator, or another simulator works in it.
     pub fn open(root: &Path) -> Result<Self, Failure> {
+        let (root, lock) = Self::lock(root)?;
+        let last = [root.join(RUNS), root.join(SIM)].iter().filter_map(|folder| last_number(folder)).max();
+        let run = last.unwrap_or(0) + 1;
+        let out = Self { root, run: run.to_string(), _lock: lock };
+        let folder = out.folder();
+        let created = fs::create_dir_all(&folder);
+        created.map_err(Failure::when(Exit::Volume, format!("create {}", folder.display())))?;
+        Ok(out)
+    }
+
+    /// Opens the folder of the newest run, which has not ended.
+    ///
+    /// # Errors
+    /// As [`Out::open`]; or where there is no run, or it has ended.
+    pub fn resume(root: &Path) -> Result<Self, Failure> {
+        let doing = format!("resume a run in {}", root.display());
+        let Some(run) = last_number(&root.join(SIM)) else {
+            return Err(Failure::new(Exit::Usage, doing, "there is none").hint("leave --resume out"));
+        };
+        let (root, lock) = Self::lock(root)?;
+        let out = Self { root, run: run.to_string(), _lock: lock };
+        if out.root.join(RunPaths::new(&out.run).report()).exists() {
+            let failure = Failure::new(Exit::Usage, doing, format!("run {run}, the newest, is complete"));
+            return Err(failure.hint("leave --resume out to begin the next"));
+        }
+        Ok(out)
+    }
+
+    fn lock(root: &Path) -> Result<(PathBuf, File), Failure> {
         let shown = root.display();
         let refuse = |why: &str| Failure::new(Exit::Volume, format!("use --out {shown}"), why);
         let failed = |verb: &str| Failure::when(Exit::Volume, format!("{verb} --out {shown}"));
@@ -49,14 +78,7 @@ impl Out {
                 return Err(failed("lock")(error));
             }
         }
-        let root = root.canonicalize().map_err(failed("find"))?;
-        let last = [root.join(RUNS), sim].iter().filter_map(|folder| last_number(folder)).max();
-        let run = last.unwrap_or(0) + 1;
-        let out = Self { root, run: run.to_string(), _lock: lock };
-        let folder = out.folder();
-        let created = fs::create_dir_all(&folder);
-        created.map_err(Failure::when(Exit::Volume, format!("create {}", folder.display())))?;
-        Ok(out)
+        Ok((root.canonicalize().map_err(failed("find"))?, lock))
     }
 
     /// A folder that is no other run's, for what the simulator itself keeps of this one.
@@ -88,6 +110,21 @@ mod tests {
         assert!(busy.contains("another simulator"), "{busy}");
         drop(first);
         assert_eq!(Out::open(folder.path()).unwrap().run, "2");
+    }
+
+    #[test]
+    fn only_a_run_that_has_not_ended_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |why: &str| {
+            let failure = Out::resume(folder.path()).unwrap_err().to_string();
+            assert!(failure.contains(why), "{failure}");
+        };
+        refused("there is none");
+        drop(Out::open(folder.path()).unwrap());
+        assert_eq!(Out::resume(folder.path()).unwrap().run, "1");
+        fs::create_dir_all(folder.path().join("runs/1")).unwrap();
+        fs::write(folder.path().join("runs/1/report"), "").unwrap();
+        refused("run 1, the newest, is complete");
     }
 
     #[test]

@@ -278,6 +278,28 @@ impl Story {
         kill.map(|fault| fault.at_ms)
     }
 
+    /// The same with the workers that no incarnation stands for, by what they wrote.
+    #[must_use]
+    pub fn with_unseen(&self, written: Vec<Vec<Event>>) -> Self {
+        let mut whole = self.clone();
+        for events in written {
+            let Some(first) = events.first() else { continue };
+            if self.incarnations.iter().any(|one| one.events.first() == Some(first)) {
+                continue;
+            }
+            whole.incarnations.push(Incarnation {
+                machine: 0,
+                name: first.worker.clone(),
+                pid: 1,
+                started_ms: first.at_ms,
+                ended_ms: events.last().map(|event| event.at_ms),
+                exit: None,
+                events,
+            });
+        }
+        whole
+    }
+
     /// How many preemptions interrupted held work, by kind.
     pub fn interrupted(&self) -> BTreeMap<Kind, u32> {
         let mut counts = BTreeMap::new();

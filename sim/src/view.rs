@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use worker::contract::{BLOCK_BYTES, Exit, OUTPUT, RunPaths};
+use worker::events::{self, Event};
 use worker::failure::Failure;
 use worker::hash::Hash;
 use worker::reader::ManifestReader;
@@ -123,6 +124,14 @@ pub fn public_names(volume: &Path, run: &str) -> Vec<String> {
     }
     all.sort_unstable();
     all
+}
+
+/// What every worker of a run wrote, each in a file of its own.
+pub fn events_of(volume: &Path, run: &str) -> Vec<Vec<Event>> {
+    let mut files = names(volume, &RunPaths::new(run).events());
+    files.sort_unstable();
+    let read = |file: String| events::parse(&std::fs::read(volume.join(file)).unwrap_or_default()).0;
+    files.into_iter().map(read).collect()
 }
 
 /// Files in a folder; none where there is no folder.

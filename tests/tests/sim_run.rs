@@ -119,21 +119,32 @@ fn a_queue_that_is_away_at_the_end_is_waited_for() {
     assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
 }
 
-/// Ctrl-C in the middle: exit code 130, nobody left, and the next run on top of it is right.
+/// Ctrl-C in the middle: exit code 130, nobody left, and the run can be gone on with; the next one is right too.
 #[test]
 fn an_interrupted_run_leaves_no_process_and_harms_no_other() {
     let out = tempfile::tempdir().unwrap();
     let shown = out.path().to_str().unwrap();
     let mut command = Command::new(SIM);
-    command.args(["run", "--verify=false", "--out", shown]).stdout(Stdio::piped());
+    command.args(["run", "--verify=false", "--out", shown]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // The first preemption is told: workers live.
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("in the middle of")), "nothing was preempted");
     interrupt(&child);
     lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    let hint = "hint: the same command with --resume goes on with run 1\n";
+    assert!(String::from_utf8_lossy(&ended.stderr).ends_with(hint), "{}", transcript(&ended));
     assert_eq!(processes_of(shown), Vec::<String>::new());
+    let resumed = summary(&["--resume", "--out", shown]);
+    assert_eq!(
+        (&resumed["run"], &resumed["verified"]["different"]),
+        (&"1".into(), &Value::Array(Vec::new()))
+    );
+    assert_eq!(resumed["checked"]["violations"], Value::Array(Vec::new()));
+    let complete = run(SIM, &["run", "--resume", "--out", shown]);
+    assert_eq!(complete.status.code(), Some(2), "{}", transcript(&complete));
     let again = summary(&["--out", shown]);
     assert_eq!((&again["run"], &again["verified"]["different"]), (&"2".into(), &Value::Array(Vec::new())));
 }

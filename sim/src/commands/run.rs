@@ -90,6 +90,9 @@ pub struct RunArgs {
     /// Continue the newest complete run in the same --out; where there is none, begin from nothing
     #[arg(long = "continue", requires = "datasets", conflicts_with = "work")]
     continues: bool,
+    /// Go on with the newest run in --out, which was interrupted; the other options as they were
+    #[arg(long, conflicts_with = "work")]
+    resume: bool,
     /// Exit with 9 where a dataset was rejected, though the others were trained on. Where none could be, that is so
     /// in any case.
     #[arg(long)]
@@ -110,6 +113,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_PER_DATASET: Duration = Duration::from_secs(3);
 /// What a program of the user's may take for a dataset, all stages together: how long it takes is not known.
 const PATIENCE_PER_PROGRAM: Duration = Duration::from_secs(1_800);
+/// The file that lists a run's datasets, in its own folder.
+const LIST: &str = "datasets.txt";
 /// 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
@@ -190,21 +195,31 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     let work = args.work.unwrap_or(if takes_longer { defaults.work } else { Span::ms(0) });
     let root = args.out.clone().unwrap_or_else(|| default_out(args.datasets.as_deref()));
     let earlier = earlier(&args, &root)?;
-    let rounds = earlier.as_ref().map_or_else(|| calibrate::rounds(work), Earlier::rounds);
+    let resumed = args.resume.then(|| Out::resume(&root)).transpose()?;
+    let begun = match &resumed {
+        Some(out) => Earlier::begun(&out.root, &out.run)?,
+        None => None,
+    };
+    let known = begun.as_ref().or(earlier.as_ref());
+    let rounds = known.map_or_else(|| calibrate::rounds(work), Earlier::rounds);
     let workload = workload(&args.workload, rounds).map_err(|why| Failure::of(Exit::Usage, why))?;
-    let all = match &args.datasets {
-        Some(folder) => Datasets::find(folder, &args.test, workload.as_ref()),
-        None => Datasets::generated(workload.as_ref()),
-    }?;
-    let datasets = fresh(&all, earlier.as_ref(), workload.as_ref())?;
+    let all = match (&resumed, &args.datasets) {
+        (Some(out), _) => Datasets::staged(&out.root, &listed(out)?, workload.as_ref()),
+        (None, Some(folder)) => Datasets::find(folder, &args.test, workload.as_ref())?,
+        (None, None) => Datasets::generated(workload.as_ref())?,
+    };
+    let datasets = match &resumed {
+        Some(_) => all.clone(),
+        None => fresh(&all, earlier.as_ref(), workload.as_ref())?,
+    };
     let lease = args.lease.unwrap_or(defaults.lease);
     let queue = args.place.queue(args.queue.as_ref())?;
     let schedule = schedule_of(&args, &datasets, work, lease, &queue)?;
-    let out = Out::open(&root)?;
+    let out = resumed.map_or_else(|| Out::open(&root), Ok)?;
     all.stage(&out.root)?;
-    let list = out.relative("datasets.txt");
-    let listed = datasets.paths.join("\n") + "\n";
-    put(&out.root.join(&list), listed.as_bytes())?;
+    let list = out.relative(LIST);
+    let lines = datasets.paths.join("\n") + "\n";
+    put(&out.root.join(&list), lines.as_bytes())?;
     put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())?;
     let plan = Plan {
         exe: child::own_program()?,
@@ -238,20 +253,27 @@ fn workload(args: &WorkloadArgs, rounds: u64) -> Result<Arc<dyn Workload>, Strin
     registry::standard().make(name, &params)
 }
 
+/// The datasets of a run, as its list has them.
+fn listed(out: &Out) -> Result<Vec<String>, Failure> {
+    let path = out.folder().join(LIST);
+    let text = std::fs::read_to_string(&path)
+        .map_err(Failure::when(Exit::Volume, format!("resume run {}: read {}", out.run, path.display())))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// The run to be continued, if one is.
 fn earlier(args: &RunArgs, volume: &Path) -> Result<Option<Earlier>, Failure> {
-    let option = match &args.after {
-        None if !args.continues => return Ok(None),
-        None => "--continue",
-        Some(_) => "--after",
-    };
-    if args.place.backend == Backend::Kind {
+    let options =
+        [("--resume", args.resume), ("--continue", args.continues), ("--after", args.after.is_some())];
+    let given = options.iter().find(|(_, is_given)| *is_given);
+    if let Some((option, _)) = given.filter(|_| args.place.backend == Backend::Kind) {
         let why = "with --backend kind each run begins with an empty volume";
         return Err(Failure::new(Exit::Usage, format!("use {option}"), why).hint("leave it out"));
     }
     match &args.after {
         Some(run) => Earlier::named(volume, run).map(Some),
-        None => Earlier::newest(volume),
+        None if args.continues => Earlier::newest(volume),
+        None => Ok(None),
     }
 }
 
@@ -370,7 +392,11 @@ impl Prepared {
     fn what_will_happen(&self) -> String {
         let (trainings, tests) = (self.datasets.trainings(), self.datasets.tests());
         let datasets = if trainings == 1 { "dataset" } else { "datasets" };
-        let begin = self.plan.after.as_ref().map_or_else(String::new, |run| format!("continue run {run}: "));
+        let begin = match &self.plan.after {
+            _ if self.args.resume => format!("resume run {}: ", self.plan.run),
+            Some(run) => format!("continue run {run}: "),
+            None => String::new(),
+        };
         let workers = if self.args.workers == 1 { "worker" } else { "workers" };
         let preempted = match (&self.args.preempt, self.schedule.preemptions.len()) {
             (_, 0) => "never preempted".to_owned(),

@@ -14,7 +14,6 @@ use cloud::k8s::objects::Config;
 use cloud::k8s::stage;
 use cloud::kind::{self, Came, KindCluster, Spec, build_fileserver, worker_image};
 use worker::contract::{OUTPUT, RUNS, RunPaths};
-use worker::events;
 use worker::failure::Failure;
 
 use super::process::Plan;
@@ -22,7 +21,8 @@ use super::supervisor::{Policy, judge_all, supervise};
 use super::{Ended, Observer};
 use crate::report::Phase;
 use crate::schedule::Schedule;
-use crate::story::{Incarnation, Story};
+use crate::story::Story;
+use crate::view;
 
 mod feed;
 mod nodes;
@@ -225,28 +225,15 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Bat
     })
 }
 
-/// Gives each incarnation all the events that its worker wrote: some may have come too late to be heard.
+/// Gives each incarnation all the events that its worker wrote: some may have come too late to be heard, and a pod may
+/// have come and gone unseen.
 fn tell_all(story: &mut Story, plan: &Plan) {
-    let folder = plan.volume.join(RunPaths::new(&plan.run).events());
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort_unstable();
-    for file in files {
-        let (all, _) = events::parse(&std::fs::read(file).unwrap_or_default());
-        let Some(first) = all.first() else { continue };
-        let place = story.incarnations.iter().position(|one| one.name == first.worker);
-        match place {
-            Some(place) => story.incarnations[place].events = all,
-            // A pod that came and went unseen has its say as well.
-            None => story.incarnations.push(Incarnation {
-                machine: 0,
-                name: first.worker.clone(),
-                pid: 1,
-                started_ms: first.at_ms,
-                ended_ms: all.last().map(|event| event.at_ms),
-                exit: None,
-                events: all,
-            }),
+    let written = view::events_of(&plan.volume, &plan.run);
+    for events in &written {
+        let Some(first) = events.first() else { continue };
+        if let Some(one) = story.incarnations.iter_mut().find(|one| one.name == first.worker) {
+            one.events.clone_from(events);
         }
     }
+    *story = story.with_unseen(written);
 }

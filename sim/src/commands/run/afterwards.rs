@@ -14,13 +14,13 @@ use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};
 use crate::datasets::put;
-use crate::report::terminal::{Mode, Terminal, print};
+use crate::report::terminal::{Mode, Terminal, print, tell as say};
 use crate::report::{self, DatasetCounts, Summary, Verified};
 use crate::schedule::Schedule;
 use crate::settle::settle;
 use crate::signals::Signals;
 use crate::story::Story;
-use crate::view::View;
+use crate::view::{self, View};
 
 /// Checks, compares, tells; answers the exit code.
 pub async fn conclude(
@@ -60,6 +60,12 @@ pub async fn conclude(
     let mut summary = summarise(prepared, story, &results, words, exit);
     (summary.checked, summary.verified) = (checked, verified);
     tell(prepared, story, results.text(), &summary)?;
+    if ended == Ended::Interrupted
+        && results.report.is_none()
+        && prepared.args.place.backend == Backend::Process
+    {
+        say(&format!("hint: the same command with --resume goes on with run {}", prepared.plan.run));
+    }
     match ended {
         Ended::Failed { exit, reason } => Err(Failure { exit, ..Failure::of(Exit::Failed, reason) }),
         _ => Ok(exit),
@@ -68,13 +74,17 @@ pub async fn conclude(
 
 async fn look(prepared: &Prepared, story: &Story, results: &Results) -> Result<Verdict, Failure> {
     let plan = &prepared.plan;
+    let whole = match prepared.args.resume {
+        true => &story.with_unseen(view::events_of(&plan.volume, &plan.run)),
+        false => story,
+    };
     let (queue, pipeline) = (queue::open(plan).await?, results.workload.pipeline());
     let left: Counts = settle(&queue, &plan.volume, &plan.run, pipeline, plan.lease.duration())
         .await
         .map_err(Failure::when(Exit::Queue, "look at the queue"))?;
     Ok(check::check(&Evidence {
         run: &plan.run,
-        story,
+        story: whole,
         view: &results.view,
         queue: left,
         workload: results.workload.as_ref(),

@@ -1,4 +1,5 @@
-//! `--continue` and `--after`: the run that this one continues, on the same volume.
+//! Runs that are on the volume already: the one that this run continues (`--continue`, `--after`), and this run itself
+//! where it was interrupted (`--resume`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,19 +17,27 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// The run of this name.
+    /// A run that may not have ended; `None` where it has not begun.
+    ///
+    /// # Errors
+    /// Where its manifest is damaged.
+    pub fn begun(volume: &Path, run: &str) -> Result<Option<Self>, Failure> {
+        let reader = ManifestReader::read(run, |path| fs::read(volume.join(path)).ok());
+        let doing = format!("read run {run} of {}", volume.display());
+        let reader = reader.map_err(Failure::when(Exit::Damaged, doing))?;
+        Ok(reader.manifest().map(|manifest| Self { run: run.to_owned(), manifest: manifest.clone() }))
+    }
+
+    /// The complete run of this name.
     ///
     /// # Errors
     /// Where it is not complete.
     pub fn named(volume: &Path, run: &str) -> Result<Self, Failure> {
-        let reader = ManifestReader::read(run, |path| fs::read(volume.join(path)).ok());
-        let doing = || format!("continue run {run} of {}", volume.display());
-        let reader = reader.map_err(Failure::when(Exit::Damaged, doing()))?;
-        match reader.manifest().filter(|manifest| manifest.sealed) {
-            Some(manifest) => Ok(Self { run: run.to_owned(), manifest: manifest.clone() }),
-            None => Err(Failure::new(Exit::NoDatasets, doing(), "there is no complete run of this name")
-                .hint("name another with --after, or give --continue")),
-        }
+        Self::begun(volume, run)?.filter(|earlier| earlier.manifest.sealed).ok_or_else(|| {
+            let doing = format!("continue run {run} of {}", volume.display());
+            let failure = Failure::new(Exit::NoDatasets, doing, "there is no complete run of this name");
+            failure.hint("name another with --after, or give --continue")
+        })
     }
 
     /// The newest complete run, if there is one.
@@ -48,7 +57,7 @@ impl Earlier {
         kept.map(|dataset| dataset.path.as_str()).collect()
     }
 
-    /// Its rounds of extra work: runs of other parameters cannot continue it.
+    /// Its rounds of extra work: what goes on with it must have the same parameters.
     pub fn rounds(&self) -> u64 {
         self.manifest.spec.params.get(longer::PARAM).and_then(|rounds| rounds.parse().ok()).unwrap_or(0)
     }

@@ -17,8 +17,10 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    /// From the file's end on: what is there is of an earlier part of the run.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), at: 0, rest: Vec::new() }
+        let at = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        Self { path: path.to_owned(), at, rest: Vec::new() }
     }
 
     /// Shows the lines of programs that have come since. What cannot be read is not shown: the run matters more.
