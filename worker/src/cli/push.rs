@@ -1,17 +1,23 @@
 //! `worker push` and `worker unpush`: what is pushed is looked at first, and what is pushed can be taken back.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::time::timeout;
 
 use super::{QueueArgs, print};
 use crate::contract::{Exit, TRAINING};
 use crate::failure::Failure;
 use crate::manifest::{HIDDEN, is_hidden, normalise};
 use crate::name_on;
+use crate::path::{folder_of, name_of};
 use crate::queue::Inbox;
-use crate::store::Store;
 use crate::store::any::AnyStore;
+use crate::store::{Kind, Store, StoreError};
+
+/// How long the first byte of a file may take.
+const READ_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -23,15 +29,15 @@ pub(crate) struct PushArgs {
     paths: Vec<String>,
 }
 
-/// The folder that is the volume, and the store there.
-struct Volume<'a> {
-    root: &'a Path,
+/// The store that is the volume, and its name on the command line.
+struct Volume {
+    shown: String,
     store: AnyStore,
 }
 
-impl<'a> Volume<'a> {
-    fn of(args: &'a PushArgs) -> Result<Self, Failure> {
-        Ok(Self { root: &args.queue.volume, store: args.queue.store()? })
+impl Volume {
+    fn of(args: &PushArgs) -> Result<Self, Failure> {
+        Ok(Self { shown: args.queue.volume.display().to_string(), store: args.queue.store()? })
     }
 }
 
@@ -48,7 +54,7 @@ pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
     let volume = Volume::of(&args)?;
     let (mut paths, mut objections) = (Vec::new(), Vec::new());
     for given in &args.paths {
-        match checked(&volume, given) {
+        match checked(&volume, given).await {
             Ok(path) => paths.push(path),
             Err(objection) => objections.push((given, objection)),
         }
@@ -70,7 +76,7 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     for given in &args.paths {
         // As it was pushed, whatever that is, or as what it names.
-        let wanted = on_volume(&volume, given).ok();
+        let wanted = on_volume(&volume, given).await.ok();
         let is_it =
             |raw: &&String| *raw == given || wanted.is_some() && name_on(&volume.store, raw).ok() == wanted;
         let found: Vec<String> = pushed.iter().filter(is_it).cloned().collect();
@@ -92,64 +98,87 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
 }
 
 /// A path as workers will find it, if they will.
-fn checked(volume: &Volume<'_>, given: &str) -> Result<String, Objection> {
-    let path = on_volume(volume, given)?;
+async fn checked(volume: &Volume, given: &str) -> Result<String, Objection> {
+    let path = on_volume(volume, given).await?;
     if is_hidden(&path) {
         let hint = "rename it, if it is a dataset".to_owned();
         return Err(Objection { exit: Exit::Usage, why: HIDDEN.to_owned(), hint });
     }
-    let full = volume.root.join(&path);
-    let missing = |why: String, hint: String| Err(Objection { exit: Exit::Input, why, hint });
-    match full.metadata() {
-        Ok(meta) if meta.is_file() => Ok(path),
-        Ok(meta) if meta.is_dir() => {
-            missing("it is a folder".to_owned(), format!("push its files: worker push {path}/*"))
+    match first_byte(&volume.store, &path).await {
+        Ok(()) => Ok(path),
+        Err(error) => {
+            let (why, hint) = match error.kind {
+                Kind::NotFound if path.contains(['*', '?', '[']) => (
+                    "no file of the volume has this name: the pattern matched nothing".to_owned(),
+                    format!("a shell expands patterns from its own folder: go to {} first", volume.shown),
+                ),
+                Kind::NotFound => ("it is not on the volume".to_owned(), nearest(volume, &path).await),
+                Kind::NoFile => {
+                    ("it is a folder".to_owned(), format!("push its files: worker push {path}/*"))
+                }
+                _ => (error.detail, "give a file that workers can read".to_owned()),
+            };
+            Err(Objection { exit: Exit::Input, why, hint })
         }
-        Ok(_) => missing("it is no file".to_owned(), "push files".to_owned()),
-        Err(_) if path.contains(['*', '?', '[']) => missing(
-            "no file of the volume has this name: the pattern matched nothing".to_owned(),
-            format!("a shell expands patterns from its own folder: go to {} first", volume.root.display()),
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            missing("it is not on the volume".to_owned(), nearest(volume, &path))
-        }
-        Err(error) => missing(error.to_string(), "give a file that workers may read".to_owned()),
+    }
+}
+
+/// Tries to read a file, as a worker will.
+async fn first_byte(store: &AnyStore, path: &str) -> Result<(), StoreError> {
+    store.size(path).await?;
+    match timeout(READ_WAIT, store.get_range(path, 0, 1)).await {
+        Ok(read) => read.map(|_| ()),
+        // A pipe, or a server that hangs.
+        Err(_) => Err(StoreError {
+            kind: Kind::Io,
+            operation: "read",
+            path: path.to_owned(),
+            detail: format!("nothing could be read of it in {} s", READ_WAIT.as_secs()),
+        }),
     }
 }
 
 /// The path relative to the volume that is meant: as given; or where that is not there, as it would be seen from
 /// this folder.
-fn on_volume(volume: &Volume<'_>, given: &str) -> Result<String, Objection> {
+async fn on_volume(volume: &Volume, given: &str) -> Result<String, Objection> {
     let trimmed = given.trim();
     let path = name_on(&volume.store, trimmed);
-    if path.as_ref().is_ok_and(|path| volume.root.join(path).exists()) {
-        return path.map_err(|why| outside(volume, why));
+    if let Ok(path) = &path
+        && is_there(volume, path).await
+    {
+        return Ok(path.clone());
     }
-    // The name alone may be a link that leads elsewhere: its folder tells where it lies.
-    let here = Path::new(trimmed);
-    let folder =
-        here.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    let seen = folder.and_then(|folder| Some(folder.canonicalize().ok()?.join(here.file_name()?)));
-    let seen = seen.filter(|seen| seen.exists()).and_then(|seen| volume.store.inside(seen.to_str()?));
-    seen.map_or(path, |seen| normalise(&seen)).map_err(|why| outside(volume, why))
+    match seen_from_here(volume, trimmed) {
+        Some(seen) if is_there(volume, &seen).await => normalise(&seen),
+        _ => path,
+    }
+    .map_err(|why| {
+        let hint = format!("give a path below the volume, which is {}", volume.shown);
+        Objection { exit: Exit::Usage, why, hint }
+    })
 }
 
-fn outside(volume: &Volume<'_>, why: String) -> Objection {
-    let root = volume.root.display();
-    Objection { exit: Exit::Usage, why, hint: format!("give a path below the volume, which is {root}") }
+async fn is_there(volume: &Volume, path: &str) -> bool {
+    volume.store.exists(path).await.unwrap_or(false)
+}
+
+/// What a path of this machine names on the volume. The name alone may be a link that leads elsewhere: its folder
+/// tells where it lies.
+fn seen_from_here(volume: &Volume, given: &str) -> Option<String> {
+    let path = Path::new(given);
+    let folder = path.parent()?;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    volume.store.inside(folder.canonicalize().ok()?.join(path.file_name()?).to_str()?)
 }
 
 /// What may have been meant by a file that is not there.
-fn nearest(volume: &Volume<'_>, path: &str) -> String {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let names = volume.root.join(folder).read_dir().map(|entries| {
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter(|name| !is_hidden(name)).collect::<Vec<_>>()
-    });
-    let Ok(mut names) = names else {
+async fn nearest(volume: &Volume, path: &str) -> String {
+    let (folder, name) = (folder_of(path), name_of(path));
+    let mut names = volume.store.list(folder).await.unwrap_or_default();
+    names.retain(|name| !is_hidden(name));
+    if names.is_empty() {
         return format!("paths are relative to the volume, as {TRAINING}/2018-04-01.parquet");
-    };
-    names.sort_unstable();
+    }
     let alike = |other: &&String| other.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
     match names.iter().rev().max_by_key(alike) {
         Some(other) if alike(&other) > 0 => {
