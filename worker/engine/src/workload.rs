@@ -12,7 +12,6 @@ use std::time::Duration;
 use crate::hash::Hash;
 use crate::manifest::{Dataset, Refusal, Role, Spec, is_hidden};
 use crate::order::Period;
-pub use crate::path::{name_of, stem_of};
 use crate::pipeline::{Pipeline, Stage};
 pub use crate::record::Outcome;
 

@@ -1,7 +1,7 @@
 //! Days in the names of files: `2018-04-01.parquet`, `transactions.2018-04-01.csv`, `eu-2018-04-01T05.csv`.
 
 use engine::order::{self, Period};
-use engine::workload::name_of;
+use engine::path::name_of;
 use jiff::civil::Date;
 
 /// The day in a file's name, where there is one.

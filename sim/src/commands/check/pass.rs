@@ -9,10 +9,11 @@ use anyhow::{Context, anyhow, bail};
 use worker::contract::BLOCK_BYTES;
 use worker::hash::Hash;
 use worker::manifest::{Dataset, Role};
+use worker::path::name_of;
 use worker::pipeline::{Input, Order, Pipeline, Stage};
 use worker::workload::exec::tree::Tree;
 use worker::workload::exec::{Exec, Local, Setup, saved_after};
-use worker::workload::{Inputs, Outcome, Part, Step, Task, Wanted, Workload, name_of};
+use worker::workload::{Inputs, Outcome, Part, Step, Task, Wanted, Workload};
 
 use super::kept::Kept;
 

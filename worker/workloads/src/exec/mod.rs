@@ -31,10 +31,11 @@ use engine::contract::BLOCK_BYTES;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
 use engine::order::Period;
+use engine::path::name_of;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 use engine::workload::{
     Failed, Inputs, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
-    checkpoint_names, name_of,
+    checkpoint_names,
 };
 pub use setup::{Commands, Setup};
 use state::KeptState;

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use engine::manifest::{Dataset, Refusal, Role};
-use engine::workload::{Part, ReportInput, name_of};
+use engine::path::name_of;
+use engine::workload::{Part, ReportInput};
 
 use super::edges::EDGES;
 use super::evaluate::Evaluation;

@@ -23,7 +23,7 @@ pub use reject::{ParquetPart, Place, Problem, RecordFault, Reject};
 pub(crate) use values::CENTS_MAX;
 
 use engine::manifest::is_hidden;
-use engine::workload::name_of;
+use engine::path::name_of;
 use packed::Packing;
 
 /// One dataset's transactions as columns of equal length, sorted by (time, id).
