@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use worker::conformance::queue::Arm;
+use worker::conformance::queue::{Arm, Boots};
 use worker::queue::memory::Memory;
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::{Clock, Sqlite};
 
 use self::server::Server;
+
+/// What clocks show at first: long after 0, since they are set back.
+const BEGIN_MS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub struct MemoryArm {
@@ -29,7 +32,7 @@ impl Arm for MemoryArm {
     const VIRTUAL_TIME: bool = true;
 
     fn open() -> Option<Self> {
-        let now_ms = Rc::new(Cell::new(1_000_000));
+        let now_ms = Rc::new(Cell::new(BEGIN_MS));
         let clock = now_ms.clone();
         Some(Self { queue: Memory::new(move || clock.get()), now_ms })
     }
@@ -42,12 +45,17 @@ impl Arm for MemoryArm {
     async fn pass(&self, duration: Duration) {
         self.now_ms.set(self.now_ms.get() + duration.as_millis() as u64);
     }
+
+    async fn set_back(&self, by: Duration) {
+        self.now_ms.set(self.now_ms.get() - by.as_millis() as u64);
+    }
 }
 
 #[derive(Debug)]
 pub struct SqliteArm {
     folder: tempfile::TempDir,
     now_ms: Arc<AtomicU64>,
+    boots: Cell<u32>,
 }
 
 impl Arm for SqliteArm {
@@ -56,17 +64,27 @@ impl Arm for SqliteArm {
 
     fn open() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Some(Self { folder, now_ms: Arc::new(AtomicU64::new(1_000_000)) })
+        Some(Self { folder, now_ms: Arc::new(AtomicU64::new(BEGIN_MS)), boots: Cell::new(0) })
     }
 
     fn client_of(&self, run: &str) -> Sqlite {
         let clock = self.now_ms.clone();
-        let clock = Clock::new("boot", move || clock.load(Ordering::SeqCst));
+        let clock = Clock::new(&format!("boot {}", self.boots.get()), move || clock.load(Ordering::SeqCst));
         Sqlite::open_with(&self.folder.path().join("queue.db"), run, clock).expect("a fresh file opens")
     }
 
     async fn pass(&self, duration: Duration) {
         self.now_ms.fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.now_ms.fetch_sub(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Boots for SqliteArm {
+    fn boot(&self) {
+        self.boots.set(self.boots.get() + 1);
     }
 }
 
@@ -97,6 +115,11 @@ impl Arm for RedisArm {
         while self.server.now_ms() < begin + duration.as_millis() as u64 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Nobody may set a server's clock: all that it knows of time is put later instead.
+    async fn set_back(&self, by: Duration) {
+        self.server.put_deadlines_later(&self.url, by);
     }
 }
 

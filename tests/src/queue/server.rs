@@ -187,6 +187,23 @@ impl Server {
         seconds * 1000 + micros / 1000
     }
 
+    /// Puts every deadline of a database later, as if the server's clock had been set back.
+    pub fn put_deadlines_later(&self, url: &str, by: Duration) {
+        let mut connection = connect(url);
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("*:processing").query(&mut connection).expect("the keys");
+        for key in keys {
+            let items: Vec<String> =
+                redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut connection).expect("the items");
+            for item in items {
+                let by_ms = by.as_millis() as u64;
+                let later =
+                    redis::cmd("ZINCRBY").arg(&key).arg(by_ms).arg(item).query::<f64>(&mut connection);
+                later.expect("a later deadline");
+            }
+        }
+    }
+
     /// Kills the process, with no word.
     pub fn kill(&mut self) {
         if let Host::Process { child, .. } = &mut self.host {

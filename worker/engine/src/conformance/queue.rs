@@ -28,6 +28,15 @@ pub trait Arm: Sized {
 
     /// Returns once the queue's own clock has gone on by `duration` at least.
     fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
+
+    /// Sets the queue's own clock back.
+    fn set_back(&self, by: Duration) -> impl Future<Output = ()>;
+}
+
+/// An arm whose deadlines are of one boot of its machine.
+pub trait Boots: Arm {
+    /// Boots the machine again, at the same time by its clock. Clients that there were are gone.
+    fn boot(&self);
 }
 
 const BEGIN: Item = Item::BEGIN;
@@ -373,6 +382,55 @@ pub async fn a_delay_passes(arm: &impl Arm) {
     assert_eq!(claim(&queue, LONG).await, None);
 }
 
+/// A deadline farther ahead than it was ever set is void, be it of a lease or of a delay (rule 16).
+pub async fn a_clock_that_is_set_back_voids_deadlines(arm: &impl Arm) {
+    let queue = arm.client();
+    add(&queue, &[prepare(1), prepare(2)]).await;
+    let leased = claimed(&queue, LONG).await;
+    let delayed = claimed(&queue, LONG).await;
+    assert_eq!(queue.release(&delayed, LONG, Release::NotReady).await, Ok(Ownership::Held));
+    arm.pass(2 * SHORT).await;
+    arm.set_back(SHORT).await;
+    assert_eq!(claim(&queue, LONG).await, None, "the deadlines are not as far ahead as they were set");
+    arm.set_back(2 * LONG).await;
+    let mut again = [claimed(&queue, LONG).await, claimed(&queue, LONG).await];
+    again.sort_by_key(|claim| claim.item.rank);
+    let seen = again.each_ref().map(|claim| (claim.item, claim.taken_over_from.as_deref()));
+    assert_eq!(seen, [(prepare(1), Some("worker")), (prepare(2), None)]);
+    is_lost(&queue, &leased).await;
+    assert_eq!(claim(&queue, LONG).await, None, "deadlines by the new time hold");
+}
+
+/// Who sends the first heartbeat by the new time keeps what it holds.
+pub async fn a_live_owner_keeps_its_lease_when_the_clock_is_set_back(arm: &impl Arm) {
+    let queue = arm.client();
+    add(&queue, &[FOLD]).await;
+    let fold = claimed(&queue, LONG).await;
+    arm.set_back(2 * LONG).await;
+    assert_eq!(queue.heartbeat(&fold, LONG, 1).await, Ok(Ownership::Held));
+    assert_eq!(claim(&queue, LONG).await, None);
+    assert_eq!(ack(&queue, &fold).await, Ownership::Held);
+}
+
+/// What was set in an earlier boot says nothing, however near it looks.
+pub async fn another_boot_voids_deadlines(arm: &impl Boots) {
+    let queue = arm.client();
+    add(&queue, &[prepare(1), prepare(2)]).await;
+    let leased = claimed(&queue, LONG).await;
+    let delayed = claimed(&queue, LONG).await;
+    assert_eq!(queue.release(&delayed, LONG, Release::Failed).await, Ok(Ownership::Held));
+    drop(queue);
+    arm.boot();
+    let queue = arm.client();
+    let one = claimed(&queue, LONG).await;
+    assert_eq!((one.item, one.taken_over_from.as_deref()), (prepare(1), Some("worker")));
+    let two = claimed(&queue, LONG).await;
+    assert_eq!((two.item, two.failures), (prepare(2), 1), "what a queue knows of an item outlives a boot");
+    is_lost(&queue, &leased).await;
+    let other = arm.client();
+    assert_eq!(claim(&other, LONG).await, None, "a client of the same boot voids nothing");
+}
+
 pub async fn counts_say_what_a_claim_could_have(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[prepare(1), prepare(2), prepare(3)]).await;
@@ -478,6 +536,8 @@ macro_rules! queue_conformance {
                 failures_are_counted_and_preemptions_are_not,
                 claims_lost_in_a_row_are_counted,
                 a_delay_passes,
+                a_clock_that_is_set_back_voids_deadlines,
+                a_live_owner_keeps_its_lease_when_the_clock_is_set_back,
                 counts_say_what_a_claim_could_have,
                 pushed_paths_are_taken_in_by_value,
                 any_path_comes_back_as_pushed,
