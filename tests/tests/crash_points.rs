@@ -126,8 +126,13 @@ fn crashed<Q: Queue, C: Fn() -> Q>(
     let folder = tempfile::tempdir().expect("a temporary folder");
     batch.stage(folder.path());
     let client = queue(folder.path());
-    let play =
-        Play { volume: folder.path(), workers: WORKERS, lease: LEASE, crashes: &[crash], comes_back: true };
+    let play = Play {
+        workers: WORKERS,
+        lease: LEASE,
+        crashes: &[crash],
+        comes_back: true,
+        ..Play::quiet(folder.path())
+    };
     let (ran, left) = block_on(async {
         client().push(&batch.trainings()).await.expect("pushed");
         let ran = play.run(&client).await;

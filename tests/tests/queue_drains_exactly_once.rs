@@ -73,7 +73,9 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     let volume = folder.path();
     case.batch.stage(volume);
     let client = queue(volume);
-    let play = Play { volume, workers: case.workers, lease: LEASE, crashes: &case.crashes, comes_back: true };
+    let quiet = Play::quiet(volume);
+    let play =
+        Play { workers: case.workers, lease: LEASE, crashes: &case.crashes, comes_back: true, ..quiet };
     let (ran, left) = block_on(async {
         client().push(&case.pushes).await.expect("pushed");
         let ran = play.run(&client).await;

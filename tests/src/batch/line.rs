@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use worker::item::Item;
 use worker::queue::{Claim, Counts, Inbox, Ownership, Queue, QueueError, Release, WorkQueue};
-use worker::store::Result;
 use worker::store::posix::calls::{FileSystem, Meta};
 use worker::store::posix::dir::{DirFile, Directory};
+use worker::store::{Kind, Result, StoreError};
 
 /// Where in a run's I/O a worker crashes: at the `number`-th call, from 0, of all workers together;
 /// counted among the calls of one name where `of` gives it.
@@ -29,13 +29,23 @@ impl std::fmt::Display for Crash {
     }
 }
 
-/// What all workers of a batch share: the count of their calls, and who crashes when.
+/// A call of the file system that takes effect and fails: the `number`-th of its name, from 0, of all workers
+/// together. A close that fails has lost the end of what was written, as NFS may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedCall {
+    pub of: &'static str,
+    pub number: u64,
+    pub kind: Kind,
+}
+
+/// What all workers of a batch share: the count of their calls, who crashes when, and which calls fail.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
+    failed: Vec<FailedCall>,
     calls: Cell<u64>,
     by_name: RefCell<BTreeMap<&'static str, u64>>,
     crashes: RefCell<Vec<Crash>>,
-    /// The calls that workers crashed at.
+    /// The calls that workers crashed at, and those that failed.
     struck: RefCell<Vec<&'static str>>,
 }
 
@@ -49,12 +59,18 @@ pub(super) struct Line {
 }
 
 impl Meter {
-    pub(super) fn new(crashes: &[Crash]) -> Self {
-        Self { crashes: RefCell::new(crashes.to_vec()), ..Self::default() }
+    pub(super) fn new(crashes: &[Crash], failed: &[FailedCall]) -> Self {
+        Self { crashes: RefCell::new(crashes.to_vec()), failed: failed.to_vec(), ..Self::default() }
     }
 
     pub(super) fn calls(&self) -> u64 {
         self.calls.get()
+    }
+
+    /// How the next call of a name fails, if it does.
+    fn next_failure(&self, name: &'static str) -> Option<Kind> {
+        let number = self.by_name.borrow().get(name).copied().unwrap_or(0);
+        self.failed.iter().find(|call| (call.of, call.number) == (name, number)).map(|call| call.kind)
     }
 
     /// How many calls of a name came before this one.
@@ -94,6 +110,23 @@ impl Line {
         answer
     }
 
+    /// A call of the file system. One that is to fail does so after it took effect, and after `then`.
+    async fn file_call<T>(
+        &self,
+        name: &'static str,
+        path: &str,
+        io: impl Future<Output = Result<T>>,
+        then: impl FnOnce(),
+    ) -> Result<T> {
+        let failure = self.meter.next_failure(name);
+        let answer = self.call(name, io).await;
+        let Some(kind) = failure else { return answer };
+        self.meter.struck.borrow_mut().push(name);
+        then();
+        let detail = format!("injected: {kind:?}");
+        Err(StoreError { kind, operation: name, path: path.to_owned(), detail })
+    }
+
     async fn stay_cut(&self) {
         if self.is_cut.get() {
             std::future::pending::<()>().await;
@@ -115,67 +148,91 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct WiredVolume(pub(super) Directory, pub(super) Line);
 
+/// An open file, and its name.
+#[derive(Debug)]
+pub(super) struct WiredFile(DirFile, String);
+
+impl WiredVolume {
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        path: &str,
+        io: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.1.file_call(name, path, io, || {}).await
+    }
+
+    /// Loses the second half of a file.
+    fn tear(&self, path: &str) {
+        let file = std::fs::OpenOptions::new().write(true).open(self.0.root().join(path));
+        let torn = file.and_then(|file| file.set_len(file.metadata()?.len() / 2));
+        torn.expect("a file that has just been written");
+    }
+}
+
 impl FileSystem for WiredVolume {
-    type File = DirFile;
+    type File = WiredFile;
 
     fn is_on_one_machine(&self) -> bool {
         self.0.is_on_one_machine()
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.1.call("read", self.0.read(path)).await
+        self.call("read", path, self.0.read(path)).await
     }
 
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
-        self.1.call("read", self.0.read_at(path, offset, length)).await
+        self.call("read", path, self.0.read_at(path, offset, length)).await
     }
 
     async fn meta(&self, path: &str) -> Result<Meta> {
-        self.1.call("stat", self.0.meta(path)).await
+        self.call("stat", path, self.0.meta(path)).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
-        self.1.call("list", self.0.list(folder)).await
+        self.call("list", folder, self.0.list(folder)).await
     }
 
-    async fn create(&self, path: &str) -> Result<DirFile> {
-        self.1.call("create", self.0.create(path)).await
+    async fn create(&self, path: &str) -> Result<WiredFile> {
+        let create = async { Ok::<_, StoreError>(WiredFile(self.0.create(path).await?, path.to_owned())) };
+        self.call("create", path, create).await
     }
 
-    async fn write(&self, file: &mut DirFile, bytes: &[u8]) -> Result<()> {
-        self.1.call("write", self.0.write(file, bytes)).await
+    async fn write(&self, file: &mut WiredFile, bytes: &[u8]) -> Result<()> {
+        self.call("write", &file.1, self.0.write(&mut file.0, bytes)).await
     }
 
-    async fn sync(&self, file: &mut DirFile) -> Result<()> {
-        self.1.call("fsync", self.0.sync(file)).await
+    async fn sync(&self, file: &mut WiredFile) -> Result<()> {
+        self.call("fsync", &file.1, self.0.sync(&mut file.0)).await
     }
 
-    async fn close(&self, file: DirFile) -> Result<()> {
-        self.1.call("close", self.0.close(file)).await
+    async fn close(&self, file: WiredFile) -> Result<()> {
+        let WiredFile(file, path) = file;
+        self.1.file_call("close", &path, self.0.close(file), || self.tear(&path)).await
     }
 
     async fn link(&self, from: &str, to: &str) -> Result<()> {
-        self.1.call("link", self.0.link(from, to)).await
+        self.call("link", to, self.0.link(from, to)).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.1.call("rename", self.0.rename(from, to)).await
+        self.call("rename", to, self.0.rename(from, to)).await
     }
 
     async fn remove(&self, path: &str) -> Result<()> {
-        self.1.call("remove", self.0.remove(path)).await
+        self.call("remove", path, self.0.remove(path)).await
     }
 
     async fn make_folder(&self, path: &str) -> Result<()> {
-        self.1.call("mkdir", self.0.make_folder(path)).await
+        self.call("mkdir", path, self.0.make_folder(path)).await
     }
 
     async fn remove_folder(&self, path: &str) -> Result<()> {
-        self.1.call("rmdir", self.0.remove_folder(path)).await
+        self.call("rmdir", path, self.0.remove_folder(path)).await
     }
 
     async fn sync_folder(&self, path: &str) -> Result<()> {
-        self.1.call("fsync folder", self.0.sync_folder(path)).await
+        self.call("fsync folder", path, self.0.sync_folder(path)).await
     }
 }
 

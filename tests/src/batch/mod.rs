@@ -23,7 +23,7 @@ use crate::queue::{block_on, memory_in_real_time};
 
 mod line;
 
-pub use self::line::Crash;
+pub use self::line::{Crash, FailedCall};
 use self::line::{Line, Meter, WiredQueue, WiredVolume};
 
 pub const RUN: &str = "1";
@@ -139,6 +139,7 @@ pub struct Play<'a> {
     pub workers: u32,
     pub lease: Duration,
     pub crashes: &'a [Crash],
+    pub failed: &'a [FailedCall],
     /// A worker that crashed is started again at once.
     pub comes_back: bool,
 }
@@ -146,7 +147,14 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     /// One worker that nothing disturbs.
     pub fn quiet(volume: &'a Path) -> Self {
-        Self { volume, workers: 1, lease: Duration::from_secs(3600), crashes: &[], comes_back: false }
+        Self {
+            volume,
+            workers: 1,
+            lease: Duration::from_secs(3600),
+            crashes: &[],
+            failed: &[],
+            comes_back: false,
+        }
     }
 
     fn config(&self, worker: u32) -> Config {
@@ -176,7 +184,7 @@ impl<'a> Play<'a> {
     /// # Panics
     /// Where the run does not end.
     pub async fn run<Q: Queue>(&self, client: impl Fn() -> Q) -> Ran {
-        let meter = Rc::new(Meter::new(self.crashes));
+        let meter = Rc::new(Meter::new(self.crashes, self.failed));
         let story = RefCell::new(Story { run: RUN.to_owned(), machines: self.workers, ..Story::default() });
         let live = |machine: u32| {
             let (meter, client, story) = (&meter, &client, &story);
