@@ -20,6 +20,7 @@ use crate::store::identity::identify;
 use crate::system::random_nonce;
 use crate::workload::exec::scenario;
 
+pub mod batch;
 mod check;
 mod events;
 mod log;

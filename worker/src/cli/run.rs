@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::batch::BatchArgs;
 use super::{Failure, QueueArgs, log, newest_run};
 use crate::contract::{Exit, RunPaths};
 use crate::duration::{parse_duration, parse_positive};
 use crate::manifest::{Page, Spec, normalise};
 use crate::queue::Inbox;
 use crate::record::Record;
-use crate::run::{After, Config, Source};
+use crate::run::{Config, Source};
 use crate::store::any::AnyStore;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
-use crate::workload::registry::WorkloadArgs;
 use crate::workload::{Outcome, exec};
 
 #[derive(Debug, Args)]
@@ -30,16 +30,6 @@ pub(crate) struct RunArgs {
     /// to such a run. Without it, the run consists of what is pushed.
     #[arg(long, env = "WORKER_LIST", value_name = "PATH")]
     list: Option<String>,
-    /// Continue a complete run: begin with its last state, and with its datasets as history. Datasets that are part
-    /// of it already are left out
-    #[arg(long, env = "WORKER_AFTER", value_name = "RUN", conflicts_with = "continues")]
-    after: Option<String>,
-    /// Continue the newest complete run; where there is none, begin from nothing
-    #[arg(long = "continue", env = "WORKER_CONTINUE")]
-    continues: bool,
-    /// The date that the report shows [default: when the run begins]
-    #[arg(long, env = "WORKER_CREATED", value_name = "TEXT")]
-    created: Option<String>,
     /// This worker's name in events and in the queue [default: the host's]
     #[arg(long, env = "WORKER_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -49,34 +39,11 @@ pub(crate) struct RunArgs {
     /// The time between SIGTERM and SIGKILL.
     #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
-    /// Without progress for so long, a claim is no longer renewed.
-    #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = "60s", value_parser = parse_positive)]
-    stall: Duration,
-    /// How often hashing, and a join or a fold of more than 16,384 rows, save their progress at least; more
-    /// often where that is cheap. Reading a dataset and measuring a model start over.
-    #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
-    progress_every: Duration,
     /// How often an idle worker asks for work.
     #[arg(long, env = "WORKER_IDLE", value_name = "TIME", default_value = "50ms", value_parser = parse_positive)]
     idle: Duration,
-    /// Attempts at a dataset that is missing or changed before the run stops loudly.
-    #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = 5)]
-    retries: u32,
-    /// Workers in a row that may die at one item, none of them making progress, before the run stops loudly with 10.
-    /// Those that run out of memory look so.
-    #[arg(long, env = "WORKER_MAX_DELIVERIES", value_name = "N", default_value_t = 20,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    max_deliveries: u32,
-    /// Exit with 9 where a dataset was rejected or a pushed path refused, though the run is complete. Where nothing
-    /// could be trained on, that is so in any case.
-    #[arg(long, env = "WORKER_FAIL_ON_REJECTED")]
-    fail_on_rejected: bool,
-    /// Rounds of extra work on each dataset, saved and resumed as hashing is (4,000 take about a
-    /// millisecond); for trying out preemptions.
-    #[arg(long, env = "WORKER_WORK_ROUNDS", value_name = "N", default_value_t = 0)]
-    work_rounds: u64,
     #[command(flatten)]
-    workload: WorkloadArgs,
+    batch: BatchArgs,
     /// Stop as on SIGTERM when standard input ends: a launcher that dies takes its workers along.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -87,14 +54,6 @@ pub(crate) struct RunArgs {
 
 /// Bytes of an attempt's output that a launcher is shown.
 const SHOWN_MAX: u64 = 1 << 20;
-impl RunArgs {
-    fn after(&self) -> Option<After> {
-        match &self.after {
-            Some(run) => Some(After::Run(run.clone())),
-            None => self.continues.then_some(After::Newest),
-        }
-    }
-}
 
 /// Memory for commits that later datasets read again.
 const CACHE_BYTES: usize = 64 << 20;
@@ -112,8 +71,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let logs = args.queue.volume.join(exec::logs::folder(&name));
     // A launcher keeps it in a file.
     let shown_max = if args.log == log::Form::Events { SHOWN_MAX } else { u64::MAX };
-    let registry = args.workload.registry(shown_max, Some(logs));
-    let named = args.workload.named(args.work_rounds);
+    let batch = &args.batch;
+    let registry = batch.workload.registry(shown_max, Some(logs));
+    let named = batch.workload.named(batch.work_rounds);
     let workload = named
         .and_then(|(name, params)| registry.make(name, &params))
         .map_err(|reason| Failure::of(Exit::Usage, reason))?;
@@ -121,17 +81,17 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         worker: check_name("--name", &args.name.clone().unwrap_or_else(host_name))?.clone(),
         run: name.clone(),
         source,
-        after: args.after(),
-        created: args.created.clone(),
+        after: batch.after(),
+        created: batch.created.clone(),
         spec: Spec::of(workload.as_ref()),
         lease: args.lease,
-        stall: args.stall,
-        progress_every: args.progress_every,
+        stall: batch.stall,
+        progress_every: batch.progress_every,
         grace: args.grace,
         idle: args.idle,
-        retries: args.retries,
-        max_deliveries: args.max_deliveries,
-        fail_on_rejected: args.fail_on_rejected,
+        retries: batch.retries,
+        max_deliveries: batch.max_deliveries,
+        fail_on_rejected: batch.fail_on_rejected,
         cache_bytes: CACHE_BYTES,
     };
     let queue = args.queue.open(&name).await?;

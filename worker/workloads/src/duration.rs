@@ -12,6 +12,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if span > DURATION_MAX { Err("it is longer than ten days".to_owned()) } else { Ok(span) }
 }
 
+/// The same text again, as an argument.
+pub fn duration_text(span: Duration) -> String {
+    humantime::format_duration(span).to_string().replace(' ', "")
+}
+
 /// The same of what cannot be nothing.
 pub fn parse_positive(text: &str) -> Result<Duration, String> {
     let span = parse_duration(text)?;

@@ -40,6 +40,11 @@ pub struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
+    /// Whether the workload is a program of the user's.
+    pub fn is_program(&self) -> bool {
+        self.exec.is_program()
+    }
+
     /// The same as arguments of `worker run`, which end with a program's command.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let params = self.params.iter().flat_map(|param| ["--param", param]).map(OsString::from);

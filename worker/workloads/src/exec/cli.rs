@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Commands, Local, Setup};
-use crate::duration::parse_positive;
+use crate::duration::{duration_text, parse_positive};
 
 /// A program as the workload: the commands, and how they are run.
 #[derive(Debug, Clone, Default, Args)]
@@ -136,7 +136,7 @@ impl ExecArgs {
             option("--scratch", scratch.into());
         }
         if let Some(most) = self.item_timeout {
-            option("--item-timeout", humantime::format_duration(most).to_string().replace(' ', "").into());
+            option("--item-timeout", duration_text(most).into());
         }
         if !self.command.is_empty() {
             arguments.push("--".into());

@@ -19,6 +19,9 @@ use crate::guard;
 const LINES_KEPT: usize = 20;
 const LINE_BYTES_MAX: u64 = 2_000;
 
+/// Variables of the worker's own that may hold the queue's password.
+const SECRETS: [&str; 2] = ["REDISCLI_AUTH", "WORKER_QUEUE"];
+
 /// What a program said: shown, kept, and its last lines for errors.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -91,6 +94,9 @@ impl Running {
         };
         let (metrics, inherited) = Metrics::open().map_err(|error| format!("open a pipe: {error}"))?;
         let started = guard::command(start.folder, program).and_then(|mut command| {
+            for secret in SECRETS {
+                command.env_remove(secret);
+            }
             command
                 .args(arguments)
                 .envs(start.environment)

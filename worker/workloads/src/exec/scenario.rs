@@ -26,71 +26,106 @@ enum Kind {
     Last,
 }
 
-/// Which programs take a key: the simulator's `run` and `check`, the worker's `run`.
+/// Which programs take a key: the simulator's `run` and `check`, the worker's `run`, and the deployer's commands, of which
+/// `render` and `plan` take less.
 const RUN: u8 = 1;
 const CHECK: u8 = 2;
 const WORKER: u8 = 4;
-const ALL: u8 = RUN | CHECK | WORKER;
+const CLOUD: u8 = 8;
+const PLAN: u8 = 16;
+const RENDER: u8 = 32;
+const CLOUDS: u8 = CLOUD | PLAN | RENDER;
+const ALL: u8 = RUN | CHECK | WORKER | CLOUDS;
+
+/// The commands that take a scenario, by program and name.
+const COMMANDS: [(&str, &str, u8); 7] = [
+    ("sim", "run", RUN),
+    ("sim", "check", CHECK),
+    ("worker", "run", WORKER),
+    ("cloud", "run", CLOUD),
+    ("cloud", "deploy", CLOUD),
+    ("cloud", "plan", PLAN),
+    ("cloud", "render", RENDER),
+];
 
 /// Section, key, option, kind, and who takes it: others pass over it.
-const KEYS: [(&str, &str, &str, Kind, u8); 22] = [
-    ("", "datasets", "--datasets", Kind::One, RUN | CHECK),
+const KEYS: [(&str, &str, &str, Kind, u8); 32] = [
+    ("", "datasets", "--datasets", Kind::One, RUN | CHECK | CLOUD | PLAN),
     ("", "tests", "--test", Kind::Many, RUN | CHECK),
     ("commands", "prepare", "--prepare", Kind::Command, ALL),
     ("commands", "train", "--", Kind::Last, ALL),
     ("commands", "evaluate", "--evaluate", Kind::Command, ALL),
     ("program", "deterministic", "--deterministic", Kind::Flag, ALL),
     ("program", "aliases", "--aliases", Kind::Flag, ALL),
-    ("program", "scratch", "--scratch", Kind::One, ALL),
+    ("program", "scratch", "--scratch", Kind::One, RUN | CHECK | WORKER),
     ("program", "digest", "--digest", Kind::Command, CHECK),
     ("limits", "item_timeout", "--item-timeout", Kind::One, ALL),
-    ("limits", "retries", "--retries", Kind::One, WORKER),
-    ("run", "workers", "--workers", Kind::One, RUN),
+    ("limits", "retries", "--retries", Kind::One, WORKER | CLOUDS),
+    ("limits", "max_deliveries", "--max-deliveries", Kind::One, WORKER | CLOUDS),
+    ("run", "workers", "--workers", Kind::One, RUN | CLOUDS),
     ("run", "queue", "--queue", Kind::One, RUN | WORKER),
     ("run", "lease", "--lease", Kind::One, RUN | WORKER),
-    ("run", "out", "--out", Kind::One, RUN),
+    ("run", "out", "--out", Kind::One, RUN | CLOUD),
     ("run", "volume", "--volume", Kind::One, WORKER),
     ("run", "list", "--list", Kind::One, WORKER),
+    ("containers", "image", "--image", Kind::One, CLOUDS),
+    ("containers", "worker_image", "--worker-image", Kind::One, CLOUDS),
+    ("containers", "pull_secret", "--pull-secret", Kind::One, CLOUDS),
+    ("containers", "kueue_queue", "--kueue-queue", Kind::One, CLOUDS),
+    ("resources", "cpu", "--cpu", Kind::One, CLOUDS),
+    ("resources", "memory", "--memory", Kind::One, CLOUDS),
+    ("resources", "gpu", "--gpu", Kind::One, CLOUDS),
+    ("resources", "gpu_type", "--gpu-type", Kind::One, CLOUDS),
+    ("resources", "scratch", "--scratch-size", Kind::One, CLOUDS),
     ("preemption", "rule", "--preempt", Kind::One, RUN),
     ("preemption", "seed", "--seed", Kind::One, RUN),
     ("preemption", "grace", "--grace", Kind::One, RUN | WORKER),
     ("preemption", "silent", "--silent", Kind::One, RUN),
     ("preemption", "pause", "--pause", Kind::One, RUN),
 ];
-/// The section whose keys are names of variables.
-const ENVIRONMENT: &str = "env";
 
-/// Puts what a scenario file says in place of `--scenario FILE`; the first two arguments are the program and its
-/// subcommand. Others pass as they are.
+/// Sections whose keys are names of the user's: of variables, of variables with values in Secrets, of labels.
+const SECTIONS: [(&str, &str, u8); 3] = [
+    ("env", "--env", ALL),
+    ("secrets", "--secret-env", CLOUDS),
+    ("node_selector", "--node-selector", CLOUDS),
+];
+
+/// Puts what a scenario file says in place of `--scenario FILE`, right behind the command that takes it. Other command
+/// lines pass as they are.
 ///
 /// # Errors
 /// Where the file cannot be read, or says what no option does.
 pub fn expand(program: &str, arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
-    let subcommand = arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default();
-    let takes = match (program, subcommand) {
-        ("sim", "run") => RUN,
-        ("sim", "check") => CHECK,
-        ("worker", "run") => WORKER,
-        _ => return Ok(arguments),
-    };
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
-    let Some(at) = arguments[..end].iter().position(is_option) else { return Ok(arguments) };
+    // Options that all commands take may stand before the command.
+    let command = arguments[..end].iter().enumerate().skip(1).find_map(|(at, word)| {
+        let (.., takes) = COMMANDS.iter().find(|(of, name, _)| *of == program && word == name)?;
+        Some((at, *takes))
+    });
+    let (Some((command, takes)), Some(at)) = (command, arguments[..end].iter().position(is_option)) else {
+        return Ok(arguments);
+    };
     let (path, used) = match arguments[at].to_str().and_then(|word| word.split_once('=')) {
         Some((_, path)) => (OsString::from(path), 1),
         None if at + 1 < end => (arguments[at + 1].clone(), 2),
         None => return Err(format!("{OPTION} names no file\nhint: {OPTION} batch.toml")),
     };
+    let has_command = end < arguments.len();
     let shown = Path::new(&path).display();
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("failed to read {OPTION} {shown}: {error}\nhint: `sim init` writes one"))?;
     let (options, last) =
         options(&text, takes).map_err(|why| format!("failed to read {OPTION} {shown}: {why}"))?;
-    let mut expanded = arguments[..2].to_vec();
+    let mut given = arguments;
+    given.drain(at..at + used);
+    let command = if at < command { command - used } else { command };
+    let behind = given.split_off(command + 1);
+    let mut expanded = given;
     expanded.extend(options);
-    expanded.extend_from_slice(&arguments[2..at]);
-    expanded.extend_from_slice(&arguments[at + used..]);
+    expanded.extend(behind);
     // A command on the command line stands for the file's.
-    if end == arguments.len() && !last.is_empty() {
+    if !has_command && !last.is_empty() {
         expanded.push("--".into());
         expanded.extend(last);
     }
@@ -128,8 +163,11 @@ fn add(
     options: &mut Vec<OsString>,
     last: &mut Vec<OsString>,
 ) -> Result<(), String> {
-    if section == ENVIRONMENT {
-        options.extend(["--env".into(), format!("{key}={}", text_of(section, key, value)?).into()]);
+    if let Some((_, option, who)) = SECTIONS.iter().find(|(of, ..)| *of == section) {
+        let text = format!("{key}={}", text_of(section, key, value)?);
+        if who & takes != 0 {
+            options.extend([option.into(), text.into()]);
+        }
         return Ok(());
     }
     let known = KEYS.iter().find(|(of, name, ..)| (*of, *name) == (section, key));
@@ -225,6 +263,14 @@ mod tests {
         workers = 4
         [env]
         A = "b"
+        [containers]
+        image = "mine:1"
+        [resources]
+        memory = "8Gi"
+        [secrets]
+        TOKEN = "hub:key"
+        [node_selector]
+        pool = "big"
     "#;
 
     #[test]
@@ -240,6 +286,16 @@ mod tests {
             work,
             "worker run --prepare sh -c 'cat {input}' --env A=b --item-timeout 10m --retries 2 --deterministic -- mine"
         );
+        let cloud =
+            expanded("cloud", FILE, "cloud --project p deploy --yes --scenario FILE --cpu 4").unwrap();
+        assert_eq!(
+            cloud,
+            "cloud --project p deploy --prepare sh -c 'cat {input}' --image mine:1 --datasets days --env A=b --item-timeout \
+             10m --retries 2 --node-selector pool=big --deterministic --memory 8Gi --workers 4 --secret-env TOKEN=hub:key \
+             --yes --cpu 4 -- python3 train.py {input}"
+        );
+        let render = expanded("cloud", FILE, "cloud render --scenario FILE").unwrap();
+        assert!(!render.contains("--datasets") && render.contains("--memory 8Gi"), "{render}");
         assert_eq!(expanded("sim", FILE, "sim explore --scenario FILE").unwrap().split(' ').count(), 4);
         assert_eq!(expanded("sim", FILE, "sim run -- x --scenario FILE").unwrap().split(' ').count(), 6);
     }
