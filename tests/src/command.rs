@@ -1,6 +1,7 @@
 //! Programs as a person runs them: what they print, their exit codes, and data to run them on.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fixtures::{Config, Format};
@@ -39,9 +40,28 @@ pub fn without(folder: &Path, text: &str) -> String {
     })
 }
 
+/// Files under `folder` by their path in it.
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder that can be read") {
+            let path = entry.expect("an entry that can be read").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let name = path.strip_prefix(folder).expect("a path in the folder").to_owned();
+                    found.insert(name, std::fs::read(&path).expect("a file that can be read"));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// Writes the committed sample's days, four to train on and one to test with, each under the name
 /// that `path` gives it.
-pub fn write_sample(path: impl Fn(&str, bool) -> std::path::PathBuf) {
+pub fn write_sample(path: impl Fn(&str, bool) -> PathBuf) {
     for day in fixtures::generate(&Config::sample()).expect("the sample's configuration is good") {
         let to = path(&day.file_name(Format::Parquet), day.number >= TRAINING_DAYS);
         let folder = to.parent().expect("a file lies in a folder");

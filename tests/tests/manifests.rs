@@ -4,15 +4,29 @@
 
 use std::path::Path;
 
+use clap::Parser;
 use cloud::commands::manifests::{Target, files};
 use cloud::commands::render::Render;
 use cloud::k8s::objects::job::job;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicyRule};
 use worker::contract::Exit;
 
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    render: Render,
+}
+
+/// `cloud render` with these options.
+fn rendering(target: Target, options: &[&str], out: &Path) -> Render {
+    let out = out.to_str().unwrap();
+    let words = [&["render", "--target", target.folder(), "--out", out], options].concat();
+    Cli::try_parse_from(words).unwrap().render
+}
+
 fn render(target: Target, check: bool, out: &Path) -> cloud::error::Result<Vec<std::path::PathBuf>> {
-    Render { target, out: out.to_owned(), check, nfs: None, image: None, workers: None, mount_options: None }
-        .run()
+    let options: &[&str] = if check { &["--check"] } else { &[] };
+    rendering(target, options, out).run()
 }
 
 /// `UPDATE_MANIFESTS=1 cargo test --workspace --test manifests` writes them anew.
@@ -114,6 +128,72 @@ fn breaks(spec: &JobSpec) -> Vec<&'static str> {
         ("the grace is Spot's", pod.termination_grace_period_seconds == Some(15)),
     ];
     promises.into_iter().filter(|(_, kept)| !kept).map(|(promise, _)| promise).collect()
+}
+
+/// Options of a program in a container of its own, with all that can be said of it.
+const PROGRAM: [&str; 28] = [
+    "--image",
+    "mine:1",
+    "--worker-image",
+    "worker:1",
+    "--cpu",
+    "4",
+    "--memory",
+    "16Gi",
+    "--gpu",
+    "1",
+    "--gpu-type",
+    "nvidia-l4",
+    "--scratch-size",
+    "20Gi",
+    "--node-selector",
+    "pool=big",
+    "--secret-env",
+    "TOKEN=hub:key",
+    "--pull-secret",
+    "registry",
+    "--grace",
+    "90s",
+    "--env",
+    "MODE=fast",
+    "--",
+    "sh",
+    "-c",
+    "echo $(date) $$ {input}",
+];
+
+/// The Job that `cloud render` writes.
+fn rendered(options: &[&str]) -> String {
+    let out = tempfile::tempdir().unwrap();
+    rendering(Target::Gke, options, out.path()).run().unwrap();
+    std::fs::read_to_string(out.path().join("gke/job.yaml")).unwrap()
+}
+
+#[test]
+fn a_programs_job_runs_in_the_users_image() {
+    insta::assert_snapshot!(rendered(&PROGRAM));
+}
+
+/// Whatever is chosen of its pods, a Job keeps rule 17.
+#[test]
+fn a_programs_job_keeps_the_rule_for_preemptions() {
+    let mut spec = job(&Target::Gke.config()).spec.unwrap();
+    let mut config = Target::Gke.config();
+    config.pod.program_image = Some("mine:1".to_owned());
+    config.pod.kueue_queue = Some("team-a".to_owned());
+    let program = job(&config).spec.unwrap();
+    assert_eq!(breaks(&program), [""; 0]);
+    assert_eq!((spec.suspend.take(), program.suspend), (None, Some(true)), "Kueue lets it run");
+    // What failed as often as it may is over; of the fraud model, no machine is known to be at fault.
+    let failed = i32::from(Exit::Failed.code());
+    assert_eq!((action(&program, failed, false), action(&spec, failed, false)), ("FailJob", "Count"));
+}
+
+#[test]
+fn a_job_for_kueue_waits_in_its_queue() {
+    let (plain, queued) = (rendered(&[]), rendered(&["--kueue-queue", "team-a"]));
+    let new: Vec<&str> = queued.lines().filter(|line| !plain.contains(line)).map(str::trim).collect();
+    assert_eq!(new, ["kueue.x-k8s.io/queue-name: team-a", "suspend: true"]);
 }
 
 type Forget = fn(&mut JobSpec);

@@ -75,7 +75,8 @@ pub(super) async fn tell_cost(
 
 fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
     let seconds: u64 = used.iter().map(|used| used.seconds).sum();
-    let took = format!("the run took {seconds} s of {} worker pods", used.len());
+    let gpus = if desired.gpus() > 0 { "; no price is known for its GPUs" } else { "" };
+    let took = format!("the run took {seconds} s of {} worker pods{gpus}", used.len());
     match (&desired.mode, prices.run_cost(&desired.region, used)) {
         (Mode::Standard { .. }, _) => {
             format!("{took}; on a Standard cluster its machines are billed, not its pods")
@@ -104,7 +105,7 @@ mod tests {
         let used = [used(1), used(2), used(3)];
         let prices = Prices::built_in().unwrap();
         let autopilot = Desired::tutorial("p");
-        let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+        let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 15 };
         let cases = [
             autopilot.clone(),
             Desired { mode: standard, ..autopilot.clone() },

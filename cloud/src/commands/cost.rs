@@ -28,7 +28,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
     let found_filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
     let desired = match (found_cluster, found_filestore) {
         (Some(_), _) | (_, Some(_)) => as_deployed(site, found_cluster, found_filestore),
-        (None, None) => arguments.shape.desired(site.google.project(), &site.name, None),
+        (None, None) => arguments.shape.desired(site.google.project(), &site.name, None)?,
     };
     let estimate = site.prices.estimate(&desired);
     match arguments.json {

@@ -20,8 +20,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, site: &Site) -> Result<()> {
-    let query =
-        Query { deployment: &site.name, region: None, scope: Scope::Deployment, kept: &[], made: false };
+    let query = Query {
+        deployment: &site.name,
+        region: None,
+        scope: Scope::Deployment,
+        kept: &[],
+        version_in: None,
+        made: false,
+    };
     let observed = site.google.observe(&query).await?;
     let Some(seen) = ready_cluster(&observed, &site.name) else {
         let doing = format!("find the cluster of deployment {}", site.name);

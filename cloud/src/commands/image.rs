@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gke::gcp::authorization;
 use crate::gke::image::make_repository;
 use crate::kind::program::{docker, run_in};
-use crate::kind::worker_image;
+use crate::kind::{STATIC_HINT, worker_image};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -31,6 +31,11 @@ pub(super) async fn run(arguments: Arguments, mut site: Site) -> Result<()> {
     let mut teller = Teller::default();
     teller.tell(&format!("building the worker's image from {}", binary.display()));
     let built = worker_image(&binary).await?;
+    if !built.is_static {
+        teller.tell(&format!(
+            "this worker starts in images with the C library of Debian 12 or a newer one alone; {STATIC_HINT}"
+        ));
+    }
     make_repository(&site.google, &mut site.memory, &site.name, &region, &mut |line| teller.tell(line))
         .await?;
     let host = host.unwrap_or_else(|| format!("{region}-docker.pkg.dev"));

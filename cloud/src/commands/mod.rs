@@ -19,9 +19,10 @@ mod show;
 mod site;
 mod status;
 mod terminal;
+pub mod workers;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -31,6 +32,7 @@ use tracing_subscriber::{fmt, registry};
 use worker::cli::shell::ShellCommand;
 use worker::contract::Exit;
 use worker::failure::Failure;
+use worker::workload::exec::scenario;
 
 use crate::error::Result;
 use crate::gke::connect::GoogleConnect;
@@ -53,8 +55,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what exists, what would be made, changed or refused, and what it costs. Only reads.
+    #[command(args_override_self = true)]
     Plan(plan::Arguments),
     /// Bring everything up, run the batch, and fetch its results.
+    #[command(args_override_self = true)]
     Deploy(deploy::Arguments),
     /// Show what is there, how the batch stands, and what it has cost so far.
     Status(status::Arguments),
@@ -74,8 +78,10 @@ enum Command {
     /// Build the worker's image with Docker and push it to a repository of the deployment's.
     Image(image::Arguments),
     /// Run a batch in a cluster that you already have.
+    #[command(args_override_self = true)]
     Run(run::Arguments),
     /// Write the Kubernetes manifests, for use with kubectl alone.
+    #[command(args_override_self = true)]
     Render(render::Render),
     /// Have Compute Engine preempt one of the deployment's Spot machines.
     Preempt(preempt::Arguments),
@@ -93,6 +99,14 @@ const INTERRUPTED: u8 = 130;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let log = fmt::layer().with_writer(io::stderr).without_time();
     registry().with(log).with(worker::cli::levels("cloud=warn")).init();
+    let arguments = match scenario::expand("cloud", arguments.into_iter().collect()) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            // Where the terminal is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {why}");
+            return ExitCode::from(Exit::Usage.code());
+        }
+    };
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

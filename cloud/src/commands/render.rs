@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::commands::manifests::{File, Target, files};
+use crate::commands::workers::{Workers, WorkersArgs};
 use crate::error::{Error, Result};
 use crate::k8s::objects::volume;
 
@@ -24,15 +25,14 @@ pub struct Render {
     /// The NFS export, SERVER:/PATH, on GKE Filestore's address and share.
     #[arg(long, value_name = "SERVER:/PATH")]
     pub nfs: Option<String>,
-    /// The worker's image.
-    #[arg(long)]
-    pub image: Option<String>,
     /// How many workers run at once.
     #[arg(long)]
     pub workers: Option<u32>,
     /// Options of the mount, which replace those of the default that speak of the same: `nfsvers=4.1`.
     #[arg(long, value_name = "OPTIONS")]
     pub mount_options: Option<String>,
+    #[command(flatten)]
+    pub workers_args: WorkersArgs,
 }
 
 impl Render {
@@ -69,9 +69,9 @@ impl Render {
             config.nfs.server = server.to_owned();
             config.nfs.path = format!("/{path}");
         }
-        if let Some(image) = &self.image {
-            config.image.clone_from(image);
-        }
+        let Workers { image, args, pod } = self.workers_args.workers()?;
+        config.image = image.unwrap_or(config.image);
+        (config.worker_args, config.pod) = (args, pod);
         config.workers = self.workers.unwrap_or(config.workers);
         if let Some(options) = &self.mount_options {
             config.mount_options = volume::mount_options(options)
@@ -84,7 +84,8 @@ impl Render {
 pub(super) fn run(arguments: &Render) -> Result<()> {
     // What is committed has placeholders, and with `check` is compared with them.
     if arguments.target == Target::Gke && !arguments.check {
-        let missing = [("--nfs", arguments.nfs.is_none()), ("--image", arguments.image.is_none())];
+        let image = arguments.workers_args.workers()?.image;
+        let missing = [("--nfs", arguments.nfs.is_none()), ("--image", image.is_none())];
         if let Some((option, _)) = missing.iter().find(|(_, missing)| *missing) {
             let hint = "--nfs ADDRESS:/NFSVol is Filestore's (`gcloud filestore instances list`), --image is what \
                         `cloud image` prints";

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::batch;
 use super::shape::deadline;
 use super::terminal::Teller;
-use super::{batch, datasets};
+use super::workers::{Workers, WorkersArgs};
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::gke::SPOT;
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     context: Option<String>,
     /// Remove what an earlier run left in the cluster, and run nothing. The export keeps its files.
-    #[arg(long, conflicts_with_all = ["nfs", "image", "datasets", "keep"])]
+    #[arg(long, conflicts_with_all = ["nfs", "image", "datasets", "keep", "command"])]
     down: bool,
     #[command(flatten)]
     what: What,
@@ -47,10 +48,7 @@ struct What {
     /// [default: hard,nfsvers=3,lookupcache=pos,nolock,noatime]
     #[arg(long, value_name = "OPTIONS", value_parser = mount_options)]
     mount_options: Option<String>,
-    /// The worker's image, which the cluster's nodes must be able to pull or already have.
-    #[arg(long, required_unless_present = "down")]
-    image: Option<String>,
-    /// A folder with training/ and testing/.
+    /// A folder with training/ and testing/, for a program any folder of files.
     #[arg(long, required_unless_present = "down")]
     datasets: Option<PathBuf>,
     /// Workers at once.
@@ -62,9 +60,8 @@ struct What {
     /// Give the Job up after this long, as in 90m or 6h. [default: never]
     #[arg(long, value_parser = deadline)]
     deadline: Option<u64>,
-    /// Further arguments for the worker.
-    #[arg(last = true)]
-    worker_args: Vec<String>,
+    #[command(flatten)]
+    workers_args: WorkersArgs,
 }
 
 fn nfs(text: &str) -> Result<Nfs, String> {
@@ -91,14 +88,17 @@ pub(super) async fn run(arguments: Arguments, name: &str, memory: Memory) -> Res
 
 async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()> {
     let Arguments { kubeconfig, context, down, what, out, keep } = arguments;
+    // Before anything is asked of the cluster.
+    let workers = if down { None } else { Some(what.workers_args.workers()?) };
+    workers.as_ref().map(Workers::image).transpose()?;
     let cluster = LiveCluster::by_kubeconfig(kubeconfig.as_deref(), context).await?;
     let mut teller = Teller::default();
-    let (Some(nfs), Some(image), Some(folder), false) = (&what.nfs, &what.image, &what.datasets, down) else {
+    let (Some(nfs), Some(folder), Some(workers)) = (&what.nfs, &what.datasets, workers) else {
         return remove(&cluster, name, &mut teller).await;
     };
     cluster.fit().await?;
-    let datasets = datasets::read(folder).await?;
-    let batch = what.batch(name, nfs, image, &datasets);
+    let datasets = what.workers_args.datasets(folder).await?;
+    let batch = what.batch(name, nfs, workers, &datasets);
     refuse_another_run(&cluster.observe(name).await?, &batch)?;
     let done = see_through(&cluster, &batch, &datasets, &mut teller).await;
     if let Err(error) = done {
@@ -113,18 +113,19 @@ async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()>
 }
 
 impl What {
-    fn batch(&self, name: &str, nfs: &Nfs, image: &str, datasets: &Datasets) -> Batch {
+    fn batch(&self, name: &str, nfs: &Nfs, workers: Workers, datasets: &Datasets) -> Batch {
         let options = self.mount_options.as_deref().map(volume::mount_options);
         Batch {
             deployment: name.to_owned(),
             nfs: nfs.clone(),
             mount_options: options.and_then(Result::ok).unwrap_or_default(),
             deadline_s: self.deadline,
-            image: Some(image.to_owned()),
+            image: workers.image,
             workers: self.workers,
             placement: if self.spot { Placement::Labelled(SPOT) } else { Placement::Anywhere },
             files: datasets.files.clone(),
-            worker_args: self.worker_args.clone(),
+            worker_args: workers.args,
+            pod: workers.pod,
         }
     }
 }
@@ -138,7 +139,7 @@ async fn see_through(
 ) -> Result<()> {
     teller.tell("making the volume and Redis");
     cluster.apply(batch, &mut |line| teller.tell(line)).await?;
-    cluster.stage(batch, &datasets.from, &mut |path| teller.tell(&format!("staged {path}"))).await?;
+    cluster.stage(batch, datasets, &mut |path| teller.tell(&format!("staged {path}"))).await?;
     teller.tell(&format!("running the Job with {} workers", batch.workers));
     cluster.start(batch).await?;
     let hint = "what the workers said is above; the same command again starts a new Job";
@@ -184,7 +185,7 @@ fn usual(kind: Kind) -> Option<&'static str> {
 fn refuse_another_run(found: &Objects, batch: &Batch) -> Result<()> {
     let Some(job) = &found.job else { return Ok(()) };
     let running = job.state == JobState::Running;
-    let difference = job.difference(&batch.digest(), &batch.program()).filter(|_| running);
+    let difference = job.conflict(&batch.digest(), &batch.program(), &batch.pod).filter(|_| running);
     let Some(how) = difference else { return Ok(()) };
     let hint = "wait for it, or choose another name with --name";
     Err(Error::with_hint("start the Job", format!("one is running {how}"), hint))
@@ -193,7 +194,8 @@ fn refuse_another_run(found: &Objects, batch: &Batch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::cluster::JobSeen;
+    use crate::k8s::cluster::{JobSeen, shape_digest};
+    use crate::k8s::pod::PodChoice;
 
     #[test]
     fn hints_name_commands_that_work_without_google() {
@@ -226,11 +228,13 @@ mod tests {
             placement: Placement::Anywhere,
             files: Vec::new(),
             worker_args: Vec::new(),
+            pod: PodChoice::default(),
         };
         let job = JobSeen {
             state: JobState::Running,
             digest: batch.digest(),
             program: batch.program(),
+            shape: shape_digest(&batch.pod),
             workers: 3,
         };
         let refused = |job: JobSeen| {

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::datasets;
 use super::site::Site;
-use crate::error::Result;
+use super::workers::WorkersArgs;
+use crate::error::{Error, Result};
 use crate::gke::connect::Connect;
 use crate::gke::cost::Prices;
 use crate::gke::deploy::Deployer;
 use crate::gke::gcp::Google;
 use crate::gke::money::Money;
 use crate::gke::plan::{Desired, Mode, Tier, Work};
-use crate::k8s::cluster::{Datasets, datasets_digest};
+use crate::k8s::cluster::{Datasets, GRACE_SECONDS, datasets_digest};
 
 /// What the deployment looks like; the defaults are the tutorial's.
 #[derive(Clone, Debug, Args)]
@@ -43,21 +43,18 @@ pub(super) struct Shape {
     /// Workers at once.
     #[arg(long, default_value_t = 1)]
     workers: u32,
-    /// A folder with training/ and testing/; without it, only the places for a batch are made.
-    #[arg(long, requires = "image")]
-    datasets: Option<PathBuf>,
-    /// The worker's image, as `cloud image` prints it.
+    /// A folder with training/ and testing/, for a program any folder of files; without it, only the places for a batch
+    /// are made.
     #[arg(long)]
-    image: Option<String>,
+    datasets: Option<PathBuf>,
     /// Give the Job up after this long, as in 90m or 6h. [default: never]
     #[arg(long, value_parser = deadline)]
     deadline: Option<u64>,
     /// Refuse what may cost more than this many dollars an hour.
     #[arg(long, value_name = "DOLLARS")]
     max_cost: Option<Money>,
-    /// Further arguments for the worker.
-    #[arg(last = true)]
-    worker_args: Vec<String>,
+    #[command(flatten)]
+    workers_args: WorkersArgs,
 }
 
 /// A number of seconds, written with its unit.
@@ -77,24 +74,20 @@ pub(super) enum ModeName {
 }
 
 impl Shape {
-    pub(super) fn desired(&self, project: &str, name: &str, datasets: Option<&Datasets>) -> Desired {
+    pub(super) fn desired(&self, project: &str, name: &str, datasets: Option<&Datasets>) -> Result<Desired> {
         let zone =
             self.zone.clone().or_else(|| (!self.tier.is_regional()).then(|| format!("{}-b", self.region)));
+        self.check_machines()?;
         let mode = match self.mode {
             ModeName::Autopilot => Mode::Autopilot,
-            ModeName::Standard => {
-                Mode::Standard { machine_type: self.machine_type.clone(), nodes: self.nodes }
-            }
+            ModeName::Standard => Mode::Standard {
+                machine_type: self.machine_type.clone(),
+                nodes: self.nodes,
+                grace_s: Mode::leaves(self.workers_args.grace_s()),
+            },
         };
-        let work = datasets.zip(self.image.as_ref()).map(|(datasets, image)| Work {
-            image: image.clone(),
-            worker_args: self.worker_args.clone(),
-            digest: datasets_digest(&datasets.files),
-            files: datasets.files.len(),
-            bytes: datasets.files.iter().map(|file| file.bytes).sum(),
-            deadline_s: self.deadline,
-        });
-        Desired {
+        let work = datasets.map(|datasets| self.work(datasets)).transpose()?;
+        Ok(Desired {
             deployment: name.to_owned(),
             project: project.to_owned(),
             region: self.region.clone(),
@@ -105,7 +98,46 @@ impl Shape {
             capacity_gib: self.capacity,
             workers: self.workers,
             work,
+        })
+    }
+
+    /// Refuses what machines of the mode cannot do.
+    fn check_machines(&self) -> Result<()> {
+        let (grace_s, gpus) = (self.workers_args.grace_s(), self.workers_args.gpu);
+        match self.mode {
+            ModeName::Autopilot if grace_s > GRACE_SECONDS => Err(Error::with_hint(
+                "give the workers their --grace",
+                format!(
+                    "Autopilot's Spot machines leave pods {GRACE_SECONDS}s, and {grace_s}s were asked for"
+                ),
+                "--mode standard makes machines that leave up to 120s; or leave --grace out",
+            )),
+            ModeName::Autopilot if gpus > 0 && self.workers_args.gpu_type.is_none() => Err(Error::with_hint(
+                "give the workers a GPU",
+                "Autopilot makes a machine for it, and must know which GPU",
+                "--gpu-type nvidia-l4, or another of https://cloud.google.com/kubernetes-engine/docs/how-to/autopilot-gpus",
+            )),
+            ModeName::Standard if gpus > 0 => Err(Error::with_hint(
+                "give the workers a GPU",
+                "the machines that --mode standard makes have none",
+                "--mode autopilot makes a machine with the GPU that --gpu-type names; a cluster of yours with GPUs \
+                 takes `cloud run`",
+            )),
+            _ => Ok(()),
         }
+    }
+
+    fn work(&self, datasets: &Datasets) -> Result<Work> {
+        let workers = self.workers_args.workers()?;
+        Ok(Work {
+            image: workers.image()?,
+            worker_args: workers.args,
+            pod: workers.pod,
+            digest: datasets_digest(&datasets.files),
+            files: datasets.files.len(),
+            bytes: datasets.files.iter().map(|file| file.bytes).sum(),
+            deadline_s: self.deadline,
+        })
     }
 }
 
@@ -119,10 +151,18 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) async fn of(shape: &Shape, site: &Site) -> Result<Self> {
         let datasets = match &shape.datasets {
-            Some(folder) => Some(datasets::read(folder).await?),
+            Some(folder) => {
+                // Before they are hashed, which may take long.
+                shape.workers_args.workers()?.image()?;
+                Some(shape.workers_args.datasets(folder).await?)
+            }
+            None if shape.workers_args.is_program() => {
+                let hint = "give the folder of its datasets with --datasets";
+                return Err(Error::with_hint("run a program", "--datasets is missing", hint));
+            }
             None => None,
         };
-        let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref());
+        let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref())?;
         Ok(Self { desired, datasets, max_cost: shape.max_cost })
     }
 

@@ -70,6 +70,7 @@ impl Site {
             region: None,
             scope: Scope::Everything,
             kept: self.memory.operations(),
+            version_in: None,
             made: self.memory.made(),
         };
         let mut observed = self.google.observe(&query).await?;

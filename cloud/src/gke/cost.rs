@@ -12,7 +12,7 @@ use crate::gke::money::{Money, Range};
 use crate::gke::plan::desired::{Desired, Mode};
 use crate::gke::plan::observed::Resource;
 use crate::gke::reason::Reason;
-use crate::k8s::cluster::{PodSize, PodUse, SUPPORT, WORKER};
+use crate::k8s::cluster::{PodSize, PodUse, SUPPORT};
 
 const TABLE: &str = include_str!("../../prices.toml");
 
@@ -182,10 +182,13 @@ impl Prices {
                     high: pod_hour(region, SUPPORT_RAISED, false).high,
                 });
                 lines.push(line("Redis and staging pods".into(), support, Resource::Cluster));
-                let spot = region.map(|region| pod_hour(region, WORKER, true).scaled(workers, 1));
+                let size = desired.worker_size();
+                let spot = region.map(|region| pod_hour(region, size, true).scaled(workers, 1));
                 lines.push(line(format!("worker pods on Spot: {workers}"), spot, Resource::Job));
+                let gpus = desired.gpus();
+                lines.extend((gpus > 0).then(|| line(format!("GPUs on Spot: {gpus}"), None, Resource::Job)));
             }
-            Mode::Standard { machine_type, nodes } => {
+            Mode::Standard { machine_type, nodes, .. } => {
                 let nodes = u128::from(*nodes);
                 let node = |spot| region.and_then(|region| self.node_hour(region, machine_type, spot));
                 lines.push(line(format!("1 {machine_type} node for Redis"), node(false), Resource::Cluster));

@@ -125,6 +125,7 @@ impl<C: Connect> Deployer<'_, C> {
             region: Some(&self.desired.region),
             scope: Scope::Deployment,
             kept: memory.operations(),
+            version_in: self.desired.mode.shutdown_grace().map(|_| self.desired.cluster_location()),
             made: false,
         };
         let mut observed = self.google.observe(&query).await?;
@@ -253,6 +254,7 @@ impl<C: Connect> Deployer<'_, C> {
             mount_options: Vec::new(),
             deadline_s: self.desired.work.as_ref().and_then(|work| work.deadline_s),
             image: self.desired.work.as_ref().map(|work| work.image.clone()),
+            pod: self.desired.work.as_ref().map(|work| work.pod.clone()).unwrap_or_default(),
             workers: self.desired.workers,
             placement: Placement::Labelled(SPOT),
             files: self.datasets.map(|datasets| datasets.files.clone()).unwrap_or_default(),
@@ -266,7 +268,7 @@ impl<C: Connect> Deployer<'_, C> {
             }
             (Step::Stage, Some(datasets)) => {
                 let tell = &mut |path: &str| prompt.show(&format!("staged {path}"));
-                cluster.stage(&batch, &datasets.from, tell).await
+                cluster.stage(&batch, datasets, tell).await
             }
             (Step::Start, _) => {
                 prompt.show(&format!("running the Job with {} workers", batch.workers));

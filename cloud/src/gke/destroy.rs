@@ -105,6 +105,7 @@ impl<C: Connect> Destroyer<'_, C> {
             region: None,
             scope: Scope::Everything,
             kept: memory.operations(),
+            version_in: None,
             made: memory.made(),
         };
         self.google.observe(&query).await

@@ -30,6 +30,7 @@ pub async fn make_repository(
             region: Some(region),
             scope: Scope::Image,
             kept: memory.operations(),
+            version_in: None,
             made: false,
         };
         let observed = google.observe(&query).await?;

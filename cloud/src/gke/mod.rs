@@ -25,6 +25,9 @@ use crate::k8s::cluster::PodSize;
 /// The label, and the taint, of Spot machines.
 pub const SPOT: &str = "cloud.google.com/gke-spot";
 
+/// The label of machines with GPUs: which.
+pub const ACCELERATOR: &str = "cloud.google.com/gke-accelerator";
+
 /// The taint of a Spot machine that is about to go.
 pub const NOTICE: &str = "cloud.google.com/impending-node-termination";
 

@@ -49,6 +49,8 @@ pub enum Reason {
     Stuck {
         command: String,
     },
+    /// The machines cannot leave their pods what is asked for.
+    Grace,
     /// More expensive than the user allowed.
     MaxCost,
     /// Still there, or unknown, after everything was deleted.
@@ -167,6 +169,7 @@ impl Reason {
             }
             Self::Stuck { command } => return Some(stuck_hint(command)),
             Self::MaxCost => "raise --max-cost, or ask for less: fewer --workers, a smaller --capacity",
+            Self::Grace => "leave --grace out, or choose a --zone with a newer Kubernetes",
             Self::Left => {
                 "run `cloud destroy` again; what it keeps naming may still be billed: look at \
                  https://console.cloud.google.com/billing and remove it by hand"

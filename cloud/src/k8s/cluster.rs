@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::pod::PodChoice;
+pub use super::pod::PodSize;
 use crate::error::Result;
 
 /// An NFS export.
@@ -17,16 +19,10 @@ pub struct Nfs {
     pub capacity_gib: u64,
 }
 
-/// What a pod requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PodSize {
-    /// Thousandths of a vCPU.
-    pub milli_cpu: u64,
-    pub mib: u64,
-}
-
 /// The worker's requests.
 pub const WORKER: PodSize = PodSize { milli_cpu: 1000, mib: 2048 };
+/// What a Spot machine leaves to its pods between notice and end, where it is not asked for more.
+pub const GRACE_SECONDS: u32 = 15;
 /// What Redis and the staging pod request together. Neither runs on machines that may vanish.
 pub const SUPPORT: PodSize = PodSize { milli_cpu: 500, mib: 1024 };
 
@@ -58,6 +54,8 @@ pub struct Batch {
     pub files: Vec<StagedFile>,
     /// Arguments for the worker beyond those that the manifests give.
     pub worker_args: Vec<String>,
+    /// What of the workers' pods was chosen.
+    pub pod: PodChoice,
 }
 
 /// Datasets on this machine, to be staged.
@@ -65,6 +63,8 @@ pub struct Batch {
 pub struct Datasets {
     /// The folder here that is `datasets` on the volume.
     pub from: PathBuf,
+    /// All of them lie in that folder itself, whatever folder of the volume they are for.
+    pub is_flat: bool,
     pub files: Vec<StagedFile>,
 }
 
@@ -86,7 +86,7 @@ impl Batch {
 
     /// One hash for what its workers are, see [`program_digest`].
     pub fn program(&self) -> String {
-        program_digest(self.image.as_deref().unwrap_or_default(), &self.worker_args)
+        program_digest(self.image.as_deref().unwrap_or_default(), &self.pod, &self.worker_args)
     }
 }
 
@@ -96,8 +96,10 @@ pub struct JobSeen {
     pub state: JobState,
     /// The digest of the datasets it was started for, kept as an annotation on it.
     pub digest: String,
-    /// That of its workers' image and arguments, kept likewise.
+    /// That of its workers' images and arguments, kept likewise.
     pub program: String,
+    /// What its pods are, by [`shape_digest`], kept likewise.
+    pub shape: String,
     /// How many workers it has at once.
     pub workers: u32,
 }
@@ -110,6 +112,12 @@ impl JobSeen {
             return Some("on other datasets");
         }
         (self.program != program).then_some("with another image or other arguments")
+    }
+
+    /// Why it cannot go on as what is asked for, while it runs.
+    pub fn conflict(&self, digest: &str, program: &str, pod: &PodChoice) -> Option<&'static str> {
+        let shape = (self.shape != shape_digest(pod)).then_some("with pods of another kind");
+        self.difference(digest, program).or(shape)
     }
 }
 
@@ -190,10 +198,10 @@ pub trait Cluster {
     /// can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in the way.
     async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
-    /// Copies the batch's files from `from`, which is `datasets` on the volume, to the volume, leaving out those that are there with
+    /// Copies the batch's files from where the datasets lie here to the volume, leaving out those that are there with
     /// the same hash, checks them there, and notes the batch's digest once all are. `tell` gets each path
     /// as it arrives.
-    async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()>;
+    async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Makes the Job; an earlier one that has ended is replaced. One that runs is left alone but for its
     /// number of workers, and refused if it is not the batch's. The batch's digests go with it.
@@ -230,12 +238,22 @@ pub fn datasets_digest(files: &[StagedFile]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// One hash for what decides the results, apart from the datasets: the image, and the arguments that were added.
-pub fn program_digest(image: &str, args: &[String]) -> String {
+/// One hash for what decides the results, apart from the datasets: the images, and the arguments that were added.
+pub fn program_digest(image: &str, pod: &PodChoice, args: &[String]) -> String {
+    let images = [image, pod.program_image.as_deref().unwrap_or_default()];
+    digest_of(images.into_iter().chain(args.iter().map(String::as_str)))
+}
+
+/// One hash for what else a pod is. No result depends on it, and a Job that runs cannot be given other pods.
+pub fn shape_digest(pod: &PodChoice) -> String {
+    let shape = PodChoice { program_image: None, ..pod.clone() };
+    digest_of([format!("{shape:?}").as_str()])
+}
+
+fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
     // Each with its end, which no argument can hold: `a b` is not `a`, `b`.
-    let ended = |text: &str| [text.as_bytes(), b"\0"].concat();
-    let mut hash = Sha256::new_with_prefix(ended(image));
-    args.iter().for_each(|arg| hash.update(ended(arg)));
+    texts.into_iter().for_each(|text| hash.update([text.as_bytes(), b"\0"].concat()));
     hex::encode(hash.finalize())
 }

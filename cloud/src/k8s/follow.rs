@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::k8s::attend::{Reporter, refused};
 use crate::k8s::objects::WORKLOAD;
 use crate::k8s::obstacle::{Obstacle, Outlook};
-use crate::k8s::watch::{Event, PodState};
+use crate::k8s::watch::{Event, JobState, PodState};
 
 /// How long an API server may be away: one that is upgraded is for minutes, and the Job
 /// runs on without it.
@@ -39,6 +39,8 @@ pub(super) struct Follower {
     datasets: BTreeMap<String, String>,
     /// Pods that went and that nothing replaces.
     lost: BTreeSet<String>,
+    /// Whether the Job was kept from running when it was heard of last.
+    suspended: Option<bool>,
     /// The first and the last error, in seconds, since the cluster answered.
     away: Option<(u64, u64)>,
 }
@@ -57,6 +59,7 @@ impl Follower {
         let obstacle = self.reporter.hear(&event, now_s);
         let mut next = match event {
             Event::Job(job) if job.outcome.is_some() => vec![Next::Over],
+            Event::Job(job) => self.job(&job),
             Event::JobGone => vec![Next::Over],
             Event::Pod(pod) if pod.part == WORKLOAD => self.worker(pod),
             Event::Pod(pod) => self.support(pod),
@@ -107,6 +110,24 @@ impl Follower {
             next.push(Next::Tell(format!("{}  {end}{}", pod.name, held.unwrap_or_default())));
         }
         next
+    }
+
+    /// What Kueue makes of the Job. That it stops one which ran is a preemption: its pods get SIGTERM and their grace, and
+    /// the run goes on once it is admitted again.
+    fn job(&mut self, job: &JobState) -> Vec<Next> {
+        let before = self.suspended.replace(job.suspended);
+        let Some(queue) = job.queue.as_deref().filter(|_| before != Some(job.suspended)) else {
+            return Vec::new();
+        };
+        let line = match (before, job.suspended) {
+            (None, false) => return Vec::new(),
+            (_, false) => format!("Kueue's queue {queue} has admitted the Job"),
+            (None, true) => format!("waits until Kueue's queue {queue} admits the Job"),
+            (Some(_), true) => format!(
+                "preempted: Kueue's queue {queue} has stopped the Job; the run goes on once it is admitted again"
+            ),
+        };
+        vec![Next::Tell(format!("{WORKLOAD}  {line}"))]
     }
 
     /// Where one worker has run, others may wait: the run goes on.
@@ -161,7 +182,6 @@ mod tests {
     use super::*;
     use crate::k8s::objects::{FILESERVER, REDIS, REDIS_LEADER};
     use crate::k8s::obstacle::Report;
-    use crate::k8s::watch::JobState;
 
     fn state(name: &str, part: &str, phase: &str) -> PodState {
         PodState {
@@ -188,7 +208,20 @@ mod tests {
     fn job(outcome: Option<bool>) -> Result<Event> {
         let outcome = outcome.map(|good| (good, "why".to_owned()));
         let uid = "uid of the Job".to_owned();
-        Ok(Event::Job(JobState { uid, ready: 0, succeeded: 0, failed: 0, finished: None, outcome }))
+        Ok(Event::Job(JobState { outcome, ..state_of_job(uid) }))
+    }
+
+    fn state_of_job(uid: String) -> JobState {
+        JobState {
+            uid,
+            ready: 0,
+            succeeded: 0,
+            failed: 0,
+            finished: None,
+            queue: None,
+            suspended: false,
+            outcome: None,
+        }
     }
 
     fn no_pod(message: &str) -> Result<Event> {
@@ -230,6 +263,30 @@ mod tests {
         assert_eq!(follower.hear(job(None), 0), Ok(vec![]));
         assert_eq!(follower.hear(job(Some(true)), 0), Ok(vec![Next::Over]));
         assert_eq!(follower.hear(job(Some(false)), 0), Ok(vec![Next::Over]));
+    }
+
+    #[test]
+    fn what_kueue_makes_of_a_job_is_told_as_it_changes() {
+        let mut follower = Follower::default();
+        let mut hear = |suspended, queue: Option<&str>| {
+            let queue = queue.map(str::to_owned);
+            let job = JobState { suspended, queue, ..state_of_job("uid".into()) };
+            follower.hear(Ok(Event::Job(job)), 0).unwrap()
+        };
+        let told = [true, true, false, false, true, false].map(|suspended| hear(suspended, Some("team-a")));
+        let lines = told.into_iter().flatten().map(|next| match next {
+            Next::Tell(line) => line,
+            other => format!("{other:?}"),
+        });
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+        workload  waits until Kueue's queue team-a admits the Job
+        workload  Kueue's queue team-a has admitted the Job
+        workload  preempted: Kueue's queue team-a has stopped the Job; the run goes on once it is admitted again
+        workload  Kueue's queue team-a has admitted the Job
+        ");
+        let mut follower = Follower::default();
+        let job = JobState { queue: Some("team-a".into()), ..state_of_job("uid".into()) };
+        assert_eq!(follower.hear(Ok(Event::Job(job)), 0), Ok(vec![]), "it runs, as any other");
     }
 
     const NEVER: &str = "Error creating: pods \"workload-0-a\" is forbidden: maximum cpu usage per Container is 100m, but \

@@ -10,11 +10,13 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use worker::contract::RunPaths;
 
-use super::cluster::{Batch, Cluster, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, StagedFile};
+use super::cluster::{
+    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, StagedFile,
+};
 use super::exec::PodExec;
 use super::forward::{Forward, forward};
 use super::object::{Object, failed, find};
-use super::objects::{Config, DATASETS, MOUNT, PROGRAM};
+use super::objects::{Config, DATASETS, MOUNT, PROGRAM, SHAPE};
 use super::stage::Local;
 use super::{apply, client, delete, logs, stage, usage, version, watch};
 use crate::error::{Error, Kind, Result};
@@ -112,7 +114,7 @@ impl LiveCluster {
 
     /// Gives a Job that runs the number of workers asked for, and its deadline. These can be changed in place.
     async fn keep_running(&self, running: &JobSeen, batch: &Batch) -> Result<()> {
-        if let Some(how) = running.difference(&batch.digest(), &batch.program()) {
+        if let Some(how) = running.conflict(&batch.digest(), &batch.program(), &batch.pod) {
             return Err(Error::new("start the Job", format!("one is running {how}"), Kind::Differs));
         }
         let jobs: Api<Job> = self.namespaced();
@@ -155,7 +157,7 @@ impl Cluster for LiveCluster {
         apply::up(&self.client, &self.batch_config(batch), tell).await
     }
 
-    async fn stage(&self, batch: &Batch, from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()> {
+    async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
         let mut last = String::new();
         let mut progress = |progress: stage::Progress<'_>| {
             if progress.path != last {
@@ -163,7 +165,7 @@ impl Cluster for LiveCluster {
                 tell(progress.path);
             }
         };
-        let from = Local { folder: from, prefix: "datasets/" };
+        let from = Local { folder: &datasets.from, is_flat: datasets.is_flat };
         stage::put_from(&self.staging_pod(&batch.deployment), from, &batch.files, &mut progress).await?;
         let claims: Api<PersistentVolumeClaim> = self.namespaced();
         let note = json!({"metadata": {"annotations": {DATASETS: batch.digest()}}});
@@ -232,13 +234,20 @@ fn job_seen(job: &Job) -> JobSeen {
     let noted = |name: &str| job.annotations().get(name).cloned().unwrap_or_default();
     let workers =
         job.spec.as_ref().and_then(|spec| spec.parallelism).and_then(|workers| workers.try_into().ok());
-    JobSeen { state, digest: noted(DATASETS), program: noted(PROGRAM), workers: workers.unwrap_or(1) }
+    JobSeen {
+        state,
+        digest: noted(DATASETS),
+        program: noted(PROGRAM),
+        shape: noted(SHAPE),
+        workers: workers.unwrap_or(1),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::k8s::cluster::Placement;
+    use crate::k8s::pod::PodChoice;
 
     #[test]
     fn the_list_holds_the_test_days() {
@@ -259,6 +268,7 @@ mod tests {
             placement: Placement::Labelled("spot"),
             files: Vec::new(),
             worker_args: vec!["--param".into(), "features=rich".into()],
+            pod: PodChoice::default(),
         };
         let config = Config { digest: Some(batch.digest()), ..Config::tutorial().with(&batch) };
         let seen = job_seen(&crate::k8s::objects::job::job(&config));
@@ -271,6 +281,12 @@ mod tests {
             differs(&Batch { worker_args: vec!["--param features=rich".into()], ..batch.clone() }),
             program
         );
+        let pod = PodChoice { mib: Some(4096), ..PodChoice::default() };
+        assert_eq!(differs(&Batch { pod: pod.clone(), ..batch.clone() }), None, "no result depends on it");
+        let conflict = |pod| seen.conflict(&batch.digest(), &batch.program(), pod);
+        assert_eq!((conflict(&batch.pod), conflict(&pod)), (None, Some("with pods of another kind")));
+        let pod = PodChoice { program_image: Some("mine:1".into()), ..PodChoice::default() };
+        assert_eq!(differs(&Batch { pod, ..batch.clone() }), program);
         let files = vec![StagedFile { path: "datasets/training/a".into(), bytes: 1, sha256: "00".into() }];
         assert_eq!(differs(&Batch { files, ..batch }), Some("on other datasets"));
     }

@@ -33,6 +33,7 @@ mod object;
 pub mod objects;
 #[cfg(feature = "cluster")]
 mod obstacle;
+pub mod pod;
 #[cfg(feature = "cluster")]
 pub(crate) mod proxy;
 #[cfg(feature = "cluster")]

@@ -240,6 +240,7 @@ fn of_container(container: &ContainerStatus, once: bool) -> Option<Obstacle> {
         "ErrImageNeverPull" => {
             Obstacle::hopeless(words, "put the image on the nodes, or name another with --image")
         }
+        "CreateContainerConfigError" => Obstacle { words, outlook: secret(message.unwrap_or_default()) },
         "ErrImagePull" | "ImagePullBackOff" => {
             Obstacle { words, outlook: image(message.unwrap_or_default()) }
         }
@@ -278,6 +279,19 @@ fn of_failure(container: &ContainerStatus, ended: &ContainerStateTerminated) -> 
 /// Whether a container's reason says that its program never ran.
 fn never_started(reason: &str) -> bool {
     matches!(reason, "StartError" | "ContainerCannotRun")
+}
+
+/// What a container that cannot be configured means: a Secret, or a key in it, that is not there.
+fn secret(message: &str) -> Outlook {
+    let missing = message.contains("not found") || message.contains("couldn't find key");
+    if !missing {
+        return Outlook::MayPass;
+    }
+    Outlook::Hopeless(
+        "make it in the batch's namespace, `kubectl create secret generic SECRET --from-literal=KEY=VALUE`, or name \
+         another with --secret-env"
+            .to_owned(),
+    )
 }
 
 /// What a failed pull means. A registry that can't be reached may be again.
@@ -319,7 +333,7 @@ pub fn of_end(pod: &Pod, container: &str) -> Option<String> {
     if let Some(ended) = ended.filter(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
         let limit = limit().unwrap_or_default();
         return Some(format!(
-            "OOMKilled (exit code {}): the worker took more than its memory limit{limit}",
+            "OOMKilled (exit code {}): the worker, its program included, took more than its memory limit{limit}",
             ended.exit_code
         ));
     }

@@ -88,28 +88,23 @@ fn plain(path: &Path) -> Result<String> {
     }
 }
 
-/// Where the files of the volume lie here.
+/// Where the datasets of the volume lie here.
 #[derive(Clone, Copy, Debug)]
 pub struct Local<'a> {
     pub folder: &'a Path,
-    /// What their paths on the volume have before: `datasets/` where a folder of any name holds `training/`.
-    pub prefix: &'a str,
+    /// They lie in the folder itself, and not below it as below `datasets` on the volume.
+    pub is_flat: bool,
 }
+
+/// The folder of all datasets on the volume.
+const DATASETS: &str = "datasets/";
 
 impl Local<'_> {
     fn path(&self, file: &StagedFile) -> PathBuf {
-        self.folder.join(file.path.strip_prefix(self.prefix).unwrap_or(&file.path))
+        let name = || file.path.rsplit('/').next().unwrap_or(&file.path);
+        let below = || file.path.strip_prefix(DATASETS).unwrap_or(&file.path);
+        self.folder.join(if self.is_flat { name() } else { below() })
     }
-}
-
-/// Copies `files` from under `from` to the volume, see [`put_from`].
-pub async fn put(
-    inside: &PodExec,
-    from: &Path,
-    files: &[StagedFile],
-    tell: &mut dyn FnMut(Progress<'_>),
-) -> Result<usize> {
-    put_from(inside, Local { folder: from, prefix: "" }, files, tell).await
 }
 
 /// Copies `files` from under `from` to the volume, leaving out what is there with the same hash, and gives
@@ -330,7 +325,7 @@ mod tests {
     async fn archive(from: &Path, files: &[StagedFile]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let files: Vec<_> = files.iter().collect();
-        send(&mut bytes, Local { folder: from, prefix: "" }, &files, &mut |_, _| {}).await.unwrap();
+        send(&mut bytes, Local { folder: from, is_flat: false }, &files, &mut |_, _| {}).await.unwrap();
         bytes
     }
 
@@ -384,24 +379,26 @@ mod tests {
         let files = list(from.path()).unwrap();
         std::fs::write(from.path().join("day"), vec![1; 50]).unwrap();
         let files: Vec<_> = files.iter().collect();
-        let local = Local { folder: from.path(), prefix: "" };
+        let local = Local { folder: from.path(), is_flat: false };
         let error = send(&mut Vec::new(), local, &files, &mut |_, _| {}).await.unwrap_err();
         assert!(error.to_string().contains("shorter"), "{error}");
     }
 
     #[tokio::test]
     async fn a_folder_of_any_name_stands_for_datasets() {
-        let days = tempfile::tempdir().unwrap();
-        std::fs::create_dir(days.path().join("training")).unwrap();
-        std::fs::write(days.path().join("training/a"), b"day").unwrap();
-        let mut files = list(days.path()).unwrap();
-        files[0].path.insert_str(0, "datasets/");
-        let mut sent = Vec::new();
-        let local = Local { folder: days.path(), prefix: "datasets/" };
-        send(&mut sent, local, &files.iter().collect::<Vec<_>>(), &mut |_, _| {}).await.unwrap();
-        let into = tempfile::tempdir().unwrap();
-        assert_eq!(unpack(&sent[..], &as_results(&files), into.path()).unwrap(), 1);
-        assert_eq!(std::fs::read(into.path().join("datasets/training/a")).unwrap(), b"day");
+        for (folder, is_flat) in [("training/", false), ("", true)] {
+            let days = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(days.path().join(folder)).unwrap();
+            std::fs::write(days.path().join(folder).join("a"), b"day").unwrap();
+            let mut files = list(days.path()).unwrap();
+            files[0].path = "datasets/training/a".to_owned();
+            let mut sent = Vec::new();
+            let local = Local { folder: days.path(), is_flat };
+            send(&mut sent, local, &files.iter().collect::<Vec<_>>(), &mut |_, _| {}).await.unwrap();
+            let into = tempfile::tempdir().unwrap();
+            assert_eq!(unpack(&sent[..], &as_results(&files), into.path()).unwrap(), 1);
+            assert_eq!(std::fs::read(into.path().join("datasets/training/a")).unwrap(), b"day");
+        }
     }
 
     #[test]

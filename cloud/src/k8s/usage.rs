@@ -30,14 +30,20 @@ pub(super) fn worker_size(job: &Job) -> PodSize {
     }
 }
 
-/// Whether the Job's workers are tied to machines with a label, which only those that may vanish have.
+/// Whether the Job's workers are tied to machines that may vanish: by a label that is those machines' taint, too.
 pub(super) fn is_placed(job: &Job) -> bool {
-    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    pod.and_then(|pod| pod.node_selector.as_ref()).is_some_and(|selector| !selector.is_empty())
+    let Some(pod) = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { return false };
+    let labels = pod.node_selector.iter().flatten().map(|(label, _)| label);
+    let tolerated = |label: &String| {
+        pod.tolerations.iter().flatten().any(|toleration| toleration.key.as_ref() == Some(label))
+    };
+    labels.into_iter().any(tolerated)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use worker::contract::FORMAT_VERSION;
     use worker::events::{Event, What};
 
@@ -45,6 +51,7 @@ mod tests {
     use crate::k8s::cluster::Placement;
     use crate::k8s::objects::Config;
     use crate::k8s::objects::job::job;
+    use crate::k8s::pod::PodChoice;
 
     fn line(worker: &str, seq: u64, at_ms: u64) -> String {
         let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };
@@ -71,7 +78,10 @@ mod tests {
         let config = Config { worker: PodSize { milli_cpu: 250, mib: 300 }, ..Config::tutorial() };
         let job_of_two = job(&config);
         assert_eq!((worker_size(&job_of_two), is_placed(&job_of_two)), (config.worker, false));
-        let placed = Config { placement: Placement::Labelled("spot"), ..config };
+        let zone = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        let pod = PodChoice { node_selector: zone, ..PodChoice::default() };
+        assert!(!is_placed(&job(&Config { pod: pod.clone(), ..config.clone() })));
+        let placed = Config { placement: Placement::Labelled("spot"), pod, ..config };
         assert!(is_placed(&job(&placed)));
     }
 }

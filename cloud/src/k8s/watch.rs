@@ -12,6 +12,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::k8s::object::{self, Object};
+use crate::k8s::objects::job::KUEUE_QUEUE;
 use crate::k8s::objects::{Config, DEPLOYMENT_LABEL, PART_LABEL, WORKER_CONTAINER, WORKLOAD};
 use crate::k8s::obstacle::{self, Obstacle, Report};
 
@@ -72,6 +73,9 @@ pub struct JobState {
     pub failed: i32,
     /// Set once it is over and all of its pods have ended: whether it is complete, and why.
     pub finished: Option<(bool, String)>,
+    /// The queue of Kueue's that it is in, and whether it is kept from running.
+    pub queue: Option<String>,
+    pub suspended: bool,
     /// Set once its end is decided. Pods may still be terminating then, on a dead machine forever.
     pub outcome: Option<(bool, String)>,
 }
@@ -235,6 +239,8 @@ fn job_state(job: &Job) -> JobState {
         succeeded: status.succeeded.unwrap_or(0),
         failed: status.failed.unwrap_or(0),
         finished: finished(job),
+        queue: job.labels().get(KUEUE_QUEUE).cloned(),
+        suspended: job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
         outcome: outcome(job),
     }
 }

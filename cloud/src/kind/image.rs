@@ -23,7 +23,12 @@ pub struct WorkerImage {
     pub tag: String,
     /// Unpacked.
     pub bytes: u64,
+    /// The worker's program starts in any image that it is copied into.
+    pub is_static: bool,
 }
+
+/// How to build a worker that starts in any image, whatever C library that has or lacks.
+pub const STATIC_HINT: &str = "`cargo rustc --release -p worker --bin worker -- -C target-feature=+crt-static` builds one that starts in any";
 
 /// Builds the worker's image from its stripped `binary`, unless there is one of the same content, and
 /// sees that the worker starts in it.
@@ -48,7 +53,26 @@ pub async fn worker_image(binary: &Path) -> Result<WorkerImage> {
         let why = format!("it is {} MB, more than {}", size / 1_000_000, LARGEST / 1_000_000);
         return Err(Error::with_hint(doing, why, "take the stripped binary of a release build"));
     }
-    Ok(WorkerImage { tag, bytes: size })
+    Ok(WorkerImage { tag, bytes: size, is_static: is_static(&bytes) })
+}
+
+/// Whether a program for Linux names no other program that loads it: no segment PT_INTERP.
+fn is_static(binary: &[u8]) -> bool {
+    const PT_INTERP: u32 = 3;
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let bytes = binary.get(at..at.checked_add(size)?)?;
+        bytes
+            .iter()
+            .rev()
+            .try_fold(0_usize, |number, byte| number.checked_mul(256)?.checked_add((*byte).into()))
+    };
+    let interpreter = || -> Option<bool> {
+        let is_elf64 = binary.starts_with(b"\x7fELF\x02\x01");
+        let (from, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+        let kinds = (0..count).map(|segment| number(from.checked_add(segment * size)?, 4));
+        Some(!is_elf64 || kinds.into_iter().any(|kind| kind == Some(PT_INTERP as usize)))
+    };
+    interpreter() == Some(false)
 }
 
 async fn starts(tag: &str, doing: &str) -> Result<()> {
@@ -116,4 +140,40 @@ pub(super) fn context(files: &[(&str, &[u8])]) -> Result<TempDir> {
         std::fs::set_permissions(&path, mode).map_err(|error| Error::other(doing, error))?;
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of a program of `segments`, by their kinds.
+    fn program(segments: &[u32]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[32] = 64;
+        bytes[54] = 56;
+        bytes[56] = u8::try_from(segments.len()).unwrap();
+        for kind in segments {
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend([0; 52]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_program_that_names_a_loader_is_not_static() {
+        assert!(is_static(&program(&[6, 1, 1, 2])));
+        assert!(!is_static(&program(&[6, 3, 1, 2])));
+        assert!(!is_static(b"#!/bin/sh\n") && !is_static(b"") && !is_static(b"\x7fELF\x02\x01"));
+        // This test itself is as cargo builds by default.
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(!is_static(&own));
+        // Cut off, or numbers that lead out of the file.
+        for end in 0..program(&[6, 3]).len() {
+            let _ = is_static(&program(&[6, 3])[..end]);
+        }
+        let mut wild = program(&[6, 1]);
+        wild[32..40].fill(0xff);
+        let _ = is_static(&wild);
+    }
 }

@@ -22,7 +22,7 @@ use kube::{Api, Client};
 
 pub use config::config;
 pub use fileserver::build_fileserver;
-pub use image::{WorkerImage, remove_images, worker_image};
+pub use image::{STATIC_HINT, WorkerImage, remove_images, worker_image};
 pub use nodes::{Cut, Fault, Nodes, Step};
 
 use crate::error::{Error, Result};
@@ -226,6 +226,15 @@ impl KindCluster {
         let stays = self.control_plane();
         let all = self.node_names().join(",") + "," + &stays;
         tokio::try_join!(self.load_into(worker, &all), self.load_into(redis, &stays)).map(|_| ())
+    }
+
+    /// Copies the image of a program from this machine's Docker to the nodes that workers run on.
+    ///
+    /// # Errors
+    /// If Docker has no such image and cannot pull it.
+    pub async fn load_program(&self, image: &str) -> Result<()> {
+        image::have(image).await?;
+        self.load_into(image, &self.node_names().join(",")).await
     }
 
     async fn load_into(&self, image: &str, nodes: &str) -> Result<()> {

@@ -77,7 +77,7 @@ fn scenario(found: &Found) -> String {
         [interpreter, script, "--data", "{input}", "--init", "{previous}", "--out", "{output}"].map(quoted);
     let (datasets, train) = (quoted(datasets), train.join(", "));
     format!(
-        r##"# A batch, for `sim run --scenario batch.toml`, `sim check` and `worker run`; docs/own-code.md says more.
+        r##"# A batch, for `sim run --scenario batch.toml`, `sim check`, `worker run` and `cloud`; docs/own-code.md says more.
 # Options on the command line win. Paths are relative to the folder where the command is started.
 
 # A folder with a file a day, days in their names; those with `test` in their name are to test with.
@@ -125,6 +125,28 @@ seed = 1
 
 [env]
 # OMP_NUM_THREADS = "1"
+
+# For `cloud run`, `cloud deploy`, `cloud plan` and `cloud render`:
+[containers]
+# image = "registry/mine:1"
+# worker_image = "registry/worker:1"
+# pull_secret = "registry"
+# kueue_queue = "team-a"
+
+[resources]
+# cpu = "4"
+# memory = "16Gi"
+# gpu = 1
+# gpu_type = "nvidia-l4"
+# scratch = "20Gi"
+
+# Variables whose values are in Secrets: SECRET:KEY.
+[secrets]
+# TOKEN = "hub:token"
+
+# Labels that machines must have.
+[node_selector]
+# pool = "big"
 "##
     )
 }

@@ -291,8 +291,13 @@ fn fresh(all: &Datasets, earlier: Option<&Earlier>, workload: &dyn Workload) -> 
 
 /// What cannot be asked of a program.
 fn check_program(args: &RunArgs) -> Result<(), Failure> {
-    if !args.workload.exec.is_program() {
-        return Ok(());
+    if !args.workload.is_program() {
+        if args.place.image.is_none() {
+            return Ok(());
+        }
+        let failure =
+            Failure::new(Exit::Usage, "use --image", "it is the image of a program, and none is given");
+        return Err(failure.hint("give the program's command after `--`"));
     }
     if args.work.is_some() {
         let failure = Failure::new(
@@ -301,10 +306,6 @@ fn check_program(args: &RunArgs) -> Result<(), Failure> {
             "it makes the fraud model's datasets take longer, not a program's",
         );
         return Err(failure.hint("let the program itself take longer"));
-    }
-    if args.place.backend == Backend::Kind {
-        let failure = Failure::new(Exit::Usage, "run a program on kind", "programs run as processes so far");
-        return Err(failure.hint("leave out --backend kind"));
     }
     Ok(())
 }

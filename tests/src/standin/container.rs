@@ -19,6 +19,7 @@ impl Project {
                 let key = (location.to_string(), name.to_string());
                 self.clusters.get(&key).cloned().map_or_else(|| Reply::not_found(name), Reply::ok)
             }
+            ("GET", [_, "serverConfig"]) => Reply::ok(json!({"defaultClusterVersion": self.kubernetes})),
             ("POST", [location, "clusters"]) => self.create_cluster(location, &body["cluster"]),
             ("DELETE", [location, "clusters", name]) => self.delete_cluster(location, name),
             ("GET", [location, "operations"]) => {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use cloud::error::{Error, Kind, Result};
 use cloud::gke::connect::{Access, Connect};
-use cloud::k8s::cluster::{Batch, Cluster, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, WORKER};
+use cloud::k8s::cluster::{
+    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, WORKER, shape_digest,
+};
 
 use super::faults::Fault;
 use super::project::Project;
@@ -89,7 +91,7 @@ impl Cluster for FakeCluster {
         self.call("make Redis", |project| project.objects.redis_ready = true).await
     }
 
-    async fn stage(&self, batch: &Batch, _from: &Path, tell: &mut dyn FnMut(&str)) -> Result<()> {
+    async fn stage(&self, batch: &Batch, _datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
         for file in &batch.files {
             let stage = |project: &mut Project| project.staged.insert(file.path.clone(), file.sha256.clone());
             self.call("stage a dataset", stage).await?;
@@ -101,17 +103,18 @@ impl Cluster for FakeCluster {
 
     async fn start(&self, batch: &Batch) -> Result<()> {
         let (digest, program, workers) = (batch.digest(), batch.program(), batch.workers);
+        let (pod, shape) = (batch.pod.clone(), shape_digest(&batch.pod));
         let start = |project: &mut Project| {
             let found = project.objects.job.as_mut();
             if let Some(job) = found.filter(|job| job.state == JobState::Running) {
-                if job.difference(&digest, &program).is_some() {
+                if job.conflict(&digest, &program, &pod).is_some() {
                     return Err(Error::new("start the Job", "another is running", Kind::Differs));
                 }
                 job.workers = workers;
                 return Ok(());
             }
             project.jobs_started += 1;
-            project.objects.job = Some(JobSeen { state: JobState::Running, digest, program, workers });
+            project.objects.job = Some(JobSeen { state: JobState::Running, digest, program, shape, workers });
             Ok(())
         };
         self.call("start the Job", start).await?

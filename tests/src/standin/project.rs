@@ -109,6 +109,8 @@ pub struct Project {
     pub machines: Resources,
     pub operations: BTreeMap<String, Operation>,
     pub quotas: Vec<(String, f64, f64)>,
+    /// The Kubernetes that new clusters get.
+    pub kubernetes: String,
     /// Locations that do not answer lists.
     pub silent: Vec<String>,
     pub recorded: Vec<Recorded>,
@@ -154,6 +156,7 @@ impl Project {
             machines: Resources::new(),
             operations: BTreeMap::new(),
             quotas: vec![("CPUS".into(), 24.0, 0.0), ("PREEMPTIBLE_CPUS".into(), 0.0, 0.0)],
+            kubernetes: "1.35.2-gke.1500000".into(),
             silent: Vec::new(),
             recorded: Vec::new(),
             counted_against: BTreeSet::new(),

@@ -293,6 +293,27 @@ fn datasets_are_looked_for_where_they_are_said_to_be() {
     insta::assert_snapshot!(printed(&["plan", "--datasets", ".", "--image", "worker:1"]));
 }
 
+/// What cannot be run is refused before anything is asked of a cluster.
+#[test]
+fn a_program_that_cannot_be_run_is_refused_at_once() {
+    let what = ["run", "--nfs", "10.0.0.2:/NFSVol", "--datasets", "."];
+    let lines: [&[&str]; 11] = [
+        &["--image", "mine:1", "--", "python3", "train.py"],
+        &["--image", "mine:1", "--worker-image", "worker:1"],
+        &["--worker-image", "worker:1", "--deterministic"],
+        &["--image", "worker:1", "--param", "no-such=1"],
+        &["--"],
+        &["--image", "mine:1", "--memory", "16"],
+        &["--image", "mine:1", "--cpu", "0"],
+        &["--image", "mine:1", "--gpu-type", "nvidia-l4"],
+        &["--image", "mine:1", "--secret-env", "TOKEN=hub"],
+        &["--image", "mine:1", "--node-selector", "pool"],
+        &["--image", "mine:1", "--kueue-queue", "Team A", "--grace", "3m"],
+    ];
+    let told = lines.map(|line| printed(&[&what[..], line].concat()));
+    insta::assert_snapshot!(told.join("\n"));
+}
+
 #[test]
 fn image_needs_a_worker() {
     insta::assert_snapshot!(printed(&["image", "--binary", "no-such-worker"]));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use cloud::k8s::objects::Config;
 use cloud::kind::{KindCluster, Spec, down, local_node_image, remove_images};
-use tests::command;
+use tests::command::{self, files};
 use tests::docker::{left, missing};
 use tests::standin::{Handout, Project, Standin};
 use tokio::process::Command;
@@ -29,25 +29,6 @@ impl Cloud {
         assert!(output.status.success(), "cloud {}", arguments.join(" "));
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-/// Files under `folder` by their path in it.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(&next).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => {
-                    let name = path.strip_prefix(folder).unwrap().to_owned();
-                    found.insert(name, std::fs::read(&path).unwrap());
-                }
-            }
-        }
-    }
-    found
 }
 
 /// Byte for byte; what differs is named, not shown.
@@ -147,7 +128,7 @@ async fn story(cluster: &KindCluster) {
     cluster.load(local, &Config::tutorial().redis_image).await.unwrap();
 
     let shape = ["--datasets", &datasets, "--image", local, "--out", "deployed"];
-    cloud.run(&[&["deploy", "--yes"], &shape[..], &["--", "--created", CREATED]].concat()).await;
+    cloud.run(&[&["deploy", "--yes"], &shape[..], &["--created", CREATED]].concat()).await;
     assert_same(&folder.path().join("deployed/output"), &expected);
     let status = cloud.run(&["status"]).await;
     assert!(status.contains("done"), "{status}");
@@ -174,9 +155,55 @@ async fn story(cluster: &KindCluster) {
     let export = format!("{}:{}", nfs.server, nfs.path);
     let where_ = ["--kubeconfig", "kubeconfig", "--nfs", &export, "--spot"];
     let what = ["--datasets", &datasets, "--image", local, "--out", "ran"];
-    cloud.run(&[&["run"], &where_[..], &what, &["--", "--created", CREATED]].concat()).await;
+    cloud.run(&[&["run"], &where_[..], &what, &["--created", CREATED]].concat()).await;
     assert_same(&folder.path().join("ran/output"), &expected);
     assert_eq!(objects(cluster).await, "", "the run's objects are deleted at its end");
+    a_program_in_anybodys_image(cluster, &cloud, &where_, local, folder.path()).await;
+}
+
+/// Goes on from the state before, and leaves what it was told: by a variable, by a Secret, and nothing of the queue's.
+const PROGRAM: &str = r#"
+set -eu
+if [ -n "${BATCH_PREVIOUS-}" ]; then cp "$BATCH_PREVIOUS/seen" "$BATCH_OUTPUT/seen"; fi
+cat "$1" >> "$BATCH_OUTPUT/seen"
+case $$ in [1-9]*) dollars=kept ;; *) dollars=lost ;; esac
+echo "$MODE $TOKEN ${REDISCLI_AUTH-nothing} $HOME $dollars" > "$BATCH_OUTPUT/told"
+"#;
+
+/// Debian's own image, into which nothing is built.
+async fn a_program_in_anybodys_image(
+    cluster: &KindCluster,
+    cloud: &Cloud,
+    where_: &[&str],
+    worker: &str,
+    folder: &Path,
+) {
+    const IMAGE: &str = "debian:bookworm-slim";
+    cluster.load_program(IMAGE).await.unwrap();
+    cluster.wipe_fileserver().await.unwrap();
+    kubectl(cluster, &["create", "secret", "generic", "hub", "--from-literal=token=sesame"]).await;
+    let days = folder.join("days");
+    std::fs::create_dir(&days).unwrap();
+    for day in 1..=3 {
+        std::fs::write(days.join(format!("2018-04-0{day}.txt")), format!("day {day}\n")).unwrap();
+    }
+    let what = ["--datasets", "days", "--image", IMAGE, "--worker-image", worker, "--cpu", "100m"];
+    let told =
+        ["--env", "MODE=fast", "--secret-env", "TOKEN=hub:token", "--memory", "128Mi", "--out", "program"];
+    let command = ["--", "sh", "-c", PROGRAM, "-", "{input}"];
+    let arguments = [&["run"], where_, &what, &told, &command].concat();
+    cloud.run(&arguments).await;
+    let latest =
+        |name: &str| std::fs::read_to_string(folder.join("program/output/latest").join(name)).unwrap();
+    assert_eq!(latest("seen"), "day 1\nday 2\nday 3\n");
+    assert_eq!(latest("told"), "fast sesame nothing /tmp kept\n");
+
+    let hungry =
+        ["--memory", "128Mi", "--retries", "1", "--", "sh", "-c", "head -c 400000000 /dev/zero | tail"];
+    let killed = command::transcript(&cloud.output(&[&["run"], where_, &what, &hungry[..]].concat()).await);
+    println!("{killed}");
+    assert!(killed.contains("OOMKilled") && killed.contains("2018-04-01.txt"), "{killed}");
+    cloud.run(&["run", "--down", "--kubeconfig", "kubeconfig"]).await;
 }
 
 /// The names of all objects of any deployment.

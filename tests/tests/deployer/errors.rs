@@ -137,13 +137,24 @@ fn quota_told_by_the_operation() {
 #[test]
 fn quotas_of_disks_and_addresses_are_read_before_anything_is_made() {
     let standard = |site: &mut Site| {
-        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 15 };
     };
     let quota = |name: &str, limit: f64| {
         let name = name.to_owned();
         refused(move |project| project.quotas.push((name, limit, 0.0)), standard)
     };
     insta::assert_snapshot!([quota("SSD_TOTAL_GB", 250.0), quota("IN_USE_ADDRESSES", 3.0)].join("\n"));
+}
+
+/// Machines that leave their pods 105 s.
+fn of_patient_machines(site: &mut Site) {
+    site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 105 };
+}
+
+#[test]
+fn more_grace_than_the_kubernetes_of_new_clusters_gives() {
+    let of_1_34 = |project: &mut Project| project.kubernetes = "1.34.4-gke.1047000".into();
+    insta::assert_snapshot!(refused(of_1_34, of_patient_machines));
 }
 
 #[test]
@@ -209,7 +220,8 @@ fn no_machine_to_work_on() {
     insta::assert_snapshot!(refused(
         |_| {},
         |site| {
-            site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 0 };
+            site.desired.mode =
+                Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 0, grace_s: 15 };
         }
     ));
 }
@@ -349,7 +361,7 @@ fn the_operation_ends_for_want_of_machines() {
         project.outcomes.push_back(Outcome::Failed(why.into()));
     };
     insta::assert_snapshot!(refused(failing, |site| {
-        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 2 };
+        site.desired.mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 2, grace_s: 15 };
     }));
 }
 

@@ -12,6 +12,7 @@ use cloud::gke::gcp::{Google, credentials};
 use cloud::gke::plan::{Desired, Plan, Work};
 use cloud::gke::state::Memory;
 use cloud::k8s::cluster::{Datasets, StagedFile, datasets_digest};
+use cloud::k8s::pod::PodChoice;
 use tests::standin::{FakeCluster, FakeConnect, Project, Standin};
 
 /// The server and clients for it, made once: a client reads the system's certificates.
@@ -86,13 +87,14 @@ impl Site {
         let work = Work {
             image: "worker:1".into(),
             worker_args: Vec::new(),
+            pod: PodChoice::default(),
             digest: datasets_digest(&files),
             files: 3,
             bytes: 3,
             deadline_s: None,
         };
         self.desired.work = Some(work);
-        self.datasets = Some(Datasets { from: PathBuf::from("."), files });
+        self.datasets = Some(Datasets { from: PathBuf::from("."), is_flat: false, files });
         self
     }
 

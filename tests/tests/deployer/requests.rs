@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cloud::gke::plan::Mode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::standin::{Project, Recorded};
 
 use crate::harness::{Ended, World, runtime};
@@ -91,7 +91,7 @@ fn standard() -> Vec<Command> {
 }
 
 fn of_spot_machines() -> Mode {
-    Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 }
+    Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 15 }
 }
 
 #[test]
@@ -113,6 +113,20 @@ fn the_tutorials_requests() {
 #[test]
 fn a_standard_cluster_with_a_spot_pool() {
     insta::assert_snapshot!(shown(&sent(of_spot_machines())));
+}
+
+#[test]
+fn spot_machines_that_leave_their_pods_longer() {
+    let kubelet = |grace_s| {
+        let mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s };
+        let cluster = sent(mode).into_iter().find(|request| request.target.ends_with("/clusters")).unwrap();
+        let pools = cluster.body["cluster"]["nodePools"].as_array().unwrap().clone();
+        pools.into_iter().map(|pool| pool["config"]["kubeletConfig"].clone()).collect::<Vec<_>>()
+    };
+    let asked = |all: u32, system: u32| json!({"shutdownGracePeriodSeconds": all, "shutdownGracePeriodCriticalPodsSeconds": system});
+    assert_eq!(kubelet(15), [Value::Null, Value::Null]);
+    assert_eq!(kubelet(105), [Value::Null, asked(120, 15)]);
+    assert_eq!(kubelet(120), [Value::Null, asked(120, 0)]);
 }
 
 /// What the comparison sets aside is in them as well.

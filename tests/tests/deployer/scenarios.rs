@@ -319,6 +319,7 @@ fn application_default_credentials_get_a_token_and_use_it() {
             region: None,
             scope: Scope::Everything,
             kept: &[],
+            version_in: None,
             made: false,
         };
         let observed = google.observe(&query).await.unwrap();

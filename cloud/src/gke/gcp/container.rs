@@ -6,6 +6,7 @@ use super::rest::last_part;
 use super::{Google, requests::cluster_request};
 use crate::error::{Kind, Result};
 use crate::gke::plan::{ClusterSeen, Desired, Mode, OperationSeen, Resource, State, Verb};
+use crate::k8s::cluster::GRACE_SECONDS;
 
 const SERVICE: &str = "container.googleapis.com";
 
@@ -17,6 +18,15 @@ impl Google {
             || self.send(doing, SERVICE, self.container.list_clusters().set_parent(self.place("-")).send());
         let answer = self.read(async || list().await).await?;
         Ok((answer.clusters.into_iter().map(seen).collect(), answer.missing_zones))
+    }
+
+    /// The Kubernetes that a new cluster gets in `location`.
+    pub(super) async fn default_version(&self, location: &str) -> Result<String> {
+        let doing = format!("ask for the versions of Kubernetes in {location}");
+        let name = self.place(location);
+        let request = || self.container.get_server_config().set_name(name.clone()).send();
+        let answer = self.read(async || self.send(&doing, SERVICE, request()).await).await?;
+        Ok(answer.default_cluster_version)
     }
 
     /// Asks for the cluster. Returns the operation's name.
@@ -107,7 +117,17 @@ fn mode(found: &Cluster) -> Mode {
     let pool = found.node_pools.iter().find(is_spot).or(found.node_pools.first());
     let machine_type = pool.and_then(|pool| pool.config.as_ref()).map(|config| config.machine_type.clone());
     let nodes = pool.and_then(|pool| u32::try_from(pool.initial_node_count).ok());
-    Mode::Standard { machine_type: machine_type.unwrap_or_default(), nodes: nodes.unwrap_or(0) }
+    let kubelet = pool.and_then(|pool| pool.config.as_ref()?.kubelet_config.as_ref());
+    let seconds = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    let asked = kubelet.and_then(|kubelet| {
+        let total = seconds(kubelet.shutdown_grace_period_seconds)?;
+        Some(total.saturating_sub(seconds(kubelet.shutdown_grace_period_critical_pods_seconds).unwrap_or(0)))
+    });
+    Mode::Standard {
+        machine_type: machine_type.unwrap_or_default(),
+        nodes: nodes.unwrap_or(0),
+        grace_s: asked.unwrap_or(GRACE_SECONDS),
+    }
 }
 
 /// None: of a kind that says nothing about there being a cluster.

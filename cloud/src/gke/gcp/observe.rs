@@ -35,6 +35,8 @@ pub struct Query<'a> {
     pub scope: Scope,
     /// Operations whose names were kept.
     pub kept: &'a [Kept],
+    /// Where to ask which Kubernetes a new cluster gets.
+    pub version_in: Option<&'a str>,
     /// The deployment is known to have made something: an API that is not enabled then means that it
     /// can't be asked, not that nothing is there.
     pub made: bool,
@@ -90,6 +92,9 @@ impl Google {
         let related =
             |seen: &ClusterSeen| is_ours(&seen.labels, query.deployment) || seen.name == query.deployment;
         observed.clusters = clusters.into_iter().filter(related).collect();
+        if let Some(location) = query.version_in {
+            observed.default_version = Some(self.default_version(location).await?);
+        }
         Ok(())
     }
 

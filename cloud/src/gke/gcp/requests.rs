@@ -40,7 +40,7 @@ pub fn cluster_request(desired: &Desired) -> gke::Cluster {
                 )
                 .set_node_pools([pool])
         }
-        Mode::Standard { machine_type, nodes } => cluster.set_node_pools([
+        Mode::Standard { machine_type, nodes, .. } => cluster.set_node_pools([
             standard_pool(desired, "default-pool", machine_type, 1, false),
             standard_pool(
                 desired,
@@ -65,6 +65,13 @@ fn standard_pool(desired: &Desired, name: &str, machine_type: &str, nodes: i32, 
             .set_value("true")
             .set_effect(gke::node_taint::Effect::NoSchedule);
         config = config.set_taints([taint]);
+    }
+    if let Some((all, system)) = desired.mode.shutdown_grace().filter(|_| spot) {
+        let seconds = |seconds: u32| i32::try_from(seconds).unwrap_or(i32::MAX);
+        let kubelet = gke::NodeKubeletConfig::new()
+            .set_shutdown_grace_period_seconds(seconds(all))
+            .set_shutdown_grace_period_critical_pods_seconds(seconds(system));
+        config = config.set_kubelet_config(kubelet);
     }
     gke::NodePool::new()
         .set_name(name)

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::gke::SUPPORT_RAISED;
 use crate::gke::reason::Reason;
-use crate::k8s::cluster::{WORKER, program_digest};
+use crate::k8s::cluster::{GRACE_SECONDS, PodSize, WORKER, program_digest};
+use crate::k8s::pod::PodChoice;
 
 /// The export's name, as in the tutorial.
 pub const SHARE: &str = "NFSVol";
@@ -16,15 +17,55 @@ pub const SHARE: &str = "NFSVol";
 pub enum Mode {
     /// Google runs the nodes; pods are billed. Regional.
     Autopilot,
-    /// Nodes of ours: one for Redis, and a pool of Spot machines. Zonal.
-    Standard { machine_type: String, nodes: u32 },
+    /// Nodes of ours: one for Redis, and a pool of Spot machines, which leave their pods `grace_s` seconds. Zonal.
+    Standard { machine_type: String, nodes: u32, grace_s: u32 },
+}
+
+/// What a machine that is going leaves to the system's own pods, where there is that much.
+const SYSTEM_GRACE_S: u32 = 15;
+/// The most that a Spot machine can be asked to leave, to all of its pods.
+const GRACE_MAX_S: u32 = 120;
+
+impl Mode {
+    /// What machines leave their pods where `asked_s` are asked for: they know two levels alone.
+    pub fn leaves(asked_s: u32) -> u32 {
+        match asked_s {
+            0..=GRACE_SECONDS => GRACE_SECONDS,
+            _ => asked_s.max(GRACE_MAX_S - SYSTEM_GRACE_S),
+        }
+    }
+
+    /// The kubelet's grace for all pods, and that of the system's own at its end. None: as by default.
+    pub fn shutdown_grace(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Standard { grace_s, .. } if *grace_s > GRACE_SECONDS => {
+                Some((GRACE_MAX_S, GRACE_MAX_S.saturating_sub(*grace_s)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a cluster of this kind does what `wanted` asks for.
+    pub fn serves(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (
+                Self::Standard { machine_type, nodes, grace_s },
+                Self::Standard { machine_type: wanted_type, nodes: wanted_nodes, grace_s: wanted_grace_s },
+            ) => (machine_type, nodes) == (wanted_type, wanted_nodes) && grace_s >= wanted_grace_s,
+            _ => self == wanted,
+        }
+    }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Autopilot => f.write_str("Autopilot"),
-            Self::Standard { machine_type, nodes } => write!(f, "Standard, {nodes} Spot {machine_type}"),
+            Self::Standard { machine_type, nodes, grace_s } => {
+                write!(f, "Standard, {nodes} Spot {machine_type}")?;
+                let is_usual = *grace_s <= GRACE_SECONDS;
+                if is_usual { Ok(()) } else { write!(f, " that leave pods {grace_s}s") }
+            }
         }
     }
 }
@@ -91,6 +132,8 @@ pub struct Work {
     pub image: String,
     /// Arguments for the worker beyond those that the manifests give.
     pub worker_args: Vec<String>,
+    /// What of the workers' pods was chosen.
+    pub pod: PodChoice,
     /// Of all files, see [`crate::k8s::cluster::datasets_digest`].
     pub digest: String,
     pub files: usize,
@@ -102,7 +145,7 @@ pub struct Work {
 impl Work {
     /// One hash for what its workers are, see [`program_digest`].
     pub fn program(&self) -> String {
-        program_digest(&self.image, &self.worker_args)
+        program_digest(&self.image, &self.pod, &self.worker_args)
     }
 }
 
@@ -165,15 +208,25 @@ impl Desired {
         }
     }
 
+    /// What a worker requests.
+    pub fn worker_size(&self) -> PodSize {
+        self.work.as_ref().map_or(WORKER, |work| work.pod.size(WORKER))
+    }
+
+    /// GPUs that all workers take together.
+    pub fn gpus(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| u64::from(work.pod.gpus) * u64::from(self.workers))
+    }
+
     /// vCPUs that the workers and what supports them need of the region's quota: of Spot machines, and
     /// of all others.
     pub fn vcpus(&self) -> (u64, u64) {
         match &self.mode {
             Mode::Autopilot => {
-                let spot = (WORKER.milli_cpu * u64::from(self.workers)).div_ceil(1000);
+                let spot = (self.worker_size().milli_cpu * u64::from(self.workers)).div_ceil(1000);
                 (spot, SUPPORT_RAISED.milli_cpu.div_ceil(1000))
             }
-            Mode::Standard { machine_type, nodes } => {
+            Mode::Standard { machine_type, nodes, .. } => {
                 let vcpus = machine_type.rsplit('-').next().and_then(|vcpus| vcpus.parse().ok()).unwrap_or(1);
                 (vcpus * u64::from(*nodes), vcpus)
             }

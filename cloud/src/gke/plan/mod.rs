@@ -268,7 +268,10 @@ fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
     let target = target_cluster(desired, observed);
     let seen = match own(&observed.clusters, target, desired.cluster_location(), desired, observed) {
         Ok(seen) => seen,
-        Err(make @ Action::Make(_)) => return region_refusal(desired, observed).unwrap_or(make),
+        Err(make @ Action::Make(_)) => {
+            let refusal = grace_refusal(desired, observed).or_else(|| region_refusal(desired, observed));
+            return refusal.unwrap_or(make);
+        }
         Err(action) => return action,
     };
     match &seen.state {
@@ -277,7 +280,7 @@ fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
         State::Broken(_) if observed.running(resource).is_some() => Action::Wait("being made".into()),
         State::Broken(why) => Action::Replace(why.clone()),
         State::Odd(state) => refuse(resource, format!("it is in the state {state}"), Reason::Differs),
-        _ if seen.mode != desired.mode => {
+        _ if !seen.mode.serves(&desired.mode) => {
             let why = format!("{} is {}, {} was asked for", seen.name, seen.mode, desired.mode);
             refuse(resource, why, Reason::Differs)
         }
@@ -359,6 +362,27 @@ fn filestore_difference(desired: &Desired, seen: &FilestoreSeen) -> Option<Actio
     grows.then(|| Action::Change(format!("{} to {} GiB", seen.capacity_gib, desired.capacity_gib)))
 }
 
+/// The first Kubernetes of GKE's whose Spot machines can be asked to leave pods more than usual.
+const GRACE_SINCE: (u32, u32) = (1, 35);
+
+/// Why a cluster that is made now would not leave its pods what is asked for.
+fn grace_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
+    desired.mode.shutdown_grace()?;
+    let version = observed.default_version.as_deref()?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let version_read = numbers.next().flatten().zip(numbers.next().flatten());
+    if version_read.is_none_or(|version| version >= GRACE_SINCE) {
+        return None;
+    }
+    let (major, minor) = GRACE_SINCE;
+    let why = format!(
+        "GKE makes clusters of Kubernetes {version} in {}, whose Spot machines leave pods 15s; more than that takes \
+         {major}.{minor}",
+        desired.cluster_location()
+    );
+    Some(refuse(Resource::Cluster, why, Reason::Grace))
+}
+
 /// Why a cluster can't be made in that region.
 fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
     let refuse = |why: String, kind| Some(refuse(Resource::Cluster, why, kind));
@@ -419,7 +443,8 @@ fn object_items(desired: &Desired, observed: &Observed) -> Vec<Item> {
         let staged = settled && objects.staged.as_deref() == Some(work.digest.as_str());
         let datasets = if staged { Action::Keep(None) } else { Action::Make(None) };
         items.push(item(Resource::Datasets, format!("{} files, {} bytes", work.files, work.bytes), datasets));
-        let name = format!("workload, {} workers, {}", desired.workers, work.image);
+        let image = work.pod.program_image.as_ref().unwrap_or(&work.image);
+        let name = format!("workload, {} workers, {image}", desired.workers);
         items.push(item(Resource::Job, name, job_action(objects.job.as_ref(), work, desired.workers)));
     }
     items
@@ -427,14 +452,15 @@ fn object_items(desired: &Desired, observed: &Observed) -> Vec<Item> {
 
 fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32) -> Action {
     let Some(seen) = found else { return Action::Make(None) };
+    let conflict = seen.conflict(&work.digest, &work.program(), &work.pod);
+    if let Some(how) = conflict.filter(|_| seen.state == JobState::Running) {
+        return refuse(Resource::Job, format!("a Job is running {how}"), Reason::Differs);
+    }
     match (&seen.state, seen.difference(&work.digest, &work.program())) {
-        (JobState::Running, Some(how)) => {
-            refuse(Resource::Job, format!("a Job is running {how}"), Reason::Differs)
-        }
-        (JobState::Running, None) if seen.workers != workers => {
+        (JobState::Running, _) if seen.workers != workers => {
             Action::Change(format!("{} to {workers} workers", seen.workers))
         }
-        (JobState::Running, None) => Action::Keep(Some("running".into())),
+        (JobState::Running, _) => Action::Keep(Some("running".into())),
         // However many workers there were, the results are the same.
         (JobState::Succeeded, None) => Action::Keep(Some("done".into())),
         (JobState::Succeeded, Some(how)) => Action::Make(Some(format!("the last one ran {how}"))),

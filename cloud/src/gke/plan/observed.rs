@@ -192,6 +192,8 @@ pub struct Observed {
     /// Artifact Registry, which a deployment needs only for an image of its own.
     pub artifacts_enabled: bool,
     pub region: RegionSeen,
+    /// The Kubernetes that a new cluster would get, where that was asked.
+    pub default_version: Option<String>,
     /// All of the project's that carry the deployment's labels or one of its names.
     pub clusters: Vec<ClusterSeen>,
     pub filestores: Vec<FilestoreSeen>,
@@ -211,6 +213,7 @@ impl Observed {
             apis: BTreeMap::new(),
             artifacts_enabled: false,
             region: RegionSeen::Unknown,
+            default_version: None,
             clusters: Vec::new(),
             filestores: Vec::new(),
             repositories: Vec::new(),

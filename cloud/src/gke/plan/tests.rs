@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::gke::money::Money;
 use crate::k8s::cluster::Objects;
+use crate::k8s::pod::PodChoice;
 
 fn prices() -> Prices {
     Prices::built_in().unwrap()
@@ -40,7 +41,7 @@ prop_compose! {
     ) -> ClusterSeen {
         ClusterSeen {
             name: name.into(), location: location.into(), labels, state, network: "default".into(),
-            mode: if autopilot { Mode::Autopilot } else { Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 1 } },
+            mode: if autopilot { Mode::Autopilot } else { Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 1, grace_s: 15 } },
             endpoint: "34.1.2.3".into(), ca: "Y2E=".into(), created_s: None,
         }
     }
@@ -175,7 +176,7 @@ fn the_tutorial_left_running_costs_what_the_research_found() {
 #[test]
 fn a_spot_machines_disk_is_no_cheaper() {
     let spot = |nodes| {
-        let mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes };
+        let mode = Mode::Standard { machine_type: "e2-standard-2".into(), nodes, grace_s: 15 };
         prices().estimate(&Desired { mode, ..desired() }).lines.pop().unwrap().hour.unwrap()
     };
     insta::assert_snapshot!(spot(3));
@@ -230,7 +231,44 @@ fn the_plan_as_it_is_shown() {
         address: None,
         created_s: None,
     }];
-    let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3 };
+    let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 15 };
     let refused = plan(&Desired { mode: standard, ..desired() }, &observed, &prices());
     insta::assert_snapshot!("plan_that_is_refused", crate::commands::plan_text(&refused));
+}
+
+#[test]
+fn machines_that_leave_more_than_is_asked_for_will_do() {
+    let mode = |grace_s| Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s };
+    let table = [(15, 15, true), (105, 15, true), (120, 105, true), (15, 105, false), (105, 120, false)];
+    for (there, wanted, does) in table {
+        assert_eq!(mode(there).serves(&mode(wanted)), does, "{there} {wanted}");
+    }
+    assert!(!Mode::Autopilot.serves(&mode(15)) && !mode(15).serves(&Mode::Autopilot));
+    // Two levels, of which a kubelet is told one.
+    assert_eq!([1, 15, 16, 105, 106, 120].map(Mode::leaves), [15, 15, 105, 105, 106, 120]);
+    assert_eq!(mode(106).shutdown_grace(), Some((120, 14)));
+    assert_eq!((mode(15).shutdown_grace(), Mode::Autopilot.shutdown_grace()), (None, None));
+}
+
+/// More memory, GPUs: what workers request is what they cost.
+#[test]
+fn what_workers_request_is_priced() {
+    let busy = |pod| {
+        let work = Work {
+            image: "worker:1".into(),
+            worker_args: Vec::new(),
+            pod,
+            digest: String::new(),
+            files: 1,
+            bytes: 1,
+            deadline_s: None,
+        };
+        prices().estimate(&Desired { work: Some(work), ..desired() })
+    };
+    let usual = busy(PodChoice::default());
+    let larger = busy(PodChoice { milli_cpu: Some(4000), mib: Some(16 << 10), ..PodChoice::default() });
+    assert!(larger.busy_hour.low > usual.busy_hour.low && larger.idle_hour == usual.idle_hour);
+    let gpus = busy(PodChoice { gpus: 2, ..PodChoice::default() });
+    assert_eq!(gpus.unpriced(), ["GPUs on Spot: 2"]);
+    assert!(gpus.check("1000".parse().unwrap()).is_err(), "nothing is promised of what has no price");
 }

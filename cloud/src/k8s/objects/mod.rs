@@ -7,17 +7,19 @@ pub mod job;
 pub mod redis;
 pub mod staging;
 pub mod volume;
+pub mod worker;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
-    VolumeMount,
+    Capabilities, LocalObjectReference, PodSecurityContext, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::k8s::cluster::{Batch, Nfs, Placement, PodSize, WORKER, program_digest};
+use crate::k8s::cluster::{Batch, Nfs, Placement, PodSize, WORKER, program_digest, shape_digest};
+use crate::k8s::pod::PodChoice;
 
 /// The PersistentVolume, and the pod through which files are copied.
 pub const FILESERVER: &str = "fileserver";
@@ -41,6 +43,8 @@ pub const PASSWORD_KEY: &str = "password";
 pub const DATASETS: &str = "batch/datasets";
 /// The annotation on the Job that says what its workers are, by [`program_digest`].
 pub const PROGRAM: &str = "batch/program";
+/// The annotation on the Job that says what its pods are, by [`shape_digest`].
+pub const SHAPE: &str = "batch/pods";
 
 /// The annotation that keeps a pod where it is while an autoscaler makes room.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
@@ -81,6 +85,8 @@ pub struct Config {
     pub lease_ms: u64,
     /// Further arguments of the worker.
     pub worker_args: Vec<String>,
+    /// What of the workers' pods was chosen.
+    pub pod: PodChoice,
     /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on. None: nobody
     /// asks what it ran.
     pub digest: Option<String>,
@@ -110,6 +116,7 @@ impl Config {
             list: None,
             lease_ms: 5_000,
             worker_args: Vec::new(),
+            pod: PodChoice::default(),
             digest: None,
             mount_options: volume::MOUNT_OPTIONS.map(str::to_owned).to_vec(),
             deadline_s: None,
@@ -127,6 +134,7 @@ impl Config {
             workers: batch.workers,
             placement: batch.placement,
             worker_args: batch.worker_args.clone(),
+            pod: batch.pod.clone(),
             mount_options: match batch.mount_options.is_empty() {
                 true => self.mount_options.clone(),
                 false => batch.mount_options.clone(),
@@ -177,10 +185,12 @@ impl Config {
 
     /// What a later deployer compares the Job with.
     fn notes(&self) -> Option<BTreeMap<String, String>> {
-        let program = || program_digest(&self.image, &self.worker_args);
-        let notes =
-            |digest: &String| [(DATASETS.to_owned(), digest.clone()), (PROGRAM.to_owned(), program())];
-        self.digest.as_ref().map(|digest| notes(digest).into())
+        let notes = |digest: &String| {
+            let program = program_digest(&self.image, &self.pod, &self.worker_args);
+            [(DATASETS, digest.clone()), (PROGRAM, program), (SHAPE, shape_digest(&self.pod))]
+        };
+        let digest = self.digest.as_ref()?;
+        Some(notes(digest).map(|(name, note)| (name.to_owned(), note)).into())
     }
 
     pub(crate) fn labels(&self, part: &str) -> BTreeMap<String, String> {
@@ -241,6 +251,11 @@ fn container_security() -> SecurityContext {
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
         ..SecurityContext::default()
     }
+}
+
+/// The Secret by which the worker's image, and a program's, are pulled.
+fn pull_secrets(config: &Config) -> Option<Vec<LocalObjectReference>> {
+    config.pod.pull_secret.clone().map(|name| vec![LocalObjectReference { name }])
 }
 
 fn claim_volume(config: &Config) -> Volume {

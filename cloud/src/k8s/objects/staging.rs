@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{
-    Config, FILESERVER, MOUNT, USER, claim_mount, claim_volume, container_security, pod_security, resources,
+    Config, FILESERVER, MOUNT, USER, claim_mount, claim_volume, container_security, pod_security,
+    pull_secrets, resources,
 };
 use crate::k8s::cluster::PodSize;
 use crate::k8s::obstacle::NO_PERMISSION;
@@ -29,6 +30,7 @@ pub fn pod(config: &Config) -> Pod {
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
+            image_pull_secrets: pull_secrets(config),
             security_context: Some(pod_security()),
             restart_policy: Some("Always".to_owned()),
             // `sleep` does not listen to SIGTERM, and nothing is lost with it.

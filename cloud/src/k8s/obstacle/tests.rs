@@ -158,7 +158,15 @@ fn what_a_pod_waits_for() {
             waiting("ErrImagePull", "pull access denied, repository does not exist"),
             Some(("access", "kind load")),
         ),
-        (waiting("CreateContainerConfigError", "secret \"redis\" not found"), Some(("secret", ""))),
+        (
+            waiting("CreateContainerConfigError", "secret \"hub\" not found"),
+            Some(("secret \"hub\"", "kubectl create secret")),
+        ),
+        (
+            waiting("CreateContainerConfigError", "couldn't find key token in Secret default/hub"),
+            Some(("couldn't find key", "--secret-env")),
+        ),
+        (waiting("CreateContainerConfigError", "failed to sync secret cache"), Some(("cache", ""))),
         (
             init(77, "Error", "user 65532 can't write", 1),
             Some(("owner ended with Error, exit code 77: user", "root_squash")),
@@ -198,7 +206,10 @@ fn how_a_worker_was_killed() {
     let failed = |statuses: Value| pod(json!({"phase": "Failed", "containerStatuses": statuses}));
     let said = |pod: &Pod| of_end(pod, "worker");
     let killed = said(&failed(ended(137, "OOMKilled"))).unwrap();
-    assert_eq!(killed, "OOMKilled (exit code 137): the worker took more than its memory limit of 2Gi");
+    assert_eq!(
+        killed,
+        "OOMKilled (exit code 137): the worker, its program included, took more than its memory limit of 2Gi"
+    );
     assert!(said(&failed(ended(137, "Error"))).unwrap().starts_with("exit code 137: killed with SIGKILL"));
     let unstarted =
         json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "exec format error"}});

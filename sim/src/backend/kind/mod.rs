@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cloud::error::{Error, Result};
-use cloud::k8s::cluster::{Batch, Cluster as _, Nfs};
+use cloud::k8s::cluster::{Batch, Cluster as _, Datasets, Nfs};
 use cloud::k8s::exec::PodExec;
 use cloud::k8s::forward::Forward;
 use cloud::k8s::live::LiveCluster;
 use cloud::k8s::objects::Config;
+use cloud::k8s::pod::PodChoice;
 use cloud::k8s::stage;
-use cloud::kind::{self, Came, KindCluster, Spec, build_fileserver, worker_image};
+use cloud::kind::{self, Came, KindCluster, STATIC_HINT, Spec, build_fileserver, worker_image};
 use worker::contract::{OUTPUT, RUNS, RunPaths};
 use worker::failure::Failure;
 
@@ -31,6 +32,8 @@ use self::nodes::Nodes;
 
 /// Pods may fail, otherwise than by preemption, this many times before somebody must look.
 const FAILURES_MAX: u32 = 20;
+/// Scratch space of a program: all nodes share this machine's disk.
+const SCRATCH_GIB: u64 = 1;
 /// The folder of all datasets on a volume.
 const DATASETS: &str = "datasets";
 
@@ -40,6 +43,8 @@ pub struct Place {
     pub cluster: Spec,
     /// The worker's program, for Linux.
     pub binary: PathBuf,
+    /// The image that a program of the user's runs in; None: the worker's.
+    pub image: Option<String>,
 }
 
 /// A cluster in which everything waits for the Job.
@@ -88,15 +93,26 @@ impl Stand {
         };
         let ((cluster, came), image) = timed(&mut phases, "cluster", cluster).await?;
         let config = config_of(&cluster, plan);
+        let program = place.image.as_deref().filter(|_| plan.workload.is_program());
+        if let Some(program) = program.filter(|_| !image.is_static) {
+            tell(&format!(
+                "this worker starts in {program} only with the C library of Debian 12 or newer; {STATIC_HINT}"
+            ));
+        }
         tell(&format!(
             "load the images ({} MB the worker's) and start Redis and NFS",
             image.bytes / 1_000_000
         ));
-        let (_, nfs) = timed(&mut phases, "images", async {
-            tokio::try_join!(cluster.load(&image.tag, &config.redis_image), cluster.fileserver())
-        })
-        .await?;
-        let batch = batch_of(plan, &config, nfs, image.tag)?;
+        let load = async {
+            cluster.load(&image.tag, &config.redis_image).await?;
+            match program {
+                Some(program) => cluster.load_program(program).await,
+                None => Ok(()),
+            }
+        };
+        let (_, nfs) =
+            timed(&mut phases, "images", async { tokio::try_join!(load, cluster.fileserver()) }).await?;
+        let batch = batch_of(plan, &config, nfs, image.tag, program)?;
         let port = cluster.connect(config).await?;
         let mut stand = Self { cluster, port, batch, phases };
         let mut phases = std::mem::take(&mut stand.phases);
@@ -116,7 +132,9 @@ impl Stand {
     }
 
     async fn stage(&self, plan: &Plan) -> Result<()> {
-        self.port.stage(&self.batch, &plan.volume.join(DATASETS), &mut |_| {}).await
+        let datasets =
+            Datasets { from: plan.volume.join(DATASETS), is_flat: false, files: self.batch.files.clone() };
+        self.port.stage(&self.batch, &datasets, &mut |_| {}).await
     }
 
     fn staging_pod(&self) -> PodExec {
@@ -200,7 +218,7 @@ fn config_of(cluster: &KindCluster, plan: &Plan) -> Config {
     Config { run: Some(plan.run.clone()), lease_ms: plan.lease.ms, ..base }
 }
 
-fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Batch> {
+fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String, program: Option<&str>) -> Result<Batch> {
     let option = |name: &str, value: String| [name.to_owned(), value];
     let list = std::fs::read_to_string(plan.volume.join(&plan.list))
         .map_err(|error| Error::other(format!("read {}", plan.list), error))?;
@@ -212,6 +230,8 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Bat
         option("--work-rounds", plan.rounds.to_string()),
     ];
     let workload = plan.workload.to_arguments().into_iter().filter_map(|word| word.into_string().ok());
+    let is_program = plan.workload.is_program();
+    let program_image = program.map(str::to_owned).or_else(|| is_program.then(|| image.clone()));
     Ok(Batch {
         deployment: config.deployment.clone(),
         nfs,
@@ -222,6 +242,11 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String) -> Result<Bat
         placement: config.placement,
         files: files?,
         worker_args: options.into_iter().flatten().chain(workload).collect(),
+        pod: PodChoice {
+            program_image,
+            scratch_gib: is_program.then_some(SCRATCH_GIB),
+            ..PodChoice::default()
+        },
     })
 }
 

@@ -87,7 +87,11 @@ async fn place(prepared: &Prepared) -> Result<Place, Failure> {
         Some(image) => Some(image),
         None => local_node_image().await?,
     };
-    Ok(Place { cluster: Spec { name, workers: prepared.plan.workers, node_image }, binary })
+    Ok(Place {
+        cluster: Spec { name, workers: prepared.plan.workers, node_image },
+        binary,
+        image: args.image.clone(),
+    })
 }
 
 /// A cluster is one simulator's at a time: the volume in it is emptied for each run.

@@ -68,6 +68,9 @@ pub struct PlaceArgs {
     /// kind: the worker's program, built for Linux [default: `worker` beside this program]
     #[arg(long, value_name = "FILE")]
     worker: Option<PathBuf>,
+    /// kind: the image that a program runs in, unchanged; Docker has it [default: the worker's, which has a shell]
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// kind: leave the cluster for the next run; `sim down` removes it
     #[arg(long)]
     pub keep: bool,
@@ -86,6 +89,7 @@ impl PlaceArgs {
             ("--cluster", self.cluster.is_some()),
             ("--node-image", self.node_image.is_some()),
             ("--worker", self.worker.is_some()),
+            ("--image", self.image.is_some()),
             ("--keep", self.keep),
         ];
         match self.backend {
