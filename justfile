@@ -36,6 +36,16 @@ lint:
 ci:
     bash .ci/run
 
+# The worker's program as one file that starts in any image, whatever C library that has or lacks
+worker:
+    cargo rustc --release -p worker --bin worker -- -C target-feature=+crt-static
+
+# A batch that the real Kueue admits, evicts and admits again, on a kind cluster (needs Docker, kind, kubectl and Go)
+kueue: worker
+    cargo build --release -p sim
+    cargo build --release -p cloud --features gcp
+    bash tests/kueue/try
+
 # The Fraud Detection Handbook's table, and the weeks that the model was chosen on. Needs its data in
 # ../shared/data/handbook, or below the folder that FRAUD_DATA names
 handbook:
