@@ -277,7 +277,7 @@ impl Task for Prepare {
     }
 
     fn resumable(&self) -> bool {
-        self.total > 1
+        self.total > 1 || self.end.large
     }
 
     /// A state whose block is another's gives a wrong result.
