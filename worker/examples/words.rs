@@ -58,11 +58,12 @@ impl Workload for Words {
 
 /// Works on run 1 of a folder until it is finished.
 pub async fn count(folder: &Path) -> Result<Ended, Box<dyn Error>> {
-    let (store, machine) = (any::open(folder)?, Machine::new(false)?);
+    let (store, machine) = (any::open(&folder.into())?, Machine::new(false)?);
     let names = store.list("datasets/training").await?;
     let listed = Source::Listed(names.iter().map(|name| format!("datasets/training/{name}")).collect());
     let config = Config::new("words", "1", listed, Spec::of(&Words));
-    let queue = AnyQueue::open("sqlite", folder, &identify(&store, machine.nonce()).await?, &config.run)?;
+    let queue =
+        AnyQueue::open("sqlite", Some(folder), &identify(&store, machine.nonce()).await?, &config.run)?;
     let registry = Registry::new().with("words", Box::new(|_| Ok(Arc::new(Words))));
     let factory = |spec: &Spec| registry.of(spec);
     Ok(run(&config, &queue, &store, &machine, &factory, &|event| println!("{event:?}")).await)

@@ -2,7 +2,7 @@
 
 pub use engine::{
     breakage, contract, events, hash, item, manifest, name_on, order, path, pipeline, plan, reader, record,
-    report, run, store, system,
+    report, run, system,
 };
 #[cfg(feature = "conformance")]
 pub use engine::{conformance, queue_conformance, store_conformance};
@@ -15,6 +15,12 @@ pub mod failure;
 pub mod queue {
     pub use engine::queue::*;
     pub use queues::{any, memory, redis, sqlite};
+}
+
+/// The store's port and its arms.
+pub mod store {
+    pub use engine::store::*;
+    pub use stores::{any, bucket, location};
 }
 
 /// The trait of workloads and those that this program knows.

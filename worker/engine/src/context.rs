@@ -168,6 +168,11 @@ impl<'a, P: Ports> Context<'a, P> {
         self.events.flush(self.store, &self.paths).await;
     }
 
+    /// Writes the last events.
+    pub async fn end(&self) {
+        self.events.end(self.store, &self.paths).await;
+    }
+
     /// The volume's other runs, by name.
     pub async fn other_runs(&self) -> Result<Vec<String>, StoreError> {
         let mut runs = self.store.list(RUNS).await?;

@@ -253,6 +253,15 @@ impl<'a, F> EventLog<'a, F> {
         }
     }
 
+    /// Writes what was noted, and lets others see all of it: nothing more will come.
+    pub async fn end<S: Store<Log = F>>(&self, store: &S, paths: &RunPaths) {
+        self.flush(store, paths).await;
+        let file = self.file.take();
+        if let Some(mut file) = file {
+            let _ = store.show(&mut file).await;
+        }
+    }
+
     /// A name that was not tried before: a file whose creation went unanswered may exist, and is
     /// then nobody's.
     fn fresh_path(&self, paths: &RunPaths) -> String {

@@ -101,7 +101,7 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
         Err(ended) => ended,
     };
     ctx.note(What::Exited { code: ended.exit.code(), reason: ended.reason.clone() });
-    ctx.flush().await;
+    ctx.end().await;
     ended
 }
 

@@ -20,17 +20,25 @@ pub enum AnyQueue {
 }
 
 impl AnyQueue {
-    /// Opens `sqlite`, `sqlite:PATH` or a `redis://` URL; see [`engine::store::identity`] for the id.
+    /// Opens `sqlite`, a file in the volume's folder, `sqlite:PATH` or a `redis://` URL; see [`engine::store::identity`]
+    /// for the id.
     ///
     /// # Errors
     /// `Refused` where the URL names no queue, or the queue does not let us in.
-    pub fn open(url: &str, volume: &Path, volume_id: &str, run: &str) -> Result<Self, QueueError> {
+    pub fn open(url: &str, folder: Option<&Path>, volume_id: &str, run: &str) -> Result<Self, QueueError> {
         if ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Ok(Self::Redis(Redis::open(url, volume_id, run)?));
         }
         let path = match url.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => path.into(),
-            None if url == "sqlite" => volume.join(SQLITE_FILE),
+            None if url == "sqlite" => match folder {
+                Some(folder) => folder.join(SQLITE_FILE),
+                None => {
+                    let why = "`sqlite` is a file on the volume, which is no folder\n\
+                               hint: use redis://HOST:PORT/DB, or sqlite:PATH for workers of one machine";
+                    return Err(QueueError::Refused(why.to_owned()));
+                }
+            },
             _ => {
                 // What follows may hold a password.
                 let scheme = url.split(':').next().unwrap_or_default();

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, named_or_newest, open_store};
+use super::{Failure, VolumeArgs, named_or_newest};
 use crate::contract::{Exit, RunPaths};
 use crate::store::any::AnyStore;
 use crate::store::{Store, StoreError};
@@ -15,9 +14,8 @@ use crate::system::{Machine, System};
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    volume: PathBuf,
+    #[command(flatten)]
+    on: VolumeArgs,
     /// The run's name [default: the newest number]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
@@ -28,12 +26,15 @@ pub(crate) struct EventsArgs {
 
 /// Between two looks at the files: no file system on a network tells of changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The same of a bucket, whose workers write their events every few seconds.
+const LOOK_AGAIN_IN_BUCKET: Duration = Duration::from_secs(2);
 /// Most bytes taken from a file at once; what is left comes with the next look.
 const READ_BYTES: u64 = 1 << 20;
 
 /// Prints each event as the line of JSON that its worker wrote; one worker's lines keep their order.
 pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
-    let store = open_store(&args.volume)?;
+    let store = args.on.store().await?;
+    let look_again = if store.is_bucket() { LOOK_AGAIN_IN_BUCKET } else { LOOK_AGAIN };
     let machine = Machine::new(args.follow).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let run = named_or_newest(&store, args.run).await?;
     let folder = RunPaths::new(&run).events();
@@ -52,7 +53,7 @@ pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
         tokio::select! {
             biased;
             () = machine.stop_requested() => return Ok(Exit::Finished),
-            () = machine.sleep(LOOK_AGAIN) => {}
+            () = machine.sleep(look_again) => {}
         }
     }
 }

@@ -1,18 +1,17 @@
 //! `worker logs`: what the programs of a run printed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
-use super::{Failure, print};
+use super::{Failure, VolumeArgs, print};
 use crate::contract::Exit;
 use crate::workload::exec::logs;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    volume: PathBuf,
+    #[command(flatten)]
+    on: VolumeArgs,
     /// The run's name.
     #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
     run: String,
@@ -22,7 +21,12 @@ pub(crate) struct LogsArgs {
 }
 
 pub(crate) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
-    let folder = args.volume.join(logs::folder(&args.run));
+    let Some(volume) = args.on.volume.folder() else {
+        let failure =
+            Failure::new(Exit::Usage, format!("read logs in {}", args.on.volume), "a bucket holds none");
+        return Err(failure.hint("each worker's own log shows what its programs print"));
+    };
+    let folder = volume.join(logs::folder(&args.run));
     let item = args.item.as_deref().unwrap_or_default();
     let kept = logs::of_item(&folder, item);
     if kept.is_empty() {

@@ -3,10 +3,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::contract::{Exit, RUNS};
@@ -14,9 +14,10 @@ use crate::failure::Failure;
 use crate::guard;
 use crate::queue::QueueError;
 use crate::queue::any::AnyQueue;
-use crate::store::Store;
 use crate::store::any::{self, AnyStore};
 use crate::store::identity::identify;
+use crate::store::location::Location;
+use crate::store::{Store, StoreError};
 use crate::system::random_nonce;
 use crate::workload::exec::scenario;
 
@@ -65,13 +66,25 @@ enum Command {
     Shell(shell::ShellCommand),
 }
 
-/// Which queue.
+/// Reads a folder, or the URL of a bucket.
+pub fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(Location::parse)
+}
+
+/// Which volume.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VolumeArgs {
+    /// The shared volume: a folder that every worker sees, or a bucket: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`.
+    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR", value_parser = location())]
+    pub volume: Location,
+}
+
+/// Which volume and queue.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct QueueArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    pub volume: PathBuf,
-    /// `sqlite` (a file on the volume), `sqlite:PATH`, or `redis://[:PASSWORD@]HOST[:PORT][/DB]`.
+    #[command(flatten)]
+    pub on: VolumeArgs,
+    /// `sqlite` (a file on the volume, where that is a folder), `sqlite:PATH`, or `redis://[:PASSWORD@]HOST[:PORT][/DB]`.
     /// The password may also be in REDISCLI_AUTH. What is pushed is taken in by whoever uses the
     /// same database: give each volume its own.
     #[arg(long, env = "WORKER_QUEUE", value_name = "URL", default_value = "sqlite")]
@@ -82,32 +95,45 @@ pub(crate) struct QueueArgs {
 const OPEN_TRIES: u32 = 100;
 const OPEN_AGAIN: Duration = Duration::from_millis(50);
 
+impl VolumeArgs {
+    /// The store that `--volume` names, once it lets us in.
+    pub(crate) async fn store(&self) -> Result<AnyStore, Failure> {
+        let doing = || format!("open the volume {}", self.volume);
+        let store = any::open(&self.volume).map_err(|error| match &self.volume {
+            Location::Folder(_) => {
+                Failure::new(Exit::Volume, doing(), "it is no folder").hint("create or mount it first")
+            }
+            Location::Bucket(_) => unfit(doing(), &error),
+        })?;
+        store.reach().await.map_err(|error| unfit(doing(), &error))?;
+        Ok(store)
+    }
+}
+
+fn unfit(doing: String, error: &StoreError) -> Failure {
+    let failure = Failure::new(Exit::Volume, doing, &error.detail);
+    Failure { hint: error.hint().map(str::to_owned), ..failure }
+}
+
 impl QueueArgs {
-    pub(crate) fn store(&self) -> Result<AnyStore, Failure> {
-        open_store(&self.volume)
+    pub(crate) async fn store(&self) -> Result<AnyStore, Failure> {
+        self.on.store().await
     }
 
-    pub(crate) async fn open(&self, run: &str) -> Result<AnyQueue, Failure> {
-        let id = identify(&self.store()?, random_nonce())
+    pub(crate) async fn open(&self, store: &AnyStore, run: &str) -> Result<AnyQueue, Failure> {
+        let id = identify(store, random_nonce())
             .await
             .map_err(|error| Failure::of(Exit::Volume, error.with_hint()))?;
+        let folder = self.on.volume.folder();
         // Workers that start together find the file locked while one of them makes it.
         for _ in 0..OPEN_TRIES {
-            match AnyQueue::open(&self.queue, &self.volume, &id, run) {
+            match AnyQueue::open(&self.queue, folder, &id, run) {
                 Err(QueueError::Away(_)) => tokio::time::sleep(OPEN_AGAIN).await,
                 opened => return Ok(opened?),
             }
         }
-        Ok(AnyQueue::open(&self.queue, &self.volume, &id, run)?)
+        Ok(AnyQueue::open(&self.queue, folder, &id, run)?)
     }
-}
-
-/// The store that `--volume` names.
-pub(crate) fn open_store(volume: &Path) -> Result<AnyStore, Failure> {
-    any::open(volume).map_err(|_| {
-        let doing = format!("open the volume {}", volume.display());
-        Failure::new(Exit::Volume, doing, "it is no folder").hint("create or mount it first")
-    })
 }
 
 /// The newest numbered run on a store.

@@ -23,8 +23,8 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct PushArgs {
     #[command(flatten)]
     queue: QueueArgs,
-    /// Files of the volume, for instance datasets/training/2018-04-01.parquet. Paths that are absolute, or relative to
-    /// this folder, are taken too where they lie on the volume.
+    /// Files of the volume, for instance datasets/training/2018-04-01.parquet. Paths that are absolute (of a bucket: URLs),
+    /// or relative to this folder, are taken too where they lie on the volume.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
 }
@@ -36,8 +36,8 @@ struct Volume {
 }
 
 impl Volume {
-    fn of(args: &PushArgs) -> Result<Self, Failure> {
-        Ok(Self { shown: args.queue.volume.display().to_string(), store: args.queue.store()? })
+    async fn of(args: &PushArgs) -> Result<Self, Failure> {
+        Ok(Self { shown: args.queue.on.volume.to_string(), store: args.queue.store().await? })
     }
 }
 
@@ -51,7 +51,7 @@ struct Objection {
 
 /// Pushes all of the paths, or none.
 pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
-    let volume = Volume::of(&args)?;
+    let volume = Volume::of(&args).await?;
     let (mut paths, mut objections) = (Vec::new(), Vec::new());
     for given in &args.paths {
         match checked(&volume, given).await {
@@ -62,7 +62,7 @@ pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
     if !objections.is_empty() {
         return Err(refusal(&objections, args.paths.len()));
     }
-    let queue = args.queue.open("push").await?;
+    let queue = args.queue.open(&volume.store, "push").await?;
     queue.push(&paths).await?;
     print(&format!("pushed {}\n", paths.len()))?;
     Ok(Exit::Finished)
@@ -70,8 +70,8 @@ pub(crate) async fn push(args: PushArgs) -> Result<Exit, Failure> {
 
 /// Takes paths back that are pushed and not yet taken in by a run.
 pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
-    let volume = Volume::of(&args)?;
-    let queue = args.queue.open("push").await?;
+    let volume = Volume::of(&args).await?;
+    let queue = args.queue.open(&volume.store, "push").await?;
     let pushed = queue.pushed().await?;
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     for given in &args.paths {
@@ -104,18 +104,29 @@ async fn checked(volume: &Volume, given: &str) -> Result<String, Objection> {
         let hint = "rename it, if it is a dataset".to_owned();
         return Err(Objection { exit: Exit::Usage, why: HIDDEN.to_owned(), hint });
     }
+    let is_folder = || ("it is a folder".to_owned(), format!("push its files: worker push {path}/*"));
     match first_byte(&volume.store, &path).await {
         Ok(()) => Ok(path),
         Err(error) => {
             let (why, hint) = match error.kind {
                 Kind::NotFound if path.contains(['*', '?', '[']) => (
                     "no file of the volume has this name: the pattern matched nothing".to_owned(),
-                    format!("a shell expands patterns from its own folder: go to {} first", volume.shown),
+                    match volume.store.is_bucket() {
+                        true => "a shell knows no names of a bucket: give each".to_owned(),
+                        false => {
+                            format!(
+                                "a shell expands patterns from its own folder: go to {} first",
+                                volume.shown
+                            )
+                        }
+                    },
                 ),
-                Kind::NotFound => ("it is not on the volume".to_owned(), nearest(volume, &path).await),
-                Kind::NoFile => {
-                    ("it is a folder".to_owned(), format!("push its files: worker push {path}/*"))
+                // In a bucket a folder is but the beginning of names.
+                Kind::NotFound if volume.store.list(&path).await.is_ok_and(|names| !names.is_empty()) => {
+                    is_folder()
                 }
+                Kind::NotFound => ("it is not on the volume".to_owned(), nearest(volume, &path).await),
+                Kind::NoFile => is_folder(),
                 _ => (error.detail, "give a file that workers can read".to_owned()),
             };
             Err(Objection { exit: Exit::Input, why, hint })

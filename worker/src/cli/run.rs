@@ -14,6 +14,7 @@ use crate::queue::Inbox;
 use crate::record::Record;
 use crate::run::{Config, Source};
 use crate::store::any::AnyStore;
+use crate::store::bucket::Calls;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
 use crate::workload::{Outcome, exec};
@@ -39,9 +40,9 @@ pub(crate) struct RunArgs {
     /// The time between SIGTERM and SIGKILL.
     #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
-    /// How often an idle worker asks for work.
-    #[arg(long, env = "WORKER_IDLE", value_name = "TIME", default_value = "50ms", value_parser = parse_positive)]
-    idle: Duration,
+    /// How often an idle worker asks for work [default: 50ms; on a bucket, where each look costs, 1s]
+    #[arg(long, env = "WORKER_IDLE", value_name = "TIME", value_parser = parse_positive)]
+    idle: Option<Duration>,
     #[command(flatten)]
     batch: BatchArgs,
     /// Stop as on SIGTERM when standard input ends: a launcher that dies takes its workers along.
@@ -55,12 +56,16 @@ pub(crate) struct RunArgs {
 /// Bytes of an attempt's output that a launcher is shown.
 const SHOWN_MAX: u64 = 1 << 20;
 
+/// How often an idle worker looks at a folder.
+const IDLE: Duration = Duration::from_millis(50);
+/// How often it looks at a bucket: three or four requests a look, at about a dollar for two million.
+const IDLE_ON_BUCKET: Duration = Duration::from_secs(1);
 /// Memory for commits that later datasets read again.
 const CACHE_BYTES: usize = 64 << 20;
 
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     log::start(args.log);
-    let store = args.queue.store()?;
+    let store = args.queue.store().await?;
     let machine =
         Machine::new(args.stop_with_stdin).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let source = source_of(&args, &store).await?;
@@ -68,11 +73,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         Some(name) => check_name("--run", name)?.clone(),
         None => choose_run(&args, &source, &store).await?,
     };
-    let logs = args.queue.volume.join(exec::logs::folder(&name));
+    let logs = args.queue.on.volume.folder().map(|folder| folder.join(exec::logs::folder(&name)));
     // A launcher keeps it in a file.
     let shown_max = if args.log == log::Form::Events { SHOWN_MAX } else { u64::MAX };
     let batch = &args.batch;
-    let registry = batch.workload.registry(shown_max, Some(logs));
+    let registry = batch.workload.registry(shown_max, logs);
     let named = batch.workload.named(batch.work_rounds);
     let workload = named
         .and_then(|(name, params)| registry.make(name, &params))
@@ -88,17 +93,20 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         stall: batch.stall,
         progress_every: batch.progress_every,
         grace: args.grace,
-        idle: args.idle,
+        idle: args.idle.unwrap_or(if store.is_bucket() { IDLE_ON_BUCKET } else { IDLE }),
         retries: batch.retries,
         max_deliveries: batch.max_deliveries,
         fail_on_rejected: batch.fail_on_rejected,
         cache_bytes: CACHE_BYTES,
     };
-    let queue = args.queue.open(&name).await?;
+    let queue = args.queue.open(&store, &name).await?;
     let session = session_id(machine.nonce());
     let tap = |event: &_| log::tell(args.log, &session, event);
     let factory = |spec: &Spec| registry.of(spec);
     let ended = crate::run::run(&config, &queue, &store, &machine, &factory, &tap).await;
+    if let Some(Calls { writes, lists, reads, deletes }) = store.calls() {
+        tracing::info!(writes, lists, reads, deletes, "calls to {}", args.queue.on.volume);
+    }
     // A preemption is no error, and a log of JSON holds nothing else.
     let is_said = matches!(ended.exit, Exit::Finished | Exit::Preempted) || args.log != log::Form::Text;
     if !is_said {
@@ -132,7 +140,7 @@ async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result
     let ended = store.exists(&paths.report()).await.map_err(|error| Failure::of(Exit::Volume, error))?;
     let for_the_next = match source {
         Source::Listed(list) => ended || is_of_another_list(store, &paths, list).await?,
-        Source::Pushed => ended && args.queue.open(&name).await?.pushed_count().await? > 0,
+        Source::Pushed => ended && args.queue.open(store, &name).await?.pushed_count().await? > 0,
     };
     Ok(if for_the_next { (newest + 1).to_string() } else { name })
 }

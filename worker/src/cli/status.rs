@@ -44,7 +44,7 @@ struct Status {
 }
 
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
-    let store = args.queue.store()?;
+    let store = args.queue.store().await?;
     let run = named_or_newest(&store, args.run).await?;
     let paths = RunPaths::new(&run);
     if store.list(paths.root()).await.is_ok_and(|names| names.is_empty()) {
@@ -52,7 +52,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         return Err(failure.hint("`worker run` begins one"));
     }
     let pages = count(&store, &paths.manifest()).await?;
-    let queue = args.queue.open(&run).await?;
+    let queue = args.queue.open(&store, &run).await?;
     let manifest = manifest(&store, &run).await?;
     let committed = match &manifest {
         Some(manifest) => committed(&store, manifest, &paths).await?,

@@ -209,6 +209,7 @@ pub async fn a_log_is_read_as_it_grows(arm: &impl Arm) {
         one.append(&mut log, line).await.expect("appended");
         expected.extend(line);
     }
+    one.show(&mut log).await.expect("shown");
     drop(log);
     assert_eq!(other.get("events/log.jsonl").await, Ok(expected));
     assert!(one.create_log("events/log.jsonl").await.is_err(), "a log has a name of its own");

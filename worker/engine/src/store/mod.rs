@@ -1,10 +1,9 @@
 //! The store: datasets in, commits out; the truth of a run. The port that the engine uses, in the terms of what
 //! commits need: create-if-absent, and what is durable when. How an arm comes by that is the arm's affair:
-//! [`posix`] by private files, `link(2)` and `fsync(2)`.
+//! [`posix`] by private files, `link(2)` and `fsync(2)`; the crate `stores` by an object store's conditional writes.
 
 use std::fmt;
 
-pub mod any;
 pub mod identity;
 pub mod posix;
 
@@ -27,6 +26,8 @@ pub enum Kind {
     NoFile,
     /// The store cannot do it at all (a file system without hard links).
     Unsupported,
+    /// The store cannot be used as it is set up; says what to do about it.
+    Unusable(&'static str),
     /// Anything else: EIO, ETIMEDOUT…
     Io,
 }
@@ -52,7 +53,8 @@ impl StoreError {
             Kind::Unsupported => "commits need hard links: use a volume on ext4, xfs, btrfs, tmpfs or NFS",
             Kind::CrossDevice => "attempts and commits must lie on one file system",
             Kind::NotFound => "create the volume's folder, or mount it, first",
-            Kind::Permission => "the worker must be able to write to the volume",
+            Kind::Permission => "the worker must be able to list, read, write and delete on the volume",
+            Kind::Unusable(hint) => hint,
             _ => return None,
         })
     }
@@ -177,8 +179,13 @@ pub trait Store {
     /// Begins a log under a name that does not exist.
     async fn create_log(&self, path: &str) -> Result<Self::Log>;
 
-    /// Appends to a log; after a failure its last line may be torn.
+    /// Appends to a log, and may keep the bytes back for a while; after a failure its last line may be torn.
     async fn append(&self, log: &mut Self::Log, bytes: &[u8]) -> Result<()>;
+
+    /// Lets others see all that was appended.
+    async fn show(&self, _log: &mut Self::Log) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether a name can be seen, whatever it holds.
     async fn exists(&self, path: &str) -> Result<bool> {
