@@ -21,6 +21,14 @@ pub struct Chaos {
     pub redis: bool,
     pub lease: Span,
     pub schedule: Schedule,
+    pub volume: Option<Volume>,
+}
+
+/// A bucket in place of the folder, and the environment by which it is reached.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    pub url: String,
+    pub variables: Vec<(String, String)>,
 }
 
 /// What of a run's summary is looked at here.
@@ -121,7 +129,7 @@ impl Chaos {
             let (trigger, kind) = (Trigger::Report, Kind::QueueRestart);
             schedule.preemptions.push(Preemption { trigger, kind, away: Span::ms(300), renamed: false });
         }
-        Self { seed, workers, trainings, redis, lease, schedule }
+        Self { seed, workers, trainings, redis, lease, schedule, volume: None }
     }
 
     /// The same on SQLite, which nothing strikes.
@@ -130,6 +138,12 @@ impl Chaos {
         self.redis = false;
         self.schedule.preemptions.retain(|preemption| !preemption.kind.is_queue());
         self
+    }
+
+    /// The same on a bucket.
+    #[must_use]
+    pub fn on(self, volume: Volume) -> Self {
+        Self { volume: Some(volume), ..self }
     }
 
     /// Runs it through this program, which is `sim` where it is told so; the folder holds everything.
@@ -141,7 +155,12 @@ impl Chaos {
         Batch::small(self.trainings).lay_out(&datasets);
         let schedule = folder.join("schedule.toml");
         std::fs::write(&schedule, self.schedule.to_toml()).map_err(|error| error.to_string())?;
-        let output = Command::new(program).args(self.arguments(folder)).output();
+        let mut command = Command::new(program);
+        command.args(self.arguments(folder));
+        if let Some(Volume { url, variables }) = &self.volume {
+            command.args(["--volume", url]).envs(variables.iter().cloned());
+        }
+        let output = command.output();
         let output = output.map_err(|error| format!("start {}: {error}", program.display()))?;
         let (said, errors) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,0 +1,244 @@
+//! S3 servers of the tests' own: moto from PyPI, which holds all in memory, and versitygw, which holds a folder and can
+//! so be killed and started again. Gone when dropped, and however the tests die.
+
+#![expect(clippy::disallowed_methods, reason = "waits for a real server by real time")]
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Bound of every wait for a server; nothing is asserted of how long it takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const USER: &str = "tester";
+pub const SECRET: &str = "tester-secret";
+pub const REGION: &str = "us-east-1";
+
+/// Set where a machine must have the server: its absence then fails the tests.
+const REQUIRED_MOTO: &str = "TESTS_REQUIRE_MOTO";
+const REQUIRED_VERSITYGW: &str = "TESTS_REQUIRE_VERSITYGW";
+const MOTO: &str = "moto[s3,server]==5.2.5";
+/// What is no S3 of Google's: it lets a second create of a name succeed.
+const GCS_EMULATOR: &str = "gcp-storage-emulator==2026.7.19";
+
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    command: Vec<String>,
+    port: u16,
+    /// What versitygw holds: a folder in it is a bucket.
+    folder: Option<tempfile::TempDir>,
+    buckets: AtomicU32,
+}
+
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+impl Server {
+    /// The server that tests share while any of them runs; `None`, said aloud, where there is none.
+    pub fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Some(server);
+        }
+        let server = Arc::new(there(Self::moto(), "moto", REQUIRED_MOTO)?);
+        *shared = Arc::downgrade(&server);
+        Some(server)
+    }
+
+    /// A server for one test, which keeps what it holds when it is killed and started again.
+    pub fn durable() -> Option<Self> {
+        there(Self::versitygw(), "versitygw", REQUIRED_VERSITYGW)
+    }
+
+    /// An emulator of Google Cloud Storage that ignores preconditions.
+    pub fn careless_gcs() -> Option<Self> {
+        there(Self::gcs_emulator(), "gcp-storage-emulator", REQUIRED_MOTO)
+    }
+
+    fn moto() -> Result<Self, String> {
+        let program = installed("moto", MOTO, "moto_server")?;
+        Self::start(None, |port| {
+            [program.to_str().unwrap_or_default(), "-H", "127.0.0.1", "-p", port].map(str::to_owned).to_vec()
+        })
+    }
+
+    fn gcs_emulator() -> Result<Self, String> {
+        let program = installed("gcp-storage-emulator", GCS_EMULATOR, "gcp-storage-emulator")?;
+        let program = program.to_str().unwrap_or_default();
+        let command = |port: &str| {
+            let arguments = [program, "start", "--host", "127.0.0.1", "--port", port, "--in-memory"];
+            [&arguments[..], &["--default-bucket", "bucket"]]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        };
+        Self::start(None, command)
+    }
+
+    fn versitygw() -> Result<Self, String> {
+        let program = versitygw_program()?;
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let path = folder.path().to_str().unwrap_or_default().to_owned();
+        let command = |port: &str| {
+            let keys = ["--access", USER, "--secret", SECRET, "--region", REGION];
+            let address = format!("127.0.0.1:{port}");
+            let arguments = [&[program.as_str()], &keys[..], &["--port", &address, "posix", &path]].concat();
+            arguments.into_iter().map(str::to_owned).collect()
+        };
+        Self::start(Some(folder), command)
+    }
+
+    fn start(
+        folder: Option<tempfile::TempDir>,
+        command: impl Fn(&str) -> Vec<String>,
+    ) -> Result<Self, String> {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.map_err(|error| error.to_string())?.port();
+        let command = command(&port.to_string());
+        let child = spawn(&command)?;
+        let mut server = Self { child, command, port, folder, buckets: AtomicU32::new(0) };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Until it answers; a process that has ended never will.
+    fn wait(&mut self) -> Result<(), String> {
+        let begin = Instant::now();
+        while request(self.port, "GET", "/").is_none() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{}: {status}", self.command[0]));
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("{} does not answer", self.command[0]));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A bucket that no one has used.
+    pub fn fresh_bucket(&self) -> String {
+        let name = format!("bucket-{}", self.buckets.fetch_add(1, Ordering::SeqCst));
+        match &self.folder {
+            Some(folder) => std::fs::create_dir(folder.path().join(&name)).expect("a new bucket"),
+            // moto looks at no signature unless it is told to.
+            None => assert_eq!(request(self.port, "PUT", &format!("/{name}")), Some(200), "make {name}"),
+        }
+        name
+    }
+
+    /// Kills the process, with no word.
+    pub fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
+    /// Starts it again, on the same port and folder.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.command).expect("the server starts again");
+        self.wait().expect("the server answers again");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn there(server: Result<Server, String>, name: &str, required: &str) -> Option<Server> {
+    match server {
+        Ok(server) => Some(server),
+        Err(why) => {
+            assert!(std::env::var_os(required).is_none(), "no {name}, and {required} is set: {why}");
+            // Past the capture of tests' output: a skipped test must be seen.
+            let _ = writeln!(std::io::stderr(), "SKIPPED, there is no {name} to test with: {why}");
+            None
+        }
+    }
+}
+
+/// A folder that outlives the tests.
+fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    cache.unwrap_or_else(std::env::temp_dir).join("batch-training")
+}
+
+/// The program of a Python package, installed into a folder of its own where it is not there yet.
+fn installed(name: &str, package: &str, program: &str) -> Result<PathBuf, String> {
+    let version = package.rsplit('=').next().unwrap_or_default();
+    let folder = cache().join(format!("{name}-{version}"));
+    let file = folder.join("bin").join(program);
+    std::fs::create_dir_all(cache()).map_err(|error| error.to_string())?;
+    // One process installs, the others wait.
+    let lock = File::create(cache().join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let mark = folder.join("installed");
+    if !mark.exists() {
+        let pip = folder.join("bin/pip");
+        quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        quietly(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", package]))?;
+        File::create(mark).map_err(|error| error.to_string())?;
+    }
+    Ok(file)
+}
+
+fn quietly(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {said}", output.status)) }
+}
+
+/// versitygw from the path, or from where `.ci/run` puts it.
+fn versitygw_program() -> Result<String, String> {
+    let built = cache().join("versitygw-1.8.0/versitygw");
+    let found = [Path::new("versitygw"), &built].into_iter().find(|program| {
+        Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+    });
+    let found = found.ok_or_else(|| format!("it is neither on the path nor {}", built.display()))?;
+    Ok(found.to_string_lossy().into_owned())
+}
+
+/// The status of a request without a body; `None` where nobody answers.
+fn request(port: u16, method: &str, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+}
+
+/// Through a shell that ends the server when its own input does, which is when the tests die.
+fn spawn(command: &[String]) -> Result<Child, String> {
+    let script = r#"exec 3<&0; "$@" >/dev/null & server=$!
+        (read -r _ <&3; kill -KILL $server) & wait $server; kill $! 2>/dev/null"#;
+    let child = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(command)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    child.map_err(|error| format!("sh: {error}"))
+}
+
+fn end(child: &mut Child) {
+    drop(child.stdin.take());
+    let _ = child.wait();
+}

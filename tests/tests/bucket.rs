@@ -1,0 +1,260 @@
+//! A bucket as the volume: what its server may say and lose, and what the arm of the store makes of it.
+
+#![expect(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tests::bucket::gcs::Gcs;
+use tests::bucket::proxy::{Fault, Proxy};
+use tests::bucket::server::{self, Server};
+use tests::bucket::{canned, settings, url};
+use tests::queue::block_on;
+use worker::conformance::all;
+use worker::store::bucket::{Bucket, Settings};
+use worker::store::{Keep, Kind, Put, Store, StoreError};
+
+/// A client of a bucket that gives up at once.
+fn impatient(bucket: &str, endpoint: &str) -> Bucket {
+    Bucket::open(&url(bucket), &settings(endpoint, Duration::ZERO)).unwrap()
+}
+
+fn shown(error: &StoreError) -> String {
+    format!("{:?}\n{}", error.kind, error.with_hint())
+}
+
+fn see(name: &str, text: &str) {
+    insta::with_settings!({filters => [(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"), (r"after \d+ s", "after N s")]}, {
+        insta::assert_snapshot!(name, text)
+    });
+}
+
+#[test]
+fn what_cannot_be_used_is_said_with_what_to_do() {
+    let Some(server) = Server::shared() else { return };
+    let mut text = String::new();
+    let mut say = |what: &str, error: StoreError| text += &format!("== {what}\n{}\n\n", shown(&error));
+    block_on(async {
+        let endpoint = server.endpoint();
+        say("no such bucket", impatient("s3://no-such-bucket/x", &endpoint).reach().await.unwrap_err());
+        let nobody = impatient("s3://bucket/x", "http://127.0.0.1:1");
+        say("nobody answers", nobody.reach().await.unwrap_err());
+        for (what, status, header, body) in [
+            (
+                "no permission to list",
+                "403 Forbidden",
+                "",
+                "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+            ),
+            (
+                "a wrong key",
+                "403 Forbidden",
+                "",
+                "<Error><Code>SignatureDoesNotMatch</Code><Message>The request signature we calculated does not \
+                 match the signature you provided.</Message></Error>",
+            ),
+            (
+                "the region, by a redirect",
+                "301 Moved Permanently",
+                "x-amz-bucket-region: eu-central-1\r\n",
+                "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be \
+                 addressed using the specified endpoint.</Message></Error>",
+            ),
+            (
+                "the region, by the signature",
+                "400 Bad Request",
+                "",
+                "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the \
+                 region 'us-east-1' is wrong; expecting 'eu-central-1'</Message><Region>eu-central-1</Region></Error>",
+            ),
+            (
+                "the clock",
+                "403 Forbidden",
+                "",
+                "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the \
+                 current time is too large.</Message></Error>",
+            ),
+            ("a server that fails", "503 Slow Down", "", "<Error><Code>SlowDown</Code></Error>"),
+        ] {
+            let bucket = impatient("s3://bucket/x", &canned::serve(status, header, body));
+            say(what, bucket.reach().await.unwrap_err());
+        }
+    });
+    see("cannot_be_used", &text);
+}
+
+#[test]
+fn a_wrong_key_of_a_real_server_is_one() {
+    let Some(server) = Server::durable() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let mut wrong = settings(&server.endpoint(), Duration::ZERO);
+    let mut errors = Vec::new();
+    for name in ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"] {
+        wrong
+            .variables
+            .iter_mut()
+            .filter(|(known, _)| known == name)
+            .for_each(|(_, value)| *value = "wrong".to_owned());
+        let store = Bucket::open(&bucket, &wrong).unwrap();
+        errors.push(shown(&block_on(store.reach()).unwrap_err()));
+    }
+    see("wrong_keys", &errors.join("\n"));
+}
+
+/// gcp-storage-emulator is such a store: on it two workers would both have won.
+#[test]
+fn a_store_whose_second_create_succeeds_is_refused() {
+    let probe = |settings: &Settings| {
+        let store = Bucket::open(&url("gs://bucket/team"), settings).unwrap();
+        block_on(store.probe("runs/1/attempts/probe", "runs/1/probe")).unwrap_err()
+    };
+    see("careless_store", &shown(&probe(&Gcs::serve(true).settings())));
+    let Some(server) = Server::careless_gcs() else { return };
+    let variables = vec![("STORAGE_EMULATOR_HOST".to_owned(), server.endpoint())];
+    let error = probe(&Settings { variables, patience: Duration::ZERO });
+    see("careless_emulator", &shown(&error));
+}
+
+/// An undecided answer is never a decision: not 409, after which nothing may be there, nor 412, which our own create may
+/// have caused (rule 8).
+#[test]
+fn an_answer_that_decides_nothing_is_looked_into() {
+    for status in
+        ["409 Conflict", "412 Precondition Failed", "429 Too Many Requests", "500 Internal Server Error"]
+    {
+        let store = impatient("s3://bucket/x", &canned::serve(status, "", ""));
+        let error = block_on(async {
+            let staged = store.stage("private", b"bytes", Keep::Durable).await.unwrap();
+            store.put_if_absent(&staged, "public").await.unwrap_err()
+        });
+        assert!(error.to_string().starts_with("create public: "), "{status}: {error}");
+    }
+}
+
+/// What racing clients see of a name over a line that loses requests and answers: one of them wins, each is told who, and
+/// whoever is told that it was first was.
+#[test]
+fn one_of_many_wins_whatever_is_lost() {
+    let Some(server) = Server::shared() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let mut fired: BTreeMap<Fault, u64> = BTreeMap::new();
+    for seed in 0..4 {
+        let proxy = Proxy::before(server.port(), seed, 3);
+        block_on(race(&bucket, &proxy.endpoint(), &server.endpoint(), seed));
+        for (fault, count) in proxy.fired() {
+            *fired.entry(fault).or_default() += count;
+        }
+    }
+    assert!(fired.len() >= 8, "some faults never came: {fired:?}");
+}
+
+async fn race(bucket: &worker::store::location::BucketUrl, lossy: &str, true_endpoint: &str, seed: u64) {
+    const CLIENTS: usize = 6;
+    let open = |endpoint: &str| Bucket::open(bucket, &settings(endpoint, server::PATIENCE)).unwrap();
+    let clients: Vec<Bucket> = (0..CLIENTS).map(|_| open(lossy)).collect();
+    let truth = open(true_endpoint);
+    for round in 0..12 {
+        let public = format!("public/{seed}-{round}");
+        let tries = clients.iter().enumerate().map(|(number, client)| {
+            let (public, private) = (public.clone(), format!("private/{seed}-{round}-{number}"));
+            Box::pin(async move {
+                let bytes = [number as u8 / 2];
+                let staged = client.stage(&private, &bytes, Keep::Durable).await.unwrap();
+                // As the committer: an error says nothing, so it is tried again.
+                loop {
+                    if let Ok(put) = client.put_if_absent(&staged, &public).await {
+                        return put;
+                    }
+                }
+            })
+        });
+        let puts = all(tries.collect()).await;
+        let winner = truth.get(&public).await.unwrap();
+        let mut first = 0;
+        for (number, put) in puts.iter().enumerate() {
+            let ours = [number as u8 / 2];
+            match put {
+                Put::Ours { first: is_first } => {
+                    assert_eq!(winner, ours, "{public}: {puts:?}");
+                    first += usize::from(*is_first);
+                }
+                Put::Theirs(found) => {
+                    assert_eq!((found, *found == ours), (&winner, false), "{public}: {puts:?}")
+                }
+            }
+        }
+        assert_eq!(first, 1, "{public}: {puts:?}");
+    }
+}
+
+/// A worker stood still between looking at a name and replacing it: what others have put since stays (rule 12).
+#[test]
+fn what_has_changed_since_it_was_read_is_not_replaced() {
+    let Some(server) = Server::shared() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let open = || Bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    block_on(async {
+        let (slow, other) = (open(), open());
+        for before in [None, Some(b"old".as_slice())] {
+            let path = format!("output/{}", before.is_some());
+            if let Some(bytes) = before {
+                other.put(&path, bytes, Keep::Durable).await.unwrap();
+            }
+            let _ = slow.get(&path).await;
+            other.put(&path, b"newer", Keep::Durable).await.unwrap();
+            let staged = slow.stage("private", b"late", Keep::Durable).await.unwrap();
+            assert_eq!(slow.replace(&staged, &path).await.unwrap_err().kind, Kind::Exists);
+            assert_eq!(other.get(&path).await.unwrap(), b"newer");
+            // Having looked again, it may.
+            slow.get(&path).await.unwrap();
+            slow.replace(&staged, &path).await.unwrap();
+            slow.replace(&staged, &path).await.unwrap();
+            assert_eq!(other.get(&path).await.unwrap(), b"late");
+        }
+    });
+}
+
+/// Consoles of providers make objects that stand for folders.
+#[test]
+fn an_object_that_stands_for_a_folder_is_none_of_its_names() {
+    let Some(server) = Server::shared() else { return };
+    let name = server.fresh_bucket();
+    let put =
+        |path: &str| std::process::Command::new("curl").args(["-sf", "-X", "PUT", "-d", "", path]).output();
+    let Ok(made) = put(&format!("{}/{name}/x/datasets/", server.endpoint())) else { return };
+    assert!(made.status.success());
+    let store =
+        Bucket::open(&url(&format!("s3://{name}/x")), &settings(&server.endpoint(), server::PATIENCE))
+            .unwrap();
+    block_on(async {
+        for path in ["datasets/a b.parquet", "datasets/day=1/ü#?%41.csv"] {
+            store.put(path, b"x", Keep::Durable).await.unwrap();
+            assert_eq!(store.get(path).await.unwrap(), b"x", "{path}");
+        }
+        assert_eq!(store.list("datasets").await.unwrap(), ["a b.parquet", "day=1"]);
+        assert_eq!(store.list("datasets/day=1").await.unwrap(), ["ü#?%41.csv"]);
+    });
+}
+
+/// How many requests a commit and its look-up take; each costs money and a round trip.
+#[test]
+fn calls_are_few() {
+    let Some(server) = Server::shared() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let store = Bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    block_on(async {
+        let staged = store.stage("private", b"bytes", Keep::Durable).await.unwrap();
+        store.put_if_absent(&staged, "public").await.unwrap();
+        store.unstage("private").await;
+        store.settle("").await.unwrap();
+        let calls = store.calls();
+        assert_eq!((calls.writes, calls.reads, calls.lists, calls.deletes), (1, 0, 0, 0), "a commit");
+        let mut log = store.create_log("events/log.jsonl").await.unwrap();
+        for _ in 0..1_000 {
+            store.append(&mut log, b"a line\n").await.unwrap();
+        }
+        store.show(&mut log).await.unwrap();
+        assert!(store.calls().writes <= 10, "{:?}", store.calls());
+        assert_eq!(store.get("events/log.jsonl").await.unwrap().len(), 7_000);
+    });
+}
