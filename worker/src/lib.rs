@@ -20,7 +20,9 @@ pub mod queue {
 /// The store's port and its arms.
 pub mod store {
     pub use engine::store::*;
-    pub use stores::{any, bucket, location};
+    #[cfg(feature = "bucket")]
+    pub use stores::bucket;
+    pub use stores::{any, calls, location};
 }
 
 /// The trait of workloads and those that this program knows.

@@ -1,30 +1,34 @@
 //! `worker check`: whether the fraud workload would read files, without a run.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 
-use super::{Failure, print};
+use super::{Failure, location, print};
 use crate::contract::Exit;
 use crate::input::cli::ColumnArgs;
-use crate::input::{Columns, Transactions, read_mapped};
+use crate::input::{Transactions, read_mapped};
+use crate::store::any;
+use crate::store::location::{BucketUrl, Location};
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     columns: ColumnArgs,
-    /// Files as they would lie in datasets/training.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Files as they would lie in datasets/training, also as URLs in a bucket.
+    #[arg(required = true, value_name = "FILE", value_parser = location())]
+    files: Vec<Location>,
 }
 
 /// Shows of each file what was read, or why it would be rejected.
-pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
+pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let columns = args.columns.columns().map_err(|why| Failure::of(Exit::Usage, why))?;
     let (mut text, mut rejected) = (String::new(), 0);
     for file in &args.files {
-        let shown = file.display();
-        match read(file, &columns) {
+        let shown = file.to_string();
+        let bytes = bytes_of(file).await;
+        let read =
+            |bytes: Vec<u8>| read_mapped(&shown, &bytes, &columns).map_err(|reject| reject.to_string());
+        match bytes.and_then(read) {
             Ok(found) => text += &format!("{shown}: {}\n", words(&found)),
             Err(why) => {
                 rejected += 1;
@@ -43,9 +47,15 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     Err(Failure::of(Exit::Input, reason))
 }
 
-fn read(file: &Path, columns: &Columns) -> Result<Transactions, String> {
-    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    read_mapped(&file.to_string_lossy(), &bytes, columns).map_err(|reject| reject.to_string())
+async fn bytes_of(file: &Location) -> Result<Vec<u8>, String> {
+    let url = match file {
+        Location::Folder(file) => return std::fs::read(file).map_err(|error| error.to_string()),
+        Location::Bucket(url) => url,
+    };
+    let in_words = |error: StoreError| error.detail;
+    let (folder, name) = url.prefix.rsplit_once('/').unwrap_or(("", &url.prefix));
+    let folder = Location::Bucket(BucketUrl { prefix: folder.to_owned(), ..url.clone() });
+    any::open(&folder).map_err(in_words)?.get(name).await.map_err(in_words)
 }
 
 /// What a file holds, in numbers that a person can compare with what they know of it.

@@ -42,8 +42,10 @@ pub(crate) fn start(form: Form) {
         Form::Text | Form::Events => log.with_ansi(false).boxed(),
         Form::Json => log.json().flatten_event(true).boxed(),
     };
+    // Requests to a bucket that are repeated: a person who waits for it wants to see them.
+    let default = if form == Form::Events { "info,object_store=warn" } else { "info" };
     // A second start in one process keeps the first one's form.
-    let _ = registry().with(log).with(levels("info")).try_init();
+    let _ = registry().with(log).with(levels(default)).try_init();
 }
 
 /// Tells one event; `session` is the tutorial's name for an incarnation of a worker.

@@ -202,7 +202,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Run(args) => run::run(*args).await,
             Command::Push(args) => push::push(args).await,
             Command::Unpush(args) => push::unpush(args).await,
-            Command::Check(args) => check::check(&args),
+            Command::Check(args) => check::check(&args).await,
             Command::Score(args) => score::score(&args),
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,

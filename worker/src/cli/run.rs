@@ -14,7 +14,7 @@ use crate::queue::Inbox;
 use crate::record::Record;
 use crate::run::{Config, Source};
 use crate::store::any::AnyStore;
-use crate::store::bucket::Calls;
+use crate::store::calls::Calls;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
 use crate::workload::{Outcome, exec};
@@ -104,7 +104,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let tap = |event: &_| log::tell(args.log, &session, event);
     let factory = |spec: &Spec| registry.of(spec);
     let ended = crate::run::run(&config, &queue, &store, &machine, &factory, &tap).await;
-    if let Some(Calls { writes, lists, reads, deletes }) = store.calls() {
+    if let Some(Calls { writes, lists, reads, deletes }) = store.calls()
+        && args.log != log::Form::Events
+    {
         tracing::info!(writes, lists, reads, deletes, "calls to {}", args.queue.on.volume);
     }
     // A preemption is no error, and a log of JSON holds nothing else.

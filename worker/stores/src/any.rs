@@ -4,13 +4,16 @@ use engine::store::posix::Posix;
 use engine::store::posix::dir::{DirFile, Directory};
 use engine::store::{Keep, Kind, Put, Result, Staged, Store, StoreError};
 
-use crate::bucket::{self, Bucket, Calls, Settings};
+#[cfg(feature = "bucket")]
+use crate::bucket::{self, Bucket, Settings};
+use crate::calls::Calls;
 use crate::location::Location;
 
 /// One of the real stores.
 #[derive(Debug)]
 pub enum AnyStore {
     Directory(Posix<Directory>),
+    #[cfg(feature = "bucket")]
     Bucket(Bucket),
 }
 
@@ -18,6 +21,7 @@ pub enum AnyStore {
 #[derive(Debug)]
 pub enum AnyLog {
     Directory(DirFile),
+    #[cfg(feature = "bucket")]
     Bucket(bucket::Log),
 }
 
@@ -34,20 +38,28 @@ pub fn open(location: &Location) -> Result<AnyStore> {
             let (path, detail) = (folder.display().to_string(), "it is no folder".to_owned());
             Err(StoreError { kind: Kind::NotFound, operation: "open", path, detail })
         }
+        #[cfg(feature = "bucket")]
         Location::Bucket(url) => Bucket::open(url, &Settings::of_environment()).map(AnyStore::Bucket),
+        #[cfg(not(feature = "bucket"))]
+        Location::Bucket(url) => {
+            let kind = Kind::Unusable("build it with `--features bucket`, or give a folder");
+            let (path, detail) = (url.to_string(), "this program was built without buckets".to_owned());
+            Err(StoreError { kind, operation: "open", path, detail })
+        }
     }
 }
 
 impl AnyStore {
     /// Whether each call goes over a network and costs money: then calls are made less often.
     pub fn is_bucket(&self) -> bool {
-        matches!(self, Self::Bucket(_))
+        !matches!(self, Self::Directory(_))
     }
 
     /// How many requests were sent, where they cost.
     pub fn calls(&self) -> Option<Calls> {
         match self {
             Self::Directory(_) => None,
+            #[cfg(feature = "bucket")]
             Self::Bucket(bucket) => Some(bucket.calls()),
         }
     }
@@ -59,6 +71,7 @@ impl AnyStore {
     pub async fn reach(&self) -> Result<()> {
         match self {
             Self::Directory(_) => Ok(()),
+            #[cfg(feature = "bucket")]
             Self::Bucket(bucket) => bucket.reach().await,
         }
     }
@@ -69,6 +82,7 @@ macro_rules! forward {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Self::Directory($store) => $call,
+            #[cfg(feature = "bucket")]
             Self::Bucket($store) => $call,
         }
     };
@@ -79,7 +93,9 @@ macro_rules! forward_log {
     ($self:ident, $log:ident, $store:ident => $call:expr) => {
         match ($self, $log) {
             (Self::Directory($store), AnyLog::Directory($log)) => $call.await,
+            #[cfg(feature = "bucket")]
             (Self::Bucket($store), AnyLog::Bucket($log)) => $call.await,
+            #[cfg(feature = "bucket")]
             (_, log) => {
                 let (path, detail) = (format!("{log:?}"), "it is another store's log".to_owned());
                 Err(StoreError { kind: Kind::Io, operation: "append", path, detail })
@@ -154,6 +170,7 @@ impl Store for AnyStore {
     async fn create_log(&self, path: &str) -> Result<AnyLog> {
         match self {
             Self::Directory(store) => store.create_log(path).await.map(AnyLog::Directory),
+            #[cfg(feature = "bucket")]
             Self::Bucket(store) => store.create_log(path).await.map(AnyLog::Bucket),
         }
     }

@@ -2,5 +2,7 @@
 //! `--volume` names.
 
 pub mod any;
+#[cfg(feature = "bucket")]
 pub mod bucket;
+pub mod calls;
 pub mod location;

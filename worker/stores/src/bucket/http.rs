@@ -13,6 +13,8 @@ use object_store::client::{
 };
 use tokio::time::timeout;
 
+use crate::calls::Calls;
+
 /// How long a server may take to begin its answer to a request without a body.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Bytes of a body that go up in a second, on a slow line.
@@ -52,16 +54,6 @@ pub(super) struct Counters {
     lists: AtomicU64,
     reads: AtomicU64,
     deletes: AtomicU64,
-}
-
-/// How many requests were sent, repeated ones included. Deletions are free of charge.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Calls {
-    pub writes: u64,
-    pub lists: u64,
-    pub reads: u64,
-    pub deletes: u64,
 }
 
 impl Counters {

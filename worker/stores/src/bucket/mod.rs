@@ -27,11 +27,11 @@ use object_store::{
 };
 use tokio::time::timeout;
 
-pub use self::http::Calls;
 use self::http::{Connector, Counters};
 pub use self::log::Log;
 pub use self::open::Settings;
 use self::versions::Versions;
+use crate::calls::Calls;
 use crate::location::BucketUrl;
 
 /// How long the next bytes of a body may take.
