@@ -1,6 +1,7 @@
 //! The local-first simulator: the batch under preemptions, on a laptop.
 
 pub mod backend;
+mod bucket;
 pub mod check;
 pub mod commands;
 pub mod datasets;

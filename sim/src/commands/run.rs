@@ -10,6 +10,8 @@ use clap::Args;
 use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::manifest::Role;
+use worker::store::any::AnyStore;
+use worker::store::location::Location;
 use worker::workload::Workload;
 use worker::workload::registry::{self, WorkloadArgs};
 
@@ -33,6 +35,7 @@ mod place;
 mod queue;
 mod results;
 mod tail;
+mod volume;
 
 pub use queue::QueueChoice;
 
@@ -83,6 +86,10 @@ pub struct RunArgs {
     /// Where the volume, the report and the page go [default: out/<name of the datasets' folder>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A bucket in place of that volume, `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`. What the run leaves there is copied
+    /// to --out, and checked
+    #[arg(long, value_name = "URL", value_parser = worker::cli::location(), conflicts_with = "resume")]
+    volume: Option<Location>,
     /// Continue a complete run in the same --out: begin with its last state, and with its datasets as history.
     /// Datasets that are part of it already are left out
     #[arg(long, value_name = "RUN", requires = "datasets", conflicts_with_all = ["continues", "work"])]
@@ -111,6 +118,10 @@ pub struct RunArgs {
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What a dataset may take beside its `--work`, on a slow machine.
 const PATIENCE_PER_DATASET: Duration = Duration::from_secs(3);
+/// What the calls of a bucket may take in all, while its server is away for a while.
+const PATIENCE_OF_BUCKET: Duration = Duration::from_secs(60);
+/// How often an idle worker looks at a bucket. Outside of the simulator it looks more seldom.
+const IDLE_ON_BUCKET: Span = Span::ms(200);
 /// What a program of the user's may take for a dataset, all stages together: how long it takes is not known.
 const PATIENCE_PER_PROGRAM: Duration = Duration::from_secs(1_800);
 /// The file that lists a run's datasets, in its own folder.
@@ -127,6 +138,8 @@ struct Prepared {
     queue: QueueChoice,
     schedule: Schedule,
     plan: Plan,
+    /// Of a volume that is a bucket.
+    bucket: Option<AnyStore>,
     mode: Mode,
     /// What went before the run, on a cluster.
     phases: Vec<Phase>,
@@ -151,6 +164,7 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     if prepared.args.place.backend == Backend::Kind {
         return on_kind(prepared).await;
     }
+    prepared.stage_in_bucket().await?;
     let mut server = prepared.start_queue().await?;
     let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
     for line in prepared.headline(server.as_ref()) {
@@ -165,6 +179,10 @@ async fn run(args: RunArgs) -> Result<u8, Failure> {
     let (plan, schedule) = (&prepared.plan, &prepared.schedule);
     let ran = process::run(plan, schedule, server.as_mut(), &mut signals, &mut watch).await;
     terminal.end(ran.as_ref().ok().map(|(story, _)| story));
+    let ran = match prepared.fetch_from_bucket().await {
+        Ok(()) => ran,
+        Err(failure) => ran.and(Err(failure)),
+    };
     let answer = match ran {
         Ok((story, ended)) => afterwards::conclude(&prepared, &story, ended, &mut signals).await,
         Err(failure) => Err(failure),
@@ -188,6 +206,7 @@ async fn on_kind(_: Prepared) -> Result<u8, Failure> {
 
 fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     args.place.check(args.grace)?;
+    volume::check(&args)?;
     check_program(&args)?;
     let is_program = args.workload.exec.is_program();
     let defaults = args.place.backend.defaults();
@@ -221,9 +240,12 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
     let lines = datasets.paths.join("\n") + "\n";
     put(&out.root.join(&list), lines.as_bytes())?;
     put(&out.folder().join("schedule.toml"), schedule.to_toml().as_bytes())?;
+    let location = args.volume.clone().unwrap_or_else(|| out.root.as_path().into());
+    let is_bucket = args.volume.is_some();
     let plan = Plan {
         exe: child::own_program()?,
         volume: out.root.clone(),
+        location,
         run: out.run.clone(),
         queue: String::new(),
         list,
@@ -233,18 +255,31 @@ fn prepare(args: RunArgs) -> Result<Prepared, Failure> {
         lease,
         grace: args.grace.unwrap_or(defaults.grace),
         progress_every: Span::ms((work.ms / 10).clamp(20, 1_000)),
-        idle: defaults.idle,
+        idle: if is_bucket { IDLE_ON_BUCKET } else { defaults.idle },
         rounds,
         workload: args.workload.clone(),
         errors: out.folder().join("workers.log"),
-        patience: patience(&datasets, work, lease, is_program) + defaults.patience,
+        patience: patience(&datasets, work, lease, is_program)
+            + defaults.patience
+            + if is_bucket { PATIENCE_OF_BUCKET } else { Duration::ZERO },
     };
     let mode = match (args.json, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
         (true, _) => Mode::Silent,
         (false, true) => Mode::Bars,
         (false, false) => Mode::Lines,
     };
-    Ok(Prepared { args, workload, datasets, out, queue, schedule, plan, mode, phases: Vec::new() })
+    Ok(Prepared {
+        args,
+        workload,
+        datasets,
+        out,
+        queue,
+        schedule,
+        plan,
+        bucket: None,
+        mode,
+        phases: Vec::new(),
+    })
 }
 
 /// The workload that the command line names.
@@ -383,6 +418,9 @@ impl Prepared {
             ),
             format!("run {} in {}", self.out.run, self.shown(&self.out.root)),
         ];
+        if self.bucket.is_some() {
+            lines.push(format!("volume {}", self.plan.location));
+        }
         if !self.datasets.skipped.is_empty() {
             lines.push(format!("skipped, being no datasets: {}", self.datasets.skipped.join(", ")));
         }

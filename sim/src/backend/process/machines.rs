@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 use worker::contract::Exit;
 use worker::failure::Failure;
+use worker::store::location::Location;
 
 use super::Plan;
 use super::machine::{self, Handle, Life, Tell};
@@ -17,7 +18,7 @@ use super::redis::Server;
 use crate::backend::supervisor::is_preemption;
 use crate::backend::{Backend, News, Step};
 use crate::schedule::{Kind, Preemption};
-use crate::view;
+use crate::{bucket, view};
 
 /// Before a worker that ended unasked is replaced.
 const CRASH_AWAY: Duration = Duration::from_millis(200);
@@ -239,7 +240,10 @@ impl Backend for Machines<'_> {
     }
 
     async fn public_names(&mut self) -> Result<Vec<String>, Failure> {
-        Ok(view::public_names(&self.plan.volume, &self.plan.run))
+        match &self.plan.location {
+            Location::Folder(folder) => Ok(view::public_names(folder, &self.plan.run)),
+            location => bucket::public_names(&bucket::open(location).await?, &self.plan.run).await,
+        }
     }
 
     async fn end(&mut self) -> Vec<News> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worker::failure::Failure;
+use worker::store::location::Location;
 use worker::workload::registry::WorkloadArgs;
 
 use super::supervisor::{Policy, supervise};
@@ -31,7 +32,10 @@ const CRASHES_MAX: u32 = 100;
 pub struct Plan {
     /// The program that is started as a worker.
     pub exe: PathBuf,
+    /// Where the run is looked at afterwards: the volume, or what is copied from it.
     pub volume: PathBuf,
+    /// The volume, as the worker's `--volume` takes it.
+    pub location: Location,
     pub run: String,
     /// As the worker's `--queue` takes it.
     pub queue: String,
@@ -59,7 +63,7 @@ impl Plan {
     fn arguments(&self, name: &str) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["run".into()];
         let mut option = |name: &str, value: OsString| args.extend([OsString::from(name), value]);
-        option("--volume", self.volume.clone().into());
+        option("--volume", (&self.location).into());
         option("--queue", self.queue.clone().into());
         option("--run", self.run.clone().into());
         option("--list", self.list.clone().into());

@@ -112,6 +112,7 @@ async fn twin(
         queue: format!("sqlite:{}", volume.join("queue.sqlite").display()),
         list: "datasets.txt".to_owned(),
         errors: volume.join("workers.log"),
+        location: volume.as_path().into(),
         volume,
         idle: Backend::Process.defaults().idle,
         ..prepared.plan.clone()

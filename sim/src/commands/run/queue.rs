@@ -55,9 +55,9 @@ impl fmt::Display for QueueChoice {
 /// Opens the queue that a plan's workers use.
 pub async fn open(plan: &Plan) -> Result<AnyQueue, Failure> {
     let unfit = |error: StoreError| Failure::new(Exit::Volume, "identify the volume", error);
-    let store = any::open(&plan.volume.as_path().into()).map_err(unfit)?;
+    let store = any::open(&plan.location).map_err(unfit)?;
     let id = identify(&store, random_nonce()).await.map_err(unfit)?;
-    AnyQueue::open(&plan.queue, Some(&plan.volume), &id, &plan.run)
+    AnyQueue::open(&plan.queue, plan.location.folder(), &id, &plan.run)
         .map_err(Failure::when(Exit::Queue, "open the queue"))
 }
 
