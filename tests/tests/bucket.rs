@@ -101,7 +101,7 @@ fn a_wrong_key_of_a_real_server_is_one() {
     see("wrong_keys", &errors.join("\n"));
 }
 
-/// gcp-storage-emulator is such a store: on it two workers would both have won.
+/// Two workers would both have won there. gcp-storage-emulator does not even answer as the API says.
 #[test]
 fn a_store_whose_second_create_succeeds_is_refused() {
     let probe = |settings: &Settings| {
