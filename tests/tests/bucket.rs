@@ -131,8 +131,8 @@ fn an_answer_that_decides_nothing_is_looked_into() {
     }
 }
 
-/// What racing clients see of a name over a line that loses requests and answers: one of them wins, each is told who, and
-/// whoever is told that it was first was.
+/// Clients race for a name over a line that loses requests and answers. One of them wins, each learns who it is, and
+/// a client that hears that it was first was the first.
 #[test]
 fn one_of_many_wins_whatever_is_lost() {
     let Some(server) = Server::shared() else { return };

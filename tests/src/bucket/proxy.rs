@@ -78,7 +78,7 @@ impl Body for Reply {
 struct State {
     upstream: SocketAddr,
     seed: u64,
-    /// Of so many requests, about one meets a fault.
+    /// One request in this many meets a fault.
     one_in: u64,
     requests: u64,
     fired: BTreeMap<Fault, u64>,

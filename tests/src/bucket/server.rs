@@ -134,13 +134,13 @@ impl Server {
         let name = format!("bucket-{}", self.buckets.fetch_add(1, Ordering::SeqCst));
         match &self.folder {
             Some(folder) => std::fs::create_dir(folder.path().join(&name)).expect("a new bucket"),
-            // moto looks at no signature unless it is told to.
+            // moto checks no signatures by default.
             None => assert_eq!(request(self.port, "PUT", &format!("/{name}")), Some(200), "make {name}"),
         }
         name
     }
 
-    /// Kills the process, with no word.
+    /// Kills the process by SIGKILL.
     pub fn kill(&mut self) {
         end(&mut self.child);
     }

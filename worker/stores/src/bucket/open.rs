@@ -72,7 +72,7 @@ fn s3(url: &BucketUrl, settings: &Settings, connector: Connector) -> Result<Box<
     let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
     let endpoint = endpoints.iter().find_map(|key| builder.get_config_value(key)).unwrap_or_default();
     let client = |key| AmazonS3ConfigKey::Client(key);
-    // Whoever names such an endpoint means it.
+    // A person who names such an endpoint means it.
     let builder = match endpoint.starts_with("http://") {
         true => builder.with_config(client(ClientConfigKey::AllowHttp), "true"),
         false => builder,
