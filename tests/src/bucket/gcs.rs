@@ -24,6 +24,7 @@ use super::url;
 const PAGE: usize = 1000;
 const GENERATION: &str = "x-goog-generation";
 const IF_GENERATION: &str = "x-goog-if-generation-match";
+const COPY: &str = "x-goog-copy-source";
 const METADATA: &str = "x-goog-meta-";
 
 type Answer = Response<Full<Bytes>>;
@@ -39,6 +40,8 @@ struct Object {
 struct State {
     objects: BTreeMap<String, Object>,
     generations: u64,
+    /// Uploads under way, with their parts.
+    uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     is_careless: bool,
 }
 
@@ -102,8 +105,13 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     if bucket != "bucket" {
         return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket"));
     }
+    let query: BTreeMap<String, String> = uri.query_pairs().into_owned().collect();
+    let upload = query.get("uploadId").cloned();
     Ok(match head.method.as_str() {
-        "GET" if key.is_empty() => state.list(&uri.query_pairs().into_owned().collect()),
+        "POST" if upload.is_none() => begin(&mut state),
+        "POST" => state.complete(key, &upload.unwrap_or_default()),
+        "PUT" if upload.is_some() => state.part(&upload.unwrap_or_default(), &query, body.to_bytes()),
+        "GET" if key.is_empty() => state.list(&query),
         "GET" | "HEAD" => state.get(key, &head.headers),
         "PUT" => state.put(key, body.to_bytes(), &head.headers),
         "DELETE" if state.objects.remove(key).is_some() => said(StatusCode::NO_CONTENT),
@@ -112,8 +120,48 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     })
 }
 
+fn begin(state: &mut State) -> Answer {
+    let id = format!("upload-{}", state.uploads.len());
+    state.uploads.insert(id.clone(), BTreeMap::new());
+    let xml =
+        format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>");
+    Response::new(Full::new(xml.into()))
+}
+
 impl State {
+    fn part(&mut self, upload: &str, query: &BTreeMap<String, String>, bytes: Bytes) -> Answer {
+        let number = query.get("partNumber").and_then(|number| number.parse().ok());
+        let (Some(parts), Some(number)) = (self.uploads.get_mut(upload), number) else {
+            return error(StatusCode::NOT_FOUND, "NoSuchUpload");
+        };
+        parts.insert(number, bytes);
+        let mut answer = said(StatusCode::OK);
+        answer.headers_mut().insert("etag", format!("\"{number}\"").parse().expect("a header's value"));
+        answer
+    }
+
+    fn complete(&mut self, key: &str, upload: &str) -> Answer {
+        let Some(parts) = self.uploads.remove(upload) else {
+            return error(StatusCode::NOT_FOUND, "NoSuchUpload");
+        };
+        let bytes: Vec<u8> = parts.into_values().flatten().collect();
+        self.put(key, bytes.into(), &HeaderMap::new());
+        let xml = "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>";
+        Response::new(Full::new(xml.into()))
+    }
+
     fn put(&mut self, key: &str, bytes: Bytes, headers: &HeaderMap) -> Answer {
+        let bytes = match headers.get(COPY).and_then(|source| source.to_str().ok()) {
+            None => bytes,
+            Some(source) => {
+                let source = percent_decoded(source);
+                let from = source.split_once('/').and_then(|(_, key)| self.objects.get(key));
+                match from {
+                    Some(object) => object.bytes.clone(),
+                    None => return error(StatusCode::NOT_FOUND, "NoSuchKey"),
+                }
+            }
+        };
         let there = self.objects.get(key).map_or(0, |object| object.generation);
         let expected = headers.get(IF_GENERATION).and_then(|value| value.to_str().ok()?.parse().ok());
         if expected.is_some_and(|expected: u64| expected != there) && !self.is_careless {

@@ -25,6 +25,14 @@ pub enum AnyLog {
     Bucket(bucket::Log),
 }
 
+/// A large file on its way to one of them.
+#[derive(Debug)]
+pub enum AnyUpload {
+    Directory(DirFile),
+    #[cfg(feature = "bucket")]
+    Bucket(bucket::Upload),
+}
+
 /// Opens the store at a location. Of a bucket nothing is asked yet.
 ///
 /// # Errors
@@ -88,17 +96,17 @@ macro_rules! forward {
     };
 }
 
-/// Calls the method of whichever store it is, on its log.
-macro_rules! forward_log {
-    ($self:ident, $log:ident, $store:ident => $call:expr) => {
-        match ($self, $log) {
-            (Self::Directory($store), AnyLog::Directory($log)) => $call.await,
+/// Calls the method of whichever store it is, on a file of its own.
+macro_rules! forward_file {
+    ($self:ident, $kind:ident, $file:ident, $store:ident => $call:expr) => {
+        match ($self, $file) {
+            (Self::Directory($store), $kind::Directory($file)) => $call.await,
             #[cfg(feature = "bucket")]
-            (Self::Bucket($store), AnyLog::Bucket($log)) => $call.await,
+            (Self::Bucket($store), $kind::Bucket($file)) => $call.await,
             #[cfg(feature = "bucket")]
-            (_, log) => {
-                let (path, detail) = (format!("{log:?}"), "it is another store's log".to_owned());
-                Err(StoreError { kind: Kind::Io, operation: "append", path, detail })
+            (_, file) => {
+                let (path, detail) = (format!("{file:?}"), "it is another store's".to_owned());
+                Err(StoreError { kind: Kind::Io, operation: "write", path, detail })
             }
         }
     };
@@ -106,6 +114,7 @@ macro_rules! forward_log {
 
 impl Store for AnyStore {
     type Log = AnyLog;
+    type Upload = AnyUpload;
 
     fn inside(&self, absolute: &str) -> Option<String> {
         forward!(self, store => store.inside(absolute))
@@ -147,6 +156,26 @@ impl Store for AnyStore {
         forward!(self, store => store.replace(staged, path).await)
     }
 
+    async fn begin_upload(&self, name: &str) -> Result<AnyUpload> {
+        match self {
+            Self::Directory(store) => store.begin_upload(name).await.map(AnyUpload::Directory),
+            #[cfg(feature = "bucket")]
+            Self::Bucket(store) => store.begin_upload(name).await.map(AnyUpload::Bucket),
+        }
+    }
+
+    async fn upload(&self, upload: &mut AnyUpload, bytes: &[u8]) -> Result<()> {
+        forward_file!(self, AnyUpload, upload, store => store.upload(upload, bytes))
+    }
+
+    async fn end_upload(&self, upload: AnyUpload) -> Result<()> {
+        forward_file!(self, AnyUpload, upload, store => store.end_upload(upload))
+    }
+
+    async fn publish_upload(&self, name: &str, path: &str) -> Result<()> {
+        forward!(self, store => store.publish_upload(name, path).await)
+    }
+
     async fn unstage(&self, name: &str) {
         forward!(self, store => store.unstage(name).await);
     }
@@ -176,10 +205,10 @@ impl Store for AnyStore {
     }
 
     async fn append(&self, log: &mut AnyLog, bytes: &[u8]) -> Result<()> {
-        forward_log!(self, log, store => store.append(log, bytes))
+        forward_file!(self, AnyLog, log, store => store.append(log, bytes))
     }
 
     async fn show(&self, log: &mut AnyLog) -> Result<()> {
-        forward_log!(self, log, store => store.show(log))
+        forward_file!(self, AnyLog, log, store => store.show(log))
     }
 }

@@ -131,6 +131,32 @@ pub async fn a_replacement_is_whole(arm: &impl Arm) {
     assert_eq!(other.get("free/name").await.as_deref(), Ok(&b"new"[..]));
 }
 
+/// Until it is published, others see what was there before; what was swept is not published any more.
+pub async fn a_large_file_is_published_whole(arm: &impl Arm) {
+    let (one, other) = (arm.client(), arm.client());
+    put(&other, "output/model", b"old").await;
+    let piece: Vec<u8> = (0..3_000_000u32).map(|at| (at / 11) as u8).collect();
+    for (number, pieces) in [(0, 7), (1, 1)] {
+        let private = format!("attempts/a-{number}");
+        let mut upload = one.begin_upload(&private).await.expect("begun");
+        for _ in 0..pieces {
+            one.upload(&mut upload, &piece).await.expect("uploaded");
+        }
+        one.end_upload(upload).await.expect("ended");
+        let before = other.get("output/model").await.map(|found| found.len());
+        assert_eq!(before, Ok(if number == 0 { 3 } else { 7 * piece.len() }), "not public yet");
+        one.publish_upload(&private, "output/model").await.expect("published");
+        assert_eq!(other.get("output/model").await, Ok(piece.repeat(pieces)));
+        assert_eq!(other.list("attempts").await, Ok(vec![]));
+    }
+    let mut late = one.begin_upload("attempts/late").await.expect("begun");
+    one.upload(&mut late, b"late").await.expect("uploaded");
+    one.end_upload(late).await.expect("ended");
+    other.delete_all("attempts/late").await;
+    assert!(one.publish_upload("attempts/late", "output/model").await.is_err());
+    assert_eq!(other.get("output/model").await, Ok(piece));
+}
+
 /// A commit may share its bytes with what was staged: removing that must not touch it.
 pub async fn what_was_staged_can_go(arm: &impl Arm) {
     let (one, other) = (arm.client(), arm.client());
@@ -243,6 +269,7 @@ macro_rules! store_conformance {
                 the_same_bytes_are_ours,
                 one_of_many_puts_wins,
                 a_replacement_is_whole,
+                a_large_file_is_published_whole,
                 what_was_staged_can_go,
                 folders_are_listed_sorted,
                 long_folders_are_listed_whole,

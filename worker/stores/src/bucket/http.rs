@@ -19,6 +19,9 @@ use crate::calls::Calls;
 const ANSWER: Duration = Duration::from_secs(20);
 /// Bytes of a body that go up in a second, on a slow line.
 const BYTES_PER_S: usize = 100_000;
+/// How long a server may take to copy an object.
+const COPY: Duration = Duration::from_secs(300);
+const COPY_HEADERS: [&str; 2] = ["x-amz-copy-source", "x-goog-copy-source"];
 /// Of an error's body, so much is read.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
@@ -104,7 +107,8 @@ impl HttpService for Service {
         self.counters.count(&request);
         let host = request.uri().host().unwrap_or_default().to_owned();
         let bytes = request.body().content_length();
-        let limit = ANSWER + Duration::from_secs((bytes / BYTES_PER_S) as u64);
+        let is_copy = COPY_HEADERS.iter().any(|name| request.headers().contains_key(*name));
+        let limit = if is_copy { COPY } else { ANSWER } + Duration::from_secs((bytes / BYTES_PER_S) as u64);
         let answer = match timeout(limit, self.inner.execute(request)).await {
             Ok(answer) => answer.map_err(|error| unanswered(error.kind(), host.clone(), root_of(&error)))?,
             Err(_) => {

@@ -12,6 +12,7 @@ mod failure;
 mod http;
 mod log;
 mod open;
+mod upload;
 mod versions;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 use self::http::{Connector, Counters};
 pub use self::log::Log;
 pub use self::open::Settings;
+pub use self::upload::Upload;
 use self::versions::Versions;
 use crate::calls::Calls;
 use crate::location::BucketUrl;
@@ -211,6 +213,7 @@ fn is_refused(answer: Result<()>) -> Result<bool> {
 
 impl Store for Bucket {
     type Log = Log;
+    type Upload = Upload;
 
     fn inside(&self, absolute: &str) -> Option<String> {
         let below = absolute.strip_prefix(&self.url.to_string())?;
@@ -293,6 +296,28 @@ impl Store for Bucket {
             None => PutMode::Overwrite,
         };
         self.write("replace", path, staged.bytes, mode.into()).await
+    }
+
+    async fn begin_upload(&self, name: &str) -> Result<Upload> {
+        Upload::begin(self, name).await
+    }
+
+    async fn upload(&self, upload: &mut Upload, bytes: &[u8]) -> Result<()> {
+        upload.add(self, bytes).await
+    }
+
+    async fn end_upload(&self, upload: Upload) -> Result<()> {
+        upload.end(self).await
+    }
+
+    /// A copy on the server. Of a worker that stood still it fails: what it would copy was swept (12).
+    async fn publish_upload(&self, name: &str, path: &str) -> Result<()> {
+        let (from, to) = (self.key("copy", name)?, self.key("copy", path)?);
+        let copied = self.store.copy(&from, &to).await;
+        self.versions.forget(path);
+        copied.map_err(|error| self.failure("copy", name, &error))?;
+        let _ = self.delete(name).await;
+        Ok(())
     }
 
     async fn unstage(&self, _: &str) {}

@@ -26,6 +26,12 @@ impl Versions {
         self.young.borrow_mut().insert(path.to_owned(), seen);
     }
 
+    /// The name has changed in a way that gives no version.
+    pub fn forget(&self, path: &str) {
+        self.young.borrow_mut().remove(path);
+        self.old.borrow_mut().remove(path);
+    }
+
     /// `None` where the name was not read, or long ago.
     pub fn of(&self, path: &str) -> Option<Seen> {
         let young = self.young.borrow().get(path).cloned();
