@@ -25,7 +25,6 @@ pub struct Broker {
     set_back_ms: Rc<Cell<u64>>,
     /// Copies of the queue, by time, where a fault is going to need one.
     copies: RefCell<VecDeque<(Micros, State)>>,
-    keeps_copies: bool,
     pub ledger: RefCell<Ledger>,
     pub away: Window,
     /// What changes the queue is refused, with this word.
@@ -36,7 +35,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub fn new(faults: &[Fault], breakage: Option<Breakage>, clock: &Rc<Clock>) -> Self {
+    pub fn new(breakage: Option<Breakage>, clock: &Rc<Clock>) -> Self {
         let (set_back_ms, clock) = (Rc::new(Cell::new(0)), clock.clone());
         let set_back = set_back_ms.clone();
         let redis = Memory::new(move || (START_MS + clock.now() / 1000).saturating_sub(set_back.get()))
@@ -45,7 +44,6 @@ impl Broker {
             redis,
             set_back_ms,
             copies: RefCell::default(),
-            keeps_copies: faults.iter().any(|fault| fault.what.goes_back()),
             ledger: RefCell::default(),
             away: Window::default(),
             refuses: Window::default(),
@@ -55,25 +53,25 @@ impl Broker {
     }
 
     /// Lets the queue do what it is asked. It never waits for anything.
-    pub async fn tell(&self, ask: Ask) -> Result<Told, QueueError> {
+    pub async fn tell(&self, ask: &Ask) -> Result<Told, QueueError> {
         let redis = &self.redis;
         Ok(match ask {
-            Ask::Add(items) => Told::Added(redis.add(&items).await?),
+            Ask::Add(items) => Told::Added(redis.add(items).await?),
             Ask::Claim { worker, nonce, lease, preferred } => {
-                Told::Claimed(redis.claim(&worker, nonce, lease, &preferred).await?)
+                Told::Claimed(redis.claim(worker, *nonce, *lease, preferred).await?)
             }
             Ask::Heartbeat(claim, lease, progress) => {
-                Told::Ownership(redis.heartbeat(&claim, lease, progress).await?)
+                Told::Ownership(redis.heartbeat(claim, *lease, *progress).await?)
             }
-            Ask::Ack(claim, next) => Told::Ownership(redis.ack(&claim, &next).await?),
-            Ask::Release(claim, delay, why) => Told::Ownership(redis.release(&claim, delay, why).await?),
+            Ask::Ack(claim, next) => Told::Ownership(redis.ack(claim, next).await?),
+            Ask::Release(claim, delay, why) => Told::Ownership(redis.release(claim, *delay, *why).await?),
             Ask::Push(paths) => {
-                redis.push(&paths).await?;
+                redis.push(paths).await?;
                 Told::Done
             }
             Ask::Pushed => Told::Paths(redis.pushed().await?),
             Ask::RemovePushed(paths) => {
-                redis.remove_pushed(&paths).await?;
+                redis.remove_pushed(paths).await?;
                 Told::Done
             }
             Ask::PushedCount => Told::Count(redis.pushed_count().await?),
@@ -85,16 +83,16 @@ impl Broker {
     ///
     /// # Errors
     /// As the queue's own.
-    pub fn tell_at_once(&self, ask: Ask) -> Result<Told, QueueError> {
+    pub fn tell_at_once(&self, ask: &Ask) -> Result<Told, QueueError> {
         match std::pin::pin!(self.tell(ask)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => answer,
             Poll::Pending => Err(QueueError::Away("it waits".to_owned())),
         }
     }
 
-    /// Keeps a copy of the queue as it is now.
-    pub fn copy(&self, now: Micros) {
-        if !self.keeps_copies {
+    /// Keeps a copy of the queue as it is now, where one of the faults to come goes back to one.
+    pub fn copy(&self, now: Micros, to_come: &[Fault]) {
+        if !to_come.iter().any(|fault| fault.what.goes_back()) {
             return;
         }
         let mut copies = self.copies.borrow_mut();

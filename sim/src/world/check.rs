@@ -1,12 +1,13 @@
 //! What must hold when a run is done: read from the volume and from the queue, compared with
 //! results made from the manifest by the workload alone, with no worker.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use worker::contract::{Exit, FOLDER_COMMITS, HISTORY, OUTPUT, RunPaths, TESTING};
-use worker::events::{Event, What as Told};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise};
 use worker::path::{folder_of, name_of};
@@ -27,14 +28,49 @@ use super::watch::{Sometimes, Watch};
 use super::world::{RUN, World};
 
 /// Everything that must be on the volume once anybody has ended with a complete run, and with this code.
-pub fn complete(world: &World, exit: Option<Exit>) -> Vec<Broken> {
-    let server = world.share.server.borrow();
-    let mut check = Check::new(world, &server);
-    let tally = match check.manifest() {
-        Ok(manifest) => check.results(&manifest),
+pub fn complete(world: &World, exit: Option<Exit>, vouched: &mut Vouched) -> Vec<Broken> {
+    judge(world, &world.share.server.borrow(), exit, vouched).0
+}
+
+/// Commits that were found to hold what they must, so that none is looked at twice: by their path, what they were made
+/// from, and their bytes.
+#[derive(Debug, Default)]
+pub struct Vouched {
+    manifest: Option<Manifest>,
+    commits: BTreeMap<String, (Hash, Vec<u8>, Record)>,
+}
+
+impl Vouched {
+    /// What was found by another manifest says nothing.
+    fn begin(&mut self, manifest: &Manifest) {
+        if self.manifest.as_ref() != Some(manifest) {
+            *self = Self { manifest: Some(manifest.clone()), commits: BTreeMap::new() };
+        }
+    }
+
+    fn find(&self, path: &str, parent: Hash, bytes: &[u8]) -> Option<Record> {
+        let (made_from, held, record) = self.commits.get(path)?;
+        (*made_from == parent && held == bytes).then(|| record.clone())
+    }
+}
+
+/// The same, and the manifest, if it is whole and sealed.
+fn judge(
+    world: &World,
+    server: &Server,
+    exit: Option<Exit>,
+    vouched: &mut Vouched,
+) -> (Vec<Broken>, Option<Manifest>) {
+    let mut check = Check::new(world, server);
+    let (manifest, tally) = match check.manifest() {
+        Ok((manifest, pages)) => {
+            vouched.begin(&manifest);
+            let tally = check.results(&manifest, pages, vouched);
+            (Some(manifest), tally)
+        }
         Err(why) => {
             check.say(why);
-            Tally::default()
+            (None, Tally::default())
         }
     };
     if let Some(exit) = exit.filter(|exit| check.broken.is_empty() && *exit != tally.exit(false)) {
@@ -47,29 +83,31 @@ pub fn complete(world: &World, exit: Option<Exit>) -> Vec<Broken> {
     for _ in 0..tally.rejected {
         world.watch.met(Sometimes::Rejected);
     }
-    check.broken
+    (check.broken, manifest)
 }
 
 /// What a worker that exited 0 spoke of: a loss of power right after it takes nothing of that.
 pub fn lasting(world: &World) -> Vec<Broken> {
     let server = world.share.server.borrow();
-    let mut after = server.clone();
-    after.lose_all_unsynced();
     let paths = RunPaths::new(RUN);
     let folders = [OUTPUT.to_owned(), paths.manifest()];
     let said = folders.iter().flat_map(|folder| server.files(folder));
     let report = server.bytes(&paths.report()).map(|bytes| (paths.report(), bytes.to_vec()));
-    let lost = said.chain(report).filter(|(path, bytes)| after.bytes(path) != Some(bytes));
+    let lost = said.chain(report).filter(|(path, bytes)| server.lasting_bytes(path) != Some(bytes));
     lost.map(|(path, _)| Broken::effect(format!("{path} would not survive a loss of power"))).collect()
 }
 
 /// Everything that must hold once every machine is done.
-pub fn afterwards(world: &World) -> Vec<Broken> {
-    let mut broken = complete(world, None);
-    broken.extend(pushes(world));
-    broken.extend(versions(world));
-    broken.extend(events(world));
-    broken.extend(waste(world, steps_needed(world)));
+pub fn afterwards(world: &World, vouched: &mut Vouched) -> Vec<Broken> {
+    let server = world.share.server.borrow();
+    let (mut broken, manifest) = judge(world, &server, None, vouched);
+    let needed = manifest.as_ref().map_or(0, |manifest| steps_needed(&server, manifest));
+    if let Some(manifest) = &manifest {
+        broken.extend(pushes(world, manifest));
+        broken.extend(versions(world, manifest));
+    }
+    broken.extend(told::events(world, &server));
+    broken.extend(waste(world, needed));
     for path in world.watch.won_twice() {
         if !world.watch.is_damaged(&path) {
             broken.push(Broken::effect(format!("two attempts say that they were first at {path}")));
@@ -79,14 +117,10 @@ pub fn afterwards(world: &World) -> Vec<Broken> {
 }
 
 /// Every push was accepted, refused in the manifest, or came too late for the seal; unless the queue lost it.
-fn pushes(world: &World) -> Vec<Broken> {
+fn pushes(world: &World, manifest: &Manifest) -> Vec<Broken> {
     if world.params.listed || world.watch.has_queue_lost_something() {
         return Vec::new();
     }
-    let server = world.share.server.borrow();
-    let Ok(manifest) = Check::new(world, &server).manifest() else {
-        return Vec::new();
-    };
     let is_refused = |path: &str| manifest.refused.iter().any(|refusal| refusal.path == path);
     let left = world.pushed_left();
     let late = |at: Micros| world.watch.sealed().is_some_and(|sealed| at >= sealed);
@@ -104,47 +138,21 @@ fn pushes(world: &World) -> Vec<Broken> {
 /// Whether a dataset of the run has changed since it was hashed: then nobody can finish the run.
 pub fn has_lost_a_dataset(world: &World) -> bool {
     let server = world.share.server.borrow();
-    Check::new(world, &server).pages().is_ok_and(|manifest| world.has_lost_a_dataset(&manifest.datasets))
+    Check::new(world, &server).pages().is_ok_and(|(manifest, _)| world.has_lost_a_dataset(&manifest.datasets))
 }
 
 /// Steps that the run's datasets take, each once.
-fn steps_needed(world: &World) -> u64 {
-    let server = world.share.server.borrow();
-    let Ok(manifest) = Check::new(world, &server).manifest() else { return 0 };
+fn steps_needed(server: &Server, manifest: &Manifest) -> u64 {
     let contents = manifest.datasets.iter().filter_map(|dataset| server.bytes(&dataset.path));
     contents.filter(|content| !toy::is_bad(content)).map(toy::steps_of).sum()
 }
 
 /// Everybody who took part makes the results version of the run.
-fn versions(world: &World) -> Option<Broken> {
-    let server = world.share.server.borrow();
-    let manifest = Check::new(world, &server).manifest().ok()?;
+fn versions(world: &World, manifest: &Manifest) -> Option<Broken> {
     let mut versions = world.watch.versions();
     versions.remove(&manifest.spec.results_version);
     let other = versions.pop_first()?;
     Some(Broken::effect(format!("a worker of results version {other} took part")))
-}
-
-/// Whoever ended by itself has told everything, in a file of its own; unless the volume failed.
-fn events(world: &World) -> Vec<Broken> {
-    if world.has_faults(FaultKind::is_of_volume) {
-        return Vec::new();
-    }
-    let server = world.share.server.borrow();
-    let folder = RunPaths::new(RUN).events();
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    for name in server.names(&folder) {
-        let bytes = server.bytes(&format!("{folder}/{name}")).unwrap_or_default();
-        let (events, _) = worker::events::parse(bytes);
-        let whole = events.iter().zip(0..).all(|(event, number)| event.seq == number);
-        if let Some(Event { worker, what: Told::Exited { .. }, .. }) = events.last()
-            && whole
-        {
-            *told.entry(worker.clone()).or_default() += 1;
-        }
-    }
-    let silent = world.watch.ended().into_iter().filter(|(name, ended)| told.get(name) != Some(ended));
-    silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
 }
 
 /// Work done again has a bound: none if nothing went wrong. A machine that goes costs what lies between
@@ -200,33 +208,35 @@ impl<'a> Check<'a> {
         Record::decode(bytes.to_vec()).map_err(|damage| format!("{path} is {damage}"))
     }
 
-    /// The chapters as one, if they are whole and sealed.
-    fn manifest(&self) -> Result<Manifest, String> {
-        let manifest = self.pages()?;
+    /// The chapters as one and by themselves, if they are whole and sealed.
+    fn manifest(&self) -> Result<(Manifest, Vec<Page>), String> {
+        let (manifest, pages) = self.pages()?;
         if !manifest.sealed {
             self.page(manifest.next_page).map_err(|why| format!("the run is not sealed: {why}"))?;
         }
-        Ok(manifest)
+        Ok((manifest, pages))
     }
 
-    /// The chapters as one, as far as they are there.
-    fn pages(&self) -> Result<Manifest, String> {
-        let mut manifest = Manifest::begin(self.page(0)?).map_err(|why| why.to_string())?;
+    /// The chapters as one and by themselves, as far as they are there.
+    fn pages(&self) -> Result<(Manifest, Vec<Page>), String> {
+        let mut pages = vec![self.page(0)?];
+        let mut manifest = Manifest::begin(pages[0].clone()).map_err(|why| why.to_string())?;
         while !manifest.sealed
             && let Ok(next) = self.page(manifest.next_page)
         {
+            pages.push(next.clone());
             manifest.turn(next).map_err(|why| why.to_string())?;
         }
-        Ok(manifest)
+        Ok((manifest, pages))
     }
 
     /// Compares every commit, the report and the output with what the manifest's datasets give.
     /// Answers what the run must come to.
-    fn results(&mut self, manifest: &Manifest) -> Tally {
-        self.chapters(manifest);
+    fn results(&mut self, manifest: &Manifest, pages: Vec<Page>, vouched: &mut Vouched) -> Tally {
+        self.chapters(manifest, pages);
         let same = Params { results: Results::Same, ..self.world.params.clone() };
         let toy = Toy::new(&same, toy::VERSION, 0, &Arc::default());
-        let mut made = Made::default();
+        let mut made = Made { vouched, parts: BTreeMap::new(), rejected: BTreeMap::new(), model: None };
         for dataset in &manifest.datasets {
             let content = self.world.content_of(dataset);
             if content.as_ref().is_none_or(|content| content.len() as u64 != dataset.bytes) {
@@ -240,7 +250,7 @@ impl<'a> Check<'a> {
     }
 
     /// What the manifest must say, whoever began the run and whenever.
-    fn chapters(&mut self, manifest: &Manifest) {
+    fn chapters(&mut self, manifest: &Manifest, pages: Vec<Page>) {
         let mut once = BTreeSet::new();
         for dataset in manifest.datasets.iter().filter(|dataset| !once.insert(&dataset.path)) {
             self.say(format!("{} is in the manifest twice", dataset.path));
@@ -251,12 +261,11 @@ impl<'a> Check<'a> {
         self.beginning(manifest);
         let mut newest = None;
         let mut refused = BTreeSet::new();
-        for number in 0..manifest.next_page {
-            let (datasets, refusals) = match self.page(number) {
-                Ok(Page::First { datasets, refused, .. } | Page::Chapter { datasets, refused }) => {
-                    (datasets, refused)
-                }
-                _ => continue,
+        for (number, page) in (0..).zip(pages) {
+            let (Page::First { datasets, refused: refusals, .. }
+            | Page::Chapter { datasets, refused: refusals }) = page
+            else {
+                continue;
             };
             for Refusal { path, reason } in refusals {
                 if !refused.insert(path.clone()) {
@@ -319,7 +328,7 @@ impl<'a> Check<'a> {
     /// One commit, compared with the outcome that `expected` makes with the commit's own salt.
     fn commit(
         &mut self,
-        made: &mut Made,
+        made: &mut Made<'_>,
         stage: Stage,
         index: u32,
         parents: &[Hash],
@@ -327,25 +336,14 @@ impl<'a> Check<'a> {
     ) {
         let path = self.paths.commit(toy::PIPELINE.folder(stage), index);
         let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
-        let record = match self.record(&path) {
+        let held = self.server.bytes(&path).unwrap_or_default();
+        let vouched = made.vouched.find(&path, parent, held);
+        let record = match vouched.map_or_else(|| self.verify(made, &path, parent, expected), Ok) {
             Ok(record) => record,
-            Err(_) if self.watch.is_damaged(&path) => {
-                let outcome = expected(&[]);
-                made.keep(stage, index, Record::new(parent, outcome));
-                return;
-            }
-            Err(why) => return self.say(why),
+            Err(None) => return,
+            Err(Some(damaged)) => return made.keep(stage, index, damaged),
         };
-        let salt = match &record.outcome {
-            Outcome::Part(bytes) => salt_of(bytes).to_vec(),
-            Outcome::Rejected(_) => Vec::new(),
-        };
-        if record.outcome != expected(&salt) {
-            self.say(format!("{path} does not hold what an undisturbed run gives"));
-        }
-        if record.parent != parent {
-            self.say(format!("{path} was not made from what is committed before it"));
-        }
+        // A block may be torn after the result was found right.
         if let Outcome::Part(bytes) = &record.outcome
             && let Some((hash, block)) = toy::refers_to(bytes)
             && self.server.bytes(&self.paths.block(hash)) != Some(&block)
@@ -355,7 +353,42 @@ impl<'a> Check<'a> {
         made.keep(stage, index, record);
     }
 
-    fn stages(&mut self, made: &mut Made, manifest: &Manifest, index: u32, content: &[u8]) {
+    /// The record at a path, held against what must be there; or, of a damaged one, what was there.
+    fn verify(
+        &mut self,
+        made: &mut Made<'_>,
+        path: &str,
+        parent: Hash,
+        expected: impl FnOnce(&[u8]) -> Outcome,
+    ) -> Result<Record, Option<Record>> {
+        let record = match self.record(path) {
+            Ok(record) => record,
+            Err(_) if self.watch.is_damaged(path) => {
+                return Err(Some(Record::new(parent, expected(&[]))));
+            }
+            Err(why) => {
+                self.say(why);
+                return Err(None);
+            }
+        };
+        let salt = match &record.outcome {
+            Outcome::Part(bytes) => salt_of(bytes).to_vec(),
+            Outcome::Rejected(_) => Vec::new(),
+        };
+        let is_right = record.outcome == expected(&salt);
+        if !is_right {
+            self.say(format!("{path} does not hold what an undisturbed run gives"));
+        }
+        if record.parent != parent {
+            self.say(format!("{path} was not made from what is committed before it"));
+        } else if is_right {
+            let held = self.server.bytes(path).unwrap_or_default().to_vec();
+            made.vouched.commits.insert(path.to_owned(), (parent, held, record.clone()));
+        }
+        Ok(record)
+    }
+
+    fn stages(&mut self, made: &mut Made<'_>, manifest: &Manifest, index: u32, content: &[u8]) {
         let (dataset, spec) = (manifest.dataset(index), manifest.spec.hash());
         let large = self.world.params.large;
         let prepared = |salt: &[u8]| toy::prepared(content, salt, large);
@@ -387,7 +420,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn fold(&mut self, made: &mut Made, manifest: &Manifest, index: u32, joined: Option<Part>) {
+    fn fold(&mut self, made: &mut Made<'_>, manifest: &Manifest, index: u32, joined: Option<Part>) {
         let before = manifest.train_before(index);
         let chain = before.map_or_else(Hash::default, |before| made.hash(toy::FOLD, before));
         let parents = [manifest.spec.hash(), chain, made.hash(toy::JOIN, index)];
@@ -404,7 +437,7 @@ impl<'a> Check<'a> {
         made.model = made.part(toy::FOLD, index).or(made.model.take());
     }
 
-    fn evaluations(&mut self, made: &mut Made, manifest: &Manifest) {
+    fn evaluations(&mut self, made: &mut Made<'_>, manifest: &Manifest) {
         for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
             let index = dataset.index;
             let (checkpoint, joined) = (made.part(toy::FOLD, index), made.part(toy::JOIN, index));
@@ -424,7 +457,7 @@ impl<'a> Check<'a> {
     }
 
     /// Public folders hold the commits and nothing that no dataset explains.
-    fn nothing_else(&mut self, manifest: &Manifest, made: &Made) {
+    fn nothing_else(&mut self, manifest: &Manifest, made: &Made<'_>) {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (stage, index) in made.parts.keys() {
             let folder = self.paths.folder(toy::PIPELINE.folder(*stage), index / FOLDER_COMMITS);
@@ -443,7 +476,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made) -> Tally {
+    fn report(&mut self, toy: &Toy, manifest: &Manifest, made: &Made<'_>) -> Tally {
         let evals: Vec<Part> =
             (0..manifest.len()).filter_map(|index| made.part(toy::EVALUATE, index)).collect();
         let files = toy.report(&ReportInput {
@@ -527,14 +560,14 @@ fn may_be_taken(path: &str, chapter: u32, newest: Option<Date>) -> bool {
 }
 
 /// What the commits hold, as far as it was checked.
-#[derive(Default)]
-struct Made {
+struct Made<'v> {
+    vouched: &'v mut Vouched,
     parts: BTreeMap<(Stage, u32), (Hash, Option<Part>)>,
     rejected: BTreeMap<u32, String>,
     model: Option<Part>,
 }
 
-impl Made {
+impl Made<'_> {
     fn keep(&mut self, stage: Stage, index: u32, record: Record) {
         let hash = record.hash();
         let part = match record.outcome {

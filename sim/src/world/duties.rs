@@ -32,8 +32,8 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
             }
             // Whoever stood still, or waited for the queue, notices late what moved and when.
             let still = world.now().saturating_sub(machine.moved_at.get());
-            let excused = machine.paused.get() || world.has_faults(FaultKind::is_of_queue);
-            if still > ms(world.params.stall_ms()) + lease && !excused {
+            let excused = || machine.paused.get() || world.has_faults(FaultKind::is_of_queue);
+            if still > ms(world.params.stall_ms()) + lease && !excused() {
                 let detail = format!("{} renews {} although nothing moves", machine.name, claim.item);
                 return Some(Broken::new("liveness", detail));
             }

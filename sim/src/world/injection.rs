@@ -91,8 +91,11 @@ impl World {
         self.change_what_is_due(number);
         let mut injected = Injected::default();
         loop {
-            let preparing = machine.is_preparing();
             let mut faults = self.faults.due.borrow_mut();
+            if faults.first().is_none_or(|fault| fault.at > number) {
+                break;
+            }
+            let preparing = machine.is_preparing();
             let due = faults
                 .iter()
                 .take_while(|fault| fault.at <= number)

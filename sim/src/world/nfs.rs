@@ -11,6 +11,7 @@ mod power;
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
 use worker::store::posix::calls::Meta;
 use worker::store::{Kind, StoreError};
 
@@ -90,23 +91,39 @@ pub struct View {
 
 impl View {
     /// What it sees of a name.
-    fn of(self, changes: &[Change]) -> Option<Inode> {
+    fn of(self, changes: &Changes) -> Option<Inode> {
         let seen =
             |change: &&Change| self.as_of.is_none_or(|time| change.at <= time) || change.by == self.client;
-        changes.iter().rev().find(seen)?.node
+        if seen(&&changes.last) {
+            return changes.last.node;
+        }
+        changes.before.iter().rev().find(seen)?.node
     }
 }
 
-/// A path's folder, and its name there.
+/// What a name meant, as far back as any client may see.
+#[derive(Debug, Clone)]
+struct Changes {
+    /// Oldest first. Empty for nearly every name.
+    before: Vec<Change>,
+    last: Change,
+}
+
+type Names = BTreeMap<String, Changes>;
+
+/// A path's folder, and its name there. Byte by byte: paths are short, and each call takes some apart.
 fn apart(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
+    match path.bytes().rposition(|byte| byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => ("", path),
+    }
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Server {
     nodes: Vec<Node>,
-    /// What each name in a folder meant, as far back as any client may see.
-    folders: BTreeMap<String, BTreeMap<String, Vec<Change>>>,
+    /// The names in each folder. Each call looks some up: by hash, and nothing depends on the order of that.
+    folders: FxHashMap<String, Names>,
     /// Until then some client sees names as they were.
     stale_until: Micros,
     /// Where names have to be synced to last.
@@ -194,7 +211,7 @@ impl Server {
         Self { unsynced: on_one_machine.then(Unsynced::default), ..Self::default() }
     }
 
-    fn changes(&self, path: &str) -> Option<&Vec<Change>> {
+    fn changes(&self, path: &str) -> Option<&Changes> {
         let (folder, name) = apart(path);
         self.folders.get(folder)?.get(name)
     }
@@ -204,7 +221,7 @@ impl Server {
     }
 
     fn now_at(&self, path: &str) -> Option<Inode> {
-        self.changes(path)?.last()?.node
+        self.changes(path)?.last.node
     }
 
     /// Some client sees names as they are now, until then.
@@ -216,32 +233,29 @@ impl Server {
     /// many times more names than it leaves.
     fn set(&mut self, at: Micros, by: Client, path: &str, node: Option<Inode>) {
         let remembers = at < self.stale_until;
-        let before = self.now_at(path);
         let (folder, name) = apart(path);
+        let change = Change { at, by, node };
+        if !self.folders.contains_key(folder) {
+            self.folders.insert(folder.to_owned(), Names::new());
+        }
+        let Some(names) = self.folders.get_mut(folder) else { return };
+        let known = names.get_mut(name);
+        let before = known.as_ref().and_then(|changes| changes.last.node);
         if let Some(unsynced) = &mut self.unsynced {
             unsynced.changed(folder, name, before, node);
         }
-        if !self.folders.contains_key(folder) {
-            self.folders.insert(folder.to_owned(), BTreeMap::new());
-        }
-        let Some(names) = self.folders.get_mut(folder) else { return };
-        if node.is_none() && !remembers {
-            names.remove(name);
-            if names.is_empty() {
-                self.folders.remove(folder);
-            }
-            return;
-        }
-        let change = Change { at, by, node };
-        match names.get_mut(name) {
-            Some(changes) => {
-                if !remembers {
-                    changes.clear();
+        match known {
+            _ if node.is_none() && !remembers => {
+                names.remove(name);
+                if names.is_empty() {
+                    self.folders.remove(folder);
                 }
-                changes.push(change);
             }
-            None => {
-                names.insert(name.to_owned(), vec![change]);
+            Some(changes) if remembers => {
+                changes.before.push(std::mem::replace(&mut changes.last, change));
+            }
+            _ => {
+                names.insert(name.to_owned(), Changes { before: Vec::new(), last: change });
             }
         }
     }
@@ -258,7 +272,8 @@ impl Server {
     }
 
     fn parent_is_there(&self, path: &str) -> bool {
-        path.rsplit_once('/').is_none_or(|(folder, _)| self.now_at(folder).is_some())
+        let (folder, _) = apart(path);
+        folder.is_empty() || self.now_at(folder).is_some()
     }
 
     /// Names directly below a folder, in order, with what they mean.
@@ -491,7 +506,7 @@ mod tests {
         assert_eq!(server.apply(3, stale, &Call::List("a".into())), Ok(Reply::Names(vec!["private".into()])));
         server.apply(5, FRESH, &Call::Create("a/private".into())).unwrap();
         server.apply(6, FRESH, &Call::Remove("a/private".into())).unwrap();
-        assert_eq!(server.folders.keys().map(String::as_str).collect::<Vec<_>>(), [""]);
+        assert_eq!(server.folders.keys().collect::<Vec<_>>(), [""]);
     }
 
     #[test]

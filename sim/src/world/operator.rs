@@ -60,7 +60,7 @@ impl World {
     /// The operator pushes everything of the beginning.
     pub fn push_all(&self) {
         if !self.params.listed {
-            let _ = self.broker.tell_at_once(Ask::Push(trained(&self.params)));
+            let _ = self.broker.tell_at_once(&Ask::Push(trained(&self.params)));
         }
     }
 
@@ -75,19 +75,19 @@ impl World {
         let paths = || push.paths.join(" and ").escape_debug().to_string();
         self.watch.tell(self.now(), "operator", false, || format!("pushes {}", paths()));
         push.paths.iter().for_each(|path| self.put_dataset(path));
-        let _ = self.broker.tell_at_once(Ask::Push(push.paths.clone()));
+        let _ = self.broker.tell_at_once(&Ask::Push(push.paths.clone()));
     }
 
     /// The operator pushes a dataset that is there again.
     pub fn push_again(&self, path: &str) {
         if !self.params.listed {
-            let _ = self.broker.tell_at_once(Ask::Push(vec![path.to_owned()]));
+            let _ = self.broker.tell_at_once(&Ask::Push(vec![path.to_owned()]));
         }
     }
 
     /// What is pushed and not taken in.
     pub fn pushed_left(&self) -> Vec<String> {
-        match self.broker.tell_at_once(Ask::Pushed) {
+        match self.broker.tell_at_once(&Ask::Pushed) {
             Ok(Told::Paths(paths)) => paths,
             _ => Vec::new(),
         }
@@ -96,12 +96,17 @@ impl World {
     /// What has been pushed by now, and when.
     pub fn pushed_so_far(&self) -> Vec<(Micros, String)> {
         let at_first = trained(&self.params).into_iter().map(|path| (0, path));
+        at_first.chain(self.pushed_later()).collect()
+    }
+
+    /// The same without what was pushed before anybody worked.
+    fn pushed_later(&self) -> Vec<(Micros, String)> {
         let at = self.operator.pushed_at.borrow();
         let later = at.iter().zip(&self.params.pushes);
         let later = later.flat_map(|(at, push)| push.paths.iter().map(|path| (*at, path.clone())));
         let again = self.operator.changed_at.get().filter(|_| !self.params.listed);
         let again = again.zip(self.params.oddities.change.as_ref());
-        at_first.chain(later).chain(again.map(|(at, change)| (at, training(change.number)))).collect()
+        later.chain(again.map(|(at, change)| (at, training(change.number)))).collect()
     }
 
     /// Puts there what no dataset is.
@@ -151,19 +156,15 @@ impl World {
     /// The contents that a path has had from a time on, as the world was made and not as its volume is; none of a
     /// path that nobody has put there.
     pub fn contents_since(&self, at: Micros, path: &str) -> Vec<Vec<u8>> {
-        let known = self.given().any(|given| given == path);
+        let pushed =
+            || self.pushed_later().iter().any(|(_, pushed)| normalise(pushed).is_ok_and(|it| it == path));
+        let known = self.operator.beginning.contains(path) || pushed();
         let change = self.params.oddities.change.as_ref().filter(|change| training(change.number) == path);
         let changed = change.and_then(|_| self.operator.changed_at.get());
         let first = content_of(&self.params, path);
         let other = changed.map(|_| other_content(&self.params, path));
         let first = Some(first).filter(|_| changed.is_none_or(|changed| at <= changed));
         if known { first.into_iter().chain(other).collect() } else { Vec::new() }
-    }
-
-    /// Every path of a dataset that was put there so far.
-    fn given(&self) -> impl Iterator<Item = String> {
-        let pushed = self.pushed_so_far().into_iter().filter_map(|(_, path)| normalise(&path).ok());
-        paths(&self.params).into_iter().chain(pushed)
     }
 
     /// The content that a dataset of the manifest must have.

@@ -1,5 +1,7 @@
 //! What a world is made of: its workers, its datasets and their names, its times, and what is pushed when.
 
+use std::sync::LazyLock;
+
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use serde::{Deserialize, Serialize};
@@ -196,10 +198,17 @@ pub fn same_stem(path: &str) -> String {
     path.replace(".toy", ".b.toy")
 }
 
+/// Paths of the first training datasets: dates are slow to write, and each check asks for many.
+static TRAINING: LazyLock<[String; 32]> =
+    LazyLock::new(|| std::array::from_fn(|number| of_day(number as i64)));
+
 /// The path of a training dataset, by its number.
 pub fn training(number: u32) -> String {
-    let day = FIRST_DAY.saturating_add(i64::from(number).days());
-    format!("datasets/training/{day}.toy")
+    TRAINING.get(number as usize).cloned().unwrap_or_else(|| of_day(i64::from(number)))
+}
+
+fn of_day(number: i64) -> String {
+    format!("datasets/training/{}.toy", FIRST_DAY.saturating_add(number.days()))
 }
 
 /// Every dataset of the beginning: training, history, tests.

@@ -18,15 +18,18 @@ use super::world::World;
 
 impl World {
     /// Lets the queue do what a machine asks, and holds its answer against what it promised.
-    pub async fn tell_queue_for(&self, machine: Client, ask: Ask) -> Result<Told, QueueError> {
-        let told = self.broker.tell(self.forge(ask.clone())).await?;
+    pub async fn tell_queue_for(&self, machine: Client, ask: &Ask) -> Result<Told, QueueError> {
+        let told = match self.breakage {
+            Some(_) => self.broker.tell(&self.forge(ask.clone())).await?,
+            None => self.broker.tell(ask).await?,
+        };
         let now = self.now() / 1_000 * 1_000;
-        let (broken, lapsed) = self.broker.ledger.borrow_mut().answered(now, machine, &ask, &told);
+        let (broken, lapsed) = self.broker.ledger.borrow_mut().answered(now, machine, ask, &told);
         self.watch.broke(broken);
         let machines = self.machines.borrow();
         let machine = machines.get(machine as usize - 1);
         if let Some(machine) = machine {
-            self.watch.broke(duties::answered(self, machine, &ask, &told));
+            self.watch.broke(duties::answered(self, machine, ask, &told));
         }
         if let Told::Claimed(Some(claim)) = &told {
             if let Some(machine) = machine {
@@ -82,9 +85,9 @@ impl World {
             away(self.broker.refusal.get())
         } else {
             if ask.changes() {
-                self.broker.copy(self.now());
+                self.broker.copy(self.now(), &self.faults.due.borrow());
             }
-            let told = self.tell_queue_for(machine.id, ask).await;
+            let told = self.tell_queue_for(machine.id, &ask).await;
             if injected.reply_lost {
                 self.watch.fired("queue-reply-lost");
                 away("connection reset by peer")

@@ -67,6 +67,7 @@ struct Runner {
     /// Somebody has exited since a dataset has changed, and the launcher has stopped the others.
     given_up: bool,
     broken: Vec<Broken>,
+    vouched: check::Vouched,
     ended_at: Micros,
 }
 
@@ -86,6 +87,7 @@ pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -
         void: false,
         given_up: false,
         broken: Vec::new(),
+        vouched: check::Vouched::default(),
         ended_at: 0,
     };
     world.lay_out();
@@ -318,7 +320,7 @@ impl Runner {
         if !self.finished {
             self.finished = true;
             self.broken.extend(self.slow());
-            let mut broken = check::complete(&self.world, Some(exit));
+            let mut broken = check::complete(&self.world, Some(exit), &mut self.vouched);
             broken.extend(check::lasting(&self.world));
             self.broken.extend(broken.into_iter().map(Broken::at_first_exit));
         }
@@ -390,7 +392,7 @@ impl Runner {
             }
             Event::LateAsk(machine, ask) => {
                 let before = world.broker.redis.snapshot();
-                let call = world.tell_queue_for(machine, ask.clone());
+                let call = world.tell_queue_for(machine, &ask);
                 // It never waits.
                 let _ = std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop()));
                 if world.broker.redis.snapshot() != before {
@@ -427,7 +429,7 @@ impl Runner {
                 format!("{} machines are not done {after:?} after the last fault", self.outstanding),
             ));
         } else if !self.void {
-            self.broken.extend(check::afterwards(world));
+            self.broken.extend(check::afterwards(world, &mut self.vouched));
         }
         self.broken.extend(world.watch.broken());
         Outcome {

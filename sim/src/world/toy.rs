@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::dice::Dice;
 use super::params::{Params, Results, training};
 use worker::hash::Hash;
 use worker::manifest::Dataset;
@@ -219,8 +220,22 @@ pub fn prepared(content: &[u8], salt: &[u8], large: bool) -> Outcome {
     if content.starts_with(BAD) {
         return rejected();
     }
-    let state = (0..steps_of(content)).fold(Hash::of(content), |state, _| Hash::of(&state.0));
+    let state = (0..steps_of(content)).fold(Hash::of(content), |state, _| step(state));
     part(mix(&[&state.0], salt), large)
+}
+
+/// A step of work: every bit depends on every bit before. A schedule has hundreds, so that a hash would cost too much.
+fn step(state: Hash) -> Hash {
+    let mut next = state;
+    let mut before = 0;
+    for _ in 0..2 {
+        for word in next.0.chunks_exact_mut(8) {
+            let seed = word.iter().fold(before, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(*byte));
+            before = Dice::new(seed).draw();
+            word.copy_from_slice(&before.to_le_bytes());
+        }
+    }
+    next
 }
 
 pub fn is_bad(content: &[u8]) -> bool {
@@ -262,7 +277,7 @@ impl Task for Prepare {
             return Step::Need(Wanted::Saved(hash));
         }
         if self.done < self.total {
-            self.state = Hash::of(&self.state.0);
+            self.state = step(self.state);
             self.done += 1;
             self.steps.fetch_add(1, Ordering::Relaxed);
         }

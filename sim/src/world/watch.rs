@@ -178,8 +178,7 @@ impl Watch {
 
     /// A link took effect.
     pub fn linked(&self, path: &str, bytes: &[u8]) {
-        let is_public = !path.contains("/attempts/") && !path.contains("/probe-");
-        if self.story.is_some() && is_public {
+        if self.story.is_some() && !path.contains("/attempts/") && !path.contains("/probe-") {
             self.linked.borrow_mut().push((path.to_owned(), bytes.to_vec()));
         }
     }

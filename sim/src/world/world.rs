@@ -1,6 +1,7 @@
 //! A world: what its machines share, each part with its own state.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::dice::Dice;
 use super::fault::{Fault, FaultKind};
 use super::machine::Machine;
 use super::nfs::{Call, View};
-use super::params::{Params, Results};
+use super::params::{Params, Results, paths};
 use super::share::Share;
 use super::watch::Watch;
 use super::window::Window;
@@ -60,6 +61,8 @@ pub struct Agenda {
 /// What the operator has done of what the world's parameters say.
 #[derive(Debug, Default)]
 pub struct Operator {
+    /// The datasets that were there before anybody worked.
+    pub beginning: BTreeSet<String>,
     pub pushes_done: Cell<usize>,
     /// When each of them was made.
     pub pushed_at: RefCell<Vec<Micros>>,
@@ -124,10 +127,10 @@ impl World {
             dice: RefCell::new(Dice::new(!seed)),
             breakage,
             share: Share::new(params.on_one_machine),
-            broker: Broker::new(faults, breakage, &clock),
+            broker: Broker::new(breakage, &clock),
             faults: Faults::new(faults),
             agenda: Agenda::default(),
-            operator: Operator::default(),
+            operator: Operator { beginning: paths(params).into_iter().collect(), ..Operator::default() },
             machines: RefCell::default(),
             manifests: RefCell::default(),
             watch: Watch::new(
@@ -179,7 +182,7 @@ impl World {
 
     /// Whether the queue knows of no item.
     pub fn queue_is_empty(&self) -> bool {
-        match self.broker.tell_at_once(Ask::Counts) {
+        match self.broker.tell_at_once(&Ask::Counts) {
             Ok(Told::Counts(counts)) => counts.is_empty(),
             _ => false,
         }

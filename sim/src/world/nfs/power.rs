@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::super::dice::Dice;
-use super::{Change, Inode, Server};
+use super::{Change, Changes, Inode, Server, apart};
 
 /// What a name meant when its folder was last synced, and then, in order.
 type States = Vec<Option<Inode>>;
@@ -37,6 +37,11 @@ impl Unsynced {
         self.folders.remove(folder);
     }
 
+    /// What a name meant when its folder was last synced, where it has changed since.
+    fn synced_state(&self, folder: &str, name: &str) -> Option<Option<Inode>> {
+        self.folders.get(folder)?.get(name)?.first().copied()
+    }
+
     /// Forgets: of the states that a name may have, `choose` picks one. Answers folder, name and meaning.
     fn fall_back(&mut self, choose: Choose<'_>) -> Vec<(String, String, Option<Inode>)> {
         let mut fallen = Vec::new();
@@ -63,11 +68,17 @@ impl Server {
         self.cut(&mut choose) + self.forget_names(&mut choose)
     }
 
-    /// The same at its worst: nothing is left that was not synced.
-    pub fn lose_all_unsynced(&mut self) {
-        let mut least = |least, _| least;
-        self.cut(&mut least);
-        self.forget_names(&mut least);
+    /// What a file holds after a loss of power at its worst, which leaves nothing that was not synced.
+    pub fn lasting_bytes(&self, path: &str) -> Option<&[u8]> {
+        let node = |path: &str| {
+            let (folder, name) = apart(path);
+            let synced = self.unsynced.as_ref().and_then(|unsynced| unsynced.synced_state(folder, name));
+            Some(&self.nodes[synced.unwrap_or_else(|| self.now_at(path))?])
+        };
+        let mut folders = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let is_below_folders = folders.all(|folder| node(folder).is_some_and(|node| node.folder));
+        let file = node(path).filter(|node| is_below_folders && !node.folder)?;
+        Some(&file.bytes[..file.synced])
     }
 
     fn cut(&mut self, choose: Choose<'_>) -> usize {
@@ -84,10 +95,11 @@ impl Server {
         let mut changed = 0;
         for (folder, name, node) in unsynced.fall_back(choose) {
             let names = self.folders.entry(folder).or_default();
-            let now = names.get(&name).and_then(|changes| changes.last()?.node);
+            let now = names.get(&name).and_then(|changes| changes.last.node);
             changed += usize::from(now != node);
+            let last = Change { at: 0, by: 0, node };
             match node {
-                Some(_) => names.insert(name, vec![Change { at: 0, by: 0, node }]),
+                Some(_) => names.insert(name, Changes { before: Vec::new(), last }),
                 None => names.remove(&name),
             };
         }
@@ -97,8 +109,10 @@ impl Server {
 
     /// A folder that lost its name takes along what is in it. Then names are counted anew.
     fn drop_what_has_no_folder(&mut self) {
+        let mut folders: Vec<String> = self.folders.keys().cloned().collect();
         // A folder comes before those in it.
-        for folder in self.folders.keys().cloned().collect::<Vec<_>>() {
+        folders.sort_unstable();
+        for folder in folders {
             let is_there =
                 folder.is_empty() || self.now_at(&folder).is_some_and(|node| self.nodes[node].folder);
             if !is_there {
@@ -108,10 +122,8 @@ impl Server {
         for node in &mut self.nodes {
             node.links = 0;
         }
-        for change in self.folders.values().flat_map(BTreeMap::values).filter_map(|changes| changes.last()) {
-            if let Some(node) = change.node {
-                self.nodes[node].links += 1;
-            }
+        for node in self.folders.values().flat_map(BTreeMap::values).filter_map(|changes| changes.last.node) {
+            self.nodes[node].links += 1;
         }
     }
 }
@@ -154,7 +166,12 @@ mod tests {
             server.apply(2, FRESH, call).unwrap();
         }
         assert_eq!(names(&server), "b");
-        server.lose_all_unsynced();
+        let lasting = |path| server.lasting_bytes(path).map(<[u8]>::to_vec);
+        assert_eq!(["a/kept", "a/private"].map(lasting), [(); 2].map(|()| Some(b"bytes".to_vec())));
+        assert_eq!(["a/b/lost", "a/b", "a"].map(lasting), [(); 3].map(|()| None));
+        let mut least = |least, _| least;
+        server.cut(&mut least);
+        server.forget_names(&mut least);
         assert_eq!(names(&server), "kept private");
         assert_eq!(server.bytes("a/kept"), Some(&b"bytes"[..]));
         let meta = server.apply(3, FRESH, &Call::Meta("a/kept".into()));

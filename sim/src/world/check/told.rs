@@ -1,0 +1,82 @@
+//! Whether workers told all that they did.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use worker::contract::{FORMAT_VERSION, RunPaths};
+use worker::events::What;
+
+use super::super::broken::Broken;
+use super::super::fault::FaultKind;
+use super::super::nfs::Server;
+use super::super::world::{RUN, World};
+
+/// Whoever ended by itself has told everything, in a file of its own; unless the volume failed.
+pub fn events(world: &World, server: &Server) -> Vec<Broken> {
+    if world.has_faults(FaultKind::is_of_volume) {
+        return Vec::new();
+    }
+    let folder = RunPaths::new(RUN).events();
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for name in server.names(&folder) {
+        let bytes = server.bytes(&format!("{folder}/{name}")).unwrap_or_default();
+        if let Some(worker) = told_all(bytes) {
+            *told.entry(worker).or_default() += 1;
+        }
+    }
+    let silent = world.watch.ended().into_iter().filter(|(name, ended)| told.get(name) != Some(ended));
+    silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
+}
+
+/// What is looked at in each line of an event file; to read all of it would be a twentieth of a schedule's cost.
+#[derive(Deserialize)]
+struct Numbered {
+    v: u32,
+    seq: u64,
+}
+
+/// The worker whose event file this is, if the file has every event to the worker's exit. A line that was written again
+/// counts once.
+fn told_all(bytes: &[u8]) -> Option<String> {
+    let lines = || bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut next = 0;
+    for line in lines().filter_map(|line| serde_json::from_slice::<Numbered>(line).ok()) {
+        match line.seq {
+            _ if line.v != FORMAT_VERSION => {}
+            seq if seq > next => return None,
+            seq => next = next.max(seq + 1),
+        }
+    }
+    let last = lines().rev().find_map(|line| worker::events::parse(line).0.pop())?;
+    let exited = matches!(last.what, What::Exited { .. }) && last.seq + 1 == next;
+    exited.then_some(last.worker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_all;
+
+    /// An event file of these numbers, the last of which is the exit.
+    fn file(numbers: &[u64]) -> Vec<u8> {
+        let line = |(at, seq): (usize, &u64)| {
+            let event =
+                if at + 1 == numbers.len() { r#""exited","code":0,"reason":"x""# } else { r#""stopping""# };
+            format!(
+                "{{\"v\":{},\"at_ms\":1,\"worker\":\"w\",\"seq\":{seq},\"event\":{event}}}\n",
+                super::FORMAT_VERSION
+            )
+        };
+        numbers.iter().enumerate().map(line).collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn a_file_with_every_event_to_the_exit_tells_all() {
+        let whole = Some("w".to_owned());
+        assert_eq!(told_all(&file(&[0, 1, 2])), whole);
+        // A write that failed is done again.
+        assert_eq!(told_all(&file(&[0, 1, 0, 1, 2])), whole);
+        assert_eq!([&file(&[0, 2]), &file(&[1]), &Vec::new()].map(|file| told_all(file)), [None, None, None]);
+        let (cut, open) = (file(&[0, 1, 2]), file(&[0, 1, 2]).len() - 40);
+        assert_eq!(told_all(&cut[..open]), None);
+    }
+}
