@@ -79,7 +79,7 @@ impl RunPaths {
     /// Where the first [`FOLDER_COMMITS`] of a stage's commits lie, and the folders of the later ones. `stage` is
     /// the stage's folder, as its pipeline names it.
     pub fn stage(&self, stage: &str) -> String {
-        format!("{}/{stage}", self.root)
+        [&self.root, "/", stage].concat()
     }
 
     /// The folder, counted from 0, of a dataset's commits of a stage: `prepared`, `prepared/from-1000`…
@@ -92,7 +92,7 @@ impl RunPaths {
 
     /// Where a stage of a dataset is committed; `stage` is its folder.
     pub fn commit(&self, stage: &str, index: u32) -> String {
-        format!("{}/{index}", self.folder(stage, index / FOLDER_COMMITS))
+        [&self.folder(stage, index / FOLDER_COMMITS), "/", &index.to_string()].concat()
     }
 
     /// The folder of the blocks that results refer to.

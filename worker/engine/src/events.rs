@@ -205,6 +205,8 @@ impl<F> std::fmt::Debug for EventLog<'_, F> {
     }
 }
 
+/// What waits for the volume is mostly shorter: a line or two.
+const LINES_BYTES: usize = 1 << 9;
 /// Beyond this many bytes waiting for the volume, further lines are dropped rather than letting
 /// memory grow: checks derive truth from commits, never from events.
 const PENDING_BYTES_MAX: usize = 4 << 20;
@@ -230,6 +232,9 @@ impl<'a, F> EventLog<'a, F> {
         self.seq.set(event.seq + 1);
         (self.sink)(&event);
         let mut pending = self.pending.borrow_mut();
+        if pending.is_empty() {
+            pending.reserve(LINES_BYTES);
+        }
         if pending.len() < PENDING_BYTES_MAX && serde_json::to_writer(&mut *pending, &event).is_ok() {
             pending.push(b'\n');
         }

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of an item: `prepare/3`, `report`. Short, so that it is copied and never allocated: 1 to
 /// [`Name::BYTES_MAX`] bytes of printable ASCII without blanks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Name {
     bytes: [u8; Self::BYTES_MAX],
     length: u8,
@@ -17,6 +17,8 @@ pub struct Name {
 impl Name {
     /// Longest name, in bytes.
     pub const BYTES_MAX: usize = 31;
+    /// Longest name of a dataset's step, so that every index fits.
+    const STEP_BYTES_MAX: usize = Self::BYTES_MAX - "/4294967295".len();
 
     /// The name of a step of the whole run, known when compiling.
     ///
@@ -31,9 +33,8 @@ impl Name {
 
     /// `step/index`; a step's name that leaves no room for an index is cut.
     pub fn of(step: &str, index: u32) -> Self {
-        const INDEX_BYTES_MAX: usize = "/4294967295".len();
         let mut name = Self { bytes: [0; Self::BYTES_MAX], length: 0 };
-        for byte in step.bytes().take(Self::BYTES_MAX - INDEX_BYTES_MAX) {
+        for byte in step.bytes().take(Self::STEP_BYTES_MAX) {
             name.push(byte);
         }
         name.push(b'/');
@@ -77,14 +78,24 @@ impl Name {
 
     /// The step: what comes before the slash.
     pub fn step(&self) -> &str {
-        self.as_str().split_once('/').map_or(self.as_str(), |(step, _)| step)
+        let text = &self.bytes[..usize::from(self.length)];
+        let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+        std::str::from_utf8(&text[..end]).unwrap_or_default()
     }
 
     /// The dataset's index, where the step is one of a dataset; written as [`Name::of`] writes it.
     pub fn index(&self) -> Option<u32> {
-        let (step, digits) = self.as_str().split_once('/')?;
-        let index = digits.parse().ok()?;
-        (Self::of(step, index) == *self).then_some(index)
+        let text = &self.bytes[..usize::from(self.length)];
+        let slash = text.iter().position(|byte| *byte == b'/')?;
+        let digits = &text[slash + 1..];
+        let is_plain = digits.first().is_some_and(|digit| *digit != b'0' || digits.len() == 1);
+        if !is_plain || slash > Self::STEP_BYTES_MAX {
+            return None;
+        }
+        digits.iter().try_fold(0u32, |index, digit| {
+            let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+            index.checked_mul(10)?.checked_add(digit)
+        })
     }
 
     /// The name as a part of a file's name: `prepare.3`.
@@ -102,6 +113,12 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -164,7 +181,7 @@ mod tests {
         }
 
         #[test]
-        fn other_indices_are_none(digits in "0[0-9]{1,3}|[+-][0-9]|[0-9]{11,12}|[a-z]?") {
+        fn other_indices_are_none(digits in "0[0-9]{1,3}|[+-][0-9]|[0-9]{11,12}|429496729[6-9]|[0-9]/[0-9]|[a-z]?") {
             prop_assert_eq!(Name::try_from(format!("prepare/{digits}")).ok().and_then(|name| name.index()), None);
         }
 
