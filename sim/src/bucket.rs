@@ -63,7 +63,7 @@ pub async fn stage(store: &AnyStore, datasets: &Datasets, run: &str, list: &str)
 /// Where the volume cannot be listed.
 pub async fn public_names(store: &AnyStore, run: &str) -> Result<Vec<String>, Failure> {
     let paths = RunPaths::new(run);
-    let private = [paths.attempts(), paths.events()];
+    let private = [paths.attempts(), paths.events(), paths.blocks()];
     let single = [paths.report(), paths.violation()];
     let mut all = Vec::new();
     for (path, depth) in below(store, paths.root(), &private).await? {
