@@ -119,6 +119,7 @@ fn breaks(spec: &JobSpec) -> Vec<&'static str> {
         ("bad input ends the run", ends(Exit::Input) && ends(Exit::NoDatasets)),
         ("a run that trained on nothing is over", ends(Exit::LeftOut)),
         ("workers that die at one item again and again end the run", ends(Exit::Deliveries)),
+        ("a run that was left is over", ends(Exit::Left)),
         ("a queue or a volume that is away does not", !ends(Exit::Queue) && !ends(Exit::Volume)),
         ("failures are counted by us", spec.backoff_limit_per_index == Some(i32::MAX)),
         ("no failed index fails the run", spec.max_failed_indexes.is_none() && spec.backoff_limit.is_none()),
@@ -199,7 +200,7 @@ fn a_job_for_kueue_waits_in_its_queue() {
 type Forget = fn(&mut JobSpec);
 
 /// Rule 17 forgotten on purpose, and the promise that must see it.
-const FORGOTTEN: [(&str, Forget); 14] = [
+const FORGOTTEN: [(&str, Forget); 15] = [
     ("a notice that was heard costs a machine", |spec| drop(rules(spec).pop())),
     ("a disruption costs a machine", |spec| drop(rules(spec).remove(1))),
     ("a node back from the dead costs a machine", |spec| codes(spec, 2).retain(|code| *code != 255)),
@@ -210,6 +211,9 @@ const FORGOTTEN: [(&str, Forget); 14] = [
     }),
     ("workers that die at one item again and again end the run", |spec| {
         codes(spec, 0).retain(|code| *code != i32::from(Exit::Deliveries.code()));
+    }),
+    ("a run that was left is over", |spec| {
+        codes(spec, 0).retain(|code| *code != i32::from(Exit::Left.code()));
     }),
     ("a queue or a volume that is away does not", |spec| {
         codes(spec, 0).extend([Exit::Queue, Exit::Volume].map(|exit| i32::from(exit.code())));

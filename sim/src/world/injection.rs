@@ -4,6 +4,8 @@ use std::future::pending;
 use std::rc::Rc;
 
 use worker::contract::is_later;
+use worker::record::Record;
+use worker::report::Report;
 use worker::store::Kind;
 
 use super::clock::{Micros, ms};
@@ -89,6 +91,7 @@ impl World {
         }
         self.push_what_is_due(number);
         self.change_what_is_due(number);
+        self.abandon_what_is_due(number);
         let mut injected = Injected::default();
         loop {
             let mut faults = self.faults.due.borrow_mut();
@@ -285,7 +288,10 @@ impl World {
             }
         }
         let report = format!("runs/{RUN}/report");
-        commits.extend(server.bytes(&report).map(|_| report.clone()));
+        // That a run was left cannot be made again, as little as a page can.
+        let is_report =
+            |bytes: &&[u8]| Record::decode(bytes.to_vec()).is_ok_and(|record| Report::of(&record).is_ok());
+        commits.extend(server.bytes(&report).filter(is_report).map(|_| report.clone()));
         if commits.is_empty() {
             return false;
         }

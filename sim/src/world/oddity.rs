@@ -21,6 +21,9 @@ pub struct Oddities {
     pub same_stem: bool,
     #[serde(default)]
     pub change: Option<Change>,
+    /// The operator abandons the run, at this call of all those that workers make, counted from 0.
+    #[serde(default)]
+    pub abandon: Option<u64>,
 }
 
 /// Somebody replaces a dataset by another of the same name, and pushes it again where datasets are pushed.
@@ -40,6 +43,7 @@ impl Default for Oddities {
             hidden_files: false,
             same_stem: false,
             change: None,
+            abandon: None,
         }
     }
 }
@@ -58,6 +62,21 @@ impl Oddities {
             hidden_files: dice.chance(1, 6),
             same_stem: dice.chance(1, 8),
             change,
+            abandon: None,
+        }
+    }
+
+    /// When the operator abandons a run of about so many calls, to which is pushed at these. Often shortly after a
+    /// push: then an intake is on its way. By chance of its own, so that the rest of a seed's world does not follow it.
+    pub fn abandon_of_seed(seed: u64, calls: u64, pushes: &[u64]) -> Option<u64> {
+        let mut dice = Dice::new(seed.rotate_left(32) ^ 0x0a_ba_4d_04);
+        if !dice.chance(1, 10) {
+            return None;
+        }
+        match pushes {
+            [] => Some(dice.between(0, calls)),
+            _ if dice.chance(1, 3) => Some(dice.between(0, calls)),
+            pushes => Some(dice.pick(pushes) + dice.between(0, 80)),
         }
     }
 }

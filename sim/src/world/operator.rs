@@ -11,7 +11,7 @@ use super::ask::{Ask, Told};
 use super::clock::Micros;
 use super::params::{LATE_TEST, Params, paths, trained, training};
 use super::toy::content_of;
-use super::world::World;
+use super::world::{Event, World};
 
 /// The run that ended before.
 const EARLIER: &str = "a";
@@ -148,6 +148,33 @@ impl World {
         self.push_again(&path);
     }
 
+    /// Abandons the run once its time has come.
+    pub fn abandon_what_is_due(&self, number: u64) {
+        if self.params.oddities.abandon.is_some_and(|at| number >= at)
+            && !self.operator.abandons.replace(true)
+        {
+            self.watch.tell(self.now(), "operator", false, || "abandons the run".to_owned());
+            self.expect(self.now(), Event::Abandon);
+        }
+    }
+
+    /// The operator knows that the run is abandoned, and pushes what the next one is to begin with.
+    pub fn has_abandoned(&self) {
+        if self.operator.abandoned_at.get().is_none() {
+            self.operator.abandoned_at.set(Some(self.now()));
+            self.watch
+                .tell(self.now(), "operator", false, || format!("pushes {}", for_the_next(&self.params)));
+            let path = for_the_next(&self.params);
+            self.put_dataset(&path);
+            self.push_again(&path);
+        }
+    }
+
+    /// What was pushed once the run was known to be abandoned.
+    pub fn pushed_for_the_next(&self) -> Option<String> {
+        self.operator.abandoned_at.get().filter(|_| !self.params.listed).map(|_| for_the_next(&self.params))
+    }
+
     /// Whether a dataset is not what it was when the world began.
     pub fn has_changed(&self) -> bool {
         self.operator.changed_at.get().is_some()
@@ -183,6 +210,11 @@ impl World {
         let now = blocks(&other_content(&self.params, &path), self.params.oddities.block_bytes);
         datasets.iter().any(|dataset| dataset.path == path && dataset.blocks != now)
     }
+}
+
+/// A day after all others.
+fn for_the_next(params: &Params) -> String {
+    training(params.train + 40)
 }
 
 /// What a dataset becomes: of as many steps, and of another length.

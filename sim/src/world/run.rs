@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use worker::abandon::{Abandoned, abandon};
 use worker::breakage::Breakage;
 use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::manifest::Spec;
@@ -166,6 +167,48 @@ impl Runner {
         }
     }
 
+    /// The operator at a machine of its own, in the place after the workers'.
+    fn start_operator(&mut self) {
+        let world = &self.world;
+        let id = self.slots.len() as u32 + 1;
+        let machine = Machine::new(id, self.operators_place(), false, toy::VERSION, world.now());
+        let inside = Inside { world: world.clone(), machine: machine.clone() };
+        let future: Future = Box::pin(async move {
+            let store = Posix::new(inside.clone());
+            let abandoned = abandon(&store, &inside, RUN, None).await;
+            let exit = match &abandoned {
+                Ok(Abandoned::Now | Abandoned::Before(_)) => Exit::Left,
+                Ok(Abandoned::Complete) => Exit::Finished,
+                Ok(Abandoned::NotBegun) => Exit::NoDatasets,
+                Err(_) => Exit::Volume,
+            };
+            Ended { exit, reason: format!("{abandoned:?}") }
+        });
+        self.world.machines.borrow_mut().push(machine.clone());
+        self.slots.push(Slot { machine, future: Some(future) });
+        self.world.clock.wake_at(self.world.now(), Wake::Machine(id));
+    }
+
+    fn operators_place(&self) -> usize {
+        self.world.params.workers as usize
+    }
+
+    /// The operator's command has come to its end, and is given again where the volume failed.
+    fn operator_ended(&mut self, exit: Exit) -> Option<Micros> {
+        let world = &self.world;
+        match exit {
+            Exit::Left if check::is_left(world) => {
+                world.watch.met(Sometimes::Abandoned);
+                world.has_abandoned();
+            }
+            Exit::Left => self.broken.push(Broken::effect("the run is said to be abandoned, and is not")),
+            Exit::Finished => world.watch.met(Sometimes::AbandonedTooLate),
+            Exit::NoDatasets => {}
+            _ => return Some(ms(100)),
+        }
+        None
+    }
+
     fn start(&mut self, place: usize, twin: bool) {
         let world = &self.world;
         let id = self.slots.len() as u32 + 1;
@@ -277,6 +320,11 @@ impl Runner {
         let machine = self.slots[at].machine.clone();
         let world = self.world.clone();
         let mut back = None;
+        if machine.place == self.operators_place() {
+            let back = self.operator_ended(ended.exit);
+            self.gone(at, back);
+            return;
+        }
         match ended.exit {
             exit @ (Exit::Finished | Exit::LeftOut) => self.first_exit(&machine, exit),
             Exit::Preempted if machine.stopping.get().is_some() => {
@@ -297,13 +345,14 @@ impl Runner {
                 back = Some(ms(1_000));
             }
             Exit::Version if world.params.newer.is_some() => world.watch.met(Sometimes::OtherVersion),
+            Exit::Left if check::is_left(&world) => self.finished = true,
             Exit::Violation if world.params.results == Results::Lie => self.void(),
             Exit::Input if check::has_lost_a_dataset(&world) => self.given_up = true,
             exit => self
                 .broken
                 .push(Broken::effect(format!("{} exited with {exit:?}: {}", machine.name, ended.reason))),
         }
-        if matches!(ended.exit, Exit::Finished | Exit::LeftOut | Exit::Preempted)
+        if matches!(ended.exit, Exit::Finished | Exit::LeftOut | Exit::Left | Exit::Preempted)
             && !world.has_faults(FaultKind::is_of_queue)
             && let Some(item) = world.broker.ledger.borrow().left_by(world.now(), machine.id)
         {
@@ -357,9 +406,14 @@ impl Runner {
         let world = self.world.clone();
         match event {
             Event::Start { .. } if self.finished => self.outstanding -= 1,
+            Event::Start { place } if place == self.operators_place() => self.start_operator(),
             Event::Start { place } => self.start(place, false),
+            Event::Abandon => {
+                self.outstanding += 1;
+                self.start_operator();
+            }
             Event::Twin { place } => {
-                if !self.finished {
+                if !self.finished && place != self.operators_place() {
                     self.outstanding += 1;
                     self.start(place, true);
                 }
@@ -372,7 +426,7 @@ impl Runner {
                     world.watch.tell(world.now(), &machine.name, true, || {
                         "the grace is over: the machine is gone".to_owned()
                     });
-                    if world.answers_notices() {
+                    if world.answers_notices() && machine.place != self.operators_place() {
                         let detail = format!("{} did not end within its grace", machine.name);
                         self.broken.push(Broken::new("liveness", detail));
                     }
@@ -428,6 +482,8 @@ impl Runner {
                 "liveness",
                 format!("{} machines are not done {after:?} after the last fault", self.outstanding),
             ));
+        } else if check::is_left(world) {
+            self.broken.extend(check::left(world));
         } else if !self.void {
             self.broken.extend(check::afterwards(world, &mut self.vouched));
         }

@@ -7,6 +7,7 @@ use worker::breakage::Breakage;
 
 use super::dice::Dice;
 use super::fault::{Fault, FaultKind, KINDS, kind_of};
+use super::oddity::Oddities;
 use super::params::{Params, RETRIES, Results, TIME_MS_MAX};
 use super::swarm::Swarm;
 
@@ -43,6 +44,8 @@ impl Schedule {
         let mut params = Params::of_seed(&mut dice);
         swarm.shape(&mut params, &mut dice);
         let calls = params.calls();
+        let pushes: Vec<u64> = params.pushes.iter().map(|push| push.at).collect();
+        params.oddities.abandon = Oddities::abandon_of_seed(seed, calls, &pushes);
         let power = kind_of("power-loss").filter(|kind| swarm.kinds.contains(kind));
         let count = match () {
             () if swarm.kinds.is_empty() => 0,

@@ -51,9 +51,11 @@ pub enum Sometimes {
     GivenUp,
     EarlierOutput,
     SameStem,
+    Abandoned,
+    AbandonedTooLate,
 }
 
-pub const SOMETIMES: [(Sometimes, &str); 26] = {
+pub const SOMETIMES: [(Sometimes, &str); 28] = {
     use Sometimes::*;
     [
         (SecondCommit, "a commit that came second found the first"),
@@ -82,6 +84,8 @@ pub const SOMETIMES: [(Sometimes, &str); 26] = {
         (GivenUp, "a run was given up, since a dataset of it had changed"),
         (EarlierOutput, "an earlier run's output was replaced"),
         (SameStem, "two datasets of one stem were trained on"),
+        (Abandoned, "a run was abandoned under its workers"),
+        (AbandonedTooLate, "a run was complete before it could be abandoned"),
     ]
 };
 

@@ -38,6 +38,8 @@ pub enum Event {
     Stop {
         machine: u32,
     },
+    /// The operator begins to abandon the run.
+    Abandon,
     /// The grace of a machine is over.
     GraceOver {
         machine: u32,
@@ -68,6 +70,10 @@ pub struct Operator {
     pub pushed_at: RefCell<Vec<Micros>>,
     /// When a dataset's content changed.
     pub changed_at: Cell<Option<Micros>>,
+    /// The operator has begun to abandon the run.
+    pub abandons: Cell<bool>,
+    /// When the operator knew that the run is abandoned, and pushed a path for the next one.
+    pub abandoned_at: Cell<Option<Micros>>,
 }
 
 /// The faults of a world, and the calls that they wait for.

@@ -6,6 +6,7 @@ use crate::attempt::Attempt;
 use crate::breakage::Breakage;
 use crate::context::{After, Context, Ports, Source};
 use crate::contract::{self, Exit, RunPaths};
+use crate::ending::Ending;
 use crate::events::What;
 use crate::hashing::Hasher;
 use crate::item_error::ItemError;
@@ -13,7 +14,8 @@ use crate::manifest::{Dataset, HIDDEN, Manifest, Page, Refusal, Role, is_hidden,
 use crate::order::{DatasetOrder, place};
 use crate::queue::Inbox;
 use crate::reader::ManifestReader;
-use crate::store::Store;
+use crate::record::Record;
+use crate::store::{Kind, Store};
 use crate::system::System;
 use crate::view::{RunView, damaged};
 use crate::workload::Workload;
@@ -112,10 +114,15 @@ impl<P: Ports> Admission<'_, P> {
         };
         let manifest = self.read_run(&run).await?;
         let Some(manifest) = manifest.filter(|manifest| manifest.sealed) else {
-            let reason = format!(
-                "run {run} is not complete, so none can continue it\n\
-                 hint: finish it first, or name another with --after"
-            );
+            let reason = match self.ending(&run).await? {
+                Some(Ending::Left(left)) => {
+                    format!("{}, so none can continue it\nhint: name another with --after", left.words(&run))
+                }
+                _ => format!(
+                    "run {run} is not complete, so none can continue it\n\
+                     hint: finish it first, or name another with --after"
+                ),
+            };
             return Err(ItemError::End(Exit::NoDatasets, reason));
         };
         if manifest.spec != self.ctx.config.spec {
@@ -139,16 +146,29 @@ impl<P: Ports> Admission<'_, P> {
     /// The first of these runs that has its report.
     async fn first_complete(&self, runs: impl Iterator<Item = String>) -> Result<Option<String>, ItemError> {
         for run in runs {
-            if self.ctx.store.exists(&RunPaths::new(&run).report()).await? {
+            if self.has_report(&run).await? {
                 return Ok(Some(run));
             }
         }
         Ok(None)
     }
 
+    /// Whether a run is complete: what was abandoned or pruned has no report.
+    async fn has_report(&self, run: &str) -> Result<bool, ItemError> {
+        Ok(matches!(self.ending(run).await?, Some(Ending::Report(_))))
+    }
+
+    /// How another run has ended, if it has. A report that is torn is no ending until a worker of its run repairs it.
+    async fn ending(&self, run: &str) -> Result<Option<Ending>, ItemError> {
+        match self.ctx.store.get(&RunPaths::new(run).report()).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            bytes => Ok(Record::decode(bytes?).ok().and_then(|record| Ending::of(&record).ok())),
+        }
+    }
+
     /// The manifest of a run that has its report.
     async fn read_run(&self, run: &str) -> Result<Option<Manifest>, ItemError> {
-        if !self.ctx.store.exists(&RunPaths::new(run).report()).await? {
+        if !self.has_report(run).await? {
             return Ok(None);
         }
         let mut reader = ManifestReader::new(run);

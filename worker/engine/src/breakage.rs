@@ -77,6 +77,8 @@ pub enum Breakage {
     MarkBeforeSync,
     CommitBeforeBlocks,
     BlocksUnsynced,
+    AbandonUnsealed,
+    AbandonedIsAViolation,
 }
 
 /// What a breakage is, for those who read lists.
@@ -95,7 +97,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 68] = {
+pub const BREAKAGES: [Entry; 70] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -145,6 +147,7 @@ pub const BREAKAGES: [Entry; 68] = {
         ),
         of(ExitBeforeSeal, "exit-before-seal", 2, "exits 0 once every item is committed", EFFECT),
         of(SealOverPushes, "seal-over-pushes", 2, "seals without looking at what was pushed", EFFECT),
+        of(AbandonUnsealed, "abandon-unsealed", 2, "abandons a run whose manifest is open", EFFECT),
         of(CreatedByOwnClock, "created-by-own-clock", 3, "dates the report by the machine's clock", EFFECT),
         of(OrderAsPushed, "order-as-pushed", 3, "does not sort what a chapter takes in", EFFECT),
         of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
@@ -196,6 +199,13 @@ pub const BREAKAGES: [Entry; 68] = {
         ),
         of(VaryingIsAViolation, "varying-is-a-violation", 11, "voids runs whose results may vary", EFFECT),
         of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
+        of(
+            AbandonedIsAViolation,
+            "abandoned-is-a-violation",
+            12,
+            "takes an abandoned run for two results that differ",
+            EFFECT,
+        ),
         of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
         of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
         of(

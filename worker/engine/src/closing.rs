@@ -6,6 +6,7 @@ use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Ports};
 use crate::contract::{Exit, OUTPUT};
+use crate::ending::Ending;
 use crate::events::What;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
@@ -89,9 +90,9 @@ impl<P: Ports> Closing<'_, P> {
         let (path, parent) = (self.ctx.paths.report(), open.manifest.last_lineage());
         // The worker that committed it went, or was refused, before the output was whole.
         if let ReadResult::Intact(found) = self.committer.read(&path).await?
-            && found.parent == parent
+            && (found.parent == parent || matches!(found.outcome, Outcome::Rejected(_)))
         {
-            return Ok(read_report(&path, &found)?.files);
+            return Ok(self.read_report(&path, &found)?.files);
         }
         let results = self.artifacts.results(open).await?;
         let (workload, manifest) = (open.workload.clone(), open.manifest.clone());
@@ -113,10 +114,10 @@ impl<P: Ports> Closing<'_, P> {
             .map_err(ItemError::Defect)?;
         let content = Report { files, tally }.encode();
         let options =
-            if open.workload.deterministic() { CommitOptions::MUST_MATCH } else { CommitOptions::FIRST_WINS };
+            if open.workload.deterministic() { CommitOptions::REPORT } else { CommitOptions::FIRST_WINS };
         let found = self.committer.publish(attempt, &path, Record::part(parent, content), options).await?;
         self.ctx.note(What::Reported { hash: found.hash() });
-        Ok(read_report(&path, &found)?.files)
+        Ok(self.read_report(&path, &found)?.files)
     }
 
     /// Ends the worker where the run has ended: void, or sealed and reported with its output there.
@@ -136,7 +137,7 @@ impl<P: Ports> Closing<'_, P> {
         let open = self.view.opened()?;
         let ended = open.manifest.sealed || self.ctx.breaks(Breakage::ExitBeforeSeal);
         if !ended || !self.view.is_complete(&open) {
-            return Ok(());
+            return self.check_left().await;
         }
         if self.ctx.breaks(Breakage::ExitBeforeSeal) {
             return Err(ItemError::End(Exit::Finished, "every item is committed".to_owned()));
@@ -151,7 +152,7 @@ impl<P: Ports> Closing<'_, P> {
         let ReadResult::Intact(record) = self.committer.read(&path).await? else {
             return Ok(());
         };
-        let Report { files, tally } = read_report(&path, &record)?;
+        let Report { files, tally } = self.read_report(&path, &record)?;
         let there = careless || self.output.has_put(&files).await? && self.output.has_names(&names).await?;
         if there || self.output.is_superseded(&files).await? {
             self.output.settle(&names).await?;
@@ -164,10 +165,27 @@ impl<P: Ports> Closing<'_, P> {
         }
         Ok(())
     }
-}
 
-fn read_report(path: &str, record: &Record) -> Result<Report, ItemError> {
-    Report::of(record).map_err(|error| damaged(path, &error))
+    /// Ends the worker where its operator has ended the run: nobody looks at what is made of it any more.
+    pub async fn check_left(&self) -> Result<(), ItemError> {
+        let path = self.ctx.paths.report();
+        match self.committer.read(&path).await? {
+            ReadResult::Intact(record) => self.read_report(&path, &record).map(drop),
+            // A torn report is repaired.
+            ReadResult::Absent | ReadResult::Torn(_) => Ok(()),
+        }
+    }
+
+    /// The report that a record holds.
+    ///
+    /// # Errors
+    /// [`ItemError::End`] where the run was left.
+    fn read_report(&self, path: &str, record: &Record) -> Result<Report, ItemError> {
+        match Ending::of(record).map_err(|error| damaged(path, &error))? {
+            Ending::Report(report) => Ok(report),
+            Ending::Left(left) => Err(ItemError::End(Exit::Left, left.words(&self.ctx.config.run))),
+        }
+    }
 }
 
 fn tally(manifest: &Manifest, results: &Results) -> Tally {

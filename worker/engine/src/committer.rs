@@ -37,6 +37,8 @@ enum Conflict {
     Adopt,
     /// Void the run: equal inputs must give equal bytes.
     Violation,
+    /// The same, unless it says that the run was left.
+    UnlessLeft,
 }
 
 /// On which terms something is committed.
@@ -51,6 +53,9 @@ impl CommitOptions {
     pub const FIRST_WINS: Self = Self { conflict: Conflict::Adopt, keep: Keep::Durable };
     /// Equal inputs give equal bytes.
     pub const MUST_MATCH: Self = Self { conflict: Conflict::Violation, keep: Keep::Durable };
+
+    /// Equal inputs give equal bytes, and the run may have been left.
+    pub const REPORT: Self = Self { conflict: Conflict::UnlessLeft, keep: Keep::Durable };
 
     /// The same, of what can be recomputed should it be lost.
     pub const fn reproducible(self) -> Self {
@@ -211,7 +216,7 @@ impl<'a, P: Ports> Committer<'a, P> {
         options: CommitOptions,
     ) -> Result<Record, ItemError> {
         if let Some(found) = found.as_ref().filter(|found| **found != ours)
-            && options.conflict == Conflict::Violation
+            && self.is_violated_by(found, options.conflict)
         {
             return Err(self.violation(attempt, path, &ours, found).await);
         }
@@ -228,6 +233,17 @@ impl<'a, P: Ports> Committer<'a, P> {
         self.ctx.flush().await;
         let found = found.filter(|_| !self.ctx.breaks(Breakage::LoserKeepsItsOwn));
         Ok(found.unwrap_or(ours))
+    }
+
+    /// Whether an intact record that differs from ours means that equal inputs gave other bytes.
+    fn is_violated_by(&self, found: &Record, conflict: Conflict) -> bool {
+        match conflict {
+            Conflict::Adopt => false,
+            Conflict::Violation => true,
+            Conflict::UnlessLeft => {
+                matches!(found.outcome, Outcome::Part(_)) || self.ctx.breaks(Breakage::AbandonedIsAViolation)
+            }
+        }
     }
 
     /// Replaces a torn public file by the same result, recomputed.

@@ -168,6 +168,8 @@ pub enum Exit {
     LeftOut = 9,
     /// Workers died at one item again and again, and none made progress.
     Deliveries = 10,
+    /// The run was left: its operator abandoned it, or freed what it held.
+    Left = 11,
     /// Told to stop (SIGTERM, SIGINT); what was held has been given back. Start another worker.
     Preempted = 75,
     /// Two intact results of one item differ: the run is void.
@@ -178,7 +180,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Finished,
         Self::Failed,
         Self::Usage,
@@ -190,6 +192,7 @@ impl Exit {
         Self::Damaged,
         Self::LeftOut,
         Self::Deliveries,
+        Self::Left,
         Self::Preempted,
         Self::Violation,
         Self::Check,
@@ -221,6 +224,7 @@ impl Exit {
                 "complete, but every training dataset was rejected, or some were (--fail-on-rejected)"
             }
             Self::Deliveries => "workers died at one item again and again (--max-deliveries)",
+            Self::Left => "the run was abandoned or pruned (worker abandon, worker prune)",
             Self::Preempted => "told to stop; what was held has been given back",
             Self::Violation => "two results of one item differ: the run is void",
             Self::Check => "the simulator's checks found the promise broken",

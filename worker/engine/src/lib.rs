@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod abandon;
 mod admission;
 mod artifacts;
 mod aside;
@@ -18,6 +19,7 @@ mod committer;
 pub mod conformance;
 mod context;
 pub mod contract;
+pub mod ending;
 pub mod events;
 mod executor;
 pub mod hash;

@@ -22,6 +22,11 @@ const HEADER_BYTES: usize = 120;
 const KIND_PART: u32 = 0;
 const KIND_REJECTED: u32 = 1;
 
+/// Whether the first bytes of a file are those of a rejection.
+pub fn is_rejection(header: &[u8]) -> bool {
+    header.starts_with(MAGIC) && header.get(12..16) == Some(&KIND_REJECTED.to_le_bytes())
+}
+
 /// How a stage of a dataset ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -174,6 +179,7 @@ mod tests {
         #[test]
         fn a_record_reads_back(record in records()) {
             let bytes = record.encode("prepared/3");
+            prop_assert_eq!(is_rejection(&bytes), matches!(record.outcome, Outcome::Rejected(_)));
             prop_assert_eq!(Record::decode(bytes.clone()), Ok(record.clone()));
             prop_assert_eq!(Record::decode_at(bytes.clone(), "prepared/3"), Ok(record));
             prop_assert_eq!(

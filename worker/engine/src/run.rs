@@ -50,6 +50,8 @@ struct Worker<'a, P: Ports> {
     closing: Closing<'a, P>,
     /// How many attempts in a row failed by what the store did, or lacked.
     failed_in_a_row: Cell<u32>,
+    /// The listing of commits by whose time this worker looked last whether the run was left.
+    looked_with: Cell<Option<Duration>>,
 }
 
 /// Runs a worker until the run is finished, or it is told to stop, or there is no point in going on.
@@ -95,6 +97,7 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
             output: Output { ctx, committer, artifacts, blocks },
         },
         failed_in_a_row: Cell::new(0),
+        looked_with: Cell::new(None),
     };
     let ended = match worker.start().await {
         Ok(()) => worker.work().await,
@@ -109,6 +112,7 @@ impl<P: Ports> Worker<'_, P> {
     /// The store first: events have their place there.
     async fn start(&self) -> Result<(), Ended> {
         self.open_store().await?;
+        self.check_left().await?;
         let since = self.ctx.system.elapsed();
         let mut away = None;
         let queue_empty = loop {
@@ -157,6 +161,20 @@ impl<P: Ports> Worker<'_, P> {
         }
     }
 
+    /// Ends where the run was left by its operator. What cannot be read is looked for again.
+    async fn check_left(&self) -> Result<(), Ended> {
+        match self.closing.check_left().await {
+            Err(ItemError::End(exit, reason)) => Err(Ended { exit, reason }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a busy worker, as often as it lists commits.
+    async fn check_left_with_listing(&self) -> Result<(), Ended> {
+        let listed = self.lister.listed_at();
+        if self.looked_with.replace(listed) == listed { Ok(()) } else { self.check_left().await }
+    }
+
     async fn queue_is_empty(&self) -> Result<bool, QueueError> {
         Ok(self.ctx.queue.counts().await?.is_empty() && self.ctx.queue.pushed_count().await? == 0)
     }
@@ -173,6 +191,9 @@ impl<P: Ports> Worker<'_, P> {
                     self.queue_is(&mut away, None);
                     self.lister.reset_backoff();
                     if let Some(ended) = self.execute(claim).await {
+                        return ended;
+                    }
+                    if let Err(ended) = self.check_left_with_listing().await {
                         return ended;
                     }
                     if self.ctx.breaks(Breakage::PauseAfterEach) {

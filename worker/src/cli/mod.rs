@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::system::random_nonce;
 use crate::workload::exec::scenario;
 
+mod abandon;
 pub mod batch;
 mod check;
 mod events;
@@ -62,6 +63,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Print what the programs of a run printed, attempt by attempt.
     Logs(logs::LogsArgs),
+    /// End a run that nobody wants to finish, or nobody can: it takes in no more pushes.
+    Abandon(abandon::AbandonArgs),
     #[command(flatten)]
     Shell(shell::ShellCommand),
 }
@@ -157,6 +160,16 @@ pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> 
     }
 }
 
+/// Names become parts of file names and keys.
+pub(crate) fn check_name<'a>(what: &str, name: &'a String) -> Result<&'a String, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        let why = "a name has 1 to 100 letters, digits, `-`, `_` and `.`, and begins with no `.`";
+        return Err(Failure::new(Exit::Usage, format!("use {what} `{name}`"), why));
+    }
+    Ok(name)
+}
+
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         Self::of(Exit::Queue, error)
@@ -207,6 +220,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
             Command::Logs(args) => logs::logs(&args),
+            Command::Abandon(args) => abandon::abandon(args).await,
             Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::batch::BatchArgs;
-use super::{Failure, QueueArgs, log, newest_run};
+use super::{Failure, QueueArgs, check_name, log, newest_run};
 use crate::contract::{Exit, RunPaths};
 use crate::duration::{parse_duration, parse_positive};
 use crate::manifest::{Page, Spec, normalise};
@@ -164,16 +164,6 @@ async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String])
         .filter(|path| !inherited.contains(path))
         .collect();
     Ok(!last || held != listed)
-}
-
-/// Names become parts of file names and keys.
-fn check_name<'a>(what: &str, name: &'a String) -> Result<&'a String, Failure> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
-        let why = "a name has 1 to 100 letters, digits, `-`, `_` and `.`, and begins with no `.`";
-        return Err(Failure::new(Exit::Usage, format!("use {what} `{name}`"), why));
-    }
-    Ok(name)
 }
 
 fn host_name() -> String {

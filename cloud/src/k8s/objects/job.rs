@@ -23,7 +23,7 @@ const MACHINES: i32 = 100_000;
 
 /// Exit codes that every new worker would repeat, so the Job fails. A volume or a
 /// queue that could not be used is not among them: it may have been restarting.
-const HOPELESS: [Exit; 8] = [
+const HOPELESS: [Exit; 9] = [
     Exit::Usage,
     Exit::NoDatasets,
     Exit::Input,
@@ -31,6 +31,7 @@ const HOPELESS: [Exit; 8] = [
     Exit::Damaged,
     Exit::LeftOut,
     Exit::Deliveries,
+    Exit::Left,
     Exit::Violation,
 ];
 

@@ -1,9 +1,15 @@
-//! Reading a run from outside of it: whoever shows, checks or compares one asks here which files to get, and
-//! says what was in them. Without I/O, so that a folder, a store and a map in memory read alike.
+//! Reading a run from outside of it: status, checks and the simulator ask here which files to get, and say what was
+//! in them. Without I/O, so that a folder, a store and a map in memory read alike.
 
 use crate::contract::RunPaths;
 use crate::manifest::{Manifest, Page, PageError};
 use crate::record::{Damage, Record};
+
+pub mod activity;
+pub mod attempts;
+pub mod overview;
+pub mod prune;
+pub mod state;
 
 /// The pages of a run's manifest, read one after the other.
 #[derive(Debug)]
