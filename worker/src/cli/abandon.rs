@@ -1,19 +1,16 @@
 //! `worker abandon`: ends a run that nobody wants to finish, or nobody can.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{Failure, check_name, open_store, print};
+use super::{Failure, VolumeArgs, check_name, print};
 use crate::abandon::{self, AbandonError, Abandoned};
 use crate::contract::Exit;
 use crate::system::{Machine, System};
 
 #[derive(Debug, Args)]
 pub(crate) struct AbandonArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    volume: PathBuf,
+    #[command(flatten)]
+    on: VolumeArgs,
     /// Why, for whoever meets the run later.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -24,7 +21,7 @@ pub(crate) struct AbandonArgs {
 
 /// Ends a run. Workers may be at work on it.
 pub(crate) async fn abandon(args: AbandonArgs) -> Result<Exit, Failure> {
-    let store = open_store(&args.volume)?;
+    let store = args.on.store().await?;
     let run = check_name("the run", &args.run)?;
     let doing = format!("abandon run {run}");
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{Failure, VolumeArgs, print};
+use super::{Failure, VolumeArgs, named_or_newest, print};
 use crate::contract::Exit;
 use crate::workload::exec::logs;
 
@@ -12,21 +12,22 @@ use crate::workload::exec::logs;
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     on: VolumeArgs,
-    /// The run's name.
-    #[arg(long, env = "WORKER_RUN", value_name = "NAME", default_value = "1")]
-    run: String,
+    /// The run's name [default: the newest number]
+    #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
+    run: Option<String>,
     /// An item, as the log and the errors name it: `train/3` [default: all]
     #[arg(value_name = "ITEM")]
     item: Option<String>,
 }
 
-pub(crate) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
+pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, Failure> {
     let Some(volume) = args.on.volume.folder() else {
         let failure =
             Failure::new(Exit::Usage, format!("read logs in {}", args.on.volume), "a bucket holds none");
         return Err(failure.hint("each worker's own log shows what its programs print"));
     };
-    let folder = volume.join(logs::folder(&args.run));
+    let run = named_or_newest(&args.on.store().await?, args.run).await?;
+    let folder = volume.join(logs::folder(&run));
     let item = args.item.as_deref().unwrap_or_default();
     let kept = logs::of_item(&folder, item);
     if kept.is_empty() {

@@ -27,11 +27,15 @@ mod check;
 mod events;
 mod log;
 mod logs;
+mod look;
+mod prune;
 mod push;
 mod run;
+mod runs;
 mod score;
 pub mod shell;
 mod status;
+mod table;
 
 pub use log::levels;
 
@@ -57,6 +61,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Apply a checkpoint to a day's transactions and write a score for each.
     Score(score::ScoreArgs),
+    /// List the runs on a volume: state, datasets done, when each began and ended.
+    Runs(runs::RunsArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
     Status(status::StatusArgs),
     /// Print a run's events as lines of JSON.
@@ -65,6 +71,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// End a run that nobody wants to finish, or nobody can: it takes in no more pushes.
     Abandon(abandon::AbandonArgs),
+    /// Remove the results of runs that nobody needs any more; say first what that frees.
+    Prune(prune::PruneArgs),
     #[command(flatten)]
     Shell(shell::ShellCommand),
 }
@@ -217,10 +225,12 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Unpush(args) => push::unpush(args).await,
             Command::Check(args) => check::check(&args).await,
             Command::Score(args) => score::score(&args),
+            Command::Runs(args) => runs::runs(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Events(args) => events::events(args).await,
-            Command::Logs(args) => logs::logs(&args),
+            Command::Logs(args) => logs::logs(args).await,
             Command::Abandon(args) => abandon::abandon(args).await,
+            Command::Prune(args) => prune::prune(args).await,
             Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });
