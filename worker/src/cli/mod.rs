@@ -34,8 +34,12 @@ mod run;
 mod runs;
 mod score;
 pub mod shell;
+mod shown;
 mod status;
 mod table;
+mod tail;
+mod watch;
+mod watched;
 
 pub use log::levels;
 
@@ -65,6 +69,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Show a run: its datasets, what is committed, what the queue holds.
     Status(status::StatusArgs),
+    /// Show a run while it goes on: workers, what each holds, progress, preemptions, rate, time left.
+    Watch(watch::WatchArgs),
     /// Print a run's events as lines of JSON.
     Events(events::EventsArgs),
     /// Print what the programs of a run printed, attempt by attempt.
@@ -227,6 +233,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Score(args) => score::score(&args),
             Command::Runs(args) => runs::runs(args).await,
             Command::Status(args) => status::status(args).await,
+            Command::Watch(args) => watch::watch(args).await,
             Command::Events(args) => events::events(args).await,
             Command::Logs(args) => logs::logs(args).await,
             Command::Abandon(args) => abandon::abandon(args).await,

@@ -1,18 +1,18 @@
-//! `worker status`: what is true, read from the volume; what is under way, from the queue.
+//! `worker status`: what is true, read from the volume; what is under way, from the queue and the workers' events.
 
 use clap::Args;
 use serde::Serialize;
 
+use super::shown::{self, ROWS_MAX};
+use super::watched::{Moment, Watched};
 use super::{Failure, QueueArgs, named_or_newest, print};
-use crate::contract::{Exit, OUTPUT, RunPaths, is_later};
-use crate::manifest::{Manifest, Refusal};
+use crate::contract::{Exit, OUTPUT, RunPaths};
+use crate::manifest::Refusal;
 use crate::queue::{Counts, Inbox, WorkQueue};
-use crate::reader::ManifestReader;
-use crate::record::Record;
-use crate::report::{Report, Tally};
-use crate::store::any::AnyStore;
-use crate::store::{Kind, Store};
-use crate::workload::registry;
+use crate::reader::state::State;
+use crate::report::Tally;
+use crate::store::Store;
+use crate::system::Machine;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -21,6 +21,9 @@ pub(crate) struct StatusArgs {
     /// The run's name [default: the newest number]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
+    /// Show every dataset and every worker, also those that are done.
+    #[arg(long)]
+    all: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -28,11 +31,8 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Serialize)]
 struct Status {
-    run: String,
     /// Pages of the manifest.
-    pages: usize,
-    /// Commits of each stage, by its folder.
-    committed: Vec<(String, usize)>,
+    pages: u32,
     reported: bool,
     void: bool,
     /// What a run that is reported came to.
@@ -41,6 +41,8 @@ struct Status {
     refused: Vec<Refusal>,
     queue: Counts,
     pushed: u64,
+    #[serde(flatten)]
+    moment: Moment,
 }
 
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
@@ -51,44 +53,44 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
         let failure = Failure::new(Exit::NoDatasets, format!("show run {run}"), "it is not on the volume");
         return Err(failure.hint("`worker run` begins one"));
     }
-    let pages = count(&store, &paths.manifest()).await?;
+    let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let queue = args.queue.open(&store, &run).await?;
-    let manifest = manifest(&store, &run).await?;
-    let committed = match &manifest {
-        Some(manifest) => committed(&store, manifest, &paths).await?,
-        None => Vec::new(),
-    };
+    let moment = Watched::new(store, run).look(&machine).await?;
+    let manifest = moment.files.manifest.as_ref();
     let status = Status {
-        pages,
-        committed,
-        tally: tally(&store, &paths.report()).await,
-        refused: manifest.map_or_else(Vec::new, |manifest| manifest.refused),
-        reported: store.size(&paths.report()).await.is_ok(),
-        void: store.size(&paths.violation()).await.is_ok(),
+        pages: manifest.map_or(0, |manifest| manifest.next_page),
+        tally: match &moment.state {
+            State::Complete(tally) => Some(*tally),
+            _ => None,
+        },
+        refused: manifest.map_or_else(Vec::new, |manifest| manifest.refused.clone()),
+        reported: moment.state.is_complete(),
+        void: moment.files.violation.is_some(),
         queue: queue.counts().await?,
         pushed: queue.pushed_count().await?,
-        run,
+        moment,
     };
-    if args.json {
-        print(&(serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"))?;
-        return Ok(Exit::Finished);
-    }
-    let state = match (status.void, status.reported, status.tally) {
-        (true, ..) => "void: two results of one item differ".to_owned(),
-        (_, true, Some(tally)) => tally.state(),
-        (_, true, None) => "complete".to_owned(),
-        _ => "open".to_owned(),
+    let text = if args.json {
+        serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+    } else {
+        text(&status, args.all)
     };
+    print(&text)?;
+    Ok(Exit::Finished)
+}
+
+fn text(status: &Status, all: bool) -> String {
+    let moment = &status.moment;
     let mut committed = format!("{} pages of the manifest", status.pages);
-    for (stage, count) in &status.committed {
+    for (stage, count) in &moment.committed {
         committed.push_str(&format!(", {count} {stage}"));
     }
     let Counts { pending, claimed } = status.queue;
     let mut text = format!(
-        "run {}: {state}\n\
+        "run {}: {}\n\
          committed: {committed}\n\
          queue: {pending} pending, {claimed} claimed, {} pushed\n",
-        status.run, status.pushed
+        moment.run, moment.state, status.pushed
     );
     if let Some(tally) = status.tally.filter(|tally| tally.rejected > 0) {
         text += &format!("rejected: {}, see {OUTPUT}/report.txt\n", tally.rejected);
@@ -96,55 +98,9 @@ pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     for Refusal { path, reason } in &status.refused {
         text += &format!("refused: {}: {reason}\n", path.escape_debug());
     }
-    print(&text)?;
-    Ok(Exit::Finished)
-}
-
-/// The manifest, as far as its pages are there.
-async fn manifest(store: &AnyStore, run: &str) -> Result<Option<Manifest>, Failure> {
-    let mut reader = ManifestReader::new(run);
-    let unreadable = |why: &dyn std::fmt::Display| Failure::of(Exit::Volume, why);
-    while let Some(page) = reader.next_page() {
-        match store.get(&page).await {
-            Ok(bytes) => reader.take(bytes).map_err(|why| unreadable(&why))?,
-            Err(error) if error.kind == Kind::NotFound => break,
-            Err(error) => return Err(unreadable(&error)),
-        }
+    if let Some(why) = &moment.unknown {
+        text += &format!("datasets: {why}\n");
     }
-    Ok(reader.manifest().cloned())
-}
-
-/// What the report says that the run came to, where it is there and intact.
-async fn tally(store: &AnyStore, report: &str) -> Option<Tally> {
-    let record = Record::decode(store.get(report).await.ok()?).ok()?;
-    Some(Report::of(&record).ok()?.tally)
-}
-
-/// How many commits each stage of the run's workload has.
-async fn committed(
-    store: &AnyStore,
-    manifest: &Manifest,
-    paths: &RunPaths,
-) -> Result<Vec<(String, usize)>, Failure> {
-    let workload = registry::standard().of(&manifest.spec).map_err(|why| Failure::of(Exit::Version, why))?;
-    let pipeline = workload.pipeline();
-    let mut committed = Vec::new();
-    for stage in pipeline.stages() {
-        let folder = pipeline.folder(stage);
-        committed.push((folder.to_owned(), count(store, &paths.stage(folder)).await?));
-    }
-    Ok(committed)
-}
-
-/// How many pages or commits lie in a folder and in its folders of later ones; none where it is not made yet.
-async fn count(store: &AnyStore, folder: &str) -> Result<usize, Failure> {
-    let mut folders = vec![folder.to_owned()];
-    let mut count = 0;
-    while let Some(folder) = folders.pop() {
-        let names = store.list(&folder).await.map_err(|error| Failure::of(Exit::Volume, error))?;
-        count += names.iter().filter(|name| name.parse::<u32>().is_ok()).count();
-        let later = names.iter().filter(|name| is_later(name));
-        folders.extend(later.map(|name| format!("{folder}/{name}")));
-    }
-    Ok(count)
+    let rows_max = if all { usize::MAX } else { ROWS_MAX };
+    text + &shown::workers(moment, all, rows_max) + &shown::datasets(moment, all, rows_max)
 }
