@@ -51,6 +51,45 @@ impl AnyQueue {
     }
 }
 
+/// What a queue's server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// What it is, of which version, and where.
+    pub server: String,
+    /// Its clock, where it has one that leases go by and others can read.
+    pub time_ms: Option<u64>,
+    /// What may become a problem, or is one.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something about a queue's server that its operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Workers cannot use the server so.
+    pub is_problem: bool,
+    /// What it is.
+    pub said: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl AnyQueue {
+    /// What the server says of itself.
+    ///
+    /// # Errors
+    /// Where it cannot be reached, or does not let us in.
+    pub async fn about(&self) -> Result<About, QueueError> {
+        match self {
+            Self::Redis(redis) => redis.about().await,
+            Self::Sqlite(sqlite) => Ok(About {
+                server: format!("SQLite {} in {}", rusqlite::version(), sqlite.path().display()),
+                time_ms: None,
+                remarks: Vec::new(),
+            }),
+        }
+    }
+}
+
 /// Calls the method of whichever queue it is.
 macro_rules! forward {
     ($self:ident, $queue:ident => $call:expr) => {

@@ -12,6 +12,7 @@
 //! The prefix is [`contract::redis_prefix`]. What is in these keys and is not ours is removed and
 //! logged, never believed.
 
+mod about;
 mod connection;
 mod failure;
 pub mod script;

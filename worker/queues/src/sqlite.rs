@@ -60,6 +60,11 @@ impl Sqlite {
         Ok(Self { path: path.to_owned(), jobs })
     }
 
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Store) -> Result<T, QueueError> + Send + 'static,

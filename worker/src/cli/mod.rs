@@ -24,6 +24,7 @@ use crate::workload::exec::scenario;
 mod abandon;
 pub mod batch;
 mod check;
+mod doctor;
 mod events;
 mod log;
 mod logs;
@@ -75,6 +76,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Print what the programs of a run printed, attempt by attempt.
     Logs(logs::LogsArgs),
+    /// Try what workers need of the volume and the queue, and say what is wrong.
+    Doctor(doctor::DoctorArgs),
     /// End a run that nobody wants to finish, or nobody can: it takes in no more pushes.
     Abandon(abandon::AbandonArgs),
     /// Remove the results of runs that nobody needs any more; say first what that frees.
@@ -236,6 +239,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Watch(args) => watch::watch(args).await,
             Command::Events(args) => events::events(args).await,
             Command::Logs(args) => logs::logs(args).await,
+            Command::Doctor(args) => doctor::doctor(args).await,
             Command::Abandon(args) => abandon::abandon(args).await,
             Command::Prune(args) => prune::prune(args).await,
             Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
