@@ -10,6 +10,7 @@ pub use workloads::{duration, guard, input};
 
 pub mod cli;
 pub mod failure;
+pub mod page;
 
 /// The queue's ports and their arms.
 pub mod queue {

@@ -31,9 +31,11 @@ mod logs;
 mod look;
 mod prune;
 mod push;
+mod report;
 mod run;
 mod runs;
 mod score;
+mod serve;
 pub mod shell;
 mod shown;
 mod status;
@@ -72,6 +74,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Show a run while it goes on: workers, what each holds, progress, preemptions, rate, time left.
     Watch(watch::WatchArgs),
+    /// Serve a run as a page, and as metrics for Prometheus.
+    Serve(serve::ServeArgs),
+    /// Write a page about a run, or a trace of it.
+    Report(report::ReportArgs),
     /// Print a run's events as lines of JSON.
     Events(events::EventsArgs),
     /// Print what the programs of a run printed, attempt by attempt.
@@ -237,6 +243,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Runs(args) => runs::runs(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Watch(args) => watch::watch(args).await,
+            Command::Serve(args) => serve::serve(args).await,
+            Command::Report(args) => report::report(args).await,
             Command::Events(args) => events::events(args).await,
             Command::Logs(args) => logs::logs(args).await,
             Command::Doctor(args) => doctor::doctor(args).await,
