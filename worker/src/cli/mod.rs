@@ -26,6 +26,7 @@ pub mod batch;
 mod check;
 mod doctor;
 mod events;
+mod explain;
 mod log;
 mod logs;
 mod look;
@@ -88,6 +89,8 @@ enum Command {
     Abandon(abandon::AbandonArgs),
     /// Remove the results of runs that nobody needs any more; say first what that frees.
     Prune(prune::PruneArgs),
+    /// Say what an exit code or a message means, and what to do about it.
+    Explain(explain::ExplainArgs),
     #[command(flatten)]
     Shell(shell::ShellCommand),
 }
@@ -250,6 +253,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Doctor(args) => doctor::doctor(args).await,
             Command::Abandon(args) => abandon::abandon(args).await,
             Command::Prune(args) => prune::prune(args).await,
+            Command::Explain(args) => explain::explain(&args),
             Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });
