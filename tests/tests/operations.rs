@@ -1,0 +1,183 @@
+//! What an operator does beside running workers: list runs, leave one, free the space of old ones.
+
+#![expect(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tests::command::{FILTERS, run, transcript, without, write_volume};
+use worker::contract::Exit;
+use worker::events::{Event, What};
+
+const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
+const DAYS: [&str; 4] = [
+    "datasets/training/2018-04-01.parquet",
+    "datasets/training/2018-04-02.parquet",
+    "datasets/training/2018-04-03.parquet",
+    "datasets/training/2018-04-04.parquet",
+];
+
+fn worker(volume: &Path, command: &str, more: &[&str]) -> Output {
+    run(SIM, &[&["worker", command, "--volume", volume.to_str().unwrap()], more].concat())
+}
+
+fn works(volume: &Path, command: &str, more: &[&str]) -> String {
+    let output = worker(volume, command, more);
+    assert!(output.status.success(), "{command}: {}", transcript(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn ends(volume: &Path, command: &str, more: &[&str], exit: Exit) -> String {
+    let output = worker(volume, command, more);
+    assert_eq!(output.status.code(), Some(i32::from(exit.code())), "{command}: {}", transcript(&output));
+    transcript(&output)
+}
+
+/// One complete run of each day.
+fn daily(volume: &Path, days: &[&str], more: &[&str]) {
+    for day in days {
+        works(volume, "push", &[day]);
+        works(volume, "run", more);
+    }
+}
+
+/// A worker that takes in what is pushed, and is killed while it prepares.
+fn begin_and_die(volume: &Path) {
+    let mut command = Command::new(SIM);
+    let work = ["--work-rounds", "20000000", "--lease", "100ms", "--log", "events", "--name", "w1"];
+    command.args(["worker", "run", "--volume"]).arg(volume).args(work);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
+    assert!(events.any(|event| matches!(event.what, What::Claimed { item, .. } if item.step() == "prepare")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Compares with a snapshot, without what differs from run to run.
+fn see(name: &str, folder: &Path, text: &str) {
+    let more = [
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD HH:MM"),
+        (r"\d+\.\d [kMGT]B", "SIZE"),
+        (r"\d+(\.\d)? (s|min|h)\b", "TIME"),
+        (r"(?m)^\d\d:\d\d:\d\d", "HH:MM:SS"),
+        (r"prepare/(\d) \d+/\d+", "prepare/$1 DONE/ALL"),
+        (r"\d+\.\d % of", "SHARE of"),
+        (r"SQLite [\d.]+", "SQLite VERSION"),
+        (r"(Redis|Valkey) [\d.]+", "Redis VERSION"),
+        // Columns are as wide as what differs.
+        (r" {2,}", "  "),
+        (r"(?m) +$", ""),
+    ];
+    let filters: Vec<_> = FILTERS.iter().chain(&more).copied().collect();
+    insta::with_settings!({filters => filters}, { insta::assert_snapshot!(name, without(folder, text)) });
+}
+
+#[test]
+fn a_run_that_nobody_can_finish_is_left_and_swallows_no_push() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    works(volume, "push", &[DAYS[0]]);
+    begin_and_die(volume);
+    fs::remove_file(volume.join(DAYS[0])).unwrap();
+    works(volume, "push", &[DAYS[1]]);
+
+    let mut told = works(volume, "abandon", &["1", "--reason", "its dataset is gone"]);
+    told += &works(volume, "abandon", &["1"]);
+    told += &works(volume, "runs", &[]);
+    // A worker that is told of the run by name learns that it was left.
+    told += &ends(volume, "run", &["--run", "1"], Exit::Left);
+    // The push that came before is the next run's.
+    works(volume, "run", &[]);
+    told += &works(volume, "runs", &[]);
+    told += &works(volume, "status", &["--run", "1"]);
+    told += &ends(volume, "abandon", &["2"], Exit::Failed);
+    told += &ends(volume, "abandon", &["3"], Exit::NoDatasets);
+    told += &ends(volume, "abandon", &["../1"], Exit::Usage);
+    // It is continued by nobody.
+    works(volume, "push", &[DAYS[2]]);
+    told += &ends(volume, "run", &["--after", "1"], Exit::NoDatasets);
+    works(volume, "run", &["--continue"]);
+    told += &works(volume, "runs", &[]);
+    see("abandoned", volume, &told);
+}
+
+/// Who works while the run is abandoned finishes what it holds, and learns of it.
+#[test]
+fn a_worker_of_a_run_that_is_abandoned_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    works(volume, "push", &DAYS);
+    let mut command = Command::new(SIM);
+    command.args(["worker", "run", "--log", "events", "--work-rounds", "400000", "--volume"]).arg(volume);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines.by_ref().map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
+    assert!(
+        events.any(|event| matches!(event.what, What::Committed { item, .. } if item.step() == "prepare"))
+    );
+    works(volume, "abandon", &["1"]);
+    let last = events.last().unwrap();
+    let What::Exited { code, reason } = last.what else { panic!("the last event is {last:?}") };
+    assert_eq!((code, reason.as_str()), (Exit::Left.code(), "run 1 was abandoned"));
+    assert_eq!(child.wait().unwrap().code(), Some(i32::from(Exit::Left.code())));
+    assert!(!volume.join("output/report.txt").exists());
+}
+
+#[test]
+fn what_nobody_needs_is_pruned_and_said_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    assert_eq!(works(volume, "runs", &[]), "no runs yet: `worker run` begins one\n");
+    daily(volume, &DAYS[..3], &[]);
+    fs::write(volume.join("list.txt"), DAYS[3]).unwrap();
+    works(volume, "run", &["--run", "mine", "--list", "list.txt"]);
+    daily(volume, &DAYS[3..], &["--after", "2"]);
+    let mut told = works(volume, "runs", &[]);
+    told += &works(volume, "prune", &["--keep", "1", "--dry-run"]);
+    assert!(volume.join("runs/1/prepared").exists() && volume.join("runs/3/prepared").exists());
+    told += &works(volume, "prune", &["--keep", "1"]);
+    told += &works(volume, "prune", &["--keep", "1"]);
+    told += &works(volume, "runs", &[]);
+    let names = |run: &str| {
+        let names = fs::read_dir(volume.join("runs").join(run)).unwrap();
+        let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("1"), ["manifest", "projected", "report"]);
+    assert!(names("2").contains(&"prepared".to_owned()), "run 4 reads run 2");
+    let shown = fs::read(volume.join("output/report.txt")).unwrap();
+    // A pod that comes late for a pruned run does nothing.
+    told += &ends(volume, "run", &["--run", "1"], Exit::Left);
+    assert!(fs::read(volume.join("output/report.txt")).unwrap() == shown);
+    for run in ["2", "4", "7"] {
+        let output = worker(volume, "prune", &[run]);
+        assert!(!output.status.success());
+        told += &transcript(&output);
+    }
+    told += &works(volume, "prune", &["mine"]);
+    told += &ends(volume, "prune", &["--keep", "0"], Exit::Usage);
+    see("pruned", volume, &told);
+}
+
+/// What is open is never pruned, however many newer runs there are.
+#[test]
+fn an_open_run_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    works(volume, "push", &[DAYS[0]]);
+    begin_and_die(volume);
+    fs::write(volume.join("list.txt"), DAYS[1]).unwrap();
+    works(volume, "run", &["--list", "list.txt"]);
+    works(volume, "run", &["--list", "list.txt"]);
+    let told = works(volume, "prune", &["--keep", "1"]) + &ends(volume, "prune", &["1"], Exit::Failed);
+    see("open_stays", volume, &told);
+    assert!(volume.join("runs/1/attempts").exists());
+}
