@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tests::command::{FILTERS, run, transcript, without, write_volume};
+use tests::queue::server::{Server, connect};
 use worker::contract::Exit;
 use worker::events::{Event, What};
 
@@ -180,4 +181,124 @@ fn an_open_run_stays() {
     let told = works(volume, "prune", &["--keep", "1"]) + &ends(volume, "prune", &["1"], Exit::Failed);
     see("open_stays", volume, &told);
     assert!(volume.join("runs/1/attempts").exists());
+}
+
+#[test]
+fn status_and_watch_show_who_holds_what_and_what_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    fs::write(volume.join("datasets/training/2018-04-05.csv"), "TRANSACTION_ID\n1\n").unwrap();
+    works(volume, "push", &[&DAYS[..2], &["datasets/training/2018-04-05.csv"]].concat());
+    begin_and_die(volume);
+    let mut told = works(volume, "status", &[]);
+    told += &works(volume, "watch", &["--once"]);
+    works(volume, "run", &["--work-rounds", "20000000", "--lease", "100ms", "--name", "w2"]);
+    told += &works(volume, "status", &[]);
+    told += &works(volume, "status", &["--all"]);
+    told += &works(volume, "watch", &[]);
+    see("status_of_workers_and_datasets", volume, &told);
+
+    let json: serde_json::Value = serde_json::from_str(&works(volume, "status", &["--json"])).unwrap();
+    assert_eq!((json["reported"].as_bool(), json["void"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(json["datasets"][2]["state"], "rejected");
+    assert_eq!(json["workers"][0]["state"], "lost");
+    assert_eq!(json["sums"]["vanished"], 1);
+    assert_eq!(json["datasets"][0]["attempts"], 2);
+}
+
+#[test]
+fn a_doctor_tries_what_workers_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    let before: Vec<_> = fs::read_dir(volume).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut told = works(volume, "doctor", &[]);
+    let after: Vec<_> = fs::read_dir(volume).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    // The queue's file, and the volume's id.
+    assert_eq!(
+        after.len(),
+        before.len() + 2 + usize::from(volume.join("queue.sqlite-wal").exists()) * 2,
+        "{after:?}"
+    );
+    let names = fs::read_dir(volume.join("runs")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["volume-id"]);
+    told += &ends(volume, "doctor", &["--queue", "redis://127.0.0.1:1"], Exit::Queue);
+    fs::remove_dir_all(volume.join("datasets")).unwrap();
+    fs::write(volume.join("output"), "a file in the way").unwrap();
+    told += &ends(volume, "doctor", &[], Exit::Volume);
+    see("doctor", volume, &told);
+    let absent = volume.join("absent");
+    ends(&absent, "doctor", &[], Exit::Volume);
+}
+
+#[test]
+fn a_doctor_names_the_right_that_a_user_of_redis_lacks() {
+    let Some(server) = Server::start(&[]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    let mut told = works(volume, "doctor", &["--queue", &server.url()]);
+    for (user, rights) in [("pusher", "-rpush"), ("worker", "-evalsha")] {
+        let mut set = redis::cmd("ACL");
+        set.arg("SETUSER")
+            .arg(user)
+            .arg(["on", ">secret", "~datasets", "~datasets:*", "+@all", rights].as_slice());
+        set.query::<()>(&mut connect(&server.url())).unwrap();
+        let url = format!("redis://{user}:secret@127.0.0.1:{}", server.port());
+        told += &ends(volume, "doctor", &["--queue", &url], Exit::Queue);
+    }
+    see("doctor_redis", volume, &told);
+}
+
+#[test]
+fn codes_are_explained() {
+    let explain = |code: &[&str]| run(SIM, &[&["worker", "explain"], code].concat());
+    let mut told = String::new();
+    for code in [&[][..], &["11"], &["Volume"], &["no-space"], &["12"]] {
+        told += &transcript(&explain(code));
+    }
+    insta::assert_snapshot!("explain", told);
+    assert!(told.lines().all(|line| line.chars().count() <= 150), "{told}");
+}
+
+/// A page about a run that no simulator started, and its attempts as a trace.
+#[test]
+fn any_run_has_a_page_and_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = folder.path();
+    write_volume(volume);
+    fs::write(volume.join("datasets/training/2018-04-05<b>.csv"), "<b>\n1\n").unwrap();
+    works(volume, "push", &[&DAYS[..2], &["datasets/training/2018-04-05<b>.csv"]].concat());
+    begin_and_die(volume);
+    let open = works(volume, "report", &["--html", "-"]);
+    assert!(
+        open.contains("<rect class=\"prepare\"") && open.contains("not ended, as far as is known"),
+        "{open}"
+    );
+    works(volume, "run", &["--work-rounds", "20000000", "--lease", "100ms", "--name", "w2"]);
+
+    let (page, trace) = (volume.join("page.html"), volume.join("trace.json"));
+    works(volume, "report", &["--html", page.to_str().unwrap(), "--trace", trace.to_str().unwrap()]);
+    let page = fs::read_to_string(page).unwrap();
+    for shown in [
+        "complete, but 1 dataset rejected",
+        "2018-04-01.parquet",
+        "vanished, or its last events are lost",
+        "after a machine vanished",
+        "report.txt",
+        "2018-04-05&#60;b&#62;.csv",
+    ] {
+        assert!(page.contains(shown), "the page lacks {shown}:\n{page}");
+    }
+    assert!(!page.contains("<b>.csv") && !page.contains("src=") && !page.contains("http"), "{page}");
+    // Claims of both workers, one of which died.
+    assert!(
+        page.matches("<rect class=\"interrupted\"").count() == 1
+            && page.matches("<rect class=\"alive\"").count() == 2
+    );
+    let trace: serde_json::Value = serde_json::from_slice(&fs::read(trace).unwrap()).unwrap();
+    let spans = trace.as_array().unwrap().iter().filter(|span| span["ph"] == "X");
+    assert!(spans.clone().any(|span| span["args"]["ended"] == "died") && spans.count() > 8);
+    ends(volume, "report", &[], Exit::Usage);
 }
