@@ -96,7 +96,7 @@ impl Finding {
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<Exit, Failure> {
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
-    let store = args.queue.store()?;
+    let store = args.queue.store().await?;
     let findings = tokio::select! {
         biased;
         () = machine.stop_requested() => {
@@ -128,7 +128,7 @@ async fn examine(args: &QueueArgs, store: &AnyStore, machine: &Machine) -> Vec<F
     }
     findings.extend(disk::space(args));
     findings.extend(disk::clock(args, machine));
-    match args.open(SCRATCH_RUN).await {
+    match args.open(store, SCRATCH_RUN).await {
         Err(failure) => {
             findings.push(Finding::problem(Exit::Queue, "queue", failure.why, failure.hint));
         }
@@ -247,8 +247,8 @@ mod disk {
     use crate::contract::Exit;
 
     pub(super) fn space(args: &QueueArgs) -> Option<Finding> {
-        let stats = statvfs(&args.volume).ok()?;
-        let free = super::free_bytes(&args.volume)?;
+        let stats = statvfs(args.on.volume.folder()?).ok()?;
+        let free = super::free_bytes(args.on.volume.folder()?)?;
         // A file system that does not count files says that it has none.
         let is_out_of_files = stats.files() > 0 && stats.files_available() == 0;
         let hint = "remove the results of old runs: worker prune --keep N";
@@ -267,7 +267,7 @@ mod disk {
 
     /// The server's clock, by a file that was just made there.
     pub(super) fn clock(args: &QueueArgs, machine: &Machine) -> Option<Finding> {
-        let path = args.volume.join(RUNS).join(format!("doctor-{:032x}", machine.nonce()));
+        let path = args.on.volume.folder()?.join(RUNS).join(format!("doctor-{:032x}", machine.nonce()));
         std::fs::write(&path, b"clock").ok()?;
         let made = std::fs::metadata(&path).and_then(|meta| meta.modified());
         let now_ms = machine.wall_ms();

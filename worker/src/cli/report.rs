@@ -10,7 +10,7 @@ use serde_json::json;
 use super::table::for_a_time;
 use super::tail::Tail;
 use super::watched::{Moment, Watched};
-use super::{Failure, look, named_or_newest, open_store, print, watch};
+use super::{Failure, VolumeArgs, look, named_or_newest, print, watch};
 use crate::contract::Exit;
 use crate::ending::Ending;
 use crate::events::{Event, first_of, parse};
@@ -22,9 +22,8 @@ use crate::system::Machine;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    volume: PathBuf,
+    #[command(flatten)]
+    on: VolumeArgs,
     /// The run's name [default: the newest number]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
@@ -43,7 +42,7 @@ const ATTEMPTS_MAX: usize = 20_000;
 
 /// Writes what was asked for.
 pub(crate) async fn report(args: ReportArgs) -> Result<Exit, Failure> {
-    let store = open_store(&args.volume)?;
+    let store = args.on.store().await?;
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let run = named_or_newest(&store, args.run).await?;
     let lives = files(&store, &run).await?;

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use tokio::task::LocalSet;
 use self::metrics::{Extra, metrics};
 use super::table::for_a_time;
 use super::watched::{Moment, Watched};
-use super::{Failure, doctor, named_or_newest, open_store, print, watch};
+use super::{Failure, VolumeArgs, doctor, named_or_newest, print, watch};
 use crate::contract::Exit;
 use crate::page::STYLE;
 use crate::system::{Machine, System};
@@ -32,9 +31,8 @@ pub(crate) mod metrics;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// The shared volume: a folder that every worker sees.
-    #[arg(long, env = "WORKER_VOLUME", value_name = "DIR")]
-    volume: PathBuf,
+    #[command(flatten)]
+    on: VolumeArgs,
     /// The run's name [default: the newest number, at each look]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
@@ -68,7 +66,7 @@ struct Last {
 
 /// Serves until the command is told to stop.
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
-    open_store(&args.volume)?;
+    args.on.store().await?;
     let doing = format!("listen on {}", args.listen);
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         Failure::new(Exit::Failed, &doing, error)
@@ -137,8 +135,10 @@ impl Served {
         };
         match path {
             "/metrics" => {
-                let extra =
-                    Extra { free_bytes: doctor::free_bytes(&self.args.volume), price: self.args.price };
+                let extra = Extra {
+                    free_bytes: self.args.on.volume.folder().and_then(doctor::free_bytes),
+                    price: self.args.price,
+                };
                 response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics(&moment, extra))
             }
             "/run.json" => {
@@ -162,7 +162,7 @@ impl Served {
         {
             return Ok(moment.clone());
         }
-        let store = open_store(&self.args.volume)?;
+        let store = self.args.on.store().await?;
         let run = named_or_newest(&store, self.args.run.clone()).await?;
         let mut watched = match last.watched.take() {
             Some(watched) if watched.run == run => watched,
