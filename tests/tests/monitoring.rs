@@ -212,5 +212,5 @@ fn is_balanced(expression: &str) {
             _ => {}
         }
     }
-    assert!(open.is_empty() && expression.matches('"').count() % 2 == 0, "{expression}");
+    assert!(open.is_empty() && expression.matches('"').count().is_multiple_of(2), "{expression}");
 }

@@ -165,7 +165,7 @@ fn line(moment: &Moment) -> String {
 
 fn progress(moment: &Moment) -> String {
     let progress = moment.progress;
-    let share = if progress.all == 0 { 0 } else { BAR * progress.done / progress.all };
+    let share = (BAR * progress.done).checked_div(progress.all).unwrap_or(0);
     let bar: String = (0..BAR).map(|cell| if cell < share { '#' } else { '.' }).collect();
     format!("[{bar}] {}", steps(moment))
 }

@@ -233,7 +233,7 @@ impl<'m> Page<'m> {
             is_open: !moment.state.has_ended(),
             is_good: moment.state.word() == "complete",
             took: for_a_time(watch::took_ms(moment)),
-            percent: if progress.all == 0 { 0 } else { 100 * progress.done / progress.all },
+            percent: (100 * progress.done).checked_div(progress.all).unwrap_or(0),
             steps: watch::steps(moment),
             preemptions: watch::preemptions(moment),
             cost: price.map(|price| watch::cost(moment, price)),
