@@ -52,7 +52,8 @@ fn begin_and_die(volume: &Path) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut events = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
-    assert!(events.any(|event| matches!(event.what, What::Claimed { item, .. } if item.step() == "prepare")));
+    // By then the claim is in the event file too.
+    assert!(events.any(|event| matches!(event.what, What::Saved { item, .. } if item.step() == "prepare")));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -65,7 +66,8 @@ fn see(name: &str, folder: &Path, text: &str) {
         (r"\d+(\.\d)? (s|min|h)\b", "TIME"),
         (r"(?m)^\d\d:\d\d:\d\d", "HH:MM:SS"),
         (r"prepare/(\d) \d+/\d+", "prepare/$1 DONE/ALL"),
-        (r"\d+\.\d % of", "SHARE of"),
+        (r"\d+\.\d % o", "SHARE o"),
+        (r"[\d.]+/s", "RATE/s"),
         (r"SQLite [\d.]+", "SQLite VERSION"),
         (r"(Redis|Valkey) [\d.]+", "Redis VERSION"),
         // Columns are as wide as what differs.

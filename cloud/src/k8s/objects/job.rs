@@ -79,17 +79,17 @@ fn metadata(config: &Config) -> ObjectMeta {
 }
 
 /// In this order: a hopeless exit code fails the Job, even if the machine was going away; a preemption, known by
-/// Kubernetes' condition or the worker's exit code, costs its index only; all else is retried on the same index, with
-/// Kubernetes' backoff.
+/// Kubernetes' condition or the worker's exit code, costs its index only; a program that failed as often as it may
+/// fails the Job, since it fails on every machine; all else is retried on the same index, with Kubernetes' backoff.
 fn rules(config: &Config) -> Vec<PodFailurePolicyRule> {
-    // A program that failed as often as it may fails on every machine.
-    let failed = config.pod.program_image.is_some().then_some(Exit::Failed);
-    let hopeless = failed.into_iter().chain(HOPELESS).map(|exit| i32::from(exit.code())).collect();
+    let hopeless = HOPELESS.map(|exit| i32::from(exit.code())).to_vec();
+    let runs_a_program = config.pod.program_image.is_some();
+    let failed = runs_a_program.then(|| exit_codes("FailJob", vec![i32::from(Exit::Failed.code())]));
     let disrupted = PodFailurePolicyOnPodConditionsPattern {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
     };
-    vec![
+    let rules = [
         exit_codes("FailJob", hopeless),
         PodFailurePolicyRule {
             action: "FailIndex".to_owned(),
@@ -97,7 +97,8 @@ fn rules(config: &Config) -> Vec<PodFailurePolicyRule> {
             ..PodFailurePolicyRule::default()
         },
         exit_codes("FailIndex", vec![i32::from(Exit::Preempted.code()), UNSEEN]),
-    ]
+    ];
+    rules.into_iter().chain(failed).collect()
 }
 
 fn exit_codes(action: &str, values: Vec<i32>) -> PodFailurePolicyRule {
