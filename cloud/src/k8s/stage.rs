@@ -344,8 +344,7 @@ mod tests {
     async fn what_is_sent_comes_out_whole_whatever_its_size_and_name() {
         let from = tempfile::tempdir().unwrap();
         let deep = format!("days/{}/{}", "long".repeat(40), "name".repeat(50));
-        for (path, size) in [("days/empty", 0), ("days/block", 512), ("a b/'c$(d)", 513), (&deep, 300_000)]
-        {
+        for (path, size) in [("days/empty", 0), ("days/block", 512), ("a b/'c$(d)", 513), (&deep, 300_000)] {
             std::fs::create_dir_all(from.path().join(path).parent().unwrap()).unwrap();
             std::fs::write(from.path().join(path), vec![7; size]).unwrap();
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use worker::breakage::{BREAKAGES, Entry};
 
 use super::broken::Broken;
+use super::fault::kind_of;
 use super::run::run;
 use super::schedule::Schedule;
 
@@ -30,10 +31,20 @@ pub fn replays(schedule: &Schedule) -> Option<Broken> {
     (!same).then(|| Broken::new(REPLAY, detail()))
 }
 
+/// The rule of what must be durable.
+const DURABILITY: u8 = 21;
+
+/// The schedule of a seed in which a mutant is looked for. What is not durable shows when the power is lost; with all
+/// kinds of faults that takes thousands of schedules.
+fn schedule_for(entry: &Entry, seed: u64) -> Schedule {
+    let power: Vec<usize> = ["power-loss", "kill"].into_iter().filter_map(kind_of).collect();
+    if entry.rule == DURABILITY { Schedule::of_seed(seed, &power) } else { Schedule::of_any_kind(seed) }
+}
+
 /// The first seed at which the property that must see a breakage sees it.
 pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
     (0..seeds_max).find_map(|seed| {
-        let schedule = Schedule { breakage: Some(entry.breakage), ..Schedule::of_any_kind(seed) };
+        let schedule = Schedule { breakage: Some(entry.breakage), ..schedule_for(entry, seed) };
         let broken = match entry.caught_by {
             REPLAY => replays(&schedule).into_iter().collect(),
             _ => run(&schedule, false).broken,

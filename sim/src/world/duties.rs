@@ -93,7 +93,9 @@ pub fn computes(world: &World, machine: &Machine) -> Option<Broken> {
         return None;
     }
     let call = params.volume_us.1.max(params.queue_us.1);
-    let most = 3 * (ms(params.progress_ms) + 2 * params.step_us.1 + 15 * call);
+    // A state's block is put and verified before the state is.
+    let calls = if params.large { 40 } else { 15 };
+    let most = 3 * (ms(params.progress_ms) + 2 * params.step_us.1 + calls * call);
     // A fault may have kept it from saving; after the last one nothing does.
     let since = conduct.safe_at.get().max(world.quiet_at());
     (world.now().saturating_sub(since) > most).then(|| {

@@ -78,7 +78,6 @@ pub enum Breakage {
     CommitBeforeBlocks,
     BlocksUnsynced,
     AbandonUnsealed,
-    AbandonedIsAViolation,
 }
 
 /// What a breakage is, for those who read lists.
@@ -97,7 +96,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 70] = {
+pub const BREAKAGES: [Entry; 69] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -199,13 +198,6 @@ pub const BREAKAGES: [Entry; 70] = {
         ),
         of(VaryingIsAViolation, "varying-is-a-violation", 11, "voids runs whose results may vary", EFFECT),
         of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
-        of(
-            AbandonedIsAViolation,
-            "abandoned-is-a-violation",
-            12,
-            "takes an abandoned run for two results that differ",
-            EFFECT,
-        ),
         of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
         of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
         of(

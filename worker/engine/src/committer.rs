@@ -241,7 +241,7 @@ impl<'a, P: Ports> Committer<'a, P> {
             Conflict::Adopt => false,
             Conflict::Violation => true,
             Conflict::UnlessLeft => {
-                matches!(found.outcome, Outcome::Part(_)) || self.ctx.breaks(Breakage::AbandonedIsAViolation)
+                matches!(found.outcome, Outcome::Part(_))
             }
         }
     }
