@@ -135,7 +135,8 @@ fn an_answer_that_decides_nothing_is_looked_into() {
 /// a client that hears that it was first was the first.
 #[test]
 fn one_of_many_wins_whatever_is_lost() {
-    let Some(server) = Server::shared() else { return };
+    // moto 5.2.5 let two of six creates of one name succeed, on a loaded machine.
+    let Some(server) = Server::durable() else { return };
     let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
     let mut fired: BTreeMap<Fault, u64> = BTreeMap::new();
     for seed in 0..4 {
