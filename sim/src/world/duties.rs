@@ -94,8 +94,8 @@ pub fn computes(world: &World, machine: &Machine) -> Option<Broken> {
     }
     let call = params.volume_us.1.max(params.queue_us.1);
     // A state's block is put and verified before the state is.
-    let calls = if params.large { 40 } else { 15 };
-    let most = 3 * (ms(params.progress_ms) + 2 * params.step_us.1 + calls * call);
+    let (calls, steps) = if params.large { (40, 4) } else { (15, 2) };
+    let most = 3 * (ms(params.progress_ms) + steps * params.step_us.1 + calls * call);
     // A fault may have kept it from saving; after the last one nothing does.
     let since = conduct.safe_at.get().max(world.quiet_at());
     (world.now().saturating_sub(since) > most).then(|| {

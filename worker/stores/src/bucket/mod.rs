@@ -284,7 +284,9 @@ impl Store for Bucket {
                     "whether it was created is not known: {}, and reading it: {}",
                     undecided.detail, unread.detail
                 );
-                Err(StoreError { kind: unread.kind, detail, ..undecided })
+                // Taken a moment ago and not to be read now: that is no proof of anything.
+                let kind = if unread.kind == Kind::NotFound { Kind::Io } else { unread.kind };
+                Err(StoreError { kind, detail, ..undecided })
             }
         }
     }
