@@ -4,71 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use worker::events::{Event, What};
-use worker::item::Name;
-use worker::queue::Release;
+use worker::events::Event;
+use worker::reader::attempts::{self, Outage};
+pub use worker::reader::attempts::{Attempt, End, Held, Incarnation};
 
 use crate::schedule::{Kind, Preemption};
-
-/// One life of a worker's process, from its start to its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Incarnation {
-    /// The machine's number, from 0.
-    pub machine: u32,
-    pub name: String,
-    pub pid: u32,
-    pub started_ms: u64,
-    /// When its end was seen; `None` while it lives.
-    pub ended_ms: Option<u64>,
-    /// Exit code, or the signal's negative number.
-    pub exit: Option<i32>,
-    pub events: Vec<Event>,
-}
-
-impl Incarnation {
-    /// The claim that it holds by its own account: claimed, and neither acknowledged nor given back.
-    pub fn held(&self) -> Option<Held> {
-        let mut held = None;
-        for event in &self.events {
-            match &event.what {
-                What::Claimed { item, token, attempt, .. } => {
-                    held = Some(Held { item: *item, token: *token, attempt: attempt.clone() });
-                }
-                What::Acked { .. } | What::GaveBack { .. } => held = None,
-                _ => {}
-            }
-        }
-        held
-    }
-
-    /// The folder of the attempt that a claim began.
-    pub fn attempt_of(&self, item: Name, token: u64) -> String {
-        let found = self.events.iter().rev().find_map(|event| match &event.what {
-            What::Claimed { item: of, token: number, attempt, .. } if (*of, *number) == (item, token) => {
-                Some(attempt.clone())
-            }
-            _ => None,
-        });
-        found.unwrap_or_default()
-    }
-
-    /// What the worker itself said that it ended for.
-    pub fn last_words(&self) -> Option<(u8, &str)> {
-        self.events.iter().rev().find_map(|event| match &event.what {
-            What::Exited { code, reason } => Some((*code, reason.as_str())),
-            _ => None,
-        })
-    }
-}
-
-/// A claim, as events name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Held {
-    pub item: Name,
-    pub token: u64,
-    /// The attempt's folder.
-    pub attempt: String,
-}
 
 /// The effect of a fault on the worker that it hit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,164 +58,29 @@ pub struct Story {
     pub drained_ms: Option<u64>,
 }
 
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    Acked,
-    GaveBack(Release),
-    /// With its process.
-    Died,
-    /// Not by what was seen.
-    Open,
-}
-
-/// A commit by an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    pub at_ms: u64,
-    pub path: String,
-    pub won: bool,
-}
-
-/// One claim's work, from its events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    pub machine: u32,
-    pub incarnation: usize,
-    pub held: Held,
-    pub dataset: Option<String>,
-    pub taken_over_from: Option<String>,
-    pub start_ms: u64,
-    pub end_ms: u64,
-    pub end: End,
-    /// The attempt whose saved progress it went on from.
-    pub resumed_from: Option<String>,
-    pub saves: u32,
-    pub commits: Vec<Committed>,
-    /// Time within it that its machine was stopped.
-    pub stopped_ms: u64,
-    /// Work that took no effect: after the last save or commit, or for a commit that another made.
-    pub lost_ms: u64,
-    /// Up to where its work is safe: saved or committed.
-    safe_ms: u64,
-}
-
-impl Attempt {
-    /// Time at work.
-    pub fn busy_ms(&self) -> u64 {
-        self.end_ms.saturating_sub(self.start_ms + self.stopped_ms)
-    }
-}
-
 impl Story {
     /// Every attempt, by machine and time.
     pub fn attempts(&self) -> Vec<Attempt> {
-        let mut all = Vec::new();
-        for (number, incarnation) in self.incarnations.iter().enumerate() {
-            all.extend(self.attempts_of(number, incarnation));
-        }
-        all.sort_by_key(|attempt| (attempt.machine, attempt.start_ms, attempt.incarnation));
-        all
+        attempts::attempts(&self.incarnations, &self.outages())
     }
 
-    fn attempts_of(&self, number: usize, incarnation: &Incarnation) -> Vec<Attempt> {
-        let mut all: Vec<Attempt> = Vec::new();
-        let mut open: Option<Attempt> = None;
-        for event in &incarnation.events {
-            if let What::Claimed { item, token, attempt, dataset, taken_over_from, .. } = &event.what {
-                all.extend(open.take().map(|attempt| self.close(attempt, event.at_ms, End::Open)));
-                open = Some(Attempt {
-                    machine: incarnation.machine,
-                    incarnation: number,
-                    held: Held { item: *item, token: *token, attempt: attempt.clone() },
-                    dataset: dataset.clone(),
-                    taken_over_from: taken_over_from.clone(),
-                    start_ms: event.at_ms,
-                    end_ms: event.at_ms,
-                    end: End::Open,
-                    resumed_from: None,
-                    saves: 0,
-                    commits: Vec::new(),
-                    stopped_ms: 0,
-                    lost_ms: 0,
-                    safe_ms: event.at_ms,
-                });
-                continue;
+    /// When machines were stopped or killed. Where no end was seen of a worker, it is taken for killed after its last
+    /// event: by now the run has ended.
+    fn outages(&self) -> Vec<Outage> {
+        let faults = self.faults.iter().filter_map(|fault| {
+            let (incarnation, at_ms) = (fault.incarnation?, fault.at_ms);
+            match fault.preemption.kind {
+                Kind::Pause => Some(Outage::Stopped { incarnation, at_ms, back_ms: fault.back_ms }),
+                Kind::Kill => Some(Outage::Killed { incarnation, at_ms }),
+                _ => None,
             }
-            let Some(attempt) = &mut open else { continue };
-            let end = match &event.what {
-                What::Acked { .. } => End::Acked,
-                What::GaveBack { why, .. } => End::GaveBack(*why),
-                what => {
-                    self.follow(attempt, event.at_ms, what);
-                    continue;
-                }
-            };
-            all.extend(open.take().map(|attempt| self.close(attempt, event.at_ms, end)));
-        }
-        let last = incarnation.events.last().map_or(incarnation.started_ms, |event| event.at_ms);
-        if let Some(attempt) = open {
-            let died = self.killed_ms(number).or(incarnation.ended_ms).unwrap_or(last).max(last);
-            all.push(self.close(attempt, died, End::Died));
-        }
-        all
-    }
-
-    fn follow(&self, attempt: &mut Attempt, at_ms: u64, what: &What) {
-        match what {
-            What::Resumed { from, .. } => attempt.resumed_from = Some(from.clone()),
-            // What a stopped machine saves after its return, another has done already.
-            What::Saved { .. } => {
-                attempt.saves += 1;
-                if self.stopped_ms(attempt, at_ms) == 0 {
-                    attempt.safe_ms = at_ms;
-                }
-            }
-            What::Committed { path, won, .. } => {
-                if !won {
-                    let stopped = self.stopped_ms(attempt, at_ms);
-                    let since_safe = at_ms.saturating_sub(attempt.safe_ms);
-                    attempt.lost_ms += since_safe.saturating_sub(stopped);
-                }
-                attempt.safe_ms = at_ms;
-                attempt.commits.push(Committed { at_ms, path: path.clone(), won: *won });
-            }
-            _ => {}
-        }
-    }
-
-    fn close(&self, mut attempt: Attempt, at_ms: u64, end: End) -> Attempt {
-        attempt.end_ms = at_ms.max(attempt.start_ms);
-        attempt.end = end;
-        attempt.stopped_ms = self.stopped_ms(&attempt, attempt.end_ms);
-        if matches!(end, End::Died | End::GaveBack(_)) {
-            let since = Attempt { start_ms: attempt.safe_ms, ..attempt.clone() };
-            let stopped = self.stopped_ms(&since, attempt.end_ms);
-            attempt.lost_ms += attempt.end_ms.saturating_sub(attempt.safe_ms).saturating_sub(stopped);
-        }
-        attempt
-    }
-
-    /// How long an attempt's machine was stopped between its start and `until`.
-    fn stopped_ms(&self, attempt: &Attempt, until: u64) -> u64 {
-        let pauses = self.faults.iter().filter(|fault| {
-            fault.preemption.kind == Kind::Pause && fault.incarnation == Some(attempt.incarnation)
         });
-        pauses
-            .map(|fault| {
-                let back = fault.back_ms.unwrap_or(until).min(until);
-                back.saturating_sub(fault.at_ms.max(attempt.start_ms))
-            })
-            .sum()
-    }
-
-    fn killed_ms(&self, incarnation: usize) -> Option<u64> {
-        let kill = self
-            .faults
-            .iter()
-            .find(|fault| fault.preemption.kind == Kind::Kill && fault.incarnation == Some(incarnation));
-        kill.map(|fault| fault.at_ms)
+        let unseen = self.incarnations.iter().enumerate().filter(|(_, one)| one.ended_ms.is_none());
+        let unseen = unseen.map(|(incarnation, one)| Outage::Killed {
+            incarnation,
+            at_ms: one.events.last().map_or(one.started_ms, |event| event.at_ms),
+        });
+        faults.chain(unseen).collect()
     }
 
     /// The same with the workers that no incarnation stands for, by what they wrote.
@@ -320,6 +125,8 @@ impl Story {
 #[cfg(test)]
 mod tests {
     use worker::contract::FORMAT_VERSION;
+    use worker::events::What;
+    use worker::item::Name;
 
     use super::*;
     use crate::schedule::Trigger;
