@@ -127,13 +127,15 @@ impl Scale {
     }
 }
 
-/// A machine's lane with its lives, attempts and commits. What still lives is drawn up to `until_ms`.
+/// A machine's lane with its lives, attempts and commits; attempts have the class that `class_of` gives. What still
+/// lives is drawn up to `until_ms`.
 pub fn lane(
     name: String,
     machine: u32,
     (incarnations, attempts): (&[Incarnation], &[Attempt]),
     until_ms: u64,
     scale: Scale,
+    class_of: fn(&Attempt) -> &'static str,
 ) -> Lane {
     let y = TOP + LANE * f64::from(machine);
     let mut lane = Lane { name, y: y + BAR * 0.7, boxes: Vec::new(), marks: Vec::new() };
@@ -157,14 +159,13 @@ pub fn lane(
     lane
 }
 
-fn class_of(attempt: &Attempt) -> &'static str {
+/// The class, and so the colour, of an attempt: its step, or that it was interrupted.
+pub fn class_of(attempt: &Attempt) -> &'static str {
     const COLOURED: [&str; 4] = ["prepare", "join", "fold", "evaluate"];
     if matches!(attempt.end, End::Died | End::GaveBack(_)) {
         return "interrupted";
     }
-    // A program's chain has the colour of the model's.
-    let step = if attempt.held.item.step() == "train" { "fold" } else { attempt.held.item.step() };
-    COLOURED.into_iter().find(|coloured| *coloured == step).unwrap_or("other")
+    COLOURED.into_iter().find(|step| *step == attempt.held.item.step()).unwrap_or("other")
 }
 
 fn title_of(attempt: &Attempt) -> String {

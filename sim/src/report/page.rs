@@ -6,25 +6,16 @@ use askama::Template;
 
 use super::Summary;
 use crate::schedule::Kind;
-use crate::story::{Attempt, Effect, End, Story};
+use crate::story::{Attempt, Effect, Story};
 use worker::events::first_of;
-
-/// Width and heights in the drawing's units.
-pub(super) const WIDTH: f64 = 1000.0;
-pub(super) const LANE: f64 = 46.0;
-const BAR: f64 = 26.0;
-pub(super) const LEFT: f64 = 48.0;
-pub(super) const TOP: f64 = 8.0;
+use worker::page::{self, BAR, LANE, Lane, Mark, STYLE, Scale, TOP, Timeline};
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
     summary: &'a Summary,
-    lanes: Vec<Lane>,
-    ticks: Vec<Tick>,
-    width: f64,
-    height: f64,
-    left: f64,
+    style: &'static str,
+    timeline: String,
     preemptions: Vec<Row>,
     datasets: Vec<DatasetRow>,
     checks: Vec<(String, u32, bool)>,
@@ -33,37 +24,6 @@ struct Page<'a> {
     lost_percent: String,
     /// Names as a person says them, and values to four digits.
     figures: Vec<(String, String)>,
-}
-
-pub(super) struct Lane {
-    pub(super) name: String,
-    pub(super) y: f64,
-    pub(super) boxes: Vec<Box_>,
-    pub(super) marks: Vec<Mark>,
-}
-
-/// A span of time on a lane.
-pub(super) struct Box_ {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) width: f64,
-    pub(super) height: f64,
-    pub(super) class: &'static str,
-    pub(super) title: String,
-}
-
-/// A moment on a lane.
-pub(super) struct Mark {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) class: &'static str,
-    pub(super) sign: &'static str,
-    pub(super) title: String,
-}
-
-pub(super) struct Tick {
-    pub(super) x: f64,
-    pub(super) label: String,
 }
 
 struct Row {
@@ -94,19 +54,15 @@ pub fn render(
     summary: &Summary,
     report: &str,
 ) -> anyhow::Result<String> {
-    let scale = Scale::of(story);
-    let lanes: Vec<Lane> = (0..story.machines).map(|machine| lane(story, attempts, machine, scale)).collect();
+    let scale = Scale::new(story.began_ms, story.ended_ms);
     let checks = summary.checked.looked_at.iter().map(|(check, count)| {
         let broken = summary.checked.violations.iter().any(|violation| violation.check == *check);
         (check.words().to_owned(), *count, !broken)
     });
     let page = Page {
         summary,
-        ticks: scale.ticks(),
-        width: LEFT + WIDTH + 10.0,
-        height: TOP + LANE * lanes.len() as f64 + 24.0,
-        left: LEFT,
-        lanes,
+        style: STYLE,
+        timeline: Timeline::new(lanes(story, attempts, scale), scale).render()?,
         preemptions: rows(story),
         datasets: dataset_rows(story, attempts),
         checks: checks.collect(),
@@ -118,80 +74,23 @@ pub fn render(
     Ok(page.render()?)
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
-    began_ms: u64,
-    span_ms: f64,
+/// A lane for each machine: what `worker report` shows, and the faults.
+pub(super) fn lanes(story: &Story, attempts: &[Attempt], scale: Scale) -> Vec<Lane> {
+    (0..story.machines).map(|machine| lane(story, attempts, machine, scale)).collect()
 }
 
-impl Scale {
-    pub(super) fn of(story: &Story) -> Self {
-        let span = story.ended_ms.saturating_sub(story.began_ms).max(1);
-        Self { began_ms: story.began_ms, span_ms: span as f64 }
-    }
-
-    fn x(self, at_ms: u64) -> f64 {
-        let share = at_ms.saturating_sub(self.began_ms) as f64 / self.span_ms;
-        LEFT + WIDTH * share.min(1.0)
-    }
-
-    /// Five to ten round times.
-    pub(super) fn ticks(self) -> Vec<Tick> {
-        let mut step: u64 = 100;
-        for factor in [2, 5, 10, 20, 50, 100, 200, 600, 1200, 3000, 6000, 36_000, 360_000] {
-            if self.span_ms / step as f64 <= 10.0 {
-                break;
-            }
-            step = 100 * factor;
-        }
-        let last = (self.span_ms / step as f64).min(1000.0) as u64;
-        let tick = |number: u64| Tick {
-            x: self.x(self.began_ms + number * step),
-            label: format!("{} s", (number * step) as f64 / 1000.0),
-        };
-        (0..=last).map(tick).collect()
-    }
-}
-
-pub(super) fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane {
+fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane {
+    let name = format!("w{}", machine + 1);
+    let seen = (&story.incarnations[..], attempts);
+    let mut lane = page::lane(name, machine, seen, story.ended_ms, scale, page::class_of);
     let y = TOP + LANE * f64::from(machine);
-    let mut lane =
-        Lane { name: format!("w{}", machine + 1), y: y + BAR * 0.7, boxes: Vec::new(), marks: Vec::new() };
-    let mut add = |from: u64, to: u64, inset: f64, class, title| {
-        let x = scale.x(from);
-        let (y, height) = (y + inset, BAR - 2.0 * inset);
-        lane.boxes.push(Box_ { x, y, width: (scale.x(to) - x).max(0.8), height, class, title });
-    };
-    for incarnation in story.incarnations.iter().filter(|incarnation| incarnation.machine == machine) {
-        let end = incarnation.ended_ms.unwrap_or(story.ended_ms);
-        let title = format!("{}, process {}", incarnation.name, incarnation.pid);
-        add(incarnation.started_ms, end, 0.0, "alive", title);
+    let faults = || story.faults.iter().filter(|fault| fault.machine == machine);
+    for fault in faults().filter(|fault| fault.incarnation.is_some() && fault.preemption.kind == Kind::Pause) {
+        let back = fault.back_ms.unwrap_or(story.ended_ms);
+        let title = format!("stopped for {} ms", back.saturating_sub(fault.at_ms));
+        lane.boxes.push(scale.span(fault.at_ms, back, y, 4.0, "stopped", title));
     }
-    for attempt in attempts.iter().filter(|attempt| attempt.machine == machine) {
-        add(attempt.start_ms, attempt.end_ms, 4.0, class_of(attempt), title_of(attempt));
-    }
-    for fault in story.faults.iter().filter(|fault| fault.machine == machine && fault.incarnation.is_some()) {
-        if fault.preemption.kind == Kind::Pause {
-            let back = fault.back_ms.unwrap_or(story.ended_ms);
-            add(
-                fault.at_ms,
-                back,
-                4.0,
-                "stopped",
-                format!("stopped for {} ms", back.saturating_sub(fault.at_ms)),
-            );
-        }
-    }
-    let commits =
-        attempts.iter().filter(|attempt| attempt.machine == machine).flat_map(|attempt| &attempt.commits);
-    for commit in commits {
-        let (class, title) = match commit.won {
-            true => ("commit", format!("committed {}", commit.path)),
-            false => ("doubled", format!("{} was committed by another, the same bytes", commit.path)),
-        };
-        lane.marks.push(Mark { x: scale.x(commit.at_ms), y: y + BAR + 7.0, class, sign: "·", title });
-    }
-    for fault in story.faults.iter().filter(|fault| fault.machine == machine) {
+    for fault in faults() {
         let (class, sign) = match (&fault.effect, fault.preemption.kind) {
             (Effect::Interrupted(_), Kind::Terminate) => ("struck", "▼"),
             (Effect::Interrupted(_), Kind::Kill) => ("struck", "✖"),
@@ -204,31 +103,6 @@ pub(super) fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Sca
         lane.marks.push(Mark { x: scale.x(fault.at_ms), y: y + BAR + 14.0, class, sign, title });
     }
     lane
-}
-
-fn class_of(attempt: &Attempt) -> &'static str {
-    const COLOURED: [&str; 4] = ["prepare", "join", "fold", "evaluate"];
-    if matches!(attempt.end, End::Died | End::GaveBack(_)) {
-        return "interrupted";
-    }
-    COLOURED.into_iter().find(|step| *step == attempt.held.item.step()).unwrap_or("other")
-}
-
-fn title_of(attempt: &Attempt) -> String {
-    let dataset = attempt.dataset.as_deref().unwrap_or_default();
-    let ended = match attempt.end {
-        End::Acked => "done",
-        End::GaveBack(_) => "given back",
-        End::Died => "died with its machine",
-        End::Open => "open",
-    };
-    let resumed = if attempt.resumed_from.is_some() { ", resumed from saved progress" } else { "" };
-    format!(
-        "{} {dataset} (token {}): {ended} after {} ms{resumed}",
-        attempt.held.item,
-        attempt.held.token,
-        attempt.busy_ms()
-    )
 }
 
 fn words_of(effect: &Effect) -> String {

@@ -2,7 +2,9 @@
 
 use askama::Template;
 
-use super::page::{LANE, LEFT, Lane, Scale, TOP, Tick, WIDTH, lane};
+use worker::page::{LANE, LEFT, Lane, Scale, TOP, Tick, WIDTH};
+
+use super::page::lanes;
 use super::{Summary, Verified};
 use crate::story::{Attempt, Story};
 
@@ -58,8 +60,8 @@ const MEANINGS: [(&str, Option<&str>, &str); 12] = [
 /// # Errors
 /// Where the template fails, which its types exclude.
 pub fn render(story: &Story, attempts: &[Attempt], summary: &Summary) -> anyhow::Result<String> {
-    let scale = Scale::of(story);
-    let lanes: Vec<Lane> = (0..story.machines).map(|machine| lane(story, attempts, machine, scale)).collect();
+    let scale = Scale::new(story.began_ms, story.ended_ms);
+    let lanes = lanes(story, attempts, scale);
     let body = TOP + LANE * lanes.len() as f64;
     let (verdict, good) = verdict(summary);
     let picture = Picture {

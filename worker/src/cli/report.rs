@@ -194,7 +194,7 @@ fn timeline(moment: &Moment, lives: &[Incarnation], attempts: &[Attempt]) -> (St
     let lanes = names.iter().take(LANES_MAX);
     let lanes = lanes.map(|(machine, name)| {
         let name = super::table::last_chars(name, 6);
-        page::lane(name, *machine, (lives, drawn), until_ms, scale)
+        page::lane(name, *machine, (lives, drawn), until_ms, scale, class_of)
     });
     let picture = Timeline::new(lanes.collect(), scale).render().unwrap_or_default();
     let machines = names.len().saturating_sub(LANES_MAX);
@@ -202,6 +202,14 @@ fn timeline(moment: &Moment, lives: &[Incarnation], attempts: &[Attempt]) -> (St
     let undrawn =
         (machines + more > 0).then(|| format!("{machines} machines and {more} attempts are not drawn"));
     (picture, undrawn)
+}
+
+/// A program's chain has the colour of the model's.
+fn class_of(attempt: &Attempt) -> &'static str {
+    match page::class_of(attempt) {
+        "other" if attempt.held.item.step() == "train" => "fold",
+        class => class,
+    }
 }
 
 /// Name, process, how long and how it ended.
