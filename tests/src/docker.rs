@@ -1,6 +1,7 @@
 //! What tests on a kind cluster share: whether they can run here, and what they left.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::process::Command;
 
 use crate::command::{run, transcript};
@@ -17,6 +18,21 @@ pub fn missing() -> Option<String> {
         }
     }
     None
+}
+
+/// How many seeds to run, or why there is no Kubernetes to be had here.
+///
+/// # Errors
+/// Where none were asked for, or what they need is not here.
+pub fn seeds() -> Result<u64, String> {
+    let asked = std::env::var("KIND_SEEDS").map_err(|_| "KIND_SEEDS is not set".to_owned())?;
+    let seeds = asked.parse().map_err(|_| format!("KIND_SEEDS={asked} is no number"))?;
+    missing().map_or(Ok(seeds), Err)
+}
+
+/// Straight to the terminal: the harness hides what a test prints that passes.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Containers, networks and images that carry the cluster's name or our label.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod docker;
 pub mod protocol;
 pub mod queue;
+pub mod server;
 pub mod small_disk;
 pub mod standin;
 pub mod volume;

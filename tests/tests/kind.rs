@@ -14,7 +14,7 @@ use cloud::k8s::cluster::Cluster as _;
 use cloud::kind::{KindCluster, batch_config};
 use serde_json::Value;
 use tests::command::{run, transcript};
-use tests::docker::{left, missing};
+use tests::docker::{left, seeds, tell};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 /// No cluster of a person's.
@@ -59,21 +59,6 @@ fn real_kubernetes() {
     assert_eq!(left(CLUSTER), BTreeSet::new());
     interrupted_while_the_cluster_is_made();
     assert_eq!(left(CLUSTER), BTreeSet::new());
-}
-
-/// Straight to the terminal: the harness hides what a test prints that passes.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// How many seeds to run, or why there is no Kubernetes to be had here.
-fn seeds() -> Result<u64, String> {
-    let asked = std::env::var("KIND_SEEDS").map_err(|_| "KIND_SEEDS is not set".to_owned())?;
-    let seeds = asked.parse().map_err(|_| format!("KIND_SEEDS={asked} is no number"))?;
-    match missing() {
-        Some(missing) => Err(missing),
-        None => Ok(seeds),
-    }
 }
 
 /// Removes the cluster however the test ends.

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
 use tests::command::{files, run, transcript};
-use tests::docker::{left, missing};
+use tests::docker::{left, seeds, tell};
 
 const SIM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 /// No cluster of a person's.
@@ -89,18 +88,6 @@ fn a_program_in_its_own_image_survives_preempted_nodes() {
     a_static_worker_starts_where_there_is_no_c_library(folder.path(), &days);
     drop(guard);
     assert_eq!(left(CLUSTER), BTreeSet::new());
-}
-
-/// Straight to the terminal: the harness hides what a test prints that passes.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// How many seeds to run, or why there is no Kubernetes to be had here.
-fn seeds() -> Result<u64, String> {
-    let asked = std::env::var("KIND_SEEDS").map_err(|_| "KIND_SEEDS is not set".to_owned())?;
-    let seeds = asked.parse().map_err(|_| format!("KIND_SEEDS={asked} is no number"))?;
-    missing().map_or(Ok(seeds), Err)
 }
 
 /// Removes the cluster however the test ends, and the images with it.

@@ -85,7 +85,8 @@ fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane
     let mut lane = page::lane(name, machine, seen, story.ended_ms, scale, page::class_of);
     let y = TOP + LANE * f64::from(machine);
     let faults = || story.faults.iter().filter(|fault| fault.machine == machine);
-    for fault in faults().filter(|fault| fault.incarnation.is_some() && fault.preemption.kind == Kind::Pause) {
+    for fault in faults().filter(|fault| fault.incarnation.is_some() && fault.preemption.kind == Kind::Pause)
+    {
         let back = fault.back_ms.unwrap_or(story.ended_ms);
         let title = format!("stopped for {} ms", back.saturating_sub(fault.at_ms));
         lane.boxes.push(scale.span(fault.at_ms, back, y, 4.0, "stopped", title));

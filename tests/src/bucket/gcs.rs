@@ -12,13 +12,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use worker::conformance::store::Arm;
 use worker::store::bucket::{Bucket, Settings};
 use worker::store::location::BucketUrl;
 
 use super::server::PATIENCE;
-use super::url;
+use super::{listen, url};
 
 /// Names in an answer, as Google has them.
 const PAGE: usize = 1000;
@@ -55,27 +55,19 @@ impl Gcs {
     /// Begins to serve; a careless one ignores preconditions.
     pub fn serve(is_careless: bool) -> Self {
         let state = Arc::new(Mutex::new(State { is_careless, ..State::default() }));
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                tell.send(listener.local_addr().expect("an address")).expect("somebody waits");
-                while let Ok((stream, _)) = listener.accept().await {
-                    let state = state.clone();
-                    let service = service_fn(move |request| answer(request, state.clone()));
-                    let http = hyper::server::conn::http1::Builder::new();
-                    tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
-                }
-            });
-        });
-        Self { address: told.recv().expect("the stand-in starts") }
+        let address = listen(move |stream| serve(stream, state.clone()));
+        Self { address }
     }
 
     pub fn settings(&self) -> Settings {
         let variables = vec![("STORAGE_EMULATOR_HOST".to_owned(), self.address.to_string())];
         Settings { variables, patience: PATIENCE }
     }
+}
+
+async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
+    let service = service_fn(move |request| answer(request, state.clone()));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// A stand-in for itself.

@@ -5,14 +5,35 @@ pub mod gcs;
 pub mod proxy;
 pub mod server;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use worker::conformance::store::Arm;
 use worker::store::bucket::{Bucket, Settings};
 use worker::store::location::{BucketUrl, Location};
 
 use self::server::Server;
+
+/// Serves each connection to a free port of this machine, for as long as the process lives; returns its address.
+fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            tell.send(listener.local_addr().expect("an address")).expect("somebody waits");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        });
+    });
+    told.recv().expect("it starts")
+}
 
 /// The settings of a client that reaches S3 at an endpoint.
 pub fn settings(endpoint: &str, patience: Duration) -> Settings {

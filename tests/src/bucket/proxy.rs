@@ -13,7 +13,9 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use super::listen;
 
 /// What befalls a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,19 +101,9 @@ impl Proxy {
         let upstream = SocketAddr::from(([127, 0, 0, 1], port));
         let state = State { upstream, seed, one_in, requests: 0, fired: BTreeMap::new(), late: Vec::new() };
         let state = Arc::new(Mutex::new(state));
-        let (tell, told) = std::sync::mpsc::channel();
         let served = state.clone();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                tell.send(listener.local_addr().expect("an address")).expect("somebody waits");
-                while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, served.clone()));
-                }
-            });
-        });
-        Self { address: told.recv().expect("the proxy starts"), state }
+        let address = listen(move |stream| serve(stream, served.clone()));
+        Self { address, state }
     }
 
     pub fn endpoint(&self) -> String {

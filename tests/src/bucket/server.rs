@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::server::{end, spawn};
+
 /// Bound of every wait for a server; nothing is asserted of how long it takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const USER: &str = "tester";
@@ -100,7 +102,7 @@ impl Server {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.map_err(|error| error.to_string())?.port();
         let command = command(&port.to_string());
-        let child = spawn(&command)?;
+        let child = spawn(&command[0], &command[1..])?;
         let mut server = Self { child, command, port, folder, buckets: AtomicU32::new(0) };
         server.wait()?;
         Ok(server)
@@ -147,7 +149,7 @@ impl Server {
 
     /// Starts it again, on the same port and folder.
     pub fn restart(&mut self) {
-        self.child = spawn(&self.command).expect("the server starts again");
+        self.child = spawn(&self.command[0], &self.command[1..]).expect("the server starts again");
         self.wait().expect("the server answers again");
     }
 }
@@ -223,22 +225,4 @@ fn request(port: u16, method: &str, path: &str) -> Option<u16> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
-}
-
-/// Through a shell that ends the server when its own input does, which is when the tests die.
-fn spawn(command: &[String]) -> Result<Child, String> {
-    let script = r#"exec 3<&0; "$@" >/dev/null & server=$!
-        (read -r _ <&3; kill -KILL $server) & wait $server; kill $! 2>/dev/null"#;
-    let child = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .args(command)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    child.map_err(|error| format!("sh: {error}"))
-}
-
-fn end(child: &mut Child) {
-    drop(child.stdin.take());
-    let _ = child.wait();
 }

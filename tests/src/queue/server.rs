@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use redis::{Connection, RedisResult};
 use testcontainers::core::IntoContainerPort as _;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+use crate::server::{end, spawn};
 
 const IMAGE: &str = "redis";
 const TAG: &str = "7-bookworm";
@@ -120,7 +122,7 @@ impl Server {
             arguments.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
             arguments.extend(["--port".to_owned(), port.to_string()]);
             arguments.extend(["--dir".to_owned(), folder.path().display().to_string()]);
-            let child = spawn(&arguments)?;
+            let child = spawn("redis-server", &arguments)?;
             let host = Host::Process { child, arguments, folder };
             match (Self { host, port, databases: AtomicU32::new(0) }).ready() {
                 Ok(server) => return Ok(server),
@@ -215,7 +217,7 @@ impl Server {
     pub fn restart(&mut self) {
         if let Host::Process { child, arguments, folder } = &mut self.host {
             assert!(folder.path().exists());
-            *child = spawn(arguments).expect("redis-server starts again");
+            *child = spawn("redis-server", arguments).expect("redis-server starts again");
         }
         self.wait().expect("redis-server answers again");
     }
@@ -248,23 +250,4 @@ fn options(arguments: &[&str]) -> Vec<String> {
     let databases = DATABASES.to_string();
     let ours = ["--save", "", "--appendonly", "no", "--databases", &databases];
     ours.iter().chain(arguments).map(|&argument| argument.to_owned()).collect()
-}
-
-/// Through a shell that ends the server when its own input does, which is when the tests die.
-fn spawn(arguments: &[String]) -> Result<Child, String> {
-    let script = r#"command -v redis-server >/dev/null || exit 127
-        exec 3<&0; redis-server "$@" >/dev/null & server=$!
-        (read -r _ <&3; kill -KILL $server) & wait $server; kill $! 2>/dev/null"#;
-    let child = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    child.map_err(|error| format!("sh: {error}"))
-}
-
-fn end(child: &mut Child) {
-    drop(child.stdin.take());
-    let _ = child.wait();
 }
