@@ -39,44 +39,18 @@ impl Inline {
     pub const RESULT: Self = Self { file: INLINE_MAX, total: INLINE_TOTAL_MAX, most: BYTES_MAX };
 }
 
-/// A folder that is being read.
+/// A folder that is being read, and must not change meanwhile.
 #[derive(Debug)]
 pub struct Collecting {
     folder: PathBuf,
+    before: Stamps,
+    takes: fn(&str) -> bool,
     paths: vec::IntoIter<String>,
     inline: Inline,
     inline_left: u64,
     left: u64,
     tree: Tree,
     large: Option<Large>,
-}
-
-/// A whole folder that is being read, and must not change meanwhile.
-#[derive(Debug)]
-pub struct CollectingAll {
-    before: Stamps,
-    collecting: Collecting,
-}
-
-impl CollectingAll {
-    /// # Errors
-    /// In words, where the folder cannot be read or holds too many entries.
-    pub fn begin(folder: &Path, inline: Inline) -> Result<Self, String> {
-        let before = stamps(folder)?;
-        let paths = before.keys().cloned().collect();
-        Ok(Self { before, collecting: Collecting::of(folder, paths, inline) })
-    }
-
-    /// Goes on until there is a block to be stored, or the end.
-    ///
-    /// # Errors
-    /// As [`Collecting::step`].
-    pub fn step(&mut self) -> Result<Collected, String> {
-        match self.collecting.step()? {
-            Collected::Tree(_) if stamps(&self.collecting.folder)? != self.before => Ok(Collected::Changed),
-            collected => Ok(collected),
-        }
-    }
 }
 
 /// A file that is stored as blocks.
@@ -98,10 +72,13 @@ enum Found {
 }
 
 impl Collecting {
-    /// Of some of a folder's paths, in order. Whoever asks makes sure that they are the same before and after.
-    pub fn of(folder: &Path, paths: Vec<String>, inline: Inline) -> Self {
+    /// Of a folder with these stamps, which [`stamps`] gave, of the paths that `takes` takes.
+    pub fn of(folder: &Path, before: Stamps, takes: fn(&str) -> bool, inline: Inline) -> Self {
+        let paths: Vec<String> = before.keys().cloned().collect();
         Self {
             folder: folder.to_owned(),
+            before,
+            takes,
             paths: paths.into_iter(),
             inline,
             inline_left: inline.total,
@@ -109,6 +86,20 @@ impl Collecting {
             tree: Tree::default(),
             large: None,
         }
+    }
+
+    /// Of a whole folder.
+    ///
+    /// # Errors
+    /// As [`stamps`].
+    pub fn all(folder: &Path, inline: Inline) -> Result<Self, String> {
+        let takes = |_: &str| true;
+        Ok(Self::of(folder, stamps(folder, takes)?, takes, inline))
+    }
+
+    /// The stamps of what is read.
+    pub fn stamps(&self) -> &Stamps {
+        &self.before
     }
 
     /// Goes on until there is a block to be stored, or the end.
@@ -139,6 +130,9 @@ impl Collecting {
                 Found::Large(large) => self.large = Some(large),
                 Found::Changed => return Ok(Collected::Changed),
             }
+        }
+        if stamps(&self.folder, self.takes)? != self.before {
+            return Ok(Collected::Changed);
         }
         Ok(Collected::Tree(std::mem::take(&mut self.tree)))
     }
@@ -233,7 +227,7 @@ mod tests {
 
     fn collect(folder: &Path, inline: Inline) -> Result<(Tree, BTreeMap<Hash, Vec<u8>>), String> {
         let mut blocks = BTreeMap::new();
-        let mut collecting = CollectingAll::begin(folder, inline)?;
+        let mut collecting = Collecting::all(folder, inline)?;
         loop {
             match collecting.step()? {
                 Collected::Block(block) => blocks.insert(Hash::of(&block), block),
@@ -287,7 +281,7 @@ mod tests {
         let path = folder.path().join("large");
         for change in [&b"shorter"[..], &[7; 64], &[1; 40]] {
             fs::write(&path, [0; 40]).unwrap();
-            let mut collecting = CollectingAll::begin(folder.path(), SMALL).unwrap();
+            let mut collecting = Collecting::all(folder.path(), SMALL).unwrap();
             fs::remove_file(&path).unwrap();
             fs::write(&path, change).unwrap();
             let mut last = collecting.step().unwrap();

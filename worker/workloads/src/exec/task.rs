@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::Item;
-use super::collect::{Collected, Collecting, CollectingAll, Inline};
+use super::collect::{Collected, Collecting, Inline};
 use super::launch::{Running, Said, Start};
 use super::lay::Layout;
 use super::logs::Log;
@@ -53,14 +53,14 @@ enum Phase {
     Ready,
     Running(Running),
     /// The program has ended, and its result is read.
-    Collecting(CollectingAll),
+    Collecting(Collecting),
 }
 
 /// How far the saving of the checkpoint folder is.
 enum Saving {
     Nothing,
     /// Its blocks are read, one after the other.
-    Collecting(Collecting, Stamps),
+    Collecting(Collecting),
     /// All blocks were.
     Whole(Tree, Stamps),
 }
@@ -212,7 +212,7 @@ impl Program {
     }
 
     /// Reads on in what the program left.
-    fn collect(&mut self, mut collecting: CollectingAll) -> Result<Step, String> {
+    fn collect(&mut self, mut collecting: Collecting) -> Result<Step, String> {
         match collecting.step().map_err(not_committable)? {
             Collected::Block(block) => {
                 self.phase = Phase::Collecting(collecting);
@@ -235,15 +235,14 @@ impl Program {
     fn ended(&mut self, code: u8, last: &str) -> Result<Step, String> {
         match code {
             0 => {
-                let collecting = CollectingAll::begin(&self.item.output(), Inline::RESULT);
+                let collecting = Collecting::all(&self.item.output(), Inline::RESULT);
                 self.collect(collecting.map_err(not_committable)?)
             }
             REJECTED => Ok(Step::Done(Outcome::Rejected(format!("the program rejected it (exit 65){last}")))),
             GIVE_BACK => Ok(Step::NotReady(format!("the program gave it back (exit 75){last}"))),
             RUN_AGAIN if self.was_told() => Ok(Step::Stopped),
             RUN_AGAIN => {
-                let is_new = self.has_new_checkpoint();
-                self.idle_runs = if is_new { 0 } else { self.idle_runs + 1 };
+                self.idle_runs = if self.new_checkpoint().is_some() { 0 } else { self.idle_runs + 1 };
                 // As after a move to another machine: only the checkpoint folder is kept.
                 let output = self.item.output();
                 fs::remove_dir_all(&output)
@@ -271,13 +270,12 @@ impl Program {
 
     /// What the checkpoint folder holds, but for what a save that was cut off leaves behind.
     fn checkpoint_stamps(&self) -> Option<Stamps> {
-        let mut stamps = tree::stamps(&self.item.checkpoint()).ok()?;
-        stamps.retain(|path, _| !is_leaving(path));
-        Some(stamps)
+        tree::stamps(&self.item.checkpoint(), is_kept).ok()
     }
 
-    fn has_new_checkpoint(&self) -> bool {
-        self.checkpoint_stamps().is_some_and(|stamps| !stamps.is_empty() && stamps != self.stamps)
+    /// The same, where it differs from what was saved last.
+    fn new_checkpoint(&self) -> Option<Stamps> {
+        self.checkpoint_stamps().filter(|stamps| !stamps.is_empty() && *stamps != self.stamps)
     }
 
     /// Reads on in the checkpoint folder, where it holds something new; returns the next block.
@@ -286,27 +284,28 @@ impl Program {
         if matches!(self.phase, Phase::New | Phase::LayingOut(_)) {
             return None;
         }
-        if matches!(self.saving, Saving::Nothing) && self.has_new_checkpoint() {
-            let stamps = self.checkpoint_stamps()?;
-            let paths = stamps.keys().cloned().collect();
-            let collecting = Collecting::of(&self.item.checkpoint(), paths, Inline::RESULT);
-            self.saving = Saving::Collecting(collecting, stamps);
-        }
-        let Saving::Collecting(mut collecting, stamps) = std::mem::replace(&mut self.saving, Saving::Nothing)
-        else {
-            return None;
+        let mut collecting = match std::mem::replace(&mut self.saving, Saving::Nothing) {
+            Saving::Nothing => {
+                let folder = self.item.checkpoint();
+                Collecting::of(&folder, self.new_checkpoint()?, is_kept, Inline::RESULT)
+            }
+            Saving::Collecting(collecting) => collecting,
+            whole => {
+                self.saving = whole;
+                return None;
+            }
         };
         match collecting.step() {
             Ok(Collected::Block(block)) => {
-                self.saving = Saving::Collecting(collecting, stamps);
+                self.saving = Saving::Collecting(collecting);
                 Some(block)
             }
-            Ok(Collected::Tree(tree)) if self.checkpoint_stamps().is_some_and(|now| now == stamps) => {
-                self.saving = Saving::Whole(tree, stamps);
+            Ok(Collected::Tree(tree)) => {
+                self.saving = Saving::Whole(tree, collecting.stamps().clone());
                 None
             }
             // The program writes to it: at the next time.
-            Ok(Collected::Tree(_) | Collected::Changed) | Err(_) => None,
+            Ok(Collected::Changed) | Err(_) => None,
         }
     }
 }
@@ -321,9 +320,9 @@ pub fn saved_after(starts: u32) -> Vec<u8> {
     saved(0, starts, &Tree::default())
 }
 
-/// Whether a path is what a save that was cut off leaves behind.
-fn is_leaving(path: &str) -> bool {
-    path.split('/').any(|name| {
+/// Whether a path is no leaving of a save that was cut off.
+fn is_kept(path: &str) -> bool {
+    !path.split('/').any(|name| {
         LEAVINGS.iter().any(|mark| match mark.strip_prefix('.') {
             Some("tmp") => name.starts_with(mark) || name.ends_with(mark),
             Some(_) => name.ends_with(mark),

@@ -145,11 +145,11 @@ pub type Stamp = (u64, i64, i64, u64);
 /// Entries by path, with their stamps.
 pub type Stamps = BTreeMap<String, Stamp>;
 
-/// Every entry below a folder with its stamp.
+/// Every entry below a folder that `takes` takes, by its path, with its stamp.
 ///
 /// # Errors
 /// In words: a name that is no UTF-8, too many entries, a folder that cannot be read.
-pub fn stamps(folder: &Path) -> Result<Stamps, String> {
+pub fn stamps(folder: &Path, takes: impl Fn(&str) -> bool) -> Result<Stamps, String> {
     let mut stamps = BTreeMap::new();
     let mut folders = vec![String::new()];
     while let Some(inside) = folders.pop() {
@@ -175,6 +175,7 @@ pub fn stamps(folder: &Path) -> Result<Stamps, String> {
             }
         }
     }
+    stamps.retain(|path, _| takes(path));
     Ok(stamps)
 }
 
