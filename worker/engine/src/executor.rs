@@ -229,9 +229,10 @@ impl<P: Ports> Executor<'_, P> {
         let outcome = match inputs {
             Err(reason) => Outcome::Rejected(reason),
             Ok(inputs) => {
-                let (workload, dataset) = (open.workload.clone(), inputs.dataset.clone());
+                let workload = open.workload.clone();
+                let dataset = open.manifest.dataset(inputs.dataset.index);
                 let task = self.ctx.compute(move || workload.task(stage, inputs)).await?;
-                self.runner.run(attempt, task, parent, &dataset).await?
+                self.runner.run(attempt, task, parent, dataset).await?
             }
         };
         Ok(Record::new(parent, outcome))

@@ -61,7 +61,7 @@ impl Saved {
     }
 
     fn decode(bytes: Vec<u8>) -> Option<Self> {
-        let has_blocks = Record::decode_at(bytes.clone(), PLACE).is_err();
+        let has_blocks = Record::is_of(&bytes, PLACE_OF_BLOCKS);
         let record = Record::decode_at(bytes, if has_blocks { PLACE_OF_BLOCKS } else { PLACE }).ok()?;
         let Outcome::Part(content) = record.outcome else {
             return None;

@@ -19,6 +19,7 @@ use crate::hash::Hash;
 
 const MAGIC: &[u8; 8] = b"BATCHREC";
 const HEADER_BYTES: usize = 120;
+const PLACE_AT: usize = 16;
 const KIND_PART: u32 = 0;
 const KIND_REJECTED: u32 = 1;
 
@@ -106,6 +107,11 @@ impl Record {
         Self::read(bytes, Some(Hash::of(place.as_bytes())))
     }
 
+    /// Whether bytes say that they were committed under `place`; nothing else of them is looked at.
+    pub fn is_of(bytes: &[u8], place: &str) -> bool {
+        bytes.get(PLACE_AT..PLACE_AT + 32) == Some(&Hash::of(place.as_bytes()).0[..])
+    }
+
     fn read(mut bytes: Vec<u8>, expected: Option<Hash>) -> Result<Self, Damage> {
         let header = bytes.get(..HEADER_BYTES).ok_or(Damage::Torn("shorter than its header"))?;
         let word =
@@ -121,7 +127,7 @@ impl Record {
         if word(8) != FORMAT_VERSION {
             return Err(Damage::Version(word(8)));
         }
-        let (kind, place, parent, seal) = (word(12), hash(16), hash(48), hash(80));
+        let (kind, place, parent, seal) = (word(12), hash(PLACE_AT), hash(48), hash(80));
         let length = u64::from(word(112)) | u64::from(word(116)) << 32;
         if length != (bytes.len() - HEADER_BYTES) as u64 {
             return Err(Damage::Torn("its length is not the one it states"));
