@@ -91,7 +91,7 @@ fn a_run_that_nobody_can_finish_is_left_and_swallows_no_push() {
     let mut told = works(volume, "abandon", &["1", "--reason", "its dataset is gone"]);
     told += &works(volume, "abandon", &["1"]);
     told += &works(volume, "runs", &[]);
-    // A worker that is told of the run by name learns that it was left.
+    // A worker that is started with the run's name finds that it was left.
     told += &ends(volume, "run", &["--run", "1"], Exit::Left);
     // The push that came before is the next run's.
     works(volume, "run", &[]);

@@ -11,7 +11,7 @@ use crate::system::{Machine, System};
 pub(crate) struct AbandonArgs {
     #[command(flatten)]
     on: VolumeArgs,
-    /// Why, for whoever meets the run later.
+    /// The reason, for people who find the run later.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// The run's name.

@@ -244,7 +244,7 @@ fn machines_that_leave_more_than_is_asked_for_will_do() {
         assert_eq!(mode(there).serves(&mode(wanted)), does, "{there} {wanted}");
     }
     assert!(!Mode::Autopilot.serves(&mode(15)) && !mode(15).serves(&Mode::Autopilot));
-    // Two levels, of which a kubelet is told one.
+    // Two levels; the kubelet is given one of them.
     assert_eq!([1, 15, 16, 105, 106, 120].map(Mode::leaves), [15, 15, 105, 105, 106, 120]);
     assert_eq!(mode(106).shutdown_grace(), Some((120, 14)));
     assert_eq!((mode(15).shutdown_grace(), Mode::Autopilot.shutdown_grace()), (None, None));

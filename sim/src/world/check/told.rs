@@ -11,7 +11,7 @@ use super::super::fault::FaultKind;
 use super::super::nfs::Server;
 use super::super::world::{RUN, World};
 
-/// Whoever ended by itself has told everything, in a file of its own; unless the volume failed.
+/// A worker that ended by itself has written all of its events to its own file, unless the volume failed.
 pub fn events(world: &World, server: &Server) -> Vec<Broken> {
     if world.has_faults(FaultKind::is_of_volume) {
         return Vec::new();

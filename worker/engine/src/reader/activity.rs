@@ -194,7 +194,7 @@ impl Activity {
         if is_newest {
             self.claimed.insert(item, (file.to_owned(), at_ms));
         }
-        // Whoever claimed it before holds it no more, whatever its own file says.
+        // The worker that claimed it before has lost it, even if its own file does not say so.
         let loser = if is_newest { before } else { file.to_owned() };
         if let Some(life) = self.lives.get_mut(file) {
             life.waits = None;

@@ -158,9 +158,9 @@ pub enum Outage {
     },
 }
 
-/// The lives of a run's workers, each from its event file, oldest first. Machines are told apart by their workers'
-/// names. A life without a last event has ended where another of its name follows, where another worker has claimed what
-/// it held, or where the whole run has ended.
+/// The lives of a run's workers, each from its event file, oldest first. A worker's name identifies its machine.
+/// A life without a last event has ended where another of its name follows, where another worker has claimed its item,
+/// or where the whole run has ended.
 pub fn incarnations(files: Vec<Vec<Event>>, has_ended: bool) -> Vec<Incarnation> {
     let mut files: Vec<Vec<Event>> = files.into_iter().filter(|events| !events.is_empty()).collect();
     files.sort_by(|a, b| (a[0].at_ms, &a[0].worker).cmp(&(b[0].at_ms, &b[0].worker)));
