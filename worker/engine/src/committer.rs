@@ -41,6 +41,17 @@ enum Conflict {
     UnlessLeft,
 }
 
+impl Conflict {
+    /// Whether an intact record that differs from ours means that equal inputs gave other bytes.
+    fn is_violated_by(self, found: &Record) -> bool {
+        match self {
+            Self::Adopt => false,
+            Self::Violation => true,
+            Self::UnlessLeft => matches!(found.outcome, Outcome::Part(_)),
+        }
+    }
+}
+
 /// On which terms something is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CommitOptions {
@@ -216,7 +227,7 @@ impl<'a, P: Ports> Committer<'a, P> {
         options: CommitOptions,
     ) -> Result<Record, ItemError> {
         if let Some(found) = found.as_ref().filter(|found| **found != ours)
-            && self.is_violated_by(found, options.conflict)
+            && options.conflict.is_violated_by(found)
         {
             return Err(self.violation(attempt, path, &ours, found).await);
         }
@@ -233,17 +244,6 @@ impl<'a, P: Ports> Committer<'a, P> {
         self.ctx.flush().await;
         let found = found.filter(|_| !self.ctx.breaks(Breakage::LoserKeepsItsOwn));
         Ok(found.unwrap_or(ours))
-    }
-
-    /// Whether an intact record that differs from ours means that equal inputs gave other bytes.
-    fn is_violated_by(&self, found: &Record, conflict: Conflict) -> bool {
-        match conflict {
-            Conflict::Adopt => false,
-            Conflict::Violation => true,
-            Conflict::UnlessLeft => {
-                matches!(found.outcome, Outcome::Part(_))
-            }
-        }
     }
 
     /// Replaces a torn public file by the same result, recomputed.
