@@ -12,8 +12,8 @@ use std::time::Duration;
 use sim::settle::settle;
 use sim::view::View;
 use tests::batch::{Batch, Crash, Play, RUN, different, undisturbed};
-use tests::queue::block_on;
 use tests::queue::server::Server;
+use tests::queue::{answer, block_on};
 use worker::contract::Exit;
 use worker::queue::Queue;
 use worker::queue::redis::Redis;
@@ -134,7 +134,7 @@ fn crashed<Q: Queue, C: Fn() -> Q>(
         ..Play::quiet(folder.path())
     };
     let (ran, left) = block_on(async {
-        client().push(&batch.trainings()).await.expect("pushed");
+        answer(async || client().push(&batch.trainings()).await).await;
         let ran = play.run(&client).await;
         let left = settle(&client(), folder.path(), RUN, PIPELINE, LEASE).await.expect("counts");
         (ran, left)

@@ -14,7 +14,7 @@ use sim::story::Story;
 use sim::view::View;
 use tests::batch::{Batch, Crash, Play, RUN, different, undisturbed};
 use tests::queue::server::Server;
-use tests::queue::{block_on, memory_in_real_time};
+use tests::queue::{answer, block_on, memory_in_real_time};
 use worker::contract::{Exit, TRAINING};
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::Sqlite;
@@ -77,7 +77,7 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     let play =
         Play { workers: case.workers, lease: LEASE, crashes: &case.crashes, comes_back: true, ..quiet };
     let (ran, left) = block_on(async {
-        client().push(&case.pushes).await.expect("pushed");
+        answer(async || client().push(&case.pushes).await).await;
         let ran = play.run(&client).await;
         let left = settle(&client(), volume, RUN, PIPELINE, LEASE).await.expect("counts");
         (ran, left)
@@ -87,7 +87,8 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
         usable.filter(|(path, bytes)| path.starts_with(TRAINING) && bytes.starts_with(b"PAR1")).count();
     let exit = if usable == 0 { Exit::LeftOut } else { Exit::Finished };
     assert!(ran.ended.iter().all(|ended| ended.exit == exit), "{:?}", ran.ended);
-    assert_eq!(block_on(client().pushed_count()), Ok(0), "the run took in all that was pushed");
+    let pushed = block_on(answer(async || client().pushed_count().await));
+    assert_eq!(pushed, 0, "the run took in all that was pushed");
     let view = View::read(volume, RUN).expect("the run's files can be read");
     let workload = registry::standard().make("fraud", &[].into()).expect("the workload's defaults");
     let verdict = check(&Evidence {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use worker::conformance::queue::{Arm, Boots};
+use worker::queue::QueueError;
 use worker::queue::memory::Memory;
 use worker::queue::redis::Redis;
 use worker::queue::sqlite::{Clock, Sqlite};
@@ -20,6 +21,23 @@ use self::server::Server;
 
 /// What clocks show at first: long after 0, since they are set back.
 const BEGIN_MS: u64 = 1_000_000_000;
+
+/// How often a server is asked that does not answer, a second each.
+const TRIES: u32 = 30;
+
+/// What a queue answers, which on a busy machine can take some tries: each call is safe to repeat.
+///
+/// # Panics
+/// Where it refuses, or never answers.
+pub async fn answer<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> T {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(QueueError::Away(_)) => {}
+            answer => return answer.expect("an answer"),
+        }
+    }
+    ask().await.expect("an answer in time")
+}
 
 #[derive(Debug)]
 pub struct MemoryArm {
