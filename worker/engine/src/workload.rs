@@ -236,6 +236,17 @@ pub struct ReportInput<'a> {
     pub model: Option<&'a Part>,
 }
 
+/// Some figures of the same scale, by dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// What they say, for people.
+    pub title: String,
+    /// Names of the datasets, in their order.
+    pub datasets: Vec<String>,
+    /// Figures by name, each with a value for each dataset that has one.
+    pub lines: Vec<(String, Vec<Option<f64>>)>,
+}
+
 /// A workload: pure stages over datasets.
 pub trait Workload: Send + Sync {
     /// The name that manifests carry.
@@ -293,6 +304,11 @@ pub trait Workload: Send + Sync {
     /// The figures of a report that a summary shows, from one of its files by name; none by default.
     fn headline(&self, _file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
         BTreeMap::new()
+    }
+
+    /// The figures of a report that a page draws by dataset; none by default.
+    fn curves(&self, _file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Curve> {
+        Vec::new()
     }
 
     /// The name under `output/` of what is shown of a dataset, from its stem (`2018-04-01`).
