@@ -10,7 +10,7 @@ use engine::hash::Hash;
 use engine::manifest::Dataset;
 use engine::order::Period;
 use engine::pipeline::{Input, Pipeline, Stage};
-use engine::workload::{Inputs, Outcome, Part, ReportInput, Step, Task, Workload};
+use engine::workload::{Curve, Inputs, Outcome, Part, ReportInput, Step, Task, Workload};
 
 /// The parameter, in the manifest, that holds the number of rounds.
 pub const PARAM: &str = "longer_rounds";
@@ -186,6 +186,10 @@ impl Workload for Longer {
 
     fn headline(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
         self.inner.headline(file)
+    }
+
+    fn curves(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Curve> {
+        self.inner.curves(file)
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {

@@ -8,7 +8,8 @@ use engine::workload::{Outcome, Step};
 use fraud_support::{Chain, days::day};
 use proptest::prelude::*;
 use workloads::fraud::chains::Chains;
-use workloads::fraud::features::{FeatureSet, NAMES, bins};
+use workloads::fraud::feature_set::{FeatureSet, NAMES};
+use workloads::fraud::features::bins;
 use workloads::fraud::ftrl::Rates;
 use workloads::fraud::{Fraud, Learner, Params};
 

@@ -5,7 +5,7 @@ mod fraud_support;
 use engine::manifest::Role;
 use engine::workload::{Step, Task, Workload};
 use fraud_support::{Chain, finish};
-use workloads::fraud::features::FeatureSet;
+use workloads::fraud::feature_set::FeatureSet;
 use workloads::fraud::{Fraud, Params};
 
 const DAY_S: i64 = 86_400;

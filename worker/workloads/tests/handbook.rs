@@ -8,7 +8,7 @@ use std::ops::Range;
 use engine::hash::Hash;
 use engine::workload::{Outcome, Part};
 use fraud_support::{Chain, finish, handbook};
-use workloads::fraud::features::FeatureSet;
+use workloads::fraud::feature_set::FeatureSet;
 use workloads::fraud::metrics::Metrics;
 use workloads::fraud::{Fraud, Params};
 

@@ -1,6 +1,6 @@
 //! Little-endian writing and bounded reading of the workload's parts.
 
-use super::features::FeatureSet;
+use super::feature_set::FeatureSet;
 
 /// Writes a part: magic, version, then what is asked.
 pub(super) struct Writer(Vec<u8>);

@@ -2,7 +2,7 @@
 //! mean of what the chains say: each learns alone what its features tell, and the mean is calmer than
 //! either where they are wrong in different ways.
 
-use super::features::FeatureSet;
+use super::feature_set::FeatureSet;
 use super::ftrl::{Ftrl, Rates};
 
 #[derive(Debug, Clone, PartialEq)]

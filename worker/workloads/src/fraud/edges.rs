@@ -8,7 +8,7 @@
 //! each a bin. A change of any of them is a new version, and a new version of the results; edges of
 //! further features are none.
 
-use super::features::COUNT;
+use super::feature_set::COUNT;
 
 pub const VERSION: u32 = 2;
 

@@ -20,8 +20,9 @@ use engine::workload::Part;
 
 use super::bytes::{Reader, Writer};
 use super::edges;
-use super::features::{self, FeatureSet};
-use super::history::DAY_S;
+use super::feature_set::FeatureSet;
+use super::features;
+use super::purchase::DAY_S;
 use super::rows::Rows;
 
 const MAGIC: &[u8; 8] = b"FRAUDBIN";

@@ -12,8 +12,10 @@
 
 mod bytes;
 pub mod chains;
+mod customer;
 pub mod edges;
 mod evaluate;
+pub mod feature_set;
 pub mod features;
 pub mod ftrl;
 mod handbook;
@@ -24,6 +26,7 @@ mod linfa;
 pub mod metrics;
 mod model;
 mod month;
+mod purchase;
 mod report;
 mod rich;
 pub mod rows;
@@ -31,6 +34,7 @@ pub mod score;
 pub mod stretch;
 mod suspicion;
 mod tasks;
+mod terminal;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -48,14 +52,16 @@ use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 
 use chains::Chains;
-use engine::workload::{Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names};
+use engine::workload::{
+    Curve, Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names,
+};
 use evaluate::Evaluation;
-use features::FeatureSet;
+use feature_set::FeatureSet;
 use ftrl::Rates;
-use history::DAY_S;
 use joined::{Joined, Kept};
 use metrics::Metrics;
 use model::Model;
+use purchase::DAY_S;
 use rows::Rows;
 use timeline::Timeline;
 
@@ -328,7 +334,7 @@ fn of_another_day(day: Date, read: &Transactions) -> Option<String> {
         "transaction {} is of {}, and the dataset's name says {day} (hint: leave the day out of the name of a file \
          of several days)",
         read.id[row],
-        tasks::text_of(read.time[row]),
+        rows::text_of(read.time[row]),
     ))
 }
 
@@ -417,6 +423,10 @@ impl Workload for Fraud {
 
     fn headline(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> BTreeMap<String, f64> {
         report::headline(file("report.json").as_deref())
+    }
+
+    fn curves(&self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Curve> {
+        report::curves(file("report.json").as_deref())
     }
 
     fn checkpoint_name(&self, stem: &str) -> String {

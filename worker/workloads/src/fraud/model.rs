@@ -29,7 +29,8 @@ use engine::hash::Hash;
 use super::bytes::{Reader, Writer};
 use super::chains::Chains;
 use super::edges::{self, EDGES};
-use super::features::{self, NAMES};
+use super::feature_set::NAMES;
+use super::features;
 use super::ftrl::{Ftrl, Rates};
 
 const MAGIC: &[u8; 8] = b"FRAUDMOD";

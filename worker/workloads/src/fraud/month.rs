@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::prefetch::prefetch;
 
-use super::history::{DAY_S, Purchase};
 use super::likelihood::Usual;
+use super::purchase::{DAY_S, Purchase};
 
 /// The days of a month.
 const DAYS: i64 = 30;
@@ -112,8 +112,8 @@ impl Month {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::history::Stamp;
     use super::super::likelihood::Cell;
+    use super::super::purchase::Stamp;
     use super::*;
 
     fn median(purchases: &[Purchase], day: i64) -> Option<Usual> {

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use engine::manifest::{Dataset, Refusal, Role};
 use engine::path::name_of;
-use engine::workload::{Part, ReportInput};
+use engine::workload::{Curve, Part, ReportInput};
 
 use super::edges::EDGES;
 use super::evaluate::Evaluation;
-use super::features::{self, NAMES};
+use super::feature_set::NAMES;
+use super::features;
 use super::ftrl::Ftrl;
 use super::metrics::Metrics;
 use super::model::Model;
@@ -383,4 +384,32 @@ pub(super) fn headline(json: Option<&[u8]>) -> BTreeMap<String, f64> {
     let last = report.as_ref().and_then(|report| report["trained"].as_array()?.last());
     let figure = |name: &str| Some((name.to_owned(), last?["testing"][name].as_f64()?));
     HEADLINE.into_iter().filter_map(figure).collect()
+}
+
+/// What a page draws by dataset: a title, and the figures on the testing data, by their names in `report.json`.
+const CURVES: [(&str, &[&str]); 3] = [
+    ("Average precision on the testing data", &["average_precision"]),
+    ("AUC ROC on the testing data", &["auc_roc"]),
+    ("Accuracy on the testing data, and that of always saying no", &["accuracy", "majority_accuracy"]),
+];
+
+/// What each checkpoint reached on the testing data; empty where nothing was tested.
+pub(super) fn curves(json: Option<&[u8]>) -> Vec<Curve> {
+    let report: Option<serde_json::Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let trained = report.as_ref().and_then(|report| report["trained"].as_array());
+    let trained: Vec<&serde_json::Value> = trained.into_iter().flatten().collect();
+    let curve = |(title, names): (&str, &[&str])| {
+        let line = |name: &&str| {
+            let values = trained.iter().map(|dataset| dataset["testing"][*name].as_f64()).collect();
+            (name.replace('_', " "), values)
+        };
+        let datasets = trained.iter().filter_map(|dataset| dataset["dataset"].as_str().map(str::to_owned));
+        Curve {
+            title: title.to_owned(),
+            datasets: datasets.collect(),
+            lines: names.iter().map(line).collect(),
+        }
+    };
+    let has_values = |curve: &Curve| curve.lines.iter().any(|(_, values)| values.iter().any(Option::is_some));
+    CURVES.into_iter().map(curve).filter(has_values).collect()
 }

@@ -1,11 +1,12 @@
 //! Features that learn from data how its frauds come about: an amount out of the customer's usual, a
 //! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
 
-use super::history::{
-    BIG_DAYS, Customer, DAY_S, DELAY_S, History, Stamp, TERMINAL_WINDOWS_S, Terminal, is_big, known, newest,
-};
+use super::customer::{BIG_DAYS, Customer, is_big};
+use super::history::History;
 use super::likelihood::Usual;
+use super::purchase::{DAY_S, DELAY_S, Stamp, newest};
 use super::stretch::Now;
+use super::terminal::{TERMINAL_WINDOWS_S, Terminal, known};
 
 /// Where nothing is known that a value could be taken from; below every value that is.
 const NONE: f64 = -1.0;

@@ -11,6 +11,9 @@
 //! ```
 //! All numbers are little-endian. Rows are sorted by (time, id).
 
+use jiff::ToSpan;
+use jiff::civil::{DateTime, date};
+
 use crate::input::Transactions;
 
 use super::bytes::{Reader, Writer};
@@ -139,4 +142,12 @@ impl Rows {
         input.end()?;
         Ok(Self { path, time, customer, terminal, cents, fraud, scenario })
     }
+}
+
+/// A time as a person reads it.
+pub(super) fn text_of(time: i64) -> String {
+    date(1970, 1, 1)
+        .at(0, 0, 0, 0)
+        .checked_add(time.seconds())
+        .map_or_else(|_| format!("{time} s"), |at: DateTime| at.to_string())
 }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::history::{DAY_S, Fraud};
+use super::purchase::{DAY_S, Fraud};
 use super::rows::Rows;
 
 /// A row as history takes it.

@@ -11,8 +11,10 @@
 
 use std::sync::LazyLock;
 
-use super::history::{Customer, DAY_S, DELAY_S, Fraud, Terminal, newest};
+use super::customer::Customer;
 use super::likelihood::Likelihood;
+use super::purchase::{DAY_S, DELAY_S, Fraud, newest};
+use super::terminal::Terminal;
 
 /// Days for which a terminal stays compromised, and the chance of a day to be the first of them.
 const TERMINAL_DAYS: usize = 28;
@@ -213,8 +215,8 @@ impl State {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::history::{LOOKED_AT_MAX, Purchase, Stamp};
     use super::super::likelihood::{Cell, Usual};
+    use super::super::purchase::{LOOKED_AT_MAX, Purchase, Stamp};
     use super::*;
 
     const NOW: i64 = 100 * DAY_S + DAY_S / 2;

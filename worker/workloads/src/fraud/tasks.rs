@@ -2,14 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::ToSpan;
-use jiff::civil::{DateTime, date};
-
 use engine::hash::Hash;
 use engine::workload::{Outcome, Part, Step, Task};
 
 use super::Learner;
-use super::features::{self, FeatureSet};
+use super::feature_set::FeatureSet;
+use super::features;
 use super::ftrl::BATCH;
 use super::joined::{self, Joined};
 use super::linfa;
@@ -182,14 +180,6 @@ impl Task for Join {
             self.row = row;
         }
     }
-}
-
-/// A time as a person reads it.
-pub(super) fn text_of(time: i64) -> String {
-    date(1970, 1, 1)
-        .at(0, 0, 0, 0)
-        .checked_add(time.seconds())
-        .map_or_else(|_| format!("{time} s"), |at: DateTime| at.to_string())
 }
 
 /// Learns from a joined part, from where the previous checkpoint stopped.

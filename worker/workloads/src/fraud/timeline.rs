@@ -5,9 +5,9 @@ use crate::days::day_of;
 use engine::hash::Hash;
 use engine::manifest::Role;
 
-use super::history::{DAY_S, History, REACH_S};
-use super::rows::{Header, Rows};
-use super::tasks::text_of;
+use super::history::{History, REACH_S};
+use super::purchase::DAY_S;
+use super::rows::{Header, Rows, text_of};
 
 /// A prepared part: whose it is, when its rows are, and its rows' bytes.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ mod times;
 mod values;
 
 pub use columns::Columns;
-pub use pickle::Refusal;
+pub use pickle::refusal::Refusal;
 pub use reject::{ParquetPart, Place, Problem, RecordFault, Reject};
 pub(crate) use values::CENTS_MAX;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pickle::Refusal;
+use super::pickle::refusal::Refusal;
 
 /// Why a dataset is rejected. Its text is a pure function of the dataset's bytes and the ending of
 /// its name: it goes into the report, so it carries no path and no wording of a library.

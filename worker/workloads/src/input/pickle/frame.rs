@@ -1,9 +1,9 @@
 //! A DataFrame inside a pickle: its blocks and its columns' names.
 
-use super::Refusal;
 use super::array::{Array, Halt, integer};
 use super::global::Global;
 use super::graph::{Graph, Value};
+use super::refusal::Refusal;
 use super::values::Values;
 use crate::input::cell::Cell;
 use crate::input::reject::{Reject, quote};

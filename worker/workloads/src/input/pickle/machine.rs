@@ -1,9 +1,9 @@
 //! The stack machine: from a pickle's opcodes to a graph, executing nothing.
 
-use super::Refusal;
 use super::global::{Global, is_suspicious};
 use super::graph::{Graph, Node, Span, Value};
 use super::opcode as op;
+use super::refusal::Refusal;
 use crate::input::reject::quote;
 
 /// Limits far above what a day of transactions needs. Together they bound the memory that a
