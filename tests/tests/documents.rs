@@ -204,6 +204,38 @@ fn the_tests_and_mutants_that_guarantees_names_exist() {
     assert!(missing.is_empty(), "mutants that break no promise of the page: {missing:?}");
 }
 
+/// The names of all source files below the root, by `git`'s list of what is committed or about to be.
+fn sources() -> Vec<String> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root());
+    let listed = list.output().unwrap();
+    String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A reader goes from a rule to its file by what ARCHITECTURE says.
+#[test]
+fn the_files_that_architecture_names_exist() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sources = sources();
+    let is_in_name = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    let named: BTreeSet<&str> = page
+        .split(|c| !is_in_name(c))
+        .map(|word| word.trim_matches('.'))
+        .filter(|word| word.ends_with(".rs") || word.ends_with(".lua"))
+        .collect();
+    assert!(named.len() > 80, "{named:?}");
+    let is_there =
+        |name: &str| sources.iter().any(|path| path == name || path.ends_with(&format!("/{name}")));
+    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "not there: {missing:?}");
+    let rules = page.split("## Rules").nth(1).and_then(|rest| rest.split("### ").next()).unwrap();
+    let begins =
+        |line: &str| line.split_once(". **").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let count = rules.lines().filter(|line| begins(line)).count();
+    let joined = rules.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(count, joined.matches("*In `").count(), "each rule names its files");
+}
+
 /// The sample of a plan is what `cloud plan` prints, as its own test holds it.
 #[test]
 fn the_sample_of_a_plan_is_what_is_printed() {
