@@ -2,6 +2,7 @@
 //! programs as a person runs them.
 
 pub mod batch;
+pub mod browser;
 pub mod bucket;
 pub mod chaos;
 pub mod command;

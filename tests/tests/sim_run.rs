@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sim::schedule::{Kind, Preemption, Schedule, Trigger};
 use sim::units::Span;
+use tests::browser;
 use tests::command::{run, transcript, write_days};
 use tests::queue::block_on;
 use tests::queue::items::{FOLD, evaluate};
@@ -44,6 +45,8 @@ fn the_first_command_preempts_and_makes_no_difference() {
     for day in 1..=8 {
         assert!(page.contains(&format!("<td>datasets/training/2018-04-0{day}.parquet</td>")), "day {day}");
     }
+    assert_eq!(page.matches("<polyline").count(), 4, "three drawings, one of two figures");
+    browser::look(&out.path().join("sim/1/report.html"));
     let picture = fs::read_to_string(out.path().join("sim/1/timeline.svg")).unwrap();
     for words in
         [format!("{effective} preemptions interrupted work"), "identical to an undisturbed run".to_owned()]

@@ -1,9 +1,13 @@
 //! What pages about a run share: the timeline of its machines, its colours, its style. Pages are one file each, with
 //! nothing from elsewhere.
 
+mod curve;
+
 use askama::Template;
 
 use crate::reader::attempts::{Attempt, End, Incarnation};
+
+pub use curve::curves;
 
 /// Width and heights in the drawing's units.
 pub const WIDTH: f64 = 1000.0;

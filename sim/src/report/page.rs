@@ -9,6 +9,7 @@ use crate::schedule::Kind;
 use crate::story::{Attempt, Effect, Story};
 use worker::events::first_of;
 use worker::page::{self, BAR, LANE, Lane, Mark, STYLE, Scale, TOP, Timeline};
+use worker::workload::Curve;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -24,6 +25,8 @@ struct Page<'a> {
     lost_percent: String,
     /// Names as a person says them, and values to four digits.
     figures: Vec<(String, String)>,
+    /// Drawings of the report's figures by dataset.
+    curves: Vec<String>,
 }
 
 struct Row {
@@ -53,6 +56,7 @@ pub fn render(
     attempts: &[Attempt],
     summary: &Summary,
     report: &str,
+    curves: &[Curve],
 ) -> anyhow::Result<String> {
     let scale = Scale::new(story.began_ms, story.ended_ms);
     let checks = summary.checked.looked_at.iter().map(|(check, count)| {
@@ -70,6 +74,7 @@ pub fn render(
         report,
         lost_percent: format!("{:.1}", summary.lost.share * 100.0),
         figures: summary.figures_in_words(),
+        curves: page::curves(curves),
     };
     Ok(page.render()?)
 }

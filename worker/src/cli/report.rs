@@ -19,6 +19,7 @@ use crate::page::{self, STYLE, Scale, Timeline};
 use crate::reader::attempts::{Attempt, End, Incarnation, attempts, incarnations};
 use crate::store::any::AnyStore;
 use crate::system::Machine;
+use crate::workload::registry;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
@@ -118,6 +119,7 @@ struct Page<'m> {
     lead: String,
     facts: Vec<(&'static str, String)>,
     timeline: String,
+    curves: Vec<String>,
     /// Machines and attempts that are not drawn.
     undrawn: Option<String>,
     lives: Vec<[String; 4]>,
@@ -157,6 +159,9 @@ impl<'m> Page<'m> {
             Some(Ending::Report(report)) => Some(&report.files),
             _ => None,
         };
+        let file = |name: &str| Some(report?.get(name)?.clone().into_bytes());
+        let workload = manifest.and_then(|manifest| registry::standard().of(&manifest.spec).ok());
+        let curves = workload.map_or_else(Vec::new, |workload| workload.curves(&file));
         let texts = report.into_iter().flatten().filter(|(name, _)| name.ends_with(".txt"));
         Self {
             style: STYLE,
@@ -171,6 +176,7 @@ impl<'m> Page<'m> {
             ),
             facts,
             timeline,
+            curves: page::curves(&curves),
             undrawn,
             lives: lives.iter().map(life).collect(),
             waits: waits(attempts),

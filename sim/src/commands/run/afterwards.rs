@@ -59,7 +59,7 @@ pub async fn conclude(
     };
     let mut summary = summarise(prepared, story, &results, words, exit);
     (summary.checked, summary.verified) = (checked, verified);
-    tell(prepared, story, results.text(), &summary)?;
+    tell(prepared, story, &results, &summary)?;
     if ended == Ended::Interrupted
         && results.report.is_none()
         && prepared.args.place.backend == Backend::Process
@@ -182,10 +182,10 @@ fn summarise(prepared: &Prepared, story: &Story, results: &Results, ended: Strin
     }
 }
 
-fn tell(prepared: &Prepared, story: &Story, text: &str, summary: &Summary) -> Result<(), Failure> {
+fn tell(prepared: &Prepared, story: &Story, results: &Results, summary: &Summary) -> Result<(), Failure> {
     let folder = prepared.out.folder();
     let attempts = story.attempts();
-    let page = report::page::render(story, &attempts, summary, text)
+    let page = report::page::render(story, &attempts, summary, results.text(), &results.curves())
         .map_err(Failure::when(Exit::Failed, "draw the page"))?;
     put(&folder.join("report.html"), page.as_bytes())?;
     let picture = report::picture::render(story, &attempts, summary)

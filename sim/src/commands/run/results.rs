@@ -9,7 +9,7 @@ use worker::manifest::Manifest;
 use worker::reader::ManifestReader;
 use worker::record::Record;
 use worker::report::Report;
-use worker::workload::{Outcome, Workload, registry};
+use worker::workload::{Curve, Outcome, Workload, registry};
 
 use super::Prepared;
 use crate::view::View;
@@ -65,6 +65,12 @@ impl Results {
     pub fn figures(&self) -> BTreeMap<String, f64> {
         let file = |name: &str| Some(self.report.as_ref()?.files.get(name)?.clone().into_bytes());
         self.workload.headline(&file)
+    }
+
+    /// What the workload draws of its figures by dataset.
+    pub fn curves(&self) -> Vec<Curve> {
+        let file = |name: &str| Some(self.report.as_ref()?.files.get(name)?.clone().into_bytes());
+        self.workload.curves(&file)
     }
 
     /// The report for people; empty where there is none.
