@@ -378,7 +378,7 @@ impl TryFrom<Line> for Preemption {
     fn try_from(line: Line) -> Result<Self, String> {
         let trigger = match (line.at, line.worker, line.claim, line.dataset, line.percent) {
             (None, None, None, None, None) if line.report => Trigger::Report,
-            _ if line.report => return Err("`report` stands beside no other trigger".to_owned()),
+            _ if line.report => return Err("`report` cannot be combined with another trigger".to_owned()),
             (Some(at), Some(worker), None, None, None) => Trigger::At { ms: at.ms, worker },
             (Some(at), None, None, None, None) if line.kind.is_service() => {
                 Trigger::At { ms: at.ms, worker: 0 }

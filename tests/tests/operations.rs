@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use tests::browser;
 use tests::command::{FILTERS, run, transcript, without, write_volume};
 use tests::queue::server::{Server, connect};
 use worker::contract::Exit;
@@ -289,6 +290,7 @@ fn any_run_has_a_page_and_a_trace() {
 
     let (page, trace) = (volume.join("page.html"), volume.join("trace.json"));
     works(volume, "report", &["--html", page.to_str().unwrap(), "--trace", trace.to_str().unwrap()]);
+    browser::look(&page);
     let page = fs::read_to_string(page).unwrap();
     for shown in [
         "complete, but 1 dataset rejected",

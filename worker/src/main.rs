@@ -1,4 +1,4 @@
-//! Wiring only: see `cli.rs`.
+//! Wiring only: see `cli`.
 
 use std::process::ExitCode;
 

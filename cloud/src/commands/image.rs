@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// The worker's stripped binary, built on Debian 12 or an older system.
     #[arg(long, default_value = "target/release/worker")]
     binary: PathBuf,
-    /// The host that images of Artifact Registry are pushed to. [default: REGION-docker.pkg.dev]
+    /// The registry's host to push to. [default: REGION-docker.pkg.dev]
     #[arg(long, env = "CLOUD_IMAGE_HOST", hide_env = true)]
     host: Option<String>,
 }
@@ -33,7 +33,7 @@ pub(super) async fn run(arguments: Arguments, mut site: Site) -> Result<()> {
     let built = worker_image(&binary).await?;
     if !built.is_static {
         teller.tell(&format!(
-            "this worker starts in images with the C library of Debian 12 or a newer one alone; {STATIC_HINT}"
+            "this worker needs the C library (glibc) of Debian 12 or newer in the image; {STATIC_HINT}"
         ));
     }
     make_repository(&site.google, &mut site.memory, &site.name, &region, &mut |line| teller.tell(line))

@@ -43,8 +43,8 @@ pub(super) struct Shape {
     /// Workers at once.
     #[arg(long, default_value_t = 1)]
     workers: u32,
-    /// A folder with training/ and testing/, for a program any folder of files; without it, only the places for a batch
-    /// are made.
+    /// A folder with training/ and testing/. A program takes any folder of files. Without datasets no Job is started: the
+    /// rest is made.
     #[arg(long)]
     datasets: Option<PathBuf>,
     /// Give the Job up after this long, as in 90m or 6h. [default: never]

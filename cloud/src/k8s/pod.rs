@@ -134,7 +134,7 @@ pub fn parse_secret(text: &str) -> Result<SecretEnv, String> {
         return Err(format!("`{name}` is the worker's own: choose another name"));
     }
     if !is_object(secret) {
-        return Err(format!("`{secret}` names no Secret: lower-case letters, digits, `-` and `.`"));
+        return Err(format!("`{secret}` is no name of a Secret: use a-z, 0-9, `-` and `.`"));
     }
     let is_key = |byte: u8| is_plain(byte) || byte == b'-' || byte == b'.';
     if key.is_empty() || !key.bytes().all(is_key) {

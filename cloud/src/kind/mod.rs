@@ -210,7 +210,7 @@ impl KindCluster {
         let look = ["exec", &self.control_plane(), "test", "-e", WHOLE];
         docker(&look, &doing)
             .await
-            .map_err(|error| Error::other(error.doing, "it was not made to the end"))?;
+            .map_err(|error| Error::other(error.doing, "its creation did not finish"))?;
         let client = self.client().await?;
         reachable(&client, &self.name).await?;
         Nodes::new(self.clone(), client).restore().await

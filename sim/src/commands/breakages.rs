@@ -9,7 +9,7 @@ use crate::world::breakages::{hunt_all, table};
 
 #[derive(Debug, Args)]
 pub struct BreakagesArgs {
-    /// Schedules that each breakage may survive.
+    /// Schedules to try for each mutant before it counts as missed.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     seeds: u64,
 }

@@ -44,7 +44,7 @@ enum Command {
     Down(down::DownArgs),
     /// Explore simulated schedules of faults, in virtual time.
     Explore(explore::ExploreArgs),
-    /// Run one large simulated batch, and show what a result costs from its beginning to its end.
+    /// Run one large simulated batch, and show the calls per result over time.
     Scale(scale::ScaleArgs),
     /// Hunt workers that forget one rule each: every one must be caught.
     Breakages(breakages::BreakagesArgs),

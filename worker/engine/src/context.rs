@@ -53,8 +53,8 @@ pub struct Config {
     pub lease: Duration,
     /// A lease is not renewed after this time without progress.
     pub stall: Duration,
-    /// The longest time between two savings of work that saves its progress: hashing, a join or fold of more than 16,384
-    /// rows, extra work. Of all else a preemption loses the item's whole work.
+    /// The longest time between two saves of progress, of work that has any: hashing, a join or fold of more than 16,384
+    /// rows, a user's program, extra work. Of other work a preemption loses the whole item.
     pub progress_every: Duration,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,

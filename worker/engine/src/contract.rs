@@ -1,5 +1,5 @@
 //! Everything that launchers, workers and checkers must agree on: paths on the volume, keys in
-//! Redis, exit codes, sizes. Arguments and environment are declared in `cli.rs`.
+//! Redis, exit codes, sizes. Arguments and environment are declared in the program's `cli`.
 
 use crate::hash::Hash;
 use crate::item::Name;

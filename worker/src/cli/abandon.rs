@@ -55,9 +55,7 @@ pub(crate) async fn abandon(args: AbandonArgs) -> Result<Exit, Failure> {
         Abandoned::NotBegun => {
             let failure =
                 Failure::new(Exit::NoDatasets, doing, "it has not begun, so that it holds no datasets");
-            return Err(
-                failure.hint("take back what was pushed: worker unpush PATH…; worker runs lists the runs")
-            );
+            return Err(failure.hint("worker unpush PATH… removes pushed paths; worker runs lists the runs"));
         }
     }
     Ok(Exit::Finished)

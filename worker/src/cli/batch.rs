@@ -32,8 +32,8 @@ pub struct BatchArgs {
     /// Without progress for so long, a claim is no longer renewed.
     #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = STALL, value_parser = parse_positive)]
     pub stall: Duration,
-    /// How often hashing, and a join or a fold of more than 16,384 rows, save their progress at least; more
-    /// often where that is cheap. Reading a dataset and measuring a model start over.
+    /// The longest time between two saves of progress; they come more often where that is cheap. Hashing, users' programs,
+    /// and joins and folds of more than 16,384 rows save progress. Reading a dataset and measuring a model start over.
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = PROGRESS_EVERY,
           value_parser = parse_duration)]
     pub progress_every: Duration,

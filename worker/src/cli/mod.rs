@@ -63,7 +63,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Push paths of datasets, relative to the volume: they become part of the open run, or of the next.
     Push(push::PushArgs),
-    /// Take pushed paths back that no run has taken in yet.
+    /// Remove pushed paths that no run has taken in yet.
     Unpush(push::PushArgs),
     /// Say of files whether they would be read as datasets, and what is in them.
     Check(check::CheckArgs),

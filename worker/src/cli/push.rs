@@ -23,8 +23,8 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct PushArgs {
     #[command(flatten)]
     queue: QueueArgs,
-    /// Files of the volume, for instance datasets/training/2018-04-01.parquet. Paths that are absolute (of a bucket: URLs),
-    /// or relative to this folder, are taken too where they lie on the volume.
+    /// Files of the volume, for instance datasets/training/2018-04-01.parquet. Absolute paths,
+    /// paths relative to this folder, and URLs of a bucket work too, if they lie on the volume.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
 }
@@ -101,7 +101,7 @@ pub(crate) async fn unpush(args: PushArgs) -> Result<Exit, Failure> {
 async fn checked(volume: &Volume, given: &str) -> Result<String, Objection> {
     let path = on_volume(volume, given).await?;
     if is_hidden(&path) {
-        let hint = "rename it, if it is a dataset".to_owned();
+        let hint = "hidden files are skipped: rename it, if it is a dataset".to_owned();
         return Err(Objection { exit: Exit::Usage, why: HIDDEN.to_owned(), hint });
     }
     let is_folder = || ("it is a folder".to_owned(), format!("push its files: worker push {path}/*"));

@@ -36,7 +36,7 @@ pub(crate) struct ServeArgs {
     /// The run's name [default: the newest number, at each look]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
-    /// The address to listen on. Nothing is asked of who connects: leave it to this machine, or to a network of yours.
+    /// The address to listen on. There is no authentication: listen only on this machine, or on a network that you trust.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     listen: SocketAddr,
     /// What one worker costs an hour, in dollars: the cost so far is shown and exported
