@@ -149,7 +149,7 @@ impl<'a, P: Ports> Committer<'a, P> {
         for _ in 0..TRIES {
             let staged = match self.stage(attempt, &bytes, options.keep).await {
                 Ok(staged) => staged,
-                Err(error) => return self.find(attempt, path, record, options, error).await,
+                Err(error) => return self.adopt_existing(attempt, path, record, options, error).await,
             };
             self.ctx.note(What::Intent {
                 item: attempt.item,
@@ -189,7 +189,7 @@ impl<'a, P: Ports> Committer<'a, P> {
 
     /// Bytes could not be staged: they were swept, perhaps, because another's commit is there. Then all is
     /// well (rule 13).
-    async fn find(
+    async fn adopt_existing(
         &self,
         attempt: &Attempt,
         path: &str,
@@ -273,14 +273,14 @@ impl<'a, P: Ports> Committer<'a, P> {
         let record = Record::part(Hash::default(), text.clone().into_bytes());
         let bytes = record.encode(self.ctx.paths.place(&self.ctx.paths.violation()));
         // For as long as it takes: a disk that is full for a while must not let others exit 0.
-        while !self.ctx.breaks(Breakage::ViolationKeptQuiet) && !self.is_void(attempt, &bytes).await {
+        while !self.ctx.breaks(Breakage::ViolationKeptQuiet) && !self.make_void(attempt, &bytes).await {
             self.ctx.system.sleep(self.ctx.jittered(self.ctx.config.idle)).await;
         }
         ItemError::End(Exit::Violation, text)
     }
 
     /// Makes a violation public; returns whether one is there, by whichever worker: one is enough.
-    async fn is_void(&self, attempt: &Attempt, bytes: &[u8]) -> bool {
+    async fn make_void(&self, attempt: &Attempt, bytes: &[u8]) -> bool {
         let path = self.ctx.paths.violation();
         if let Ok(staged) = self.stage(attempt, bytes, Keep::Durable).await {
             // The reply may be lost: what counts is what is there.

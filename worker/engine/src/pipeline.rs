@@ -154,7 +154,7 @@ impl Pipeline {
         self.stages().find(|stage| self.spec(*stage).order == Order::Chain)
     }
 
-    /// The stage that a worker goes on with.
+    /// The sticky stage: who did it for a dataset should do it for the next one, since it has in memory what that needs.
     pub fn sticky(&self) -> Option<Stage> {
         self.stages().find(|stage| self.spec(*stage).order == Order::Sticky)
     }

@@ -38,7 +38,7 @@ pub const PATIENCE_AT_START: Duration = Duration::from_secs(60);
 /// Bounds of the backoff while the queue is away.
 const QUEUE_BACKOFF_MS: std::ops::Range<u64> = 20..2_000;
 
-/// The loop, and the parts of a worker that it drives. Nobody imports it.
+/// The loop, and the components of a worker that it drives.
 struct Worker<'a, P: Ports> {
     ctx: &'a Context<'a, P>,
     committer: &'a Committer<'a, P>,
@@ -50,7 +50,7 @@ struct Worker<'a, P: Ports> {
     closing: Closing<'a, P>,
     /// How many attempts in a row failed by what the store did, or lacked.
     failed_in_a_row: Cell<u32>,
-    /// The listing of commits by whose time this worker looked last whether the run was left.
+    /// When the commits had been listed, as this worker last checked whether the run was abandoned.
     looked_with: Cell<Option<Duration>>,
 }
 
