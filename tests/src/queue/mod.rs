@@ -3,9 +3,11 @@
 pub mod items;
 pub mod model;
 pub mod server;
+pub mod tls;
 pub mod wire;
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,21 +108,50 @@ impl Boots for SqliteArm {
     }
 }
 
-/// Has a database of the shared server for itself, since every run of one pushes to one list.
-#[derive(Debug)]
-pub struct RedisArm {
-    pub server: Arc<Server>,
-    pub url: String,
+/// Where an arm's server comes from.
+pub trait Served: std::fmt::Debug {
+    fn server() -> Option<Arc<Server>>;
 }
 
-impl Arm for RedisArm {
+/// Redis, in a container or from the path.
+#[derive(Debug)]
+pub struct OnRedis;
+
+impl Served for OnRedis {
+    fn server() -> Option<Arc<Server>> {
+        Server::shared()
+    }
+}
+
+/// Valkey, from a wheel or as `TESTS_VALKEY_SERVER` names it.
+#[derive(Debug)]
+pub struct OnValkey;
+
+impl Served for OnValkey {
+    fn server() -> Option<Arc<Server>> {
+        Server::valkey()
+    }
+}
+
+pub type RedisArm = ServerArm<OnRedis>;
+pub type ValkeyArm = ServerArm<OnValkey>;
+
+/// Has a database of the shared server for itself, since every run of one pushes to one list.
+#[derive(Debug)]
+pub struct ServerArm<S> {
+    pub server: Arc<Server>,
+    pub url: String,
+    kind: PhantomData<S>,
+}
+
+impl<S: Served> Arm for ServerArm<S> {
     type Client = Redis;
     const VIRTUAL_TIME: bool = false;
 
     fn open() -> Option<Self> {
-        let server = Server::shared()?;
+        let server = S::server()?;
         let url = server.fresh_database();
-        Some(Self { server, url })
+        Some(Self { server, url, kind: PhantomData })
     }
 
     fn client_of(&self, run: &str) -> Redis {

