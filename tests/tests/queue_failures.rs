@@ -1,6 +1,9 @@
 //! How the queue on Redis behaves where Redis fails: what passes is told as away and costs nothing
 //! but time, what stays is refused with a hint, and nothing half done is left behind.
 
+#[path = "queue_failures/access.rs"]
+mod access;
+
 use std::time::Duration;
 
 use redis::{Cmd, Value};

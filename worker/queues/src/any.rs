@@ -20,13 +20,13 @@ pub enum AnyQueue {
 }
 
 impl AnyQueue {
-    /// Opens `sqlite`, a file in the volume's folder, `sqlite:PATH` or a `redis://` URL; see [`engine::store::identity`]
+    /// Opens `sqlite`, a file in the volume's folder, `sqlite:PATH` or a URL of Redis; see [`engine::store::identity`]
     /// for the id.
     ///
     /// # Errors
     /// `Refused` where the URL names no queue, or the queue does not let us in.
     pub fn open(url: &str, folder: Option<&Path>, volume_id: &str, run: &str) -> Result<Self, QueueError> {
-        if ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if is_redis(url) {
             return Ok(Self::Redis(Redis::open(url, volume_id, run)?));
         }
         let path = match url.strip_prefix("sqlite:") {
@@ -49,6 +49,15 @@ impl AnyQueue {
         };
         Ok(Self::Sqlite(Sqlite::open(&path, run)?))
     }
+}
+
+/// Whether a URL is one of Redis or Valkey, whatever way leads there.
+pub fn is_redis(url: &str) -> bool {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    matches!(
+        scheme.strip_suffix("+sentinel").unwrap_or(scheme),
+        "redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+unix" | "valkey+unix"
+    )
 }
 
 /// What a queue's server says of itself.

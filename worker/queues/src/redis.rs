@@ -13,9 +13,13 @@
 //! logged, never believed.
 
 mod about;
+mod address;
 mod connection;
 mod failure;
+pub mod rights;
 pub mod script;
+mod sentinel;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -59,8 +63,9 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Takes `redis://[[user]:password@]host[:port][/database]` or `unix:///path`; without a
-    /// password in it, that of the environment's `REDISCLI_AUTH`. Does not connect yet.
+    /// Takes `redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS, `unix:///path`, or
+    /// `redis+sentinel://host[:port][,host[:port]…]/name[/database]`; without a password in it, that of the
+    /// environment's `REDISCLI_AUTH`. Does not connect yet.
     pub fn open(url: &str, volume: &str, run: &str) -> Result<Self, QueueError> {
         Self::open_with(url, std::env::var(PASSWORD_ENV).ok(), volume, run)
     }
@@ -119,10 +124,12 @@ impl Redis {
         }
     }
 
-    /// WRONGTYPE does not say of which key: looks, so that the error can name it.
+    /// WRONGTYPE does not say of which key, NOPERM not all that is missing: looks, so that the error can name it.
     async fn explain(&self, error: RedisError, keys: &[&str]) -> QueueError {
-        if failure::code(&error) != Some("WRONGTYPE") {
-            return self.connection.explain(&error);
+        match failure::code(&error) {
+            Some("WRONGTYPE") => {}
+            Some("NOPERM") => return self.denied(&error).await,
+            _ => return self.connection.explain(&error),
         }
         for key in keys {
             let Ok(Value::SimpleString(kind)) = self.connection.send(redis::cmd("TYPE").arg(key)).await

@@ -113,9 +113,9 @@ pub(crate) struct VolumeArgs {
 pub(crate) struct QueueArgs {
     #[command(flatten)]
     pub on: VolumeArgs,
-    /// `sqlite` (a file on the volume, where that is a folder), `sqlite:PATH`, or `redis://[:PASSWORD@]HOST[:PORT][/DB]`.
-    /// The password may also be in REDISCLI_AUTH. What is pushed is taken in by whoever uses the
-    /// same database: give each volume its own.
+    /// `sqlite` (a file on the volume, where that is a folder), `sqlite:PATH`, or `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`
+    /// of Redis or Valkey; `rediss://` for TLS, `redis+sentinel://HOST[,HOST…]/NAME` for Sentinels. The password may also
+    /// be in REDISCLI_AUTH. What is pushed is taken in by whoever uses the same database: give each volume its own.
     #[arg(long, env = "WORKER_QUEUE", value_name = "URL", default_value = "sqlite")]
     pub queue: String,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use worker::contract::Exit;
 use worker::failure::Failure;
-use worker::queue::any::AnyQueue;
+use worker::queue::any::{AnyQueue, is_redis};
 use worker::queue::{QueueError, WorkQueue};
 use worker::store::identity::identify;
 use worker::store::{StoreError, any};
@@ -31,7 +31,7 @@ impl FromStr for QueueChoice {
         match text {
             "sqlite" => Ok(Self::Sqlite),
             "redis" => Ok(Self::OwnRedis),
-            url if url.starts_with("redis://") => Ok(Self::Redis(url.to_owned())),
+            url if is_redis(url) => Ok(Self::Redis(url.to_owned())),
             other => Err(format!("`{other}` is no queue: give sqlite, redis, or redis://HOST[:PORT][/DB]")),
         }
     }
@@ -44,9 +44,9 @@ impl fmt::Display for QueueChoice {
             Self::OwnRedis => f.write_str("redis"),
             Self::Cluster => f.write_str("the cluster's Redis"),
             // A password in it is nobody's business.
-            Self::Redis(url) => match url.rsplit_once('@') {
-                Some((_, host)) => write!(f, "redis://{host}"),
-                None => f.write_str(url),
+            Self::Redis(url) => match (url.split_once("://"), url.rsplit_once('@')) {
+                (Some((scheme, _)), Some((_, host))) => write!(f, "{scheme}://{host}"),
+                _ => f.write_str(url),
             },
         }
     }

@@ -4,7 +4,6 @@ use redis::Value;
 
 use super::Redis;
 use crate::any::{About, Remark};
-use engine::contract;
 use engine::queue::QueueError;
 
 /// The oldest version that has what the scripts call.
@@ -16,7 +15,7 @@ impl Redis {
     /// # Errors
     /// Where it cannot be reached, or does not let us in.
     pub async fn about(&self) -> Result<About, QueueError> {
-        let sent = self.connection.send(&redis::cmd("PING")).await;
+        let sent = self.connection.send(redis::cmd("HELLO").arg(2)).await;
         sent.map_err(|error| self.connection.explain(&error))?;
         let mut info = String::new();
         for section in ["server", "memory", "persistence"] {
@@ -34,11 +33,13 @@ impl Redis {
             time_ms: self.time_ms().await,
             remarks: remarks(&info),
         };
-        about.remarks.extend(self.may_push().await.filter(|may| !may).map(|_| Remark {
-            is_problem: true,
-            said: "this user may not push: RPUSH datasets is denied".to_owned(),
-            hint: format!("allow it: ACL SETUSER NAME ~{0} ~{0}:* +rpush", contract::PUSHED),
-        }));
+        if let Some(missing) = self.missing_rules().await.filter(|missing| !missing.is_empty()) {
+            about.remarks.push(Remark {
+                is_problem: true,
+                said: format!("this user may not do all that is needed: {} missing", missing.join(" ")),
+                hint: self.grant(&missing.join(" ")),
+            });
+        }
         Ok(about)
     }
 
@@ -51,20 +52,6 @@ impl Redis {
         };
         let [seconds, micros] = parts.as_slice() else { return None };
         Some(number(seconds)? * 1000 + number(micros)? / 1000)
-    }
-
-    /// Whether this user may push, without pushing: what is pushed would be taken in. `None` where the server cannot say.
-    async fn may_push(&self) -> Option<bool> {
-        let Ok(Value::BulkString(user)) = self.connection.send(redis::cmd("ACL").arg("WHOAMI")).await else {
-            return None;
-        };
-        let mut dry = redis::cmd("ACL");
-        dry.arg("DRYRUN").arg(user).arg(["RPUSH", contract::PUSHED, "x"].as_slice());
-        match self.connection.send(&dry).await {
-            Ok(Value::Okay) => Some(true),
-            Ok(Value::BulkString(_) | Value::SimpleString(_)) => Some(false),
-            _ => None,
-        }
     }
 }
 

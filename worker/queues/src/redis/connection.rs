@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
-};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisError, Value};
 use tokio::sync::Mutex;
 
-use super::failure;
+use super::address::{Address, bare, tls_at};
+use super::tls::Files;
+use super::{failure, sentinel, tls};
 use engine::queue::QueueError;
 
 /// What the first answer of a server says of it: `HELLO` of Redis 6 and newer.
@@ -44,8 +44,8 @@ impl Greeting {
     pub(super) fn refusal(&self) -> Option<&'static str> {
         match (self.mode.as_str(), self.role.as_str()) {
             ("sentinel", _) => Some(
-                "it is a Sentinel\nhint: give the master that it watches: redis-cli -p PORT SENTINEL \
-                 get-master-addr-by-name NAME shows the address",
+                "it is a Sentinel\nhint: name the master that it watches: redis+sentinel://HOST:PORT/NAME; \
+                 redis-cli -p PORT SENTINEL masters shows the names",
             ),
             ("cluster", _) => Some("it is a node of a cluster\nhint: give a server that is none"),
             (_, "replica" | "slave") => Some(
@@ -62,11 +62,9 @@ impl Greeting {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
-    client: Client,
-    username: Option<String>,
-    password: Option<String>,
-    database: i64,
-    server: String,
+    /// The server, or the Sentinels that know it.
+    clients: Vec<Client>,
+    address: Address,
     pub(super) patience: Duration,
     current: Mutex<Current>,
     /// Whether the server has been asked what it is. Once: after a failover a replica is one for a while only.
@@ -82,43 +80,28 @@ struct Current {
 
 impl Connection {
     pub(super) fn open(url: &str, password: Option<String>) -> Result<Self, QueueError> {
-        let info = url.into_connection_info().map_err(|error| failure::bad_url(&error))?;
-        let settings = info.redis_settings();
-        let password = settings.password().map(str::to_owned).or(password);
-        let username = settings.username().map(str::to_owned);
-        let database = settings.db();
-        let server = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
-            other => format!("redis at {other} database {database}"),
-        };
-        // Signing in is done below: the crate's own hides the server's words.
-        let bare = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
-        let client = info.addr().clone().into_connection_info();
-        let client = client
-            .map(|addr: ConnectionInfo| {
-                addr.set_redis_settings(bare).set_tcp_settings(info.tcp_settings().clone())
-            })
-            .and_then(Client::open)
-            .map_err(|error| failure::bad_url(&error))?;
-        let current = Mutex::new(Current::default());
+        let address = Address::read(url, password)?;
+        let clients = address.servers.iter().map(|server| tls::client(server.clone(), &address.files));
         Ok(Self {
-            client,
-            username,
-            password,
-            database,
-            server,
+            clients: clients.collect::<Result<_, _>>()?,
+            address,
             patience: PATIENCE,
-            current,
+            current: Mutex::new(Current::default()),
             greeted: AtomicBool::new(false),
         })
     }
 
     pub(super) fn server(&self) -> &str {
-        &self.server
+        &self.address.shown
+    }
+
+    /// Whom we sign in as.
+    pub(super) fn username(&self) -> &str {
+        self.address.username.as_deref().unwrap_or("default")
     }
 
     pub(super) fn explain(&self, error: &RedisError) -> QueueError {
-        failure::explain(error, &self.server)
+        failure::explain(error, self.server())
     }
 
     /// Sends one command and answers its reply, errors of the server as errors.
@@ -139,8 +122,13 @@ impl Connection {
         if let Some(connection) = &current.connection {
             return Ok((current.number, connection.clone()));
         }
-        let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        let connection = tokio::time::timeout(self.patience, self.connect()).await.map_err(timed_out)??;
+        let client = self.master().await?;
+        let connection = match in_time(self.patience, self.connect(&client)).await {
+            Err(error) if self.may_be_other_port(&error) => {
+                return Err(self.other_port(&client).await.unwrap_or(error));
+            }
+            connected => connected?,
+        };
         current.number += 1;
         current.connection = Some(connection.clone());
         Ok((current.number, connection))
@@ -148,7 +136,8 @@ impl Connection {
 
     /// Asks a server, the first time, whether it can hold a queue.
     async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        if self.greeted.load(Ordering::Relaxed) {
+        // Sentinels may name an old master for a moment: it is waited for, as a replica of later is.
+        if self.address.master.is_some() || self.greeted.load(Ordering::Relaxed) {
             return Ok(());
         }
         match redis::cmd("HELLO").arg(2).query_async::<Value>(connection).await {
@@ -165,24 +154,80 @@ impl Connection {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// The server, which Sentinels are asked for each time: after a failover it is another.
+    async fn master(&self) -> Result<Client, RedisError> {
+        let Some(name) = &self.address.master else { return Ok(self.clients[0].clone()) };
+        let sign_in: Vec<&str> = [&self.address.username, &self.address.password]
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .collect();
+        let asked = sentinel::master(&self.clients, name, &sign_in, self.patience);
+        let (host, port) = in_time(self.patience, asked).await?;
+        let client = self.address.at(host, port).and_then(|place| tls::client(place, &self.address.files));
+        client.map_err(|(QueueError::Refused(why) | QueueError::Away(why))| failure::unfit(&why))
+    }
+
+    /// Whether a server that was never used yet did not speak as it should.
+    fn may_be_other_port(&self, error: &RedisError) -> bool {
+        let is_new = self.address.master.is_none() && !self.greeted.load(Ordering::Relaxed);
+        is_new && matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) && tls::refusal(error).is_none()
+    }
+
+    /// Why a server could not be used whose port is of the other kind: TLS where we speak plainly, or none where we do.
+    async fn other_port(&self, client: &Client) -> Option<RedisError> {
+        let (other, why) = match client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                (tls_at(host.clone(), *port), "this port is one for TLS\nhint: begin the URL with rediss://")
+            }
+            ConnectionAddr::TcpTls { host, port, .. } => (
+                ConnectionAddr::Tcp(host.clone(), *port),
+                "this port is one without TLS\nhint: begin the URL with redis://, or name the port for TLS",
+            ),
+            _ => return None,
+        };
+        let other = tls::client(bare(other).ok()?, &Files::default()).ok()?;
+        let answer = in_time(self.patience, async {
+            let mut connection = self.dial(&other).await?;
+            redis::cmd("PING").query_async::<Value>(&mut connection).await
+        });
+        let answered = match answer.await {
+            Ok(_) => true,
+            Err(error) => error.code().is_some() || tls::refusal(&error).is_some(),
+        };
+        answered.then(|| failure::unfit(why))
+    }
+
+    async fn dial(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
             .set_response_timeout(Some(self.patience));
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        if let Some(password) = &self.password {
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn connect(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
+        let mut connection = self.dial(client).await?;
+        if let Some(password) = &self.address.password {
             let mut auth = redis::cmd("AUTH");
-            if let Some(username) = &self.username {
+            if let Some(username) = &self.address.username {
                 auth.arg(username);
             }
             auth.arg(password).query_async::<Value>(&mut connection).await?;
         }
         self.greet(&mut connection).await?;
-        if self.database != 0 {
-            redis::cmd("SELECT").arg(self.database).query_async::<Value>(&mut connection).await?;
+        let database = self.address.database;
+        if database != 0 {
+            redis::cmd("SELECT").arg(database).query_async::<Value>(&mut connection).await?;
         }
         Ok(connection)
     }
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(patience, call).await.map_err(timed_out)?
 }
 
 #[cfg(test)]

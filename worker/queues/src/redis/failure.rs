@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
+use super::tls;
 use engine::queue::QueueError;
 
 /// Codes of a server that will answer again: it cannot write, is loading, has failed over.
@@ -24,6 +25,15 @@ const PASSING: [&str; 12] = [
 const STAYING: [&str; 10] =
     ["ASK", "CROSSSLOT", "DENIED", "ERR", "MOVED", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS", "WRONGTYPE"];
 
+/// What Redis 7 and Valkey say where a script calls what its user may not.
+const DENIED_IN_SCRIPT: [&str; 2] = ["user executing the script can't", "ACL failure in script"];
+
+/// The command that an access control list denied, where the server names it.
+pub(super) fn denied_command(error: &RedisError) -> Option<&str> {
+    let (before, _) = error.detail()?.split_once("' command")?;
+    before.rsplit_once('\'').map(|(_, command)| command)
+}
+
 /// The server's code for an error; before Redis 7 that of a script's call is inside its text.
 pub(super) fn code(error: &RedisError) -> Option<&str> {
     let code = error.code()?;
@@ -33,6 +43,10 @@ pub(super) fn code(error: &RedisError) -> Option<&str> {
     let detail = error.detail().unwrap_or_default();
     if detail.contains("max number of clients") {
         return Some("BUSY");
+    }
+    // What a script may not do has no code of its own.
+    if DENIED_IN_SCRIPT.iter().any(|words| detail.contains(words)) {
+        return Some("NOPERM");
     }
     let known = |word: &&str| PASSING.contains(word) || STAYING.contains(word);
     let inner = detail.strip_prefix("Error running script");
@@ -51,15 +65,28 @@ pub(super) fn unfit(why: &str) -> RedisError {
 /// A server that ended the connection at the first command.
 pub(super) fn unanswered(error: &RedisError) -> RedisError {
     let why = format!(
-        "the server ended the connection unanswered ({error}); a port for TLS does, and TLS is not supported"
+        "the server ended the connection unanswered ({error}); a port for TLS does: rediss:// speaks it"
     );
     RedisError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, why))
 }
 
 pub(super) fn is_transient(error: &RedisError) -> bool {
+    if tls::refusal(error).is_some() {
+        return false;
+    }
     match code(error) {
         Some(code) => !STAYING.contains(&code),
         None => matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse),
+    }
+}
+
+/// What a server said, without what to do.
+pub(super) fn words(error: &RedisError, server: &str) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{server}: {code} {}", detail.trim_end()),
+        (Some(code), None) => format!("{server}: {code}"),
+        _ if error.is_timeout() => format!("{server}: no answer in time"),
+        _ => format!("{server}: {error}"),
     }
 }
 
@@ -69,12 +96,10 @@ pub(super) fn explain(error: &RedisError, server: &str) -> QueueError {
     {
         return QueueError::Refused(format!("{server}: {why}"));
     }
-    let text = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{server}: {code} {}", detail.trim_end()),
-        (Some(code), None) => format!("{server}: {code}"),
-        _ if error.is_timeout() => format!("{server}: no answer in time"),
-        _ => format!("{server}: {error}"),
-    };
+    if let Some(tls::Refusal { why, hint }) = tls::refusal(error) {
+        return QueueError::Refused(format!("{server}: {why}\nhint: {hint}"));
+    }
+    let text = words(error, server);
     if is_transient(error) {
         return QueueError::Away(text);
     }
@@ -91,9 +116,6 @@ fn hint(error: &RedisError) -> Option<&'static str> {
             Some("give the password in the URL, redis://:<password>@<host>, or in REDISCLI_AUTH")
         }
         "ERR" if detail.contains("AUTH") => Some("this server has no password set; leave it out"),
-        "NOPERM" => {
-            Some("the user needs the commands that the scripts call, and the keys datasets and datasets:*")
-        }
         "ERR" if detail.contains("DB index") => {
             Some("name a database that the server has, redis://<host>/<database>")
         }
@@ -118,11 +140,12 @@ pub(super) fn foreign(server: &str, key: &str, expected: &str, found: &str) -> Q
 
 /// The URL itself is not repeated: it may hold a password.
 pub(super) fn bad_url(error: &RedisError) -> QueueError {
+    let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     QueueError::Refused(format!(
         "the URL of Redis cannot be used: {}\n\
-         hint: redis://[[user]:password@]host[:port][/database] or unix:///path; TLS is not supported. In a password \
+         hint: redis://[[user]:password@]host[:port][/database], rediss:// for TLS, or unix:///path. In a password \
          write # as %23, / as %2F, ? as %3F and % as %25, or give it in REDISCLI_AUTH",
-        error.to_string().trim_end()
+        why.trim_end()
     ))
 }
 
