@@ -9,6 +9,7 @@ mod cell;
 pub mod cli;
 mod columns;
 mod csv;
+mod other;
 mod packed;
 mod parquet;
 mod pickle;
@@ -133,6 +134,9 @@ impl Format {
         // No UTF-8 text begins with the opcode PROTO.
         if bytes[0] == pickle::PROTO {
             return Ok(Self::Pickle);
+        }
+        if let Some(name) = other::format_of(bytes) {
+            return Err(Reject::OtherFormat(name));
         }
         if let Some(name) = packed::name_of(bytes) {
             return Err(Reject::Compressed(name));

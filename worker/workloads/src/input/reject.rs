@@ -16,6 +16,8 @@ pub enum Reject {
     PackingDamaged(&'static str),
     #[error("the file takes more than {mib} MiB when decompressed (hint: split it into smaller datasets)")]
     PackingLarge { mib: usize },
+    #[error("the file is {0}, which is not read (hint: write Parquet or CSV)")]
+    OtherFormat(&'static str),
     #[error("the file is neither Parquet nor a pickle, and as CSV it would have to be UTF-8 text")]
     Unknown,
     /// The name's ending says a format that the content is not.
@@ -48,9 +50,10 @@ pub enum Reject {
     #[error("line {line}: not UTF-8 text")]
     NotText { line: u64 },
     #[error(
-        "missing {}; found {} (hint: --map-columns says which of yours it is)",
+        "missing {}; found {} (hint: {})",
         Names("column", .missing),
-        Names("only", .found)
+        Names("only", .found),
+        missing_hint(.found)
     )]
     MissingColumns { missing: Vec<String>, found: Vec<String> },
     #[error("more than one column is named {0}")]
@@ -168,6 +171,15 @@ pub enum Problem {
     NotALabel(String),
     #[error("{0} is not between 0 and 126")]
     NotAScenario(String),
+}
+
+/// What to do about columns that are missing. A name has a letter: without any, the first row was read as the header.
+fn missing_hint(found: &[String]) -> &'static str {
+    let is_name = |name: &String| name.chars().any(char::is_alphabetic);
+    match found.is_empty() || found.iter().any(is_name) {
+        true => "--map-columns says which of yours it is",
+        false => "the first line has to name the columns",
+    }
 }
 
 /// Memory that a worker was measured to need for a row of a dataset, from reading it to learning from it.
