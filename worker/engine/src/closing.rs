@@ -38,8 +38,8 @@ impl<P: Ports> Closing<'_, P> {
         if !self.view.has_begun() {
             return Ok(());
         }
-        self.lister.list_if_idle().await?;
-        self.check_end().await
+        let has_report = self.lister.list_if_idle().await?;
+        self.check_end(has_report).await
     }
 
     /// Seals the run, unless more was pushed; commits the report; projects both to `output/`.
@@ -120,8 +120,9 @@ impl<P: Ports> Closing<'_, P> {
         Ok(self.read_report(&path, &found)?.files)
     }
 
-    /// Ends the worker where the run has ended: void, or sealed and reported with its output there.
-    async fn check_end(&self) -> Result<(), ItemError> {
+    /// Ends the worker where the run has ended: void, or sealed and reported with its output there; or left, which is
+    /// said where the report would be.
+    async fn check_end(&self, has_report: bool) -> Result<(), ItemError> {
         match self.committer.read(&self.ctx.paths.violation()).await? {
             ReadResult::Absent => {}
             ReadResult::Torn(_) => {
@@ -137,7 +138,7 @@ impl<P: Ports> Closing<'_, P> {
         let open = self.view.opened()?;
         let ended = open.manifest.sealed || self.ctx.breaks(Breakage::ExitBeforeSeal);
         if !ended || !self.view.is_complete(&open) {
-            return self.check_left().await;
+            return if has_report { self.check_left().await } else { Ok(()) };
         }
         if self.ctx.breaks(Breakage::ExitBeforeSeal) {
             return Err(ItemError::End(Exit::Finished, "every item is committed".to_owned()));

@@ -76,16 +76,17 @@ impl<'a, P: Ports> Lister<'a, P> {
         if self.cadence.is_older(rest, self.ctx.system.elapsed()) { self.list().await } else { Ok(()) }
     }
 
-    /// The same for an idle worker. Once the report is there, a worker that is behind catches up at once; and
-    /// a worker that stood still in a listing does not take that for its cost.
-    pub async fn list_if_idle(&self) -> Result<(), ItemError> {
+    /// The same for an idle worker; returns whether something lies where the report belongs. Once it does, a worker that
+    /// is behind catches up at once; and a worker that stood still in a listing does not take that for its cost.
+    pub async fn list_if_idle(&self) -> Result<bool, ItemError> {
         let idle = self.ctx.config.idle;
         let rest = self.cadence.rest() * (1 << self.cadence.empty.get());
         let due = self.cadence.is_older(rest.clamp(idle / 4, idle * IDLE_LOOKS), self.ctx.system.elapsed());
-        if due || self.ctx.store.exists(&self.ctx.paths.report()).await.is_ok_and(|there| there) {
-            return self.list().await;
+        let has_report = self.ctx.store.exists(&self.ctx.paths.report()).await.is_ok_and(|there| there);
+        if due || has_report {
+            self.list().await?;
         }
-        Ok(())
+        Ok(has_report)
     }
 
     /// Lists every folder that may hold a commit which this worker does not know of.
