@@ -2,6 +2,7 @@
 //! results made from the manifest by the workload alone, with no worker.
 
 mod left;
+mod shown;
 mod told;
 
 pub use left::{is_left, left};
@@ -13,7 +14,7 @@ use jiff::civil::Date;
 use worker::contract::{Exit, FOLDER_COMMITS, HISTORY, OUTPUT, RunPaths, TESTING};
 use worker::hash::Hash;
 use worker::manifest::{Manifest, Page, Refusal, Role, is_hidden, normalise};
-use worker::path::{folder_of, name_of};
+use worker::path::folder_of;
 use worker::pipeline::Stage;
 use worker::record::Record;
 use worker::report::{Report, Tally};
@@ -29,6 +30,7 @@ use super::params::{CREATED, Params, Results, paths};
 use super::toy::{self, Toy, salt_of};
 use super::watch::{Sometimes, Watch};
 use super::world::{RUN, World};
+use shown::names_of_checkpoints;
 
 /// Everything that must be on the volume once anybody has ended with a complete run, and with this code.
 pub fn complete(world: &World, exit: Option<Exit>, vouched: &mut Vouched) -> Vec<Broken> {
@@ -520,6 +522,7 @@ impl<'a> Check<'a> {
                 outputs.insert(name, toy::shown(&part.bytes));
             }
         }
+        self.marked(&outputs);
         if let Some((name, bytes)) = self.world.own_file() {
             outputs.insert(name.to_owned(), bytes.to_vec());
             self.watch.met(Sometimes::EarlierOutput);
@@ -536,23 +539,6 @@ impl<'a> Check<'a> {
         }
         tally
     }
-}
-
-/// What the training datasets' checkpoints are called in `output/`: by the stem, and where that is taken by the
-/// index too.
-fn names_of_checkpoints(manifest: &Manifest) -> Vec<(u32, String)> {
-    let mut names = Vec::new();
-    let mut taken = BTreeSet::new();
-    for dataset in manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train) {
-        let file = name_of(&dataset.path);
-        let stem = file.split('.').next().unwrap_or_default();
-        let mut name = format!("model_cpt_{stem}");
-        if !taken.insert(name.clone()) {
-            name = format!("model_cpt_{stem}.{}", dataset.index);
-        }
-        names.push((dataset.index, name));
-    }
-    names
 }
 
 /// Whether a path that was pushed could have become part of the run, after chapters of which this was the newest

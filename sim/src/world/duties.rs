@@ -3,7 +3,7 @@
 
 use worker::contract::RunPaths;
 use worker::events::{What as Noted, first_of};
-use worker::item::Name;
+use worker::item::{Item, Name};
 use worker::pipeline::REPORT;
 use worker::queue::{Ownership, Release};
 
@@ -13,6 +13,7 @@ use super::clock::{Micros, ms};
 use super::conduct::Conduct;
 use super::fault::FaultKind;
 use super::machine::Machine;
+use super::params::paths;
 use super::toy;
 use super::world::{RUN, World};
 
@@ -22,6 +23,9 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
     match ask {
         Ask::Claim { .. } if machine.stopping.get().is_some() => {
             Some(Broken::waste(format!("{} claims although it was told to stop", machine.name)))
+        }
+        Ask::Claim { .. } if is_deaf_to_abandon(world, machine) => {
+            Some(Broken::waste(format!("{} claims although the run is abandoned", machine.name)))
         }
         Ask::Heartbeat(claim, lease, _) => {
             let lease = lease.as_micros() as Micros;
@@ -49,6 +53,9 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
                 Broken::waste(detail)
             })
         }
+        Ask::Release(claim, delay, Release::Preempted) if !delay.is_zero() => {
+            Some(Broken::waste(format!("{} delays {}, which waits for nothing", machine.name, claim.item)))
+        }
         Ask::Ack(..) => {
             conduct.released_in_a_row.set(0);
             None
@@ -65,12 +72,36 @@ pub fn answered(world: &World, machine: &Machine, ask: &Ask, answer: &Told) -> O
     }
     let Ask::Ack(claim, next) = ask else { return None };
     let knows_all = world.params.workers == 1 && world.watch.tally().faults == 0;
+    let at_first = if claim.item == Item::BEGIN { paths(&world.params).len() } else { 0 };
+    if knows_all && world.params.listed && next.len() < at_first && machine.stopping.get().is_none() {
+        let detail = format!("{} offers {} of {at_first} items that it could", machine.name, next.len());
+        return Some(Broken::waste(detail));
+    }
     let is_last = claim.item == REPORT || machine.stopping.get().is_some();
     (knows_all && next.is_empty() && !is_last && world.queue_is_empty()).then(|| {
         let detail = format!("{} acknowledges {} and offers nothing", machine.name, claim.item);
         Broken::waste(detail)
     })
 }
+
+/// Whether a worker that nothing disturbs has not noticed for long that the run was left: busy ones look for it as often
+/// as they list commits, which costs a twentieth of their time.
+fn is_deaf_to_abandon(world: &World, machine: &Machine) -> bool {
+    let params = &world.params;
+    let call = params.volume_us.1.max(params.queue_us.1);
+    let item = ITEM_CALLS * call + (u64::from(params.steps) + 4) * params.step_us.1;
+    let most = LISTING_SHARE * LISTING_CALLS * call + ms(params.idle_ms) + 2 * item;
+    let since = world.operator.abandoned_at.get().map(|at| at.max(world.quiet_at()).max(machine.started));
+    // A busy worker takes a listing that hung for its cost.
+    let undisturbed = !world.has_faults(|what| !what.takes_a_machine());
+    undisturbed && since.is_some_and(|since| world.now().saturating_sub(since) > most)
+}
+
+/// Calls to the volume that a listing takes, at most, and one over how much of a worker's time.
+const LISTING_CALLS: u64 = 6;
+const LISTING_SHARE: u64 = 20;
+/// Calls that an item takes.
+const ITEM_CALLS: u64 = 60;
 
 /// Whether the next heartbeat is missing though it is due.
 fn beat_is_late(conduct: &Conduct, world: &World, lease: Micros) -> bool {
@@ -116,7 +147,8 @@ pub fn noted(world: &World, machine: &Machine, told: &Noted) -> Option<Broken> {
         }
         Noted::GaveBack { item, why: Release::Preempted, .. } => {
             let spent = world.now() - machine.stopping.get().unwrap_or(world.now());
-            let had_time = spent < world.params.grace() * 3 / 4 && !world.has_faults(FaultKind::is_of_volume);
+            let had_time = spent < world.params.grace() * 3 / 4 || always_has_time(world);
+            let had_time = had_time && !world.has_faults(FaultKind::is_of_volume);
             if had_time && first_of(*item).is_some() && conduct.unsaved() > 0 {
                 let detail = format!("{} gives {item} back and saves nothing of it", machine.name);
                 return Some(Broken::waste(detail));
@@ -126,6 +158,17 @@ pub fn noted(world: &World, machine: &Machine, told: &Noted) -> Option<Broken> {
     }
     None
 }
+
+/// Whether a worker that is told to stop can always end a step and save: an eighth of the grace is enough.
+fn always_has_time(world: &World) -> bool {
+    let params = &world.params;
+    let call = params.volume_us.1.max(params.queue_us.1);
+    params.step_us.1 + SAVE_CALLS * call < params.grace() / 8
+        && !world.has_faults(|what| !what.takes_a_machine())
+}
+
+/// Calls that saving takes: a state's block is put and verified before the state is.
+const SAVE_CALLS: u64 = 40;
 
 /// Whether a state is not there that was saved: unless another has committed the item, and swept it.
 fn unwritten(world: &World, machine: &Machine, item: Name) -> Option<Broken> {

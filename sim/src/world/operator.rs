@@ -17,6 +17,8 @@ use super::world::{Event, World};
 const EARLIER: &str = "a";
 /// What it put into `output/`, and this run does not.
 const OF_EARLIER: &str = "model_cpt_2017-12-31";
+/// What both put there, unless this run rejects its first dataset.
+const OF_BOTH: &str = "model_cpt_2018-04-01";
 /// What a user keeps there.
 const OWN: (&str, &[u8]) = ("notes.txt", b"mine");
 const HIDDEN_FILES: [(&str, &str); 3] =
@@ -122,12 +124,13 @@ impl World {
             let text = "the earlier run's report".to_owned();
             let report =
                 Report { files: [("report.txt".to_owned(), text.clone())].into(), tally: Tally::default() };
-            let put = serde_json::to_vec(&[OF_EARLIER, "report.txt"]).unwrap_or_default();
+            let put = serde_json::to_vec(&[OF_EARLIER, OF_BOTH, "report.txt"]).unwrap_or_default();
             for (path, content) in [(earlier.report(), report.encode()), (earlier.projected(), put)] {
                 let record = Record::part(Hash::default(), content).encode(earlier.place(&path));
                 server.install(0, &path, record);
             }
-            let files = [("report.txt", text.as_bytes()), (OF_EARLIER, b"a model"), OWN];
+            let files =
+                [("report.txt", text.as_bytes()), (OF_EARLIER, b"a model"), (OF_BOTH, b"an older"), OWN];
             for (name, bytes) in files {
                 server.install(0, &format!("{OUTPUT}/{name}"), bytes.to_vec());
             }
@@ -217,7 +220,12 @@ fn for_the_next(params: &Params) -> String {
     training(params.train + 40)
 }
 
-/// What a dataset becomes: of as many steps, and of another length.
+/// What a dataset becomes: of as many steps, and in half of the worlds of another length.
 fn other_content(params: &Params, path: &str) -> Vec<u8> {
-    [&content_of(params, path)[..], b" again"].concat()
+    let mut content = content_of(params, path);
+    match content.last_mut().filter(|_| params.steps % 2 == 1) {
+        Some(last) => *last = b'!',
+        None => content.extend(b" again"),
+    }
+    content
 }

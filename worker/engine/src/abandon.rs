@@ -64,6 +64,9 @@ pub async fn abandon<S: Store, Y: System>(
     }
     let left = Left { why: Why::Abandoned, reason };
     let path = paths.report();
+    if system.breaks(Breakage::AbandonReplaces) {
+        store.delete(&path).await.ok();
+    }
     let found = match put(store, system, &paths, &path, &left.record()).await? {
         None => return Ok(Abandoned::Now),
         Some(found) => found,
@@ -105,6 +108,9 @@ async fn has_ended_pages<S: Store, Y: System>(
         // A chapter may come first: then it is read, and the seal follows it.
         let seal = Record::part(Hash::default(), Page::Seal { datasets: manifest.len() }.encode());
         put(store, system, paths, &page, &seal).await?;
+        if system.breaks(Breakage::AbandonBeforeChapter) {
+            break;
+        }
     }
     // The page's writer may be gone before its name was durable.
     store.settle(&paths.manifest()).await?;

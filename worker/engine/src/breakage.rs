@@ -78,6 +78,22 @@ pub enum Breakage {
     CommitBeforeBlocks,
     BlocksUnsynced,
     AbandonUnsealed,
+    AbandonBeforeChapter,
+    AbandonReplaces,
+    DeafToAbandon,
+    LeftIsFinished,
+    RemoveSharedOutput,
+    MarkReportAlone,
+    NameTheLastPlainly,
+    TakeOneOfAStem,
+    CompareSizeAlone,
+    KeepLateTests,
+    UseAllGrace,
+    DelayPreempted,
+    UncappedDelay,
+    OfferOne,
+    ResumeTheFirst,
+    TornViolationPasses,
 }
 
 /// What a breakage is, for those who read lists.
@@ -96,7 +112,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 69] = {
+pub const BREAKAGES: [Entry; 85] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -147,6 +163,13 @@ pub const BREAKAGES: [Entry; 69] = {
         of(ExitBeforeSeal, "exit-before-seal", 2, "exits 0 once every item is committed", EFFECT),
         of(SealOverPushes, "seal-over-pushes", 2, "seals without looking at what was pushed", EFFECT),
         of(AbandonUnsealed, "abandon-unsealed", 2, "abandons a run whose manifest is open", EFFECT),
+        of(
+            AbandonBeforeChapter,
+            "abandon-before-chapter",
+            2,
+            "abandons without a seal where a chapter was first",
+            EFFECT,
+        ),
         of(CreatedByOwnClock, "created-by-own-clock", 3, "dates the report by the machine's clock", EFFECT),
         of(OrderAsPushed, "order-as-pushed", 3, "does not sort what a chapter takes in", EFFECT),
         of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
@@ -189,6 +212,7 @@ pub const BREAKAGES: [Entry; 69] = {
             "does not commit that it found a violation",
             EFFECT,
         ),
+        of(TornViolationPasses, "torn-violation-passes", 10, "takes a torn violation for none", EFFECT),
         of(
             LoserKeepsItsOwn,
             "loser-keeps-its-own",
@@ -287,6 +311,38 @@ pub const BREAKAGES: [Entry; 69] = {
             "commits a result without the blocks that it refers to",
             LIVENESS,
         ),
+        of(AbandonReplaces, "abandon-replaces", 12, "abandons a run that has its report", EFFECT),
+        of(DeafToAbandon, "deaf-to-abandon", 12, "works on when the run is abandoned", WASTE),
+        of(LeftIsFinished, "left-is-finished", 12, "exits 0 from a run that was abandoned", EFFECT),
+        of(
+            RemoveSharedOutput,
+            "remove-shared-output",
+            12,
+            "removes all that an earlier run put into the output",
+            LIVENESS,
+        ),
+        of(MarkReportAlone, "mark-report-alone", 12, "marks the report alone as put into the output", EFFECT),
+        of(
+            NameTheLastPlainly,
+            "name-the-last-plainly",
+            12,
+            "gives the last of a stem's checkpoints the stem",
+            EFFECT,
+        ),
+        of(TakeOneOfAStem, "take-one-of-a-stem", 6, "takes one dataset of a stem", EFFECT),
+        of(
+            CompareSizeAlone,
+            "compare-size-alone",
+            6,
+            "compares the size alone when a path comes again",
+            EFFECT,
+        ),
+        of(KeepLateTests, "keep-late-tests", 6, "neither takes nor refuses a late test", LIVENESS),
+        of(UseAllGrace, "use-all-grace", 14, "lets a task run to the end of the grace", WASTE),
+        of(DelayPreempted, "delay-preempted", 0, "delays what it gives back on SIGTERM", WASTE),
+        of(UncappedDelay, "uncapped-delay", 5, "doubles delays without a limit", WASTE),
+        of(OfferOne, "offer-one", 0, "offers one item when it acknowledges", WASTE),
+        of(ResumeTheFirst, "resume-the-first", 14, "resumes the first state that was saved", WASTE),
         of(BlocksUnsynced, "blocks-unsynced", 22, "does not sync the blocks that a result refers to", EFFECT),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]

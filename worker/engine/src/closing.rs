@@ -125,6 +125,7 @@ impl<P: Ports> Closing<'_, P> {
     async fn check_end(&self, has_report: bool) -> Result<(), ItemError> {
         match self.committer.read(&self.ctx.paths.violation()).await? {
             ReadResult::Absent => {}
+            ReadResult::Torn(_) if self.ctx.breaks(Breakage::TornViolationPasses) => {}
             ReadResult::Torn(_) => {
                 return Err(ItemError::End(
                     Exit::Violation,
@@ -170,6 +171,9 @@ impl<P: Ports> Closing<'_, P> {
     /// Ends the worker where its operator has ended the run: nobody looks at what is made of it any more.
     pub async fn check_left(&self) -> Result<(), ItemError> {
         let path = self.ctx.paths.report();
+        if self.ctx.breaks(Breakage::DeafToAbandon) {
+            return Ok(());
+        }
         match self.committer.read(&path).await? {
             ReadResult::Intact(record) => self.read_report(&path, &record).map(drop),
             // A torn report is repaired.
@@ -184,6 +188,9 @@ impl<P: Ports> Closing<'_, P> {
     fn read_report(&self, path: &str, record: &Record) -> Result<Report, ItemError> {
         match Ending::of(record).map_err(|error| damaged(path, &error))? {
             Ending::Report(report) => Ok(report),
+            Ending::Left(_) if self.ctx.breaks(Breakage::LeftIsFinished) => {
+                Err(ItemError::End(Exit::Finished, "the run has ended".to_owned()))
+            }
             Ending::Left(left) => Err(ItemError::End(Exit::Left, left.words(&self.ctx.config.run))),
         }
     }

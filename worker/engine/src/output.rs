@@ -44,6 +44,13 @@ impl<P: Ports> Output<'_, P> {
             let name = |index| open.workload.checkpoint_name(open.manifest.dataset(index).stem());
             shown.iter_mut().for_each(|(index, shown)| *shown = name(*index));
         }
+        if self.ctx.breaks(Breakage::NameTheLastPlainly) {
+            let mut taken = BTreeSet::new();
+            for (index, name) in shown.iter_mut().rev() {
+                let plain = open.workload.checkpoint_name(open.manifest.dataset(*index).stem());
+                *name = if taken.insert(plain.clone()) { plain } else { format!("{plain}.{index}") };
+            }
+        }
         let quarter = |number| {
             let shown = shown.iter().skip(number).step_by(4);
             self.put_shown(attempt, open, files, shown)
@@ -63,6 +70,7 @@ impl<P: Ports> Output<'_, P> {
         if !self.ctx.breaks(Breakage::MarkBeforeSync) {
             self.settle(&names).await?;
         }
+        names.retain(|name| name == TEXT || !self.ctx.breaks(Breakage::MarkReportAlone));
         self.mark_projected(attempt, &names).await
     }
 
@@ -126,7 +134,10 @@ impl<P: Ports> Output<'_, P> {
                 put = self.ctx.store.list(OUTPUT).await?;
             }
             put.retain(|_| !self.ctx.breaks(Breakage::KeepEarlierOutput));
-            for name in put.into_iter().filter(|name| names.binary_search(name).is_err()) {
+            let is_ours = |name: &String| {
+                names.binary_search(name).is_ok() && !self.ctx.breaks(Breakage::RemoveSharedOutput)
+            };
+            for name in put.into_iter().filter(|name| !is_ours(name)) {
                 self.remove(&format!("{OUTPUT}/{name}")).await?;
                 let mut folder = name.as_str();
                 while let Some((above, _)) = folder.rsplit_once('/') {

@@ -222,7 +222,9 @@ impl<'a, P: Ports> Progress<'a, P> {
                     continue;
                 };
                 if let Some(saved) = Saved::decode(bytes).filter(|saved| saved.parent == parent)
-                    && best.as_ref().is_none_or(|(_, before)| before.done < saved.done)
+                    && best.as_ref().is_none_or(|(_, before)| {
+                        (before.done < saved.done) != self.ctx.breaks(Breakage::ResumeTheFirst)
+                    })
                 {
                     best = Some((folder.clone(), saved));
                 }

@@ -354,6 +354,9 @@ impl<P: Ports> Worker<'_, P> {
     async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
         let mut next = self.offers.next_items().await;
         next.retain(|_| !self.ctx.breaks(Breakage::OfferNothing));
+        if self.ctx.breaks(Breakage::OfferOne) {
+            next.truncate(1);
+        }
         // If the queue is away, the lease expires and the next claimant finds the commit.
         let held = matches!(self.ctx.queue.ack(claim, &next).await, Ok(Ownership::Held));
         self.ctx.note(What::Acked { item: claim.item.name, token: claim.token, held });
@@ -368,11 +371,14 @@ impl<P: Ports> Worker<'_, P> {
         let by_volume = waits || matches!(error, ItemError::Store(_));
         let in_a_row = if by_volume { self.failed_in_a_row.get() + 1 } else { 0 };
         self.failed_in_a_row.set(in_a_row);
-        let later = self.ctx.jittered(self.ctx.config.idle * (1 << claim.failures.max(in_a_row).min(6)));
+        let doublings = if self.ctx.breaks(Breakage::UncappedDelay) { 20 } else { 6 };
+        let later =
+            self.ctx.jittered(self.ctx.config.idle * (1 << claim.failures.max(in_a_row).min(doublings)));
         let (why, delay) = match &error {
             ItemError::Stop if self.ctx.breaks(Breakage::PreemptionIsAFailure) => {
                 (Release::Failed, Duration::ZERO)
             }
+            ItemError::Stop if self.ctx.breaks(Breakage::DelayPreempted) => (Release::Preempted, later),
             ItemError::Stop => (Release::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
             ItemError::Store(_)

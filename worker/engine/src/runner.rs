@@ -136,7 +136,8 @@ impl<'a, P: Ports> Runner<'a, P> {
     }
 
     fn grace_to_use(&self) -> Duration {
-        self.ctx.config.grace * GRACE_FIFTHS / 5
+        let fifths = if self.ctx.breaks(Breakage::UseAllGrace) { 5 } else { GRACE_FIFTHS };
+        self.ctx.config.grace * fifths / 5
     }
 
     /// Whether the rest of the work, at the rate so far, fits in what is left of the grace.
