@@ -51,6 +51,19 @@ fn without_a_prepare_the_tests_are_the_files_themselves() {
     assert_eq!(names, "test-a.txt\ntest-b.txt\n");
 }
 
+/// A chain is one item to the queue, and each of its datasets may fail `--retries` times.
+#[test]
+fn each_dataset_of_a_chain_has_its_own_retries() {
+    let folder = tempfile::tempdir().unwrap();
+    write_volume(folder.path(), 3);
+    let failed = folder.path().join("failed");
+    let script = format!("mkdir {}-$BATCH_INDEX 2> /dev/null && exit 1; exit 0", text(&failed));
+    let output = work(folder.path(), &["--retries", "2"], &script);
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+    let count = transcript(&output).matches("exit code 1").count();
+    assert_eq!(count, 3, "each has failed once: {}", transcript(&output));
+}
+
 #[test]
 fn other_platforms_variables_are_there_where_asked_for() {
     let folder = tempfile::tempdir().unwrap();

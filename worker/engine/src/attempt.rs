@@ -38,6 +38,7 @@ pub(crate) struct Attempt {
     /// Those of the state that is saved next.
     of_state: RefCell<BTreeMap<Hash, u32>>,
     overtaken: Cell<bool>,
+    moved_on: Cell<bool>,
     earlier: RefCell<Vec<String>>,
     /// The claim, until it has made progress, where workers died at the item before.
     unproven: RefCell<Option<Claim>>,
@@ -54,6 +55,7 @@ impl Attempt {
             blocks: RefCell::default(),
             of_state: RefCell::default(),
             overtaken: Cell::new(false),
+            moved_on: Cell::new(false),
             earlier: RefCell::default(),
             unproven: RefCell::new((claim.lost > 0).then(|| claim.clone())),
         }
@@ -61,7 +63,18 @@ impl Attempt {
 
     /// The claim, once, where the queue must learn of its first progress.
     pub fn take_unproven(&self) -> Option<Claim> {
-        self.unproven.take()
+        self.unproven.take().map(|claim| self.claim_now(&claim))
+    }
+
+    /// The chain is at another dataset than when it was claimed.
+    pub fn has_moved_on(&self) {
+        self.moved_on.set(true);
+    }
+
+    /// The claim as the queue is to keep it: a chain is one item, and each of its datasets has its own failures.
+    pub fn claim_now(&self, claim: &Claim) -> Claim {
+        let failures = if self.moved_on.get() { 0 } else { claim.failures };
+        Claim { failures, ..claim.clone() }
     }
 
     /// Whether another worker's commit was found where this attempt made one.

@@ -127,6 +127,7 @@ impl<P: Ports> Executor<'_, P> {
     ) -> Result<ChainState, ItemError> {
         let record = self.make(open, attempt, stage, gathered).await?;
         let committed = self.commit(open, attempt, stage, index, record).await?;
+        attempt.has_moved_on();
         self.ctx.made_progress(attempt).await;
         // A chain may go on for thousands of datasets: others would list what it leaves behind until its end.
         self.committer.sweep_private(attempt).await;

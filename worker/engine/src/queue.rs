@@ -19,7 +19,8 @@ pub struct Claim {
     pub nonce: u128,
     /// Who held the item when its lease expired, where the queue remembers.
     pub taken_over_from: Option<String>,
-    /// How often attempts at the item failed (never counts preemptions).
+    /// How often attempts at the item failed (never counts preemptions). The owner may set it back: the queue keeps
+    /// what the claim says at a heartbeat and a release.
     pub failures: u32,
     /// How many claims in a row, before this one, ended by an expired lease and reported no progress: workers that
     /// died without a word, as those do that run out of memory.

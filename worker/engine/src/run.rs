@@ -337,7 +337,8 @@ impl<P: Ports> Worker<'_, P> {
                 self.ctx.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
-            match self.ctx.queue.heartbeat(claim, self.ctx.config.lease, self.ctx.progress()).await {
+            let claim = attempt.claim_now(claim);
+            match self.ctx.queue.heartbeat(&claim, self.ctx.config.lease, self.ctx.progress()).await {
                 Ok(Ownership::Lost) => {
                     self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
                     break;
@@ -364,7 +365,7 @@ impl<P: Ports> Worker<'_, P> {
     }
 
     async fn release(&self, claim: &Claim, attempt: &Attempt, error: ItemError) -> Option<Ended> {
-        let reason = error.to_string();
+        let (claim, reason) = (&attempt.claim_now(claim), error.to_string());
         // Items that wait for what was lost must not keep this worker from the one that makes it again.
         let waits = matches!(error, ItemError::Absent(_) | ItemError::Torn(..) | ItemError::NotReady(_))
             && !self.ctx.breaks(Breakage::Insist);

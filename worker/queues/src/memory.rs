@@ -202,7 +202,7 @@ impl State {
             return Ownership::Lost;
         }
         if let Some(entry) = self.entries.get_mut(&claim.item.rank) {
-            entry.progress = progress;
+            (entry.progress, entry.failures) = (progress, claim.failures);
         }
         self.reschedule(claim.item.rank, Some((now, lease)));
         Ownership::Held
@@ -228,7 +228,7 @@ impl State {
         if let Some(entry) = self.entries.get_mut(&rank) {
             entry.owner = None;
             entry.lost = 0;
-            entry.failures += u32::from(why == Release::Failed);
+            entry.failures = claim.failures.saturating_add(u32::from(why == Release::Failed));
         }
         self.reschedule(rank, (delay > 0).then_some((now, delay)));
         Ownership::Held

@@ -258,8 +258,9 @@ impl WorkQueue for Redis {
         let keys = [self.pending.as_str(), &self.processing, &self.leases];
         let item = claim.item.to_string();
         let owner = owner(claim.token, claim.nonce);
-        let (lease, progress) = (millis(lease).to_string(), progress.to_string());
-        let arguments = [item.as_bytes(), owner.as_bytes(), lease.as_bytes(), progress.as_bytes()];
+        let numbers = [millis(lease), progress, claim.failures.into()].map(|number| number.to_string());
+        let [lease, progress, failures] = numbers.each_ref().map(|number| number.as_bytes());
+        let arguments = [item.as_bytes(), owner.as_bytes(), lease, progress, failures];
         let answer = self.run(&self.scripts.heartbeat, &keys, &arguments).await?;
         self.hold("a renewal", &answer)
     }
@@ -278,9 +279,9 @@ impl WorkQueue for Redis {
         let keys = [self.pending.as_str(), &self.processing, &self.leases];
         let item = claim.item.to_string();
         let owner = owner(claim.token, claim.nonce);
-        let delay = millis(delay).to_string();
-        let failures = if why == Release::Failed { b"1" } else { b"0" };
-        let arguments = [item.as_bytes(), owner.as_bytes(), delay.as_bytes(), failures];
+        let failures = u64::from(claim.failures) + u64::from(why == Release::Failed);
+        let (delay, failures) = (millis(delay).to_string(), failures.to_string());
+        let arguments = [item.as_bytes(), owner.as_bytes(), delay.as_bytes(), failures.as_bytes()];
         let answer = self.run(&self.scripts.release, &keys, &arguments).await?;
         self.hold("a return", &answer)
     }

@@ -339,6 +339,26 @@ pub async fn failures_are_counted_and_preemptions_are_not(arm: &impl Arm) {
     assert_eq!(claimed(&queue, LONG).await.failures, 0);
 }
 
+/// An owner that came past what failed says so, at a heartbeat or a release.
+pub async fn an_owner_sets_failures_back(arm: &impl Arm) {
+    let queue = arm.client();
+    add(&queue, &[FOLD]).await;
+    let fail = async |fold: &Claim| queue.release(fold, Duration::ZERO, Release::Failed).await;
+    for failures in [0, 1] {
+        let fold = claimed(&queue, LONG).await;
+        assert_eq!(fold.failures, failures);
+        assert_eq!(fail(&fold).await, Ok(Ownership::Held));
+    }
+    let fold = Claim { failures: 0, ..claimed(&queue, LONG).await };
+    assert_eq!(fail(&fold).await, Ok(Ownership::Held));
+    let fold = claimed(&queue, LONG).await;
+    assert_eq!(fold.failures, 1, "the release counts from where the owner was");
+    let fold = Claim { failures: 0, ..fold };
+    assert_eq!(queue.heartbeat(&fold, SHORT, 0).await, Ok(Ownership::Held));
+    arm.pass(SHORT).await;
+    assert_eq!(claimed(&queue, LONG).await.failures, 0, "the heartbeat says so before the owner dies");
+}
+
 /// Workers that die without a word are counted, until one makes progress or ends its claim.
 pub async fn claims_lost_in_a_row_are_counted(arm: &impl Arm) {
     let queue = arm.client();
@@ -534,6 +554,7 @@ macro_rules! queue_conformance {
                 both_token_and_nonce_make_the_owner,
                 an_acknowledgement_adds_what_comes_next,
                 failures_are_counted_and_preemptions_are_not,
+                an_owner_sets_failures_back,
                 claims_lost_in_a_row_are_counted,
                 a_delay_passes,
                 a_clock_that_is_set_back_voids_deadlines,

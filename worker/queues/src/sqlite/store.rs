@@ -118,13 +118,14 @@ impl Store {
     }
 
     pub(super) fn heartbeat(&mut self, claim: &Claim, lease_ms: u64, progress: u64) -> Result<Ownership> {
-        let sql = "UPDATE items SET deadline_ms = ?1, length_ms = ?2, progress = ?3
+        let sql = "UPDATE items SET deadline_ms = ?1, length_ms = ?2, progress = ?3, failures = ?8
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
-            let length = signed(lease_ms);
+            let (length, progress) = (signed(lease_ms), signed(progress));
             let (rank, token, nonce) = owner(claim);
             let deadline = step.now.saturating_add(length);
-            step.execute(sql, params![deadline, length, signed(progress), step.run, rank, token, nonce])
+            let failures = claim.failures;
+            step.execute(sql, params![deadline, length, progress, step.run, rank, token, nonce, failures])
                 .map(hold)
         })
     }
@@ -141,14 +142,14 @@ impl Store {
 
     pub(super) fn release(&mut self, claim: &Claim, delay_ms: u64, why: Release) -> Result<Ownership> {
         let sql = "UPDATE items
-                   SET deadline_ms = ?1, length_ms = ?2, failures = failures + ?3, lost = 0, token = 0, nonce = ''
+                   SET deadline_ms = ?1, length_ms = ?2, failures = ?3, lost = 0, token = 0, nonce = ''
                    WHERE run = ?4 AND rank = ?5 AND token = ?6 AND nonce = ?7";
         self.transact(|step| {
             let length = signed(delay_ms);
             let deadline = if length == 0 { 0 } else { step.now.saturating_add(length) };
-            let failed = why == Release::Failed;
+            let failures = claim.failures.saturating_add(u32::from(why == Release::Failed));
             let (rank, token, nonce) = owner(claim);
-            step.execute(sql, params![deadline, length, failed, step.run, rank, token, nonce]).map(hold)
+            step.execute(sql, params![deadline, length, failures, step.run, rank, token, nonce]).map(hold)
         })
     }
 
