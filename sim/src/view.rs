@@ -135,12 +135,12 @@ pub fn events_of(volume: &Path, run: &str) -> Vec<Vec<Event>> {
 }
 
 /// Files in a folder; none where there is no folder.
-fn names(volume: &Path, folder: &str) -> Vec<String> {
+pub fn names(volume: &Path, folder: &str) -> Vec<String> {
     entries(volume, folder, FileType::is_file)
 }
 
 /// Folders in a folder.
-fn folders(volume: &Path, folder: &str) -> Vec<String> {
+pub fn folders(volume: &Path, folder: &str) -> Vec<String> {
     entries(volume, folder, FileType::is_dir)
 }
 

@@ -154,3 +154,22 @@ fn a_program_goes_on_from_its_last_state() {
     let seen = fs::read_to_string(volume.join("output/latest/seen")).unwrap();
     assert_eq!(seen, "0 day 1\n1 day 2\n2 day 3\n");
 }
+
+/// Its state may be too large for its record: then it lies in blocks of the earlier run.
+#[test]
+fn sim_run_verifies_a_program_that_goes_on_from_a_large_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let [days, out] = ["days", "out"].map(|name| folder.path().join(name));
+    fs::create_dir(&days).unwrap();
+    let script = "cat ${BATCH_PREVIOUS+\"$BATCH_PREVIOUS/all\"} \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/all\"";
+    let place = ["--datasets", days.to_str().unwrap(), "--out", out.to_str().unwrap(), "--workers", "2"];
+    let fixed = ["run", "--json", "--continue", "--verify", "--deterministic", "--preempt", "none"];
+    for day in 1..=2u8 {
+        fs::write(days.join(format!("2018-04-0{day}.txt")), [day].repeat(300_000)).unwrap();
+        let output = run(SIM, &[&fixed[..], &place, &["--", "sh", "-c", script]].concat());
+        assert!(output.status.success(), "day {day}: {}", transcript(&output));
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary["verified"]["different"], serde_json::Value::Array(Vec::new()), "day {day}");
+    }
+    assert_eq!(fs::metadata(out.join("output/latest/all")).unwrap().len(), 600_000);
+}

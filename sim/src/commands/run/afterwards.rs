@@ -2,6 +2,8 @@
 //! happened is told.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use worker::contract::{Exit, OUTPUT, RUNS, RunPaths};
 use worker::failure::Failure;
@@ -103,8 +105,13 @@ async fn twin(
     // What this run continues is there already.
     let own = format!("{}/", RunPaths::new(&prepared.plan.run).root());
     let is_earlier = |path: &str| path.starts_with(RUNS) && !path.starts_with(&own);
+    let mut earlier = BTreeSet::new();
     for (path, bytes) in view.files.iter().filter(|(path, _)| is_earlier(path)) {
         put(&volume.join(path), bytes)?;
+        earlier.extend(path.split('/').nth(1));
+    }
+    for run in earlier {
+        copy_blocks(run, &prepared.plan.volume, &volume)?;
     }
     let list = prepared.datasets.paths.join("\n") + "\n";
     put(&volume.join("datasets.txt"), list.as_bytes())?;
@@ -137,6 +144,20 @@ async fn twin(
         files,
         different,
     }))
+}
+
+/// Copies the blocks to which an earlier run's results refer. A view does not hold them: they may be large.
+fn copy_blocks(run: &str, from: &Path, to: &Path) -> Result<(), Failure> {
+    let mut below = vec![RunPaths::new(run).blocks()];
+    while let Some(folder) = below.pop() {
+        let doing = || format!("copy the blocks in {folder} to the undisturbed run");
+        fs::create_dir_all(to.join(&folder)).map_err(Failure::when(Exit::Failed, doing()))?;
+        for name in view::names(from, &folder) {
+            fs::copy(from.join(&name), to.join(&name)).map_err(Failure::when(Exit::Failed, doing()))?;
+        }
+        below.extend(view::folders(from, &folder));
+    }
+    Ok(())
 }
 
 /// How many files were compared, and which differ. Of `output/`, earlier runs may have left more.
