@@ -161,17 +161,21 @@ fn a_notice_lets_the_program_save_and_the_next_attempt_goes_on() {
 fn nothing_survives_a_killed_worker() {
     let folder = tempfile::tempdir().unwrap();
     let (volume, scratch) = (folder.path().join("volume"), folder.path().join("scratch"));
-    write_volume(&volume, 1);
+    // The second starts from a state that the worker keeps in scratch.
+    write_volume(&volume, 2);
     let mark = format!("86{:04}", std::process::id() % 10_000);
     // Deaf to SIGTERM, with a child in a session of its own.
-    let script = format!("trap '' TERM; setsid sleep {mark}.5 & echo under way; sleep {mark}.25");
+    let script = format!(
+        "[ $BATCH_INDEX = 1 ] || {{ touch \"$BATCH_OUTPUT/state\"; exit 0; }}
+        trap '' TERM; setsid sleep {mark}.5 & echo under way; sleep {mark}.25"
+    );
     let mut worker = start(&volume, &scratch, &[], &script);
     wait_for_line(&mut worker, "under way");
     wait_until("both have started", || is_left(&format!("{mark}.5")) && is_left(&format!("{mark}.25")));
     worker.kill().unwrap();
     worker.wait().unwrap();
     wait_until("the program and its child are gone", || !is_left(&mark));
-    wait_until("the attempt's folder is gone", || fs::read_dir(&scratch).unwrap().count() == 0);
+    wait_until("the worker's folder is gone", || fs::read_dir(&scratch).unwrap().count() == 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! input: a byte asks for SIGTERM to the program's process group, the end of input (the worker has closed it, or is
 //! gone) for SIGKILL. What the program left running is killed once it has ended; as the subreaper of its
 //! descendants the guard finds also those that left the group. Where the worker went without a word, the guard
-//! removes the scratch folder.
+//! removes the attempt's folder, and what else the worker kept in scratch.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 
+use crate::exec::scratch::remove_if_dead;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -109,6 +110,8 @@ fn watch(child: Child, scratch: &Path) -> u8 {
     kill_descendants();
     if is_orphan {
         let _ = std::fs::remove_dir_all(scratch);
+        // A worker that lives on has closed the input to kill its program, and holds its lock.
+        scratch.parent().into_iter().for_each(remove_if_dead);
     }
     code
 }

@@ -14,6 +14,7 @@ pub mod logs;
 mod metrics;
 mod report;
 pub mod scenario;
+pub(crate) mod scratch;
 mod setup;
 mod state;
 mod task;
@@ -21,7 +22,7 @@ pub mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::days;
@@ -37,6 +38,7 @@ use engine::workload::{
     Failed, Inputs, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
     checkpoint_names,
 };
+use scratch::Scratch;
 pub use setup::{Commands, Setup};
 use state::KeptState;
 pub use task::saved_after;
@@ -105,17 +107,32 @@ pub struct Exec {
     setup: Arc<Setup>,
     local: Arc<Local>,
     kept: Arc<KeptState>,
+    /// Made for the first program.
+    scratch: Mutex<Option<Arc<Scratch>>>,
 }
 
 impl Exec {
     pub fn new(setup: Setup, local: Local) -> Self {
-        Self { setup: Arc::new(setup), local: Arc::new(local), kept: Arc::default() }
+        Self {
+            setup: Arc::new(setup),
+            local: Arc::new(local),
+            kept: Arc::default(),
+            scratch: Mutex::default(),
+        }
     }
 
-    /// A folder that no other attempt has.
-    fn folder(&self, inputs: &Inputs) -> PathBuf {
+    /// This worker's folder, below which those of its attempts lie.
+    fn scratch(&self, attempt: &str) -> Result<Arc<Scratch>, String> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scratch) = &*scratch {
+            return Ok(scratch.clone());
+        }
         let base = self.local.scratch.clone().unwrap_or_else(std::env::temp_dir);
-        base.join(format!("batch-{}-{}", inputs.attempt, inputs.dataset.index))
+        let made = Scratch::create(&base, attempt).map(Arc::new).map_err(|error| {
+            format!("make a folder in {}: {error}\nhint: --scratch names another folder", base.display())
+        })?;
+        *scratch = Some(made.clone());
+        Ok(made)
     }
 
     /// The work of one of the user's commands.
@@ -124,6 +141,10 @@ impl Exec {
         if name.is_empty() {
             return Box::new(Failed(format!("{} names no file", inputs.dataset.path)));
         }
+        let scratch = match self.scratch(&inputs.attempt) {
+            Ok(scratch) => scratch,
+            Err(why) => return Box::new(Failed(why)),
+        };
         let source = match inputs.own.pop() {
             Some(part) => Source::Folder(part),
             None => Source::File { blocks: inputs.dataset.blocks.len() },
@@ -135,7 +156,8 @@ impl Exec {
             index: inputs.dataset.index,
             count: inputs.count,
             seed: seed(&inputs.dataset),
-            folder: self.folder(&inputs),
+            // A chain's attempt does several datasets.
+            folder: scratch.folder.join(format!("{}-{}", inputs.attempt, inputs.dataset.index)),
             // What an earlier stage left is a folder.
             input: matches!(source, Source::File { .. }).then(|| name.to_owned()),
             has_previous: inputs.previous.is_some(),
@@ -143,7 +165,7 @@ impl Exec {
             grace_s: inputs.grace.as_secs(),
             aliases: self.setup.aliases,
         };
-        let given = Given { source, previous: inputs.previous, tests: inputs.tests };
+        let given = Given { source, previous: inputs.previous, tests: inputs.tests, _scratch: scratch };
         let (setup, local) = (self.setup.clone(), self.local.clone());
         let kept = (spec.order == Order::Chain).then(|| self.kept.clone());
         Box::new(task::Program::new(setup, local, command.to_vec(), item, given, inputs.attempt, kept))

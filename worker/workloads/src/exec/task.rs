@@ -11,6 +11,7 @@ use super::collect::{Collected, Collecting, Inline};
 use super::launch::{Running, Said, Start};
 use super::lay::Layout;
 use super::logs::Log;
+use super::scratch::Scratch;
 use super::state::KeptState;
 use super::tree::{self, Stamps, Tree};
 use super::{Local, Setup};
@@ -33,6 +34,8 @@ pub(super) struct Given {
     pub source: Source,
     pub previous: Option<Part>,
     pub tests: Vec<Part>,
+    /// The attempt's folder lies below it.
+    pub _scratch: Arc<Scratch>,
 }
 
 /// Where an item's input comes from.
@@ -221,7 +224,7 @@ impl Program {
             Collected::Tree(tree) => {
                 let result = tree.encode();
                 if let Some(kept) = &self.kept {
-                    let name = format!("batch-state-{}-{}", self.attempt, self.item.index);
+                    let name = format!("state-{}-{}", self.attempt, self.item.index);
                     let folder = self.item.folder.with_file_name(name);
                     kept.keep(&tree, &result, &self.item.output(), folder);
                 }
