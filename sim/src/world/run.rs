@@ -127,6 +127,7 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
         source: if params.listed { Source::Listed(paths(params)) } else { Source::Pushed },
         created: Some(CREATED.to_owned()),
         spec,
+        insists_on_spec: false,
         lease: millis(params.lease_ms),
         stall: millis(params.stall_ms()),
         progress_every: millis(params.progress_ms),

@@ -165,6 +165,7 @@ impl<'a> Play<'a> {
             source: Source::Pushed,
             created: Some("2018-04-04 00:00:00".to_owned()),
             spec: Spec::of(workload.as_ref()),
+            insists_on_spec: false,
             lease: self.lease,
             stall: PATIENCE,
             progress_every: Duration::from_secs(1),

@@ -65,6 +65,26 @@ fn each_dataset_of_a_chain_has_its_own_retries() {
 }
 
 #[test]
+fn a_command_that_the_run_was_not_begun_with_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = work(folder.path(), &["--retries", "1"], "exit 3");
+    assert_eq!(begun.status.code(), Some(1), "{}", transcript(&begun));
+    let other = work(folder.path(), &[], "exit 0");
+    assert_eq!(other.status.code(), Some(7), "{}", transcript(&other));
+    let words = [
+        "run 1 was begun with another command or other options",
+        r#"train is ["sh","-c","exit 3"] there, and ["sh","-c","exit 0"] here"#,
+        "hint: give what it was begun with, or none, to finish it; worker abandon 1 leaves it",
+    ];
+    for words in words {
+        assert!(transcript(&other).contains(words), "{words}: {}", transcript(&other));
+    }
+    // Another run of the same list is the new command's own.
+    let own = work(folder.path(), &["--run", "mine"], "exit 0");
+    assert_eq!(own.status.code(), Some(0), "{}", transcript(&own));
+}
+
+#[test]
 fn other_platforms_variables_are_there_where_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     write_volume(folder.path(), 2);

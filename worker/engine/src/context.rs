@@ -49,6 +49,8 @@ pub struct Config {
     pub created: Option<String>,
     /// What to do, if this worker is the one that begins the run.
     pub spec: Spec,
+    /// Whether a run that was begun with another is refused. Else the run's own counts.
+    pub insists_on_spec: bool,
     /// A claim that is not renewed for this long is given to another worker.
     pub lease: Duration,
     /// A lease is not renewed after this time without progress.
@@ -80,6 +82,7 @@ impl Config {
             after: None,
             created: None,
             spec,
+            insists_on_spec: false,
             lease: Duration::from_secs(5),
             stall: Duration::from_secs(60),
             progress_every: Duration::from_secs(1),

@@ -135,6 +135,11 @@ impl<'a, P: Ports> RunView<'a, P> {
                 if ours != manifest.spec && !self.ctx.breaks(Breakage::AnyVersion) {
                     return Err(ItemError::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
+                if self.ctx.config.insists_on_spec && manifest.spec != self.ctx.config.spec {
+                    let (theirs, ours) = (&manifest.spec, &self.ctx.config.spec);
+                    let reason = begun_otherwise(&self.ctx.config.run, theirs, ours);
+                    return Err(ItemError::End(Exit::Version, reason));
+                }
                 self.committer.explain_with(&workload);
                 // What the run inherits is done.
                 for stage in workload.pipeline().stages() {
@@ -236,6 +241,26 @@ pub(crate) fn damaged(path: &str, why: &dyn std::fmt::Display) -> ItemError {
     ItemError::End(
         Exit::Damaged,
         format!("{path}: {why}\nhint: restore the file from a copy, or begin a new run under another name"),
+    )
+}
+
+/// Names the first thing in which two specs of the same version differ.
+fn begun_otherwise(run: &str, theirs: &Spec, ours: &Spec) -> String {
+    let params = theirs.params.keys().chain(ours.params.keys());
+    let mut differing = params.filter(|name| theirs.params.get(*name) != ours.params.get(*name));
+    let (what, theirs, ours) = match differing.next() {
+        Some(name) if theirs.workload == ours.workload => {
+            (name.as_str(), theirs.params.get(name), ours.params.get(name))
+        }
+        _ => ("the workload", Some(&theirs.workload), Some(&ours.workload)),
+    };
+    let text = |value: Option<&String>| value.map_or("nothing", String::as_str).to_owned();
+    format!(
+        "run {run} was begun with another command or other options, and every worker does what it was begun with: \
+         {what} is {} there, and {} here\nhint: give what it was begun with, or none, to finish it; worker abandon \
+         {run} leaves it; --run NAME begins another",
+        text(theirs),
+        text(ours)
     )
 }
 

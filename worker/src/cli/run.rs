@@ -89,6 +89,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         after: batch.after(),
         created: batch.created.clone(),
         spec: Spec::of(workload.as_ref()),
+        // The user's command must not give way to another without a word.
+        insists_on_spec: batch.is_program(),
         lease: args.lease,
         stall: batch.stall,
         progress_every: batch.progress_every,
