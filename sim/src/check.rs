@@ -11,8 +11,8 @@ use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::events::{Event, What};
 use worker::hash::Hash;
 use worker::item::Name;
-use worker::manifest::{Dataset, Manifest};
-use worker::pipeline::{Input, Pipeline, Stage, Step};
+use worker::manifest::{Dataset, Manifest, Role};
+use worker::pipeline::{END, Input, Pipeline, Stage, Step};
 use worker::queue::Counts;
 use worker::reader::ManifestReader;
 use worker::record::Record;
@@ -238,9 +238,15 @@ impl Checker<'_> {
             for stage in self.pipeline().stages_of(dataset.role) {
                 let path = self.commit_path(manifest, stage, dataset.index);
                 self.once(stage, dataset, &path);
-                self.chain(manifest, stage, dataset, &path);
+                self.chain(dataset, &path, self.parent(manifest, stage, dataset));
                 expected.insert(path);
             }
+        }
+        if let Some(index) = self.pipeline().end().and(manifest.last_own()) {
+            let path = self.commit_path(manifest, END, index);
+            self.once(END, manifest.dataset(index), &path);
+            self.chain(manifest.dataset(index), &path, self.parent_of_end(manifest));
+            expected.insert(path);
         }
         let report = self.paths.report();
         match self.records.get(&report) {
@@ -319,11 +325,21 @@ impl Checker<'_> {
         Some(Hash::of_fields(parents.iter().map(|hash| &hash.0[..])))
     }
 
-    fn chain(&mut self, manifest: &Manifest, stage: Stage, dataset: &Dataset, path: &str) {
-        let (Some(record), Some(parent)) = (self.records.get(path), self.parent(manifest, stage, dataset))
-        else {
-            return;
-        };
+    /// The same of what is made once, at the end.
+    fn parent_of_end(&self, manifest: &Manifest) -> Option<Hash> {
+        let mut parents = vec![manifest.spec.hash(), manifest.last_lineage()];
+        let last = self.pipeline().stages_of(Role::Train).next_back()?;
+        for dataset in manifest.own().iter().filter(|dataset| dataset.role == Role::Train) {
+            parents.push(self.hash(manifest, last, dataset.index)?);
+        }
+        if let Some(chain) = self.pipeline().chain() {
+            parents.push(self.hash(manifest, chain, manifest.last_own()?)?);
+        }
+        Some(Hash::of_fields(parents.iter().map(|hash| &hash.0[..])))
+    }
+
+    fn chain(&mut self, dataset: &Dataset, path: &str, parent: Option<Hash>) {
+        let (Some(record), Some(parent)) = (self.records.get(path), parent) else { return };
         if record.parent == parent {
             self.saw(Check::Chain);
             return;
@@ -376,8 +392,11 @@ impl Checker<'_> {
         }
         let own_from = manifest.own_from();
         let names = checkpoint_names(self.evidence.workload, &manifest.datasets);
-        for (index, name) in names.filter(|(index, _)| *index >= own_from) {
-            let stage = self.pipeline().shown();
+        let (pipeline, shown) = (self.pipeline(), self.pipeline().shown());
+        let of_datasets = names.filter(|(index, _)| *index >= own_from);
+        let of_end = pipeline.end().zip(manifest.last_own());
+        let of_end = of_end.map(|(end, index)| (END, index, end.folder.to_owned()));
+        for (stage, index, name) in of_datasets.map(|(index, name)| (shown, index, name)).chain(of_end) {
             let record = self.records.get(&self.commit_path(manifest, stage, index));
             if let Some(record @ Record { outcome: Outcome::Part(bytes), .. }) = record {
                 let part = Part { stage, index, hash: record.hash(), bytes: Arc::new(bytes.clone()) };

@@ -92,6 +92,8 @@ train = [{train}]
 # prepare = "python3 prepare.py {{input}} {{output}}"
 # Each state, with the test datasets.
 # evaluate = "python3 evaluate.py {{input}} {{tests}} {{output}}"
+# Once, at the end: a folder with each dataset's last output, and the chain's last state.
+# report = "python3 report.py {{input}} {{previous}} {{output}}"
 
 [program]
 # Whether equal inputs give equal bytes; `sim check` finds out.

@@ -404,8 +404,8 @@ impl Prepared {
         let pipeline = self.workload.pipeline();
         let of = |role| pipeline.stages_of(role).count() as u64;
         let stages = of(Role::Train) * trainings + of(Role::Test) * tests;
-        // With the manifest, the report, and what `output/` has held.
-        stages + 3
+        // With the manifest, the report, what `output/` has held, and what a command makes at the end.
+        stages + 3 + u64::from(pipeline.end().is_some())
     }
 
     fn headline(&self, server: Option<&Server>) -> Vec<String> {

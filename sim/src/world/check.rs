@@ -494,6 +494,7 @@ impl<'a> Check<'a> {
             refused: &manifest.refused,
             evals: &evals,
             model: made.model.as_ref(),
+            end: None,
         });
         let files = files.unwrap_or_default();
         let training = manifest.datasets.iter().filter(|dataset| dataset.role == Role::Train).count();

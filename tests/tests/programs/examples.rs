@@ -183,9 +183,13 @@ fn a_map_has_its_numbers_in_the_report() {
     let (days, out) = (folder.path().join("days"), folder.path().join("out"));
     write_csv(&days);
     fs::write(days.join("2018-03-31.csv"), "A,B\n1,2\n").unwrap();
-    simulate(&days, &out, &["--deterministic", "--map", "--", &python, &file("examples/map/summary.py")]);
+    let total = format!("{python} {}", file("examples/map/total.py"));
+    let options = ["--deterministic", "--map", "--report", &total];
+    simulate(&days, &out, &[&options[..], &["--", &python, &file("examples/map/summary.py")]].concat());
     let report = fs::read_to_string(out.join("output/report.txt")).unwrap();
-    assert_eq!(report.matches("\nrows: ").count(), 4, "{report}");
+    let rows = |line: &str| line.strip_prefix("rows: ")?.parse::<u64>().ok();
+    let rows: Vec<u64> = report.lines().filter_map(rows).collect();
+    assert_eq!((rows.len(), rows[..4].iter().sum()), (5, rows[4]), "{report}");
     assert!(
         report
             .contains("Rejected: the program rejected it (exit 65); its last lines:\n  there are no labels"),

@@ -10,6 +10,10 @@ use super::{DAYS, SIM, simulate, text, work, write_days, write_volume};
 const PREPARE: &str = "sh -c 'cat -n \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/lines\"'";
 const TRAIN: &str =
     "cat ${BATCH_PREVIOUS+\"$BATCH_PREVIOUS/all\"} \"$BATCH_INPUT/lines\" > \"$BATCH_OUTPUT/all\"";
+/// Reads every evaluation and the last state, and leaves a folder and a file of blocks.
+const REPORT: &str = "sh -c 'mkdir \"$BATCH_OUTPUT/sub\"; cd \"$BATCH_INPUT\"; \
+    { ls; cat */metrics.json; wc -l < \"$BATCH_PREVIOUS/all\"; } > \"$BATCH_OUTPUT/sub/seen\"; \
+    head -c 300000 /dev/zero > \"$BATCH_OUTPUT/plot\"'";
 const EVALUATE: &str = "sh -c 'printf \"{\\\"seen\\\": %d, \\\"tests\\\": %d}\" \
     $(wc -l < \"$BATCH_INPUT/all\") $(cat \"$BATCH_TESTS\"/*/lines | wc -l) > \"$BATCH_OUTPUT/metrics.json\"'";
 
@@ -19,7 +23,8 @@ fn a_chain_is_prepared_before_it_and_evaluated_behind_it() {
     let (days, out) = (folder.path().join("days"), folder.path().join("out"));
     write_days(&days);
     fs::write(days.join("test.txt"), "one\ntwo\n").unwrap();
-    let stages = ["--prepare", PREPARE, "--evaluate", EVALUATE, "--deterministic", "--", "sh", "-c", TRAIN];
+    let commands = ["--prepare", PREPARE, "--evaluate", EVALUATE, "--report", REPORT];
+    let stages = [&commands[..], &["--deterministic", "--", "sh", "-c", TRAIN]].concat();
     let summary = simulate(&days, &out, &stages);
     assert!(
         !summary["preemptions"]["interrupted"].as_object().unwrap().is_empty(),
@@ -32,6 +37,29 @@ fn a_chain_is_prepared_before_it_and_evaluated_behind_it() {
     assert!(report.contains("seen: 5\ntests: 2\n"), "{report}");
     let shown = fs::read_to_string(out.join("output/evaluated/2018-04-02/metrics.json")).unwrap();
     assert_eq!(shown, r#"{"seen": 2, "tests": 2}"#);
+    let names: String = (1..=DAYS).map(|day| format!("2018-04-0{day}\n")).collect();
+    let numbers: String = (1..=DAYS).map(|day| format!("{{\"seen\": {day}, \"tests\": 2}}")).collect();
+    let seen = fs::read_to_string(out.join("output/reported/sub/seen")).unwrap();
+    assert_eq!(seen, format!("{names}{numbers}{DAYS}\n"));
+    assert_eq!(fs::metadata(out.join("output/reported/plot")).unwrap().len(), 300_000);
+    assert!(report.contains("Report of the program:\nOutput: 2 files, "), "{report}");
+}
+
+/// What rejects or fails at the end fails the run, and is done again until it does not.
+#[test]
+fn a_report_that_fails_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let once = folder.path().join("once");
+    let report = format!(
+        "sh -c 'ls \"$BATCH_INPUT\" > \"$BATCH_OUTPUT/x\"; mkdir {} || exit 0; exit 65'",
+        text(&once)
+    );
+    write_volume(folder.path(), 2);
+    let output = work(folder.path(), &["--map", "--report", &report], "exit 0");
+    assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+    assert!(transcript(&output).contains("the program rejected it (exit 65)"), "{}", transcript(&output));
+    let shown = fs::read_to_string(folder.path().join("output/reported/x")).unwrap();
+    assert_eq!(shown, "2018-04-01\n2018-04-02\n");
 }
 
 #[test]

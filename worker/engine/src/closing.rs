@@ -8,6 +8,7 @@ use crate::context::{Context, Ports};
 use crate::contract::{Exit, OUTPUT};
 use crate::ending::Ending;
 use crate::events::What;
+use crate::executor::Executor;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
 use crate::manifest::{Manifest, Page, Role};
@@ -17,7 +18,7 @@ use crate::queue::{Inbox, WorkQueue};
 use crate::record::Record;
 use crate::report::{Report, Tally};
 use crate::view::{OpenRun, RunView, damaged};
-use crate::workload::{Outcome, ReportInput};
+use crate::workload::{Outcome, Part, ReportInput};
 
 pub(crate) struct Closing<'a, P: Ports> {
     pub ctx: &'a Context<'a, P>,
@@ -43,7 +44,7 @@ impl<P: Ports> Closing<'_, P> {
     }
 
     /// Seals the run, unless more was pushed; commits the report; projects both to `output/`.
-    pub async fn report(&self, attempt: &Attempt) -> Result<(), ItemError> {
+    pub async fn report(&self, attempt: &Attempt, executor: &Executor<'_, P>) -> Result<(), ItemError> {
         self.refresh().await?;
         let open = self.view.opened()?;
         if !self.view.is_complete(&open) {
@@ -61,9 +62,10 @@ impl<P: Ports> Closing<'_, P> {
         if !self.view.is_complete(&open) {
             return Ok(());
         }
-        let files = self.commit_report(attempt, &open).await?;
+        let end = executor.end(attempt).await?;
+        let files = self.commit_report(attempt, &open, end.as_ref()).await?;
         if !self.output.is_superseded(&files).await? {
-            self.output.project(attempt, &open, &files).await?;
+            self.output.project(attempt, &open, &files, end.as_ref()).await?;
         }
         // After the mark: the private file of a worker that stood still before a rename goes, and its rename fails.
         self.committer.sweep_all().await;
@@ -86,7 +88,12 @@ impl<P: Ports> Closing<'_, P> {
         Ok(manifest.sealed)
     }
 
-    async fn commit_report(&self, attempt: &Attempt, open: &OpenRun) -> Result<Files, ItemError> {
+    async fn commit_report(
+        &self,
+        attempt: &Attempt,
+        open: &OpenRun,
+        end: Option<&Part>,
+    ) -> Result<Files, ItemError> {
         let (path, parent) = (self.ctx.paths.report(), open.manifest.last_lineage());
         // The worker that committed it went, or was refused, before the output was whole.
         if let ReadResult::Intact(found) = self.committer.read(&path).await?
@@ -95,6 +102,8 @@ impl<P: Ports> Closing<'_, P> {
             return Ok(self.read_report(&path, &found)?.files);
         }
         let results = self.artifacts.results(open).await?;
+        let end = end.cloned().map(|part| open.workload.for_report(part));
+        let end = end.transpose().map_err(ItemError::Defect)?;
         let (workload, manifest) = (open.workload.clone(), open.manifest.clone());
         let tally = tally(&manifest, &results);
         let files = self
@@ -108,6 +117,7 @@ impl<P: Ports> Closing<'_, P> {
                     refused: &manifest.refused,
                     evals: &results.evals,
                     model: results.model.as_ref(),
+                    end: end.as_ref(),
                 })
             })
             .await?

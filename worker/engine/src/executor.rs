@@ -11,16 +11,16 @@ use crate::hash::Hash;
 use crate::item::Name;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
-use crate::manifest::Dataset;
+use crate::manifest::{Dataset, Role};
 use crate::offer::Offers;
 use crate::path::name_of;
-use crate::pipeline::{Input, Stage, Step};
+use crate::pipeline::{END, Input, Stage, Step};
 use crate::queue::WorkQueue;
 use crate::record::Record;
 use crate::runner::Runner;
 use crate::store::Store;
-use crate::view::{OpenRun, RunView};
-use crate::workload::{Inputs, Outcome};
+use crate::view::{OpenRun, RunView, own_names};
+use crate::workload::{Inputs, Outcome, Part};
 
 /// What a stage of a dataset is made from.
 #[derive(Debug)]
@@ -90,9 +90,53 @@ impl<P: Ports> Executor<'_, P> {
         Ok(())
     }
 
+    /// What is made once, at the end of a run that is sealed; `None` where its pipeline has no end.
+    pub async fn end(&self, attempt: &Attempt) -> Result<Option<Part>, ItemError> {
+        let open = self.view.opened()?;
+        let Some(index) = open.pipeline().end().and(open.manifest.last_own()) else { return Ok(None) };
+        let committed = match self.artifacts.load(END, index).await {
+            Err(ItemError::Absent(_)) => self.make_end(&open, attempt, index).await?,
+            committed => committed?,
+        };
+        committed.part.map(Some).map_err(ItemError::Defect)
+    }
+
+    async fn make_end(&self, open: &OpenRun, attempt: &Attempt, index: u32) -> Result<Committed, ItemError> {
+        let gathered = self.gather_all(open, attempt, index).await?;
+        let record = self.make(open, attempt, END, gathered).await?;
+        if let Outcome::Rejected(why) = record.outcome {
+            return Err(ItemError::Defect(why));
+        }
+        self.commit(open, attempt, END, index, record).await
+    }
+
+    /// Loads what the end reads.
+    async fn gather_all(&self, open: &OpenRun, attempt: &Attempt, index: u32) -> Result<Gathered, ItemError> {
+        let (manifest, pipeline) = (&open.manifest, open.pipeline());
+        let mut parents = vec![manifest.spec.hash(), manifest.last_lineage()];
+        let mut inputs = self.inputs(open, attempt, index);
+        if let Some(last) = pipeline.stages_of(Role::Train).next_back() {
+            for (index, name) in own_names(open) {
+                let committed = self.artifacts.load(last, index).await?;
+                parents.push(committed.hash);
+                inputs.all.extend(committed.part.ok().map(|part| (name, part)));
+            }
+        }
+        if let Some(chain) = pipeline.chain() {
+            let state = self.artifacts.chain_state(open, chain, manifest.len()).await?;
+            parents.push(state.last);
+            inputs.previous = state.newest;
+        }
+        let parent = Hash::of_fields(parents.iter().map(|hash| &hash.0[..]));
+        Ok(Gathered { parent, inputs: Ok(inputs) })
+    }
+
     /// Recomputes a damaged commit, or one that refers to blocks which are lost.
     pub async fn recompute(&self, attempt: &Attempt, stage: Stage, index: u32) -> Result<(), ItemError> {
         let open = self.view.opened()?;
+        if stage == END {
+            return self.make_end(&open, attempt, index).await.map(drop);
+        }
         if open.pipeline().chain() == Some(stage) {
             let state = self.artifacts.chain_state(&open, stage, index).await?;
             let gathered = self.gather(&open, attempt, (stage, index), Some(&state)).await?;
@@ -147,6 +191,15 @@ impl<P: Ports> Executor<'_, P> {
         }
     }
 
+    /// What a stage of a dataset is given, with nothing read yet.
+    fn inputs(&self, open: &OpenRun, attempt: &Attempt, index: u32) -> Inputs {
+        let manifest = &open.manifest;
+        let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
+        (inputs.run, inputs.attempt) = (self.ctx.config.run.clone(), name_of(&attempt.folder).to_owned());
+        (inputs.count, inputs.grace) = (manifest.len(), self.ctx.config.grace);
+        inputs
+    }
+
     /// Loads what a stage of a dataset reads, in the order declared. `state` is the chain's, where it is known.
     async fn gather(
         &self,
@@ -157,9 +210,7 @@ impl<P: Ports> Executor<'_, P> {
     ) -> Result<Gathered, ItemError> {
         let manifest = &open.manifest;
         let mut parents = vec![manifest.spec.hash()];
-        let mut inputs = Inputs::of(manifest.dataset(index).clone(), manifest.lineage(index));
-        (inputs.run, inputs.attempt) = (self.ctx.config.run.clone(), name_of(&attempt.folder).to_owned());
-        (inputs.count, inputs.grace) = (manifest.len(), self.ctx.config.grace);
+        let mut inputs = self.inputs(open, attempt, index);
         let mut rejected = None;
         for input in open.pipeline().spec(stage).inputs {
             match input {

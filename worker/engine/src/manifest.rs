@@ -284,6 +284,11 @@ impl Manifest {
         &self.datasets[self.inherited.len()..]
     }
 
+    /// The last of them that is trained on.
+    pub fn last_own(&self) -> Option<u32> {
+        self.own().iter().rev().find(|dataset| dataset.role == Role::Train).map(|dataset| dataset.index)
+    }
+
     /// The run whose commits a dataset's are, where it is inherited, and its index there.
     pub fn home(&self, index: u32) -> Option<(&str, u32)> {
         self.inherited.get(index as usize).map(|(run, at)| (run.as_str(), *at))

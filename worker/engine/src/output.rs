@@ -15,8 +15,8 @@ use crate::manifest::Role;
 use crate::record::Record;
 use crate::report::Report;
 use crate::store::{Keep, Kind, Store};
-use crate::view::OpenRun;
-use crate::workload::{self, Outcome, Part, Shown};
+use crate::view::{OpenRun, own_names};
+use crate::workload::{Outcome, Part, Shown};
 
 /// The report for people, the first file that is put.
 pub(crate) const TEXT: &str = "report.txt";
@@ -35,11 +35,17 @@ impl<P: Ports> Output<'_, P> {
     /// Writes `output/`: a projection that anyone may repair (rule 12). It shows this run alone: what an earlier run
     /// put there and this one does not goes. The report's text comes first: from then on stragglers of another run
     /// see that `output/` is no longer theirs. That all is there is committed last.
-    pub async fn project(&self, attempt: &Attempt, open: &OpenRun, files: &Files) -> Result<(), ItemError> {
+    pub async fn project(
+        &self,
+        attempt: &Attempt,
+        open: &OpenRun,
+        files: &Files,
+        end: Option<&Part>,
+    ) -> Result<(), ItemError> {
         if let Some(text) = files.get(TEXT) {
             self.put(attempt, files, TEXT, text.as_bytes()).await?;
         }
-        let mut shown: Vec<_> = shown_datasets(open).collect();
+        let mut shown: Vec<_> = own_names(open).collect();
         if self.ctx.breaks(Breakage::OneNameAStem) {
             let name = |index| open.workload.checkpoint_name(open.manifest.dataset(index).stem());
             shown.iter_mut().for_each(|(index, shown)| *shown = name(*index));
@@ -59,6 +65,9 @@ impl<P: Ports> Output<'_, P> {
         let quarters = tokio::try_join!(quarter(0), quarter(1), quarter(2), quarter(3))?;
         let mut names = [quarters.0, quarters.1, quarters.2, quarters.3].concat();
         names.extend(self.put_latest(attempt, open, files).await?);
+        if let (Some(part), Some(end)) = (end, open.pipeline().end()) {
+            names.extend(self.put_part(attempt, open, files, end.folder, part).await?);
+        }
         names.extend(files.keys().cloned());
         names.sort_unstable();
         self.remove_earlier(&names).await?;
@@ -85,18 +94,30 @@ impl<P: Ports> Output<'_, P> {
         let mut names = Vec::new();
         for (index, name) in shown {
             let Some(part) = self.artifacts.shown(open, *index).await? else { continue };
-            let put = open.workload.shown_files(name, &part).map_err(ItemError::Defect)?;
-            for (name, shown) in put {
-                match &shown {
-                    Shown::Bytes(bytes) => self.put(attempt, files, &name, bytes).await?,
-                    Shown::Blocks { bytes, block_bytes, blocks } => {
-                        let file =
-                            BlockFile { part: &part, bytes: *bytes, block_bytes: *block_bytes, blocks };
-                        self.put_blocks(attempt, files, &name, &file).await?;
-                    }
+            names.extend(self.put_part(attempt, open, files, name, &part).await?);
+        }
+        Ok(names)
+    }
+
+    /// Puts the files that show a result; returns their names.
+    async fn put_part(
+        &self,
+        attempt: &Attempt,
+        open: &OpenRun,
+        files: &Files,
+        name: &str,
+        part: &Part,
+    ) -> Result<Vec<String>, ItemError> {
+        let mut names = Vec::new();
+        for (name, shown) in open.workload.shown_files(name, part).map_err(ItemError::Defect)? {
+            match &shown {
+                Shown::Bytes(bytes) => self.put(attempt, files, &name, bytes).await?,
+                Shown::Blocks { bytes, block_bytes, blocks } => {
+                    let file = BlockFile { part, bytes: *bytes, block_bytes: *block_bytes, blocks };
+                    self.put_blocks(attempt, files, &name, &file).await?;
                 }
-                names.push(name);
             }
+            names.push(name);
         }
         Ok(names)
     }
@@ -316,13 +337,6 @@ struct BlockFile<'f> {
     bytes: u64,
     block_bytes: u64,
     blocks: &'f [Hash],
-}
-
-/// The datasets that `output/` shows, with their names there.
-fn shown_datasets(open: &OpenRun) -> impl Iterator<Item = (u32, String)> {
-    let own_from = open.manifest.own_from();
-    let names = workload::checkpoint_names(open.workload.as_ref(), &open.manifest.datasets);
-    names.filter(move |(index, _)| *index >= own_from)
 }
 
 /// The folders that names lie in, each folder below another before it.

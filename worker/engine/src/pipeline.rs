@@ -61,6 +61,17 @@ impl StageSpec {
     }
 }
 
+/// What is made once, at the end of a run, before its report: from the last results of its own training datasets and
+/// the chain's last state. It is part of the item [`REPORT`].
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// The folder of its commit, inside the run; `output/` shows its files below the same name.
+    pub folder: &'static str,
+}
+
+/// Stands for the end where a stage is named; its commit has the index of the run's last training dataset.
+pub const END: Stage = Stage(STAGES_MAX as u8 - 1);
+
 /// What an item stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
@@ -76,7 +87,7 @@ pub enum Step {
     Report,
 }
 
-/// Stages at most: ranks leave room for so many, and one byte a dataset knows which are committed.
+/// Stages at most, the end among them: ranks leave room for so many, and one byte a dataset knows which are committed.
 pub const STAGES_MAX: usize = 8;
 
 /// Ranks for each dataset.
@@ -93,13 +104,14 @@ pub const REPORT: Item =
 #[derive(Debug, Clone, Copy)]
 pub struct Pipeline {
     stages: &'static [StageSpec],
+    end: Option<End>,
 }
 
 impl Pipeline {
     /// # Panics
     /// Where the stages are no pipeline; in a constant that is found when compiling.
     pub const fn new(stages: &'static [StageSpec]) -> Self {
-        assert!(!stages.is_empty() && stages.len() <= STAGES_MAX, "a pipeline has one to eight stages");
+        assert!(!stages.is_empty() && stages.len() < STAGES_MAX, "a pipeline has one to seven stages");
         let mut at = 0;
         let mut chains = 0;
         while at < stages.len() {
@@ -119,7 +131,18 @@ impl Pipeline {
             at += 1;
         }
         assert!(chains <= 1, "a pipeline has one chain at most");
-        Self { stages }
+        Self { stages, end: None }
+    }
+
+    /// The same, with an end.
+    #[must_use]
+    pub const fn ending(self, end: End) -> Self {
+        Self { end: Some(end), ..self }
+    }
+
+    /// What is made once, at the end.
+    pub fn end(&self) -> Option<End> {
+        self.end
     }
 
     /// All stages, each after those that it reads.
@@ -141,7 +164,10 @@ impl Pipeline {
 
     /// The folder of a stage's commits.
     pub fn folder(&self, stage: Stage) -> &'static str {
-        self.spec(stage).folder
+        match self.end {
+            Some(end) if stage == END => end.folder,
+            _ => self.spec(stage).folder,
+        }
     }
 
     /// Whether a stage is done to datasets of a role.

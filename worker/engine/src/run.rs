@@ -494,7 +494,7 @@ impl<P: Ports> Worker<'_, P> {
             Step::Intake => self.admission.intake(attempt).await,
             Step::Each(stage, index) => self.executor.each(attempt, stage, index).await,
             Step::Chain(stage) => self.executor.chain(attempt, stage).await,
-            Step::Report => self.closing.report(attempt).await,
+            Step::Report => self.closing.report(attempt, &self.executor).await,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::plan::{CommitIndex, Plan};
 use crate::record::Record;
 use crate::store::Store;
 use crate::system::System;
-use crate::workload::Workload;
+use crate::workload::{Workload, checkpoint_names};
 
 /// The manifest and the workload that it names. Every item takes a copy, so that a copy of a long
 /// manifest must cost nothing.
@@ -49,6 +49,13 @@ impl OpenRun {
             window: &|index| self.window(index),
         })
     }
+}
+
+/// The run's own training datasets, with their names under `output/`.
+pub(crate) fn own_names(open: &OpenRun) -> impl Iterator<Item = (u32, String)> {
+    let own_from = open.manifest.own_from();
+    let names = checkpoint_names(open.workload.as_ref(), &open.manifest.datasets);
+    names.filter(move |(index, _)| *index >= own_from)
 }
 
 pub(crate) struct RunView<'a, P: Ports> {

@@ -178,6 +178,9 @@ pub struct Inputs {
     pub previous: Option<Part>,
     /// The results of the test datasets.
     pub tests: Vec<Part>,
+    /// Of [`crate::pipeline::END`] alone: the last results of the run's training datasets, oldest first, each with the
+    /// dataset's name under `output/`. Rejected ones are left out.
+    pub all: Vec<(String, Part)>,
     /// The run's name.
     pub run: String,
     /// A name that no other attempt has.
@@ -199,6 +202,7 @@ impl Inputs {
             window: Vec::new(),
             previous: None,
             tests: Vec::new(),
+            all: Vec::new(),
             run: String::new(),
             attempt: String::new(),
             count: 0,
@@ -234,6 +238,8 @@ pub struct ReportInput<'a> {
     pub evals: &'a [Part],
     /// The chain's last state; `None` where there is no chain, or every training dataset was rejected.
     pub model: Option<&'a Part>,
+    /// What was made at the end, where the pipeline has one.
+    pub end: Option<&'a Part>,
 }
 
 /// Some figures of the same scale, by dataset.
@@ -292,7 +298,7 @@ pub trait Workload: Send + Sync {
         Vec::new()
     }
 
-    /// The work of a stage, from its inputs.
+    /// The work of a stage, or of [`crate::pipeline::END`], from its inputs.
     fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task>;
 
     /// The report's files, by name: `report.txt`, and whatever goes beside it.

@@ -147,6 +147,8 @@ mod tests {
                 "p 'a b'",
                 "--evaluate",
                 "e",
+                "--report",
+                "r",
                 "--item-timeout",
                 "90m",
                 "--aliases",

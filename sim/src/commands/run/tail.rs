@@ -52,7 +52,8 @@ impl Tail {
 
 /// Whether a line is one that a program printed, `train/3 | epoch 1`, and none of the worker's own.
 fn is_a_programs(line: &str) -> bool {
-    line.split_once(" | ").is_some_and(|(item, _)| item.contains('/') && !item.contains(' '))
+    let is_item = |item: &str| item == "report" || item.contains('/') && !item.contains(' ');
+    line.split_once(" | ").is_some_and(|(item, _)| is_item(item))
 }
 
 #[cfg(test)]
@@ -73,8 +74,8 @@ mod tests {
         };
         assert_eq!(read(), Vec::<String>::new());
         let mut file = File::create(&path).unwrap();
-        file.write_all(b"train/0 | one\nerror: a worker's | own\ntrain/0 | tw").unwrap();
-        assert_eq!(read(), ["train/0 | one"]);
+        file.write_all(b"train/0 | one\nerror: a worker's | own\nreport | all\ntrain/0 | tw").unwrap();
+        assert_eq!(read(), ["train/0 | one", "report | all"]);
         file.write_all(b"o\n").unwrap();
         assert_eq!(read(), ["train/0 | two"]);
         file.write_all("train/0 | more\n".repeat(10_000).as_bytes()).unwrap();

@@ -27,6 +27,10 @@ pub struct ExecArgs {
     /// test datasets. Split into words as a shell does; no shell runs it.
     #[arg(long, env = "WORKER_EVALUATE", value_name = "COMMAND")]
     pub evaluate: Option<String>,
+    /// A command that is done once, at the end: {input} is a folder with a folder of each dataset's last output,
+    /// {previous} the chain's last state. Split into words as a shell does; no shell runs it.
+    #[arg(long, env = "WORKER_REPORT", value_name = "COMMAND")]
+    pub report: Option<String>,
     /// The program makes equal bytes from equal inputs: results that differ void the run. Otherwise the first
     /// commit of an item wins.
     #[arg(long)]
@@ -52,7 +56,8 @@ pub struct ExecArgs {
 impl ExecArgs {
     /// Whether the workload is a program.
     pub fn is_program(&self) -> bool {
-        !self.command.is_empty() || self.prepare.is_some() || self.evaluate.is_some()
+        let others = [&self.prepare, &self.evaluate, &self.report];
+        !self.command.is_empty() || others.iter().any(|command| command.is_some())
     }
 
     /// The program, where one is given.
@@ -90,6 +95,7 @@ impl ExecArgs {
             prepare: given(&self.prepare, "--prepare")?,
             train: Some(self.command.clone()).filter(|command| !command.is_empty()),
             evaluate: given(&self.evaluate, "--evaluate")?,
+            report: given(&self.report, "--report")?,
         };
         if self.map {
             if commands.prepare.is_some() {
@@ -103,6 +109,11 @@ impl ExecArgs {
         }
         if commands.evaluate.is_some() && commands.train.is_none() {
             return Err("--evaluate needs states to evaluate\nhint: give the command that trains after `--`, without --map".to_owned());
+        }
+        if commands.report.is_some() && commands.prepare.is_none() && commands.train.is_none() {
+            return Err(
+                "--report needs results to read\nhint: give the command that trains after `--`".to_owned()
+            );
         }
         if commands.prepare.is_none() && commands.train.is_none() {
             return Err("--map needs a command\nhint: give it after `--`".to_owned());
@@ -127,7 +138,8 @@ impl ExecArgs {
         for variable in &self.environment {
             option("--env", variable.into());
         }
-        let commands = [("--prepare", &self.prepare), ("--evaluate", &self.evaluate)];
+        let commands =
+            [("--prepare", &self.prepare), ("--evaluate", &self.evaluate), ("--report", &self.report)];
         for (name, command) in commands.into_iter().filter_map(|(name, given)| Some((name, given.as_ref()?)))
         {
             option(name, command.into());
@@ -189,10 +201,12 @@ mod tests {
         let whole = args(|args| {
             args.prepare = Some("sh -c 'cat \"$1\"' - {input}".to_owned());
             args.evaluate = Some("eval a\\ b".to_owned());
+            args.report = Some("report {input}".to_owned());
         });
         let whole = commands(whole).unwrap().unwrap();
         assert_eq!(whole.prepare.unwrap(), ["sh", "-c", "cat \"$1\"", "-", "{input}"]);
         assert_eq!(whole.evaluate.unwrap(), ["eval", "a b"]);
+        assert_eq!(whole.report.unwrap(), ["report", "{input}"]);
         assert_eq!(commands(ExecArgs::default()), Ok(None));
     }
 
@@ -210,6 +224,8 @@ mod tests {
             refused(args(|args| args.evaluate = Some(" ".to_owned())))
                 .contains("--evaluate names no program")
         );
+        let no_results = ExecArgs { report: Some("a".to_owned()), ..ExecArgs::default() };
+        assert!(refused(no_results).contains("--report needs results"));
         assert!(refused(args(|args| args.environment = vec!["A".to_owned()])).contains("NAME=VALUE"));
         let alone = ExecArgs { deterministic: true, ..ExecArgs::default() };
         assert!(refused(alone).contains("--deterministic is for a program of your own"));

@@ -62,6 +62,19 @@ impl Layout {
         Ok(())
     }
 
+    /// Results, each in a folder of its own name, below a folder.
+    ///
+    /// # Errors
+    /// Where one is no folder's content.
+    pub fn results(&mut self, parts: &[(String, Part)], folder: &Path) -> Result<(), String> {
+        for (name, part) in parts {
+            let own = folder.join(name);
+            self.push(own.clone(), What::Folder);
+            self.result(part, &own)?;
+        }
+        Ok(())
+    }
+
     /// A tree's files, below a folder.
     pub fn tree(&mut self, tree: Tree, folder: &Path, wanted: impl Fn(Hash) -> Wanted) {
         for (path, entry) in tree.entries {

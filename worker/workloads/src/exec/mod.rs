@@ -3,6 +3,7 @@
 //! - `prepare` is done to each dataset alone, in parallel.
 //! - `train` is a chain: each dataset's process starts from the files that the one before left in its output folder.
 //! - `evaluate` is done to each state that `train` left, with the test datasets, in parallel.
+//! - `report` is done once, at the end, with the last output of each dataset and the last state.
 
 pub mod arguments;
 pub mod cli;
@@ -33,7 +34,7 @@ use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
 use engine::order::Period;
 use engine::path::name_of;
-use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
+use engine::pipeline::{END, End, Input, Order, Pipeline, Stage, StageSpec};
 use engine::workload::{
     Failed, Inputs, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
     checkpoint_names,
@@ -81,6 +82,10 @@ const EVALUATE: StageSpec = StageSpec {
     roles: &[Role::Train],
     inputs: &[Input::Own(Stage(1)), Input::Tests(Stage(0))],
 };
+
+/// What is done once, at the end. It is no stage of a dataset's.
+const REPORT: StageSpec =
+    StageSpec { name: "report", folder: "reported", order: Order::Each, roles: &[], inputs: &[] };
 
 const MAP: Pipeline = Pipeline::new(&[PREPARE]);
 const CHAIN: Pipeline = Pipeline::new(&[TRAIN]);
@@ -145,13 +150,19 @@ impl Exec {
             Ok(scratch) => scratch,
             Err(why) => return Box::new(Failed(why)),
         };
+        let is_end = spec.name == REPORT.name;
         let source = match inputs.own.pop() {
             Some(part) => Source::Folder(part),
+            None if is_end => Source::Folders(inputs.all),
             None => Source::File { blocks: inputs.dataset.blocks.len() },
         };
         let item = Item {
             run: std::mem::take(&mut inputs.run),
-            name: format!("{}/{}", spec.name, inputs.dataset.index),
+            name: if is_end {
+                spec.name.to_owned()
+            } else {
+                format!("{}/{}", spec.name, inputs.dataset.index)
+            },
             stage: spec.name.to_owned(),
             index: inputs.dataset.index,
             count: inputs.count,
@@ -199,18 +210,19 @@ impl Workload for Exec {
     }
 
     fn pipeline(&self) -> Pipeline {
-        let Commands { prepare, train, evaluate } = &self.setup.commands;
-        match (prepare, train, evaluate) {
+        let Commands { prepare, train, evaluate, report } = &self.setup.commands;
+        let stages = match (prepare, train, evaluate) {
             (_, None, _) => MAP,
             (None, Some(_), None) => CHAIN,
             (Some(_), Some(_), None) => PREPARED_CHAIN,
             (None, Some(_), Some(_)) => EVALUATED_CHAIN,
             (Some(_), Some(_), Some(_)) => WHOLE,
-        }
+        };
+        if report.is_some() { stages.ending(End { folder: REPORT.folder }) } else { stages }
     }
 
     fn task(&self, stage: Stage, inputs: Inputs) -> Box<dyn Task> {
-        let spec = self.pipeline().spec(stage);
+        let spec = if stage == END { &REPORT } else { self.pipeline().spec(stage) };
         match self.setup.commands.of(spec.name) {
             Some(command) => self.program(spec, command, inputs),
             None => Box::new(KeepFile { dataset: inputs.dataset, next: 0, given: None }),

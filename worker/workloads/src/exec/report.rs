@@ -2,7 +2,7 @@
 //! shows the texts.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +23,9 @@ struct Report<'a> {
     commands: BTreeMap<&'a str, &'a [String]>,
     deterministic: bool,
     datasets: Vec<Row<'a>>,
+    /// What the command made that reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<Output<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,7 +37,7 @@ struct Row<'a> {
     output: Option<Output<'a>>,
 }
 
-/// What the last command left in its output folder.
+/// What a command left in its output folder.
 #[derive(Debug, Serialize)]
 struct Output<'a> {
     hash: &'a str,
@@ -42,6 +45,16 @@ struct Output<'a> {
     bytes: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metrics: &'a BTreeMap<String, f64>,
+}
+
+impl fmt::Display for Output<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hash, files, bytes, metrics } = self;
+        for (name, value) in *metrics {
+            writeln!(f, "{name}: {value}")?;
+        }
+        writeln!(f, "Output: {files} files, {bytes} bytes, hash {hash}")
+    }
 }
 
 /// What is kept of a result until the report is made.
@@ -52,6 +65,16 @@ struct Summary {
     bytes: u64,
     metrics: BTreeMap<String, f64>,
     texts: BTreeMap<String, String>,
+}
+
+impl Summary {
+    fn of(part: &Part) -> Result<Self, String> {
+        serde_json::from_slice(&part.bytes).map_err(|error| format!("read a summary: {error}"))
+    }
+
+    fn output(&self) -> Output<'_> {
+        Output { hash: &self.hash, files: self.files, bytes: self.bytes, metrics: &self.metrics }
+    }
 }
 
 /// The report's files; `names` are the datasets' under `output/`.
@@ -65,20 +88,14 @@ pub(super) fn files(
 ) -> Result<BTreeMap<String, String>, String> {
     let mut results: BTreeMap<u32, Summary> = BTreeMap::new();
     for part in input.evals {
-        let summary =
-            serde_json::from_slice(&part.bytes).map_err(|error| format!("read a summary: {error}"))?;
-        results.insert(part.index, summary);
+        results.insert(part.index, Summary::of(part)?);
     }
+    let reported = input.end.map(Summary::of).transpose()?;
     let mut rows = Vec::new();
     let is_shown = |dataset: &&Dataset| dataset.role == Role::Train && dataset.index >= input.own_from;
     for dataset in input.datasets.iter().filter(is_shown) {
         let rejected = input.rejected.get(&dataset.index).map(String::as_str);
-        let output = results.get(&dataset.index).map(|summary| Output {
-            hash: &summary.hash,
-            files: summary.files,
-            bytes: summary.bytes,
-            metrics: &summary.metrics,
-        });
+        let output = results.get(&dataset.index).map(Summary::output);
         rows.push(Row { dataset: &dataset.path, rejected, output });
     }
     let given = setup.commands.named().into_iter();
@@ -87,6 +104,7 @@ pub(super) fn files(
         commands: given.filter_map(|(name, command)| Some((name, command?.as_slice()))).collect(),
         deterministic: setup.deterministic,
         datasets: rows,
+        reported: reported.as_ref().map(Summary::output),
     };
     let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
     let mut files =
@@ -139,14 +157,12 @@ fn text(report: &Report<'_>) -> String {
         let _ = write!(text, "---\nDataset: {}\n", row.dataset);
         let _ = match (row.rejected, &row.output) {
             (Some(reason), _) => writeln!(text, "Rejected: {reason}"),
-            (None, Some(Output { hash, files, bytes, metrics })) => {
-                for (name, value) in *metrics {
-                    let _ = writeln!(text, "{name}: {value}");
-                }
-                writeln!(text, "Output: {files} files, {bytes} bytes, hash {hash}")
-            }
+            (None, Some(output)) => write!(text, "{output}"),
             (None, None) => writeln!(text, "Output: none"),
         };
+    }
+    if let Some(reported) = &report.reported {
+        let _ = write!(text, "---\nReport of the program:\n{reported}");
     }
     text
 }

@@ -49,12 +49,13 @@ const COMMANDS: [(&str, &str, u8); 7] = [
 ];
 
 /// Section, key, option, kind, and who takes it: others pass over it.
-const KEYS: [(&str, &str, &str, Kind, u8); 32] = [
+const KEYS: [(&str, &str, &str, Kind, u8); 33] = [
     ("", "datasets", "--datasets", Kind::One, RUN | CHECK | CLOUD | PLAN),
     ("", "tests", "--test", Kind::Many, RUN | CHECK),
     ("commands", "prepare", "--prepare", Kind::Command, ALL),
     ("commands", "train", "--", Kind::Last, ALL),
     ("commands", "evaluate", "--evaluate", Kind::Command, ALL),
+    ("commands", "report", "--report", Kind::Command, ALL),
     ("program", "deterministic", "--deterministic", Kind::Flag, ALL),
     ("program", "aliases", "--aliases", Kind::Flag, ALL),
     ("program", "scratch", "--scratch", Kind::One, RUN | CHECK | WORKER),

@@ -16,13 +16,15 @@ pub struct Commands {
     pub prepare: Option<Vec<String>>,
     pub train: Option<Vec<String>>,
     pub evaluate: Option<Vec<String>>,
+    pub report: Option<Vec<String>>,
 }
 
 impl Commands {
     /// Each with its name, which is its stage's.
-    pub fn named(&self) -> [(&'static str, Option<&Vec<String>>); 3] {
-        let Self { prepare, train, evaluate } = self;
-        [("prepare", prepare.as_ref()), ("train", train.as_ref()), ("evaluate", evaluate.as_ref())]
+    pub fn named(&self) -> [(&'static str, Option<&Vec<String>>); 4] {
+        let Self { prepare, train, evaluate, report } = self;
+        [("prepare", prepare), ("train", train), ("evaluate", evaluate), ("report", report)]
+            .map(|(name, command)| (name, command.as_ref()))
     }
 
     /// The command of a stage; `None` for a stage that needs none.
@@ -70,6 +72,7 @@ impl Setup {
             prepare: command("prepare")?,
             train: command("train")?,
             evaluate: command("evaluate")?,
+            report: command("report")?,
         };
         if commands.prepare.is_none() && commands.train.is_none() {
             return Err("there is neither a parameter train nor prepare: no command is given".to_owned());
@@ -124,6 +127,7 @@ mod tests {
                 prepare: None,
                 train: words("python train.py {input}"),
                 evaluate: words("eval {tests}"),
+                report: words("tell {input}"),
             },
             deterministic: false,
             aliases: true,

@@ -44,6 +44,8 @@ pub(super) enum Source {
     File { blocks: usize },
     /// What an earlier stage left.
     Folder(Part),
+    /// What the last stage left of each dataset, by the dataset's name.
+    Folders(Vec<(String, Part)>),
 }
 
 /// How far an attempt is.
@@ -144,6 +146,7 @@ impl Program {
         match &self.given.source {
             Source::File { blocks } => layout.dataset(item.input(), *blocks),
             Source::Folder(part) => layout.result(part, &item.input())?,
+            Source::Folders(parts) => layout.results(parts, &item.input())?,
         }
         match &self.given.previous {
             Some(part) if self.kept.as_ref().is_some_and(|kept| kept.take(&part.bytes, &item.previous())) => {

@@ -129,6 +129,7 @@ impl Chain {
             refused: &self.refused,
             evals: &self.evals,
             model: self.checkpoints.values().last(),
+            end: None,
         };
         fraud.report(&input).expect("its own parts")
     }
