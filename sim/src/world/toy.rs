@@ -1,6 +1,7 @@
 //! The workload of simulated worlds: chains of hashes, so that a whole run costs microseconds, and
 //! so that every byte of every result depends on every input. Preparation takes several steps, is
-//! saved and resumed; some datasets are rejected; a variant's results vary with every attempt.
+//! saved and resumed; some datasets are rejected; a variant's results vary with every attempt. Where results are large, the
+//! chain saves a checkpoint inside each dataset, as a program does that trains: it must go on from no other dataset's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -158,10 +159,20 @@ impl End {
 /// A stage that mixes what it reads.
 struct Mix {
     fields: Vec<Vec<u8>>,
+    /// Whether what it has read is saved, once all is read.
+    checkpoint: Checkpoint,
     /// Fields to which blocks belong, and the blocks.
     needs: VecDeque<(usize, Wanted)>,
     salt: Vec<u8>,
     end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    /// Starting over costs little.
+    None,
+    Due,
+    Saved,
 }
 
 impl Mix {
@@ -179,6 +190,10 @@ impl Task for Mix {
         if let Some((_, wanted)) = self.needs.front() {
             return Step::Need(*wanted);
         }
+        if self.checkpoint == Checkpoint::Due {
+            self.checkpoint = Checkpoint::Saved;
+            return Step::Save;
+        }
         let fields: Vec<&[u8]> = self.fields.iter().map(Vec::as_slice).collect();
         self.end.step(mix(&fields, &self.salt))
     }
@@ -186,6 +201,21 @@ impl Task for Mix {
     fn give(&mut self, block: Vec<u8>) {
         if let Some((at, _)) = self.needs.pop_front() {
             self.fields[at].extend(block);
+        }
+    }
+
+    fn resumable(&self) -> bool {
+        self.checkpoint != Checkpoint::None
+    }
+
+    fn save(&mut self) -> Option<Vec<u8>> {
+        (self.checkpoint == Checkpoint::Saved).then(|| serde_json::to_vec(&self.fields).unwrap_or_default())
+    }
+
+    fn resume(&mut self, saved: &[u8]) {
+        if let Ok(fields) = serde_json::from_slice(saved) {
+            (self.fields, self.checkpoint) = (fields, Checkpoint::Saved);
+            self.needs.clear();
         }
     }
 }
@@ -364,6 +394,7 @@ impl Workload for Toy {
         }
         let mut mix = Mix {
             fields: vec![PIPELINE.spec(stage).name.into()],
+            checkpoint: if self.large && stage == FOLD { Checkpoint::Due } else { Checkpoint::None },
             needs: VecDeque::new(),
             salt: self.salt(),
             end: End::of(self.large && LARGE.contains(&stage)),

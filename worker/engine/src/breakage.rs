@@ -42,6 +42,7 @@ pub enum Breakage {
     VaryingIsAViolation,
     SweepTooEarly,
     NeverResume,
+    ResumeAnothers,
     NeverRenew,
     RenewWithoutProgress,
     RenewalWaitsForVolume,
@@ -112,7 +113,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 85] = {
+pub const BREAKAGES: [Entry; 86] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -224,6 +225,7 @@ pub const BREAKAGES: [Entry; 85] = {
         of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
         of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
         of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
+        of(ResumeAnothers, "resume-anothers", 14, "goes on from what was saved of other inputs", EFFECT),
         of(
             RenewalWaitsForVolume,
             "renewal-waits-for-volume",

@@ -221,7 +221,9 @@ impl<'a, P: Ports> Progress<'a, P> {
                 let Ok(bytes) = store.get(&format!("{folder}/{file}")).await else {
                     continue;
                 };
-                if let Some(saved) = Saved::decode(bytes).filter(|saved| saved.parent == parent)
+                let is_ours =
+                    |saved: &Saved| saved.parent == parent || self.ctx.breaks(Breakage::ResumeAnothers);
+                if let Some(saved) = Saved::decode(bytes).filter(is_ours)
                     && best.as_ref().is_none_or(|(_, before)| {
                         (before.done < saved.done) != self.ctx.breaks(Breakage::ResumeTheFirst)
                     })
