@@ -1,12 +1,13 @@
 //! Committed results, loaded once and kept for the windows of later datasets.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::breakage::Breakage;
 use crate::committer::{Committer, ReadResult};
 use crate::context::{Context, Ports};
+use crate::contract::FOLDER_COMMITS;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
@@ -89,12 +90,14 @@ pub(crate) struct Artifacts<'a, P: Ports> {
     committer: &'a Committer<'a, P>,
     view: &'a RunView<'a, P>,
     cache: RefCell<Cache>,
+    /// Commits of results that vary whose names are known to be durable.
+    settled: RefCell<BTreeSet<(Stage, u32)>>,
 }
 
 impl<'a, P: Ports> Artifacts<'a, P> {
     pub fn new(ctx: &'a Context<'a, P>, committer: &'a Committer<'a, P>, view: &'a RunView<'a, P>) -> Self {
         let cache = Cache { kept: BTreeMap::new(), bytes: 0, bytes_max: ctx.config.cache_bytes };
-        Self { ctx, committer, view, cache: RefCell::new(cache) }
+        Self { ctx, committer, view, cache: RefCell::new(cache), settled: RefCell::default() }
     }
 
     /// What is committed for a stage of a dataset, its hash checked.
@@ -114,15 +117,37 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     /// Adopts a peer's commit. Results that vary must be durable before anything is made from them, and the
     /// worker that committed one may be gone before it was.
     async fn adopt(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, ItemError> {
-        if !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced) {
-            let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
-            self.ctx.store.settle(folder_of(&path)).await?;
+        let varies = !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced);
+        if varies && !self.settled.borrow().contains(&(stage, index)) {
+            let open = self.view.opened()?;
+            // What was seen in the folder before it is synced is durable with it.
+            let with_it = self.seen_with(&open, stage, index);
+            self.ctx.store.settle(folder_of(&open.commit_path(&self.ctx.paths, stage, index))).await?;
+            self.settled.borrow_mut().extend(with_it);
         }
         Ok(self.keep(stage, index, record))
     }
 
+    /// A commit, and those that are known to be in its folder.
+    fn seen_with(&self, open: &OpenRun, stage: Stage, index: u32) -> Vec<(Stage, u32)> {
+        let first = index - index % FOLDER_COMMITS;
+        // What is inherited lies in another run.
+        let own = first.max(open.manifest.own_from())..first.saturating_add(FOLDER_COMMITS);
+        let is_own = own.contains(&index);
+        let seen = own.filter(|other| is_own && self.view.knows(stage, *other));
+        seen.chain([index]).map(|index| (stage, index)).collect()
+    }
+
+    /// Keeps what this worker has committed, or found where it would have: its name is durable.
+    pub fn keep_committed(&self, stage: Stage, index: u32, record: Record) -> Committed {
+        if !self.view.is_deterministic() {
+            self.settled.borrow_mut().insert((stage, index));
+        }
+        self.keep(stage, index, record)
+    }
+
     /// Keeps what is committed for a stage of a dataset where later items read it.
-    pub fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
+    fn keep(&self, stage: Stage, index: u32, record: Record) -> Committed {
         let committed = Committed::new(stage, index, record);
         // Others are read once: by the chain and by what is made of each dataset alone.
         if self.view.is_shared(stage, index) {

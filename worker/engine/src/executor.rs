@@ -310,6 +310,6 @@ impl<P: Ports> Executor<'_, P> {
         let path = open.commit_path(&self.ctx.paths, stage, index);
         let found = self.committer.publish(attempt, &path, record, options).await?;
         self.view.record(stage, index);
-        Ok(self.artifacts.keep(stage, index, found))
+        Ok(self.artifacts.keep_committed(stage, index, found))
     }
 }
