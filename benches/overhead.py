@@ -7,12 +7,14 @@
 - parallel: GNU parallel with `--joblog`, one job at a time
 - rq: RQ's own worker, a job that runs the program, on Redis (as it comes, and without a fork a job)
 
-One line of JSON a round, then the medians and the ratios. A peer that is not installed is said.
+One line of JSON a round, then the medians and the ratios, of the time and of the CPU of everything that was started
+(but Redis): beside other work only the CPU says much. A peer that is not installed is said.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -37,7 +39,7 @@ def ours(worker, items, folder):
     (folder / "list").write_text("\n".join(names))
     began = time.monotonic()
     subprocess.run(
-        [worker, "run", "--volume", folder, "--list", "list", "--log-level", "error", "--map", "--", PROGRAM],
+        [worker, "run", "--volume", folder, "--list", "list", "--map", "--", PROGRAM],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -99,6 +101,20 @@ def rq(items, python, worker_class, redis):
     return time.monotonic() - began
 
 
+def cpu_s():
+    """CPU of this process and of those that it waited for."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, who))
+
+
+def summary(rounds, prefix, items):
+    medians = {name: statistics.median(all) for name, all in rounds.items()}
+    return {
+        f"{prefix}ms_an_item": {name: round(1000 * median / items, 3) for name, median in medians.items()},
+        f"{prefix}ours_over": {name: round(medians["ours"] / median, 2) for name, median in medians.items() if name != "ours"},
+    }
+
+
 def install_rq(folder):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run([folder / "bin/pip", "install", "--quiet", RQ_VERSION], check=True)
@@ -133,18 +149,20 @@ def main():
         else:
             not_run["rq"] = "redis-server is not installed"
         took = {name: [] for name in peers}
+        cpu = {name: [] for name in peers}
         for number in range(arguments.repeats):
             for name, peer in peers.items():
                 folder = base / f"{name}-{number}"
                 folder.mkdir()
+                before = cpu_s()
                 took[name].append(peer(folder))
+                cpu[name].append(cpu_s() - before)
             print(json.dumps({"round": number, **{name: round(all[-1], 3) for name, all in took.items()}}), flush=True)
-        medians = {name: statistics.median(all) for name, all in took.items()}
         print(json.dumps({
             "bench": "overhead",
             "items": items,
-            "ms_an_item": {name: round(1000 * median / items, 3) for name, median in medians.items()},
-            "ours_over": {name: round(medians["ours"] / median, 2) for name, median in medians.items() if name != "ours"},
+            **summary(took, "", items),
+            **summary(cpu, "cpu_", items),
             "not_run": not_run,
             "load": os.getloadavg(),
         }))

@@ -19,6 +19,9 @@ use crate::guard;
 const LINES_KEPT: usize = 20;
 const LINE_BYTES_MAX: u64 = 2_000;
 
+/// How long a program that has closed its output is waited for at first: most end in that moment.
+const CLOSED: Duration = Duration::from_micros(200);
+
 /// Variables of the worker's own that may hold the queue's password.
 const SECRETS: [&str; 2] = ["REDISCLI_AUTH", "WORKER_QUEUE"];
 
@@ -76,6 +79,8 @@ pub(super) struct Running {
     said: Arc<Mutex<Said>>,
     metrics: Metrics,
     since: Instant,
+    /// How long to wait next, where it has closed its output.
+    closed: Duration,
 }
 
 /// What a program is started with.
@@ -117,7 +122,7 @@ impl Running {
             follow(out, &said, tell.clone());
         }
         let input = child.stdin.take();
-        Ok(Self { child, input, ended, said, metrics, since: Instant::now() })
+        Ok(Self { child, input, ended, said, metrics, since: Instant::now(), closed: CLOSED })
     }
 
     /// Waits a moment for the program's end; returns its exit code.
@@ -129,8 +134,11 @@ impl Running {
         self.read_metrics();
         let status = self.child.try_wait().map_err(|error| format!("wait for the program: {error}"))?;
         match (status, waited) {
-            // It has closed its output, and works on.
-            (None, Err(RecvTimeoutError::Disconnected)) => std::thread::sleep(moment),
+            // It has closed its output, and works on or ends.
+            (None, Err(RecvTimeoutError::Disconnected)) => {
+                std::thread::sleep(self.closed);
+                self.closed = (self.closed * 2).min(moment);
+            }
             (None, _) => {}
             (Some(status), _) => {
                 return Ok(Some(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)));
