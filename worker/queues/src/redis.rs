@@ -14,6 +14,7 @@
 
 mod about;
 mod address;
+mod client;
 mod connection;
 mod failure;
 pub mod rights;

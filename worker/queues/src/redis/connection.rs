@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::address::{Address, bare, tls_at};
 use super::tls::Files;
-use super::{failure, sentinel, tls};
+use super::{client, failure, sentinel, tls};
 use engine::queue::QueueError;
 
 /// What the first answer of a server says of it: `HELLO` of Redis 6 and newer.
@@ -81,7 +81,7 @@ struct Current {
 impl Connection {
     pub(super) fn open(url: &str, password: Option<String>) -> Result<Self, QueueError> {
         let address = Address::read(url, password)?;
-        let clients = address.servers.iter().map(|server| tls::client(server.clone(), &address.files));
+        let clients = address.servers.iter().map(|server| client::of(server.clone(), &address.files));
         Ok(Self {
             clients: clients.collect::<Result<_, _>>()?,
             address,
@@ -163,7 +163,7 @@ impl Connection {
             .collect();
         let asked = sentinel::master(&self.clients, name, &sign_in, self.patience);
         let (host, port) = in_time(self.patience, asked).await?;
-        let client = self.address.at(host, port).and_then(|place| tls::client(place, &self.address.files));
+        let client = self.address.at(host, port).and_then(|place| client::of(place, &self.address.files));
         client.map_err(|(QueueError::Refused(why) | QueueError::Away(why))| failure::unfit(&why))
     }
 
@@ -185,7 +185,7 @@ impl Connection {
             ),
             _ => return None,
         };
-        let other = tls::client(bare(other).ok()?, &Files::default()).ok()?;
+        let other = client::of(bare(other).ok()?, &Files::default()).ok()?;
         let answer = in_time(self.patience, async {
             let mut connection = self.dial(&other).await?;
             redis::cmd("PING").query_async::<Value>(&mut connection).await

@@ -1,8 +1,6 @@
 //! TLS to a server: the files that a URL names for it, and what its refusals mean.
 
-use redis::{Client, ConnectionInfo, RedisError};
-
-use engine::queue::QueueError;
+use redis::RedisError;
 
 /// What the URL's parameters name, as redis-py calls them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,49 +16,6 @@ pub(super) struct Files {
 pub(super) struct Refusal {
     pub why: String,
     pub hint: &'static str,
-}
-
-/// Makes the client of a server, with the files for TLS where it is reached so. Does not connect yet.
-#[cfg(feature = "tls")]
-pub(super) fn client(info: ConnectionInfo, files: &Files) -> Result<Client, QueueError> {
-    use redis::{ClientTlsConfig, TlsCertificates};
-
-    if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-        return open(info);
-    }
-    // Refused where one was chosen before: then there is a choice, which is all that is needed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let certificates = TlsCertificates {
-        root_cert: files.authority.as_deref().map(read).transpose()?,
-        client_tls: match &files.identity {
-            Some((cert, key)) => Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
-            None => None,
-        },
-    };
-    Client::build_with_tls(info, certificates).map_err(|error| {
-        QueueError::Refused(format!(
-            "a file for TLS cannot be used: {error}\nhint: the files are PEM; a key has no passphrase"
-        ))
-    })
-}
-
-#[cfg(not(feature = "tls"))]
-pub(super) fn client(info: ConnectionInfo, _files: &Files) -> Result<Client, QueueError> {
-    open(info)
-}
-
-fn open(info: ConnectionInfo) -> Result<Client, QueueError> {
-    Client::open(info).map_err(|error| super::failure::bad_url(&error))
-}
-
-#[cfg(feature = "tls")]
-fn read(path: &str) -> Result<Vec<u8>, QueueError> {
-    std::fs::read(path).map_err(|error| {
-        QueueError::Refused(format!(
-            "the file {path} for TLS cannot be read: {error}\n\
-             hint: ssl_ca_certs, ssl_certfile and ssl_keyfile in the URL name files of this machine"
-        ))
-    })
 }
 
 /// What the other side, or our own check of its certificate, refuses. Not what may pass, such as a broken connection.
