@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use worker::breakage::{BREAKAGES, Breakage, Entry};
+use worker::breakage::{BREAKAGES, Entry};
 
 use super::broken::Broken;
 use super::fault::kind_of;
-use super::params::{Params, Results};
 use super::run::run;
 use super::schedule::Schedule;
 
@@ -35,18 +34,11 @@ pub fn replays(schedule: &Schedule) -> Option<Broken> {
 /// The rule of what must be durable.
 const DURABILITY: u8 = 21;
 
-/// The schedule of a seed in which a mutant is looked for. What is not durable shows when the power is lost, and a
-/// violation is torn where workloads lie; with all kinds of faults and worlds that takes thousands of schedules.
+/// The schedule of a seed in which a mutant is looked for. What is not durable shows when the power is lost; with all
+/// kinds of faults that takes thousands of schedules.
 fn schedule_for(entry: &Entry, seed: u64) -> Schedule {
-    let of_kinds = |kinds: &[&str]| {
-        let kinds: Vec<usize> = kinds.iter().filter_map(|kind| kind_of(kind)).collect();
-        Schedule::of_seed(seed, &kinds)
-    };
-    if entry.breakage == Breakage::TornViolationPasses {
-        let schedule = of_kinds(&["tear", "pause", "twin"]);
-        return Schedule { params: Params { results: Results::Lie, ..schedule.params.clone() }, ..schedule };
-    }
-    if entry.rule == DURABILITY { of_kinds(&["power-loss", "kill"]) } else { Schedule::of_any_kind(seed) }
+    let power: Vec<usize> = ["power-loss", "kill"].into_iter().filter_map(kind_of).collect();
+    if entry.rule == DURABILITY { Schedule::of_seed(seed, &power) } else { Schedule::of_any_kind(seed) }
 }
 
 /// The first seed at which the property that must see a breakage sees it.

@@ -63,8 +63,6 @@ struct Runner {
     outstanding: usize,
     /// Somebody has exited 0: a Job starts no new pod after that.
     finished: bool,
-    /// A worker has exited 0.
-    completed: bool,
     /// Somebody has exited because two results differed.
     void: bool,
     /// Somebody has exited since a dataset has changed, and the launcher has stopped the others.
@@ -87,7 +85,6 @@ pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -
         slots: Vec::new(),
         outstanding: schedule.params.workers as usize,
         finished: false,
-        completed: false,
         void: false,
         given_up: false,
         broken: Vec::new(),
@@ -367,7 +364,6 @@ impl Runner {
     }
 
     fn first_exit(&mut self, machine: &Machine, exit: Exit) {
-        self.completed = true;
         if machine.void_seen.get() {
             self.broken.push(Broken::effect(format!("{} exited 0 from a run that is void", machine.name)));
         }
@@ -489,9 +485,6 @@ impl Runner {
             ));
         } else if check::is_left(world) {
             self.broken.extend(check::left(world));
-            if self.completed {
-                self.broken.push(Broken::effect("a run is abandoned from which a worker exited 0"));
-            }
         } else if !self.void {
             self.broken.extend(check::afterwards(world, &mut self.vouched));
         }

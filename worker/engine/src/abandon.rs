@@ -64,9 +64,6 @@ pub async fn abandon<S: Store, Y: System>(
     }
     let left = Left { why: Why::Abandoned, reason };
     let path = paths.report();
-    if system.breaks(Breakage::AbandonReplaces) {
-        store.delete(&path).await.ok();
-    }
     let found = match put(store, system, &paths, &path, &left.record()).await? {
         None => return Ok(Abandoned::Now),
         Some(found) => found,

@@ -80,7 +80,6 @@ pub enum Breakage {
     BlocksUnsynced,
     AbandonUnsealed,
     AbandonBeforeChapter,
-    AbandonReplaces,
     DeafToAbandon,
     LeftIsFinished,
     RemoveSharedOutput,
@@ -94,7 +93,6 @@ pub enum Breakage {
     UncappedDelay,
     OfferOne,
     ResumeTheFirst,
-    TornViolationPasses,
 }
 
 /// What a breakage is, for those who read lists.
@@ -113,7 +111,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 86] = {
+pub const BREAKAGES: [Entry; 84] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -213,7 +211,6 @@ pub const BREAKAGES: [Entry; 86] = {
             "does not commit that it found a violation",
             EFFECT,
         ),
-        of(TornViolationPasses, "torn-violation-passes", 10, "takes a torn violation for none", EFFECT),
         of(
             LoserKeepsItsOwn,
             "loser-keeps-its-own",
@@ -313,7 +310,6 @@ pub const BREAKAGES: [Entry; 86] = {
             "commits a result without the blocks that it refers to",
             LIVENESS,
         ),
-        of(AbandonReplaces, "abandon-replaces", 12, "abandons a run that has its report", EFFECT),
         of(DeafToAbandon, "deaf-to-abandon", 12, "works on when the run is abandoned", WASTE),
         of(LeftIsFinished, "left-is-finished", 12, "exits 0 from a run that was abandoned", EFFECT),
         of(
@@ -321,7 +317,7 @@ pub const BREAKAGES: [Entry; 86] = {
             "remove-shared-output",
             12,
             "removes all that an earlier run put into the output",
-            LIVENESS,
+            EFFECT,
         ),
         of(MarkReportAlone, "mark-report-alone", 12, "marks the report alone as put into the output", EFFECT),
         of(
@@ -331,7 +327,7 @@ pub const BREAKAGES: [Entry; 86] = {
             "gives the last of a stem's checkpoints the stem",
             EFFECT,
         ),
-        of(TakeOneOfAStem, "take-one-of-a-stem", 6, "takes one dataset of a stem", EFFECT),
+        of(TakeOneOfAStem, "take-one-of-a-stem", 6, "takes one dataset of a stem", LIVENESS),
         of(
             CompareSizeAlone,
             "compare-size-alone",

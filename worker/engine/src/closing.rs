@@ -135,7 +135,6 @@ impl<P: Ports> Closing<'_, P> {
     async fn check_end(&self, has_report: bool) -> Result<(), ItemError> {
         match self.committer.read(&self.ctx.paths.violation()).await? {
             ReadResult::Absent => {}
-            ReadResult::Torn(_) if self.ctx.breaks(Breakage::TornViolationPasses) => {}
             ReadResult::Torn(_) => {
                 return Err(ItemError::End(
                     Exit::Violation,
