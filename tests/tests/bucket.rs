@@ -11,12 +11,12 @@ use tests::bucket::server::{self, Server};
 use tests::bucket::{canned, settings, url};
 use tests::queue::block_on;
 use worker::conformance::all;
-use worker::store::bucket::{Bucket, Settings};
+use worker::store::bucket::{self, Bucket, Client, Settings};
 use worker::store::{Keep, Kind, Put, Store, StoreError};
 
 /// A client of a bucket that gives up at once.
-fn impatient(bucket: &str, endpoint: &str) -> Bucket {
-    Bucket::open(&url(bucket), &settings(endpoint, Duration::ZERO)).unwrap()
+fn impatient(bucket: &str, endpoint: &str) -> Bucket<Client> {
+    bucket::open(&url(bucket), &settings(endpoint, Duration::ZERO)).unwrap()
 }
 
 fn shown(error: &StoreError) -> String {
@@ -36,9 +36,12 @@ fn what_cannot_be_used_is_said_with_what_to_do() {
     let mut say = |what: &str, error: StoreError| text += &format!("== {what}\n{}\n\n", shown(&error));
     block_on(async {
         let endpoint = server.endpoint();
-        say("no such bucket", impatient("s3://no-such-bucket/x", &endpoint).reach().await.unwrap_err());
+        say(
+            "no such bucket",
+            impatient("s3://no-such-bucket/x", &endpoint).client().reach().await.unwrap_err(),
+        );
         let nobody = impatient("s3://bucket/x", "http://127.0.0.1:1");
-        say("nobody answers", nobody.reach().await.unwrap_err());
+        say("nobody answers", nobody.client().reach().await.unwrap_err());
         for (what, status, header, body) in [
             (
                 "no permission to list",
@@ -77,7 +80,7 @@ fn what_cannot_be_used_is_said_with_what_to_do() {
             ("a server that fails", "503 Slow Down", "", "<Error><Code>SlowDown</Code></Error>"),
         ] {
             let bucket = impatient("s3://bucket/x", &canned::serve(status, header, body));
-            say(what, bucket.reach().await.unwrap_err());
+            say(what, bucket.client().reach().await.unwrap_err());
         }
     });
     see("cannot_be_used", &text);
@@ -95,8 +98,8 @@ fn a_wrong_key_of_a_real_server_is_one() {
             .iter_mut()
             .filter(|(known, _)| known == name)
             .for_each(|(_, value)| *value = "wrong".to_owned());
-        let store = Bucket::open(&bucket, &wrong).unwrap();
-        errors.push(shown(&block_on(store.reach()).unwrap_err()));
+        let store = bucket::open(&bucket, &wrong).unwrap();
+        errors.push(shown(&block_on(store.client().reach()).unwrap_err()));
     }
     see("wrong_keys", &errors.join("\n"));
 }
@@ -105,7 +108,7 @@ fn a_wrong_key_of_a_real_server_is_one() {
 #[test]
 fn a_store_whose_second_create_succeeds_is_refused() {
     let probe = |settings: &Settings| {
-        let store = Bucket::open(&url("gs://bucket/team"), settings).unwrap();
+        let store = bucket::open(&url("gs://bucket/team"), settings).unwrap();
         block_on(store.probe("runs/1/attempts/probe", "runs/1/probe")).unwrap_err()
     };
     see("careless_store", &shown(&probe(&Gcs::serve(true).settings())));
@@ -151,8 +154,8 @@ fn one_of_many_wins_whatever_is_lost() {
 
 async fn race(bucket: &worker::store::location::BucketUrl, lossy: &str, true_endpoint: &str, seed: u64) {
     const CLIENTS: usize = 6;
-    let open = |endpoint: &str| Bucket::open(bucket, &settings(endpoint, server::PATIENCE)).unwrap();
-    let clients: Vec<Bucket> = (0..CLIENTS).map(|_| open(lossy)).collect();
+    let open = |endpoint: &str| bucket::open(bucket, &settings(endpoint, server::PATIENCE)).unwrap();
+    let clients: Vec<Bucket<Client>> = (0..CLIENTS).map(|_| open(lossy)).collect();
     let truth = open(true_endpoint);
     for round in 0..12 {
         let public = format!("public/{seed}-{round}");
@@ -193,7 +196,7 @@ async fn race(bucket: &worker::store::location::BucketUrl, lossy: &str, true_end
 fn what_has_changed_since_it_was_read_is_not_replaced() {
     let Some(server) = Server::shared() else { return };
     let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
-    let open = || Bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    let open = || bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
     block_on(async {
         let (slow, other) = (open(), open());
         for before in [None, Some(b"old".as_slice())] {
@@ -225,7 +228,7 @@ fn an_object_that_stands_for_a_folder_is_none_of_its_names() {
     let Ok(made) = put(&format!("{}/{name}/x/datasets/", server.endpoint())) else { return };
     assert!(made.status.success());
     let store =
-        Bucket::open(&url(&format!("s3://{name}/x")), &settings(&server.endpoint(), server::PATIENCE))
+        bucket::open(&url(&format!("s3://{name}/x")), &settings(&server.endpoint(), server::PATIENCE))
             .unwrap();
     block_on(async {
         for path in ["datasets/a b.parquet", "datasets/day=1/ü#?%41.csv"] {
@@ -242,20 +245,20 @@ fn an_object_that_stands_for_a_folder_is_none_of_its_names() {
 fn calls_are_few() {
     let Some(server) = Server::shared() else { return };
     let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
-    let store = Bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    let store = bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
     block_on(async {
         let staged = store.stage("private", b"bytes", Keep::Durable).await.unwrap();
         store.put_if_absent(&staged, "public").await.unwrap();
         store.unstage("private").await;
         store.settle("").await.unwrap();
-        let calls = store.calls();
+        let calls = store.client().calls();
         assert_eq!((calls.writes, calls.reads, calls.lists, calls.deletes), (1, 0, 0, 0), "a commit");
         let mut log = store.create_log("events/log.jsonl").await.unwrap();
         for _ in 0..1_000 {
             store.append(&mut log, b"a line\n").await.unwrap();
         }
         store.show(&mut log).await.unwrap();
-        assert!(store.calls().writes <= 10, "{:?}", store.calls());
+        assert!(store.client().calls().writes <= 10, "{:?}", store.client().calls());
         assert_eq!(store.get("events/log.jsonl").await.unwrap().len(), 7_000);
     });
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use sim::world::breakages::{hunt_all, replays, table};
 use sim::world::campaign::{Search, campaign, summary, verdict};
 use sim::world::dice::Dice;
-use sim::world::fault::{Fault, FaultKind, KINDS};
+use sim::world::fault::{Fault, FaultKind, KINDS, On};
 use sim::world::oddity::Oddities;
 use sim::world::params::{Params, Results, training};
 use sim::world::run::run;
@@ -40,8 +40,13 @@ fn params() -> impl Strategy<Value = Params> {
         prop::sample::select(vec![20, 100, 500u64]),
         prop::sample::select(vec![5, 50, 200u64]),
     );
-    (1..=5u32, datasets, any::<[bool; 4]>(), times).prop_map(
-        |(workers, (train, tests, history, rejects, steps), [listed, same, on_one_machine, large], times)| {
+    (1..=5u32, datasets, any::<[bool; 5]>(), times).prop_map(
+        |(
+            workers,
+            (train, tests, history, rejects, steps),
+            [listed, same, on_one_machine, large, bucket],
+            times,
+        )| {
             Params {
                 workers,
                 train,
@@ -54,6 +59,7 @@ fn params() -> impl Strategy<Value = Params> {
                 newer: None,
                 listed,
                 on_one_machine,
+                bucket: bucket && !on_one_machine,
                 pushes: Vec::new(),
                 lease_ms: times.0,
                 grace_ms: times.1,
@@ -117,7 +123,7 @@ fn ten_thousand_schedules_drain_and_every_kind_of_fault_has_fired() {
 fn every_call_is_a_place_to_crash() {
     let back_ms = 40;
     faults_at_every_call(
-        false,
+        Place::Server,
         &[
             FaultKind::Kill { after: false, back_ms },
             FaultKind::Kill { after: true, back_ms },
@@ -132,7 +138,8 @@ fn every_call_is_a_place_to_crash() {
 #[test]
 fn every_call_is_a_place_to_lose_the_power() {
     let power = FaultKind::PowerLoss { back_ms: 40 };
-    let quiet = faults_at_every_call(true, &[power, FaultKind::Kill { after: true, back_ms: 40 }]);
+    let quiet =
+        faults_at_every_call(Place::OneMachine, &[power, FaultKind::Kill { after: true, back_ms: 40 }]);
     let undisturbed = run(&quiet, false);
     for at in 0..undisturbed.calls {
         let again = [at, at + undisturbed.calls / 2].map(|at| Fault { at, what: power });
@@ -142,8 +149,35 @@ fn every_call_is_a_place_to_lose_the_power() {
     }
 }
 
+/// The same in a bucket, whose answers are lost, break off and decide nothing as well.
+#[test]
+fn every_request_is_a_place_to_crash() {
+    let back_ms = 40;
+    let reply_lost = |on| FaultKind::ReplyLost { on };
+    faults_at_every_call(
+        Place::Bucket,
+        &[
+            FaultKind::Kill { after: true, back_ms },
+            FaultKind::Late { ms: 300, back_ms },
+            FaultKind::Pause { ms: 400 },
+            FaultKind::Conflict,
+            FaultKind::Cut,
+            reply_lost(On::Link),
+            reply_lost(On::Create),
+        ],
+    );
+}
+
+/// Where a world's volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    OneMachine,
+    Server,
+    Bucket,
+}
+
 /// Runs a small world once for each of its calls and each fault; answers the world with no fault.
-fn faults_at_every_call(on_one_machine: bool, faults: &[FaultKind]) -> Schedule {
+fn faults_at_every_call(place: Place, faults: &[FaultKind]) -> Schedule {
     let mut quiet = Schedule::of_seed(0, &[]);
     let mut params = quiet.params.clone();
     params.pushes.clear();
@@ -158,7 +192,8 @@ fn faults_at_every_call(on_one_machine: bool, faults: &[FaultKind]) -> Schedule 
         large: false,
         newer: None,
         listed: true,
-        on_one_machine,
+        on_one_machine: place == Place::OneMachine,
+        bucket: place == Place::Bucket,
         lease_ms: 150,
         grace_ms: 50,
         idle_ms: 20,
@@ -248,8 +283,9 @@ fn a_broken_build_prints_a_seed_that_replays() {
 #[test]
 fn later_folders_stand_every_fault() {
     for seed in 0..4 {
-        let outcome = run(&scale::schedule(seed, 6, FOLDER_COMMITS + 300, 26), false);
-        let again = format!("sim scale --workers 6 --datasets 1300 --faults 26 --seed {seed}");
+        let outcome = run(&scale::schedule(seed, 6, FOLDER_COMMITS + 300, 26, seed % 2 == 1), false);
+        let bucket = if seed % 2 == 1 { " --bucket" } else { "" };
+        let again = format!("sim scale --workers 6 --datasets 1300 --faults 26 --seed {seed}{bucket}");
         assert!(outcome.broken.is_empty(), "{:?}\nagain: {again}", outcome.broken);
     }
 }

@@ -20,6 +20,9 @@ pub struct ScaleArgs {
     faults: u32,
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
+    /// The volume is a bucket [default: a directory on NFS]
+    #[arg(long)]
+    bucket: bool,
 }
 
 /// Runs one world, to an exit code.
@@ -27,9 +30,9 @@ pub struct ScaleArgs {
 /// # Errors
 /// Where the output cannot be written.
 pub fn main(args: &ScaleArgs) -> Result<u8, Failure> {
-    let ScaleArgs { workers, datasets, faults, seed } = *args;
+    let ScaleArgs { workers, datasets, faults, seed, bucket } = *args;
     print(&format!("{workers} workers, {datasets} datasets to train on, {faults} faults, seed {seed}\n"))?;
-    let schedule = schedule(seed, workers, datasets, faults);
+    let schedule = schedule(seed, workers, datasets, faults, bucket);
     let tick = |sample: &Sample| {
         eprintln!("{} results after {:.0} s of CPU", sample.results, sample.cpu_us as f64 / 1e6)
     };

@@ -35,10 +35,17 @@ pub fn replays(schedule: &Schedule) -> Option<Broken> {
 const DURABILITY: u8 = 21;
 
 /// The schedule of a seed in which a mutant is looked for. What is not durable shows when the power is lost; with all
-/// kinds of faults that takes thousands of schedules.
+/// kinds of faults and worlds that takes thousands of schedules. A bucket's rules show where a bucket's faults are.
 fn schedule_for(entry: &Entry, seed: u64) -> Schedule {
-    let power: Vec<usize> = ["power-loss", "kill"].into_iter().filter_map(kind_of).collect();
-    if entry.rule == DURABILITY { Schedule::of_seed(seed, &power) } else { Schedule::of_any_kind(seed) }
+    let of_kinds = |kinds: &[&str]| {
+        let kinds: Vec<usize> = kinds.iter().filter_map(|kind| kind_of(kind)).collect();
+        Schedule::of_seed(seed, &kinds)
+    };
+    match entry.breakage {
+        _ if entry.rule == DURABILITY => of_kinds(&["power-loss", "kill"]),
+        breakage if breakage.is_of_bucket() => of_kinds(&["conflict", "cut", "reply-lost", "kill", "pause"]),
+        _ => Schedule::of_any_kind(seed),
+    }
 }
 
 /// The first seed at which the property that must see a breakage sees it.

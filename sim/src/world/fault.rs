@@ -96,6 +96,14 @@ pub enum FaultKind {
     Misread {
         missing: bool,
     },
+    /// A bucket: somebody else writes the name (409). Nothing may be there afterwards.
+    Conflict,
+    /// A bucket: the answer to a read or a listing breaks off.
+    Cut,
+    /// A bucket: for a while a name takes one write a second (429).
+    Throttle {
+        ms: u64,
+    },
     QueueReplyLost,
     QueueError,
     QueueAway {
@@ -126,7 +134,7 @@ pub enum FaultKind {
 }
 
 /// One of each kind, for names and for coverage.
-pub const KINDS: [(&str, &str); 28] = [
+pub const KINDS: [(&str, &str); 31] = [
     ("kill", "a machine gone with no word"),
     ("notice", "a machine told to stop"),
     ("pause", "a machine that stood still"),
@@ -145,6 +153,9 @@ pub const KINDS: [(&str, &str); 28] = [
     ("tear", "a torn commit"),
     ("silly-rename", "a silly-renamed file"),
     ("misread", "a dataset that read as something else, or not at all, for once"),
+    ("conflict", "a bucket's conflict (409)"),
+    ("cut", "a bucket's answer that broke off"),
+    ("throttle", "a bucket's name that takes one write a second (429)"),
     ("queue-reply-lost", "a lost answer of the queue"),
     ("queue-error", "a call to the queue that failed"),
     ("queue-away", "a queue that was away"),
@@ -187,6 +198,9 @@ impl FaultKind {
             Self::Tear => "tear",
             Self::SillyRename { .. } => "silly-rename",
             Self::Misread { .. } => "misread",
+            Self::Conflict => "conflict",
+            Self::Cut => "cut",
+            Self::Throttle { .. } => "throttle",
             Self::QueueReplyLost => "queue-reply-lost",
             Self::QueueError => "queue-error",
             Self::QueueAway { .. } => "queue-away",
@@ -227,6 +241,9 @@ impl FaultKind {
             "tear" => Self::Tear,
             "silly-rename" => Self::SillyRename { ms: short },
             "misread" => Self::Misread { missing: half },
+            "conflict" => Self::Conflict,
+            "cut" => Self::Cut,
+            "throttle" => Self::Throttle { ms: long },
             "queue-reply-lost" => Self::QueueReplyLost,
             "queue-error" => Self::QueueError,
             "queue-away" => Self::QueueAway { ms: if dice.chance(1, 8) { 60_000 } else { short } },
@@ -251,6 +268,7 @@ impl FaultKind {
             | Self::ServerRestart { ms }
             | Self::Hang { ms }
             | Self::SillyRename { ms }
+            | Self::Throttle { ms }
             | Self::QueueAway { ms }
             | Self::QueueSlow { ms }
             | Self::QueueRollback { ms }
@@ -293,6 +311,24 @@ impl FaultKind {
                 | Self::ServerRestart { .. }
                 | Self::SillyRename { .. }
         )
+    }
+
+    /// Whether there must be a file system: a bucket does nothing like it.
+    pub fn needs_files(&self) -> bool {
+        matches!(
+            self,
+            Self::Stale { .. }
+                | Self::CloseError
+                | Self::NoSpace { .. }
+                | Self::StaleLookups { .. }
+                | Self::Tear
+                | Self::SillyRename { .. }
+        )
+    }
+
+    /// Whether there must be a bucket.
+    pub fn needs_a_bucket(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Cut | Self::Throttle { .. })
     }
 
     /// Whether the queue goes back to a state that it had.

@@ -11,7 +11,7 @@ use worker::store::Kind;
 use super::clock::{Micros, ms};
 use super::fault::{FaultKind, On};
 use super::machine::Machine;
-use super::nfs::Call;
+use super::nfs::{Call, Condition};
 use super::site::Site;
 use super::toy;
 
@@ -30,6 +30,9 @@ pub struct Injected {
     /// The dataset reads as something else; or, where true, seems to be missing.
     pub misread: Option<bool>,
     pub silly: Option<Micros>,
+    pub conflict: bool,
+    /// The answer breaks off.
+    pub cut: bool,
     /// It takes so much longer.
     pub slow: Micros,
 }
@@ -39,7 +42,16 @@ fn suits(what: &FaultKind, site: Site<'_>, preparing: bool) -> bool {
     match (what, site) {
         (Kill { .. } | Notice { .. } | Pause { .. } | ClockJump { .. } | Twin | PowerLoss { .. }, _) => true,
         (Late { .. }, Site::Volume(call)) => {
-            matches!(call, Call::Link(..) | Call::Rename(..) | Call::Create(_) | Call::Remove(_))
+            matches!(
+                call,
+                Call::Link(..)
+                    | Call::Rename(..)
+                    | Call::Create(_)
+                    | Call::Remove(_)
+                    | Call::Put(_)
+                    | Call::Copy(..)
+                    | Call::Delete(_)
+            )
         }
         (Late { .. }, Site::Queue(ask)) => ask.changes(),
         (ReplyLost { on } | Error { on } | Stale { on }, Site::Volume(call)) => class(call, *on),
@@ -50,7 +62,13 @@ fn suits(what: &FaultKind, site: Site<'_>, preparing: bool) -> bool {
         (Misread { .. }, Site::Volume(call)) => {
             preparing && matches!(call, Call::ReadAt(path, ..) if path.starts_with("datasets/"))
         }
-        (NoSpace { .. } | ServerRestart { .. } | Hang { .. } | Tear, Site::Volume(_)) => true,
+        (NoSpace { .. } | ServerRestart { .. } | Hang { .. } | Tear | Throttle { .. }, Site::Volume(_)) => {
+            true
+        }
+        (Conflict, Site::Volume(call)) => {
+            matches!(call, Call::Put(put) if put.condition != Condition::Always)
+        }
+        (Cut, Site::Volume(call)) => class(call, On::Look) && !matches!(call, Call::Meta(_)),
         (QueueReplyLost, Site::Queue(ask)) => ask.changes(),
         (
             QueueError
@@ -71,12 +89,17 @@ fn suits(what: &FaultKind, site: Site<'_>, preparing: bool) -> bool {
 fn class(call: &Call, on: On) -> bool {
     match on {
         On::Any => !matches!(call, Call::Write),
-        On::Look => matches!(call, Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_)),
-        On::Create => matches!(call, Call::Create(_) | Call::MakeFolder(_)),
-        On::Link => matches!(call, Call::Link(..)),
-        On::Rename => matches!(call, Call::Rename(..)),
-        On::Remove => matches!(call, Call::Remove(_) | Call::RemoveFolder(_)),
+        On::Look => call.looks(),
+        On::Create => matches!(call, Call::Create(_) | Call::MakeFolder(_)) || is_put(call, false),
+        On::Link => matches!(call, Call::Link(..)) || is_put(call, true),
+        On::Rename => matches!(call, Call::Rename(..) | Call::Copy(..)),
+        On::Remove => matches!(call, Call::Remove(_) | Call::RemoveFolder(_) | Call::Delete(_)),
     }
+}
+
+/// Whether it is a commit in a bucket, or another write there.
+fn is_put(call: &Call, commits: bool) -> bool {
+    matches!(call, Call::Put(put) if put.attempt.is_some() == commits)
 }
 
 impl World {
@@ -206,6 +229,14 @@ impl World {
                 fired(true);
                 injected.misread = Some(missing);
             }
+            FaultKind::Conflict => {
+                fired(true);
+                injected.conflict = true;
+            }
+            FaultKind::Cut => {
+                fired(true);
+                injected.cut = true;
+            }
             FaultKind::SillyRename { ms: span } => {
                 fired(true);
                 injected.silly = Some(ms(span));
@@ -236,6 +267,7 @@ impl World {
         };
         match what {
             FaultKind::NoSpace { ms: span } => window(&self.share.no_space, span),
+            FaultKind::Throttle { ms: span } => window(&self.share.throttled, span),
             FaultKind::ServerRestart { ms: span } => {
                 let cut = self.share.server.borrow_mut().crash(&mut self.dice.borrow_mut());
                 fired(holding || cut > 0);

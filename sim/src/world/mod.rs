@@ -40,6 +40,7 @@ pub mod check;
 pub mod duties;
 
 // Driver: the worker's ports, and the order of events.
+pub mod bucket;
 pub mod inside;
 pub mod queue;
 pub mod run;

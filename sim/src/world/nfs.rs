@@ -7,15 +7,18 @@
 //! Or as a file system of one machine is: then there is no server and no look-up is stale, and a name survives
 //! a loss of power only once its folder is synced.
 
+mod objects;
 mod power;
 
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
+use worker::store::bucket::objects::Object;
 use worker::store::posix::calls::Meta;
 use worker::store::{Kind, StoreError};
 
 use super::clock::Micros;
+pub use objects::{Condition, Put};
 use power::Unsynced;
 
 /// Who asks: a machine's incarnation. The operator, who puts datasets there, is 0.
@@ -44,6 +47,13 @@ pub enum Call {
     MakeFolder(String),
     RemoveFolder(String),
     SyncFolder(String),
+    /// Of a bucket, as all that follow: an object, with its version.
+    Get(String),
+    Put(Put),
+    Copy(String, String),
+    Delete(String),
+    /// The paths of all objects below a folder.
+    Below(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +62,7 @@ pub enum Reply {
     Meta(Meta),
     Names(Vec<String>),
     File(Inode),
+    Object(Object<Inode>),
     Done,
 }
 
@@ -71,6 +82,8 @@ struct Node {
     synced: usize,
     links: u64,
     folder: bool,
+    /// Of an object: the attempt that committed it.
+    attempt: Option<Box<str>>,
 }
 
 /// When a name came to mean what, and by whom.
@@ -149,15 +162,20 @@ impl Call {
             Self::MakeFolder(path) => Self::MakeFolder(to(path)),
             Self::RemoveFolder(path) => Self::RemoveFolder(to(path)),
             Self::SyncFolder(path) => Self::SyncFolder(to(path)),
+            Self::Get(path) => Self::Get(to(path)),
+            Self::Put(put) => Self::Put(Put { path: to(put.path), ..put }),
+            Self::Copy(from, public) => Self::Copy(to(from), to(public)),
+            Self::Delete(path) => Self::Delete(to(path)),
+            Self::Below(path) => Self::Below(to(path)),
             Self::Write | Self::Flush { .. } => self,
         }
     }
 
     pub fn operation(&self) -> &'static str {
         match self {
-            Self::Read(_) | Self::ReadAt(..) => "read",
+            Self::Read(_) | Self::ReadAt(..) | Self::Get(_) => "read",
             Self::Meta(_) => "stat",
-            Self::List(_) => "list",
+            Self::List(_) | Self::Below(_) => "list",
             Self::Create(_) => "create",
             Self::Write => "write",
             Self::Flush { sync: true, .. } => "fsync",
@@ -168,6 +186,9 @@ impl Call {
             Self::MakeFolder(_) => "mkdir",
             Self::RemoveFolder(_) => "rmdir",
             Self::SyncFolder(_) => "fsync folder",
+            Self::Put(put) => put.operation(),
+            Self::Copy(..) => "copy",
+            Self::Delete(_) => "delete",
         }
     }
 
@@ -184,9 +205,22 @@ impl Call {
             | Self::Remove(path)
             | Self::MakeFolder(path)
             | Self::RemoveFolder(path)
-            | Self::SyncFolder(path) => path,
+            | Self::SyncFolder(path)
+            | Self::Get(path)
+            | Self::Copy(_, path)
+            | Self::Delete(path)
+            | Self::Below(path) => path,
+            Self::Put(put) => &put.path,
             Self::Write | Self::Flush { .. } => "",
         }
+    }
+
+    /// Whether it changes nothing.
+    pub fn looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(_) | Self::ReadAt(..) | Self::Meta(_) | Self::List(_) | Self::Get(_) | Self::Below(_)
+        )
     }
 
     /// Whether the call can find the disk full.
@@ -288,6 +322,9 @@ impl Server {
         let exists = || Err(call.fail(Kind::Exists, "the name is taken"));
         match call {
             Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_) => self.look(view, call),
+            Call::Get(_) | Call::Put(_) | Call::Copy(..) | Call::Delete(_) | Call::Below(_) => {
+                self.serve(now, view.client, call)
+            }
             Call::Create(path) | Call::MakeFolder(path) => {
                 let folder = matches!(call, Call::MakeFolder(_));
                 match self.now_at(path) {
@@ -400,8 +437,8 @@ impl Server {
 
     /// The answer to a look-up through another view; `None` for calls that change anything.
     pub fn look_again(&self, view: View, call: &Call) -> Option<Answer> {
-        let looks = matches!(call, Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_));
-        looks.then(|| self.look(view, call))
+        let is_of_files = !matches!(call, Call::Get(_) | Call::Below(_));
+        (call.looks() && is_of_files).then(|| self.look(view, call))
     }
 
     /// Every file's path and bytes below a folder, for those who compare.
@@ -431,18 +468,23 @@ impl Server {
 
     /// Puts a file there as the operator does, with the folders above it.
     pub fn install(&mut self, now: Micros, path: &str, bytes: Vec<u8>) {
-        // What the operator puts there lasts.
+        self.install_as(now, 0, path, bytes);
+    }
+
+    fn install_as(&mut self, now: Micros, by: Client, path: &str, bytes: Vec<u8>) -> Inode {
+        // What is put there so lasts.
         let unsynced = self.unsynced.take();
         for (end, _) in path.match_indices('/') {
             if self.now_at(&path[..end]).is_none() {
                 self.nodes.push(Node { links: 1, folder: true, ..Node::default() });
-                self.set(now, 0, &path[..end], Some(self.nodes.len() - 1));
+                self.set(now, by, &path[..end], Some(self.nodes.len() - 1));
             }
         }
-        let synced = bytes.len();
-        self.nodes.push(Node { bytes, synced, links: 1, folder: false });
-        self.set(now, 0, path, Some(self.nodes.len() - 1));
+        let node = self.nodes.len();
+        self.nodes.push(Node { synced: bytes.len(), bytes, links: 1, ..Node::default() });
+        self.set(now, by, path, Some(node));
         self.unsynced = unsynced;
+        node
     }
 
     /// What a name holds, for those who check afterwards.

@@ -44,6 +44,9 @@ pub struct Params {
     /// The volume is a file system of the one machine that all workers, and the queue, are on.
     #[serde(default)]
     pub on_one_machine: bool,
+    /// The volume is a bucket.
+    #[serde(default)]
+    pub bucket: bool,
     pub pushes: Vec<Push>,
     pub lease_ms: u64,
     pub grace_ms: u64,
@@ -100,6 +103,9 @@ impl Params {
             true => Ok(()),
             false => Err(format!("{name} is {number}, and not from {low} to {high}")),
         };
+        if self.bucket && self.on_one_machine {
+            return Err("a bucket lies on no machine of the workers".to_owned());
+        }
         within("workers", self.workers.into(), (1, WORKERS_MAX.into()))?;
         within("train", self.train.into(), (1, DATASETS_MAX.into()))?;
         // The paths of these have the day of a month in them.
@@ -142,6 +148,7 @@ impl Params {
             newer,
             listed,
             on_one_machine: dice.chance(1, 3),
+            bucket: false,
             pushes: Vec::new(),
             lease_ms: *dice.pick(&[150, 500, 1_000, 5_000]),
             grace_ms: *dice.pick(&[50, 500, 5_000]),
@@ -152,6 +159,7 @@ impl Params {
             step_us: *dice.pick(&[(100, 1_000), (1_000, 30_000)]),
             oddities: Oddities::default(),
         };
+        params.bucket = !params.on_one_machine && dice.chance(1, 3);
         params.oddities = Oddities::of_seed(dice, params.train, params.calls());
         if !listed {
             let calls = params.calls();
@@ -165,7 +173,8 @@ impl Params {
 
     /// About how many calls an undisturbed run of this make-up makes.
     pub fn calls(&self) -> u64 {
-        20 * u64::from(self.workers) + 30 * self.items()
+        let an_item = if self.bucket { 15 } else { 30 };
+        20 * u64::from(self.workers) + an_item * self.items()
     }
 }
 

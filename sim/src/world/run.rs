@@ -14,10 +14,12 @@ use worker::breakage::Breakage;
 use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::manifest::Spec;
 use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
+use worker::store::bucket::Bucket;
 use worker::store::posix::Posix;
 use worker::workload::Workload;
 
 use super::broken::Broken;
+use super::bucket::Requests;
 use super::check;
 use super::clock::{Micros, Wake, ms};
 use super::duties;
@@ -175,8 +177,10 @@ impl Runner {
         let machine = Machine::new(id, self.operators_place(), false, toy::VERSION, world.now());
         let inside = Inside { world: world.clone(), machine: machine.clone() };
         let future: Future = Box::pin(async move {
-            let store = Posix::new(inside.clone());
-            let abandoned = abandon(&store, &inside, RUN, None).await;
+            let abandoned = match inside.world.params.bucket {
+                true => abandon(&Bucket::new(Requests(inside.clone())), &inside, RUN, None).await,
+                false => abandon(&Posix::new(inside.clone()), &inside, RUN, None).await,
+            };
             let exit = match &abandoned {
                 Ok(Abandoned::Now | Abandoned::Before(_)) => Exit::Left,
                 Ok(Abandoned::Complete) => Exit::Finished,
@@ -231,6 +235,10 @@ impl Runner {
                 }
                 Ok(Arc::new(toy_of(world, machine)))
             };
+            if world.params.bucket {
+                let store = Bucket::new(Requests(inside.clone()));
+                return worker::run::run(&config, &inside, &store, &inside, &factory, &tap).await;
+            }
             let store = Posix::new(inside.clone());
             worker::run::run(&config, &inside, &store, &inside, &factory, &tap).await
         });

@@ -31,7 +31,7 @@ pub type Meter<'a> = &'a dyn Fn() -> (u64, u64);
 /// A batch of so many datasets on so many workers, pushed to the queue, with so many faults spread over
 /// it: of each kind in turn, but for those that take the queue back. Work and leases are of a size that
 /// lets the fold keep up.
-pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule {
+pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32, bucket: bool) -> Schedule {
     let params = Params {
         workers,
         train: datasets,
@@ -44,6 +44,7 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32) -> Schedule
         newer: None,
         listed: false,
         on_one_machine: false,
+        bucket,
         pushes: Vec::new(),
         lease_ms: 5_000,
         grace_ms: 5_000,

@@ -74,6 +74,8 @@ impl Schedule {
         let lost =
             |what: &FaultKind| matches!(what, FaultKind::PowerLoss { .. }) && params.results == Results::Lie;
         faults.retain(|fault| !(params.on_one_machine && (fault.what.needs_a_server() || lost(&fault.what))));
+        let unfit = |what: &FaultKind| if params.bucket { what.needs_files() } else { what.needs_a_bucket() };
+        faults.retain(|fault| !unfit(&fault.what));
         let mut misreads = 0;
         // More of them would use up an item's retries, as they should.
         faults.retain(|fault| {

@@ -12,6 +12,8 @@ pub struct Share {
     /// The server is away until then.
     pub away_until: Cell<Micros>,
     pub no_space: Window,
+    /// Each name of a bucket takes one write a second.
+    pub throttled: Window,
     /// Calls made so far, by all machines.
     pub calls: Cell<u64>,
 }
@@ -22,6 +24,7 @@ impl Share {
             server: RefCell::new(Server::new(on_one_machine)),
             away_until: Cell::new(0),
             no_space: Window::default(),
+            throttled: Window::default(),
             calls: Cell::new(0),
         }
     }

@@ -9,7 +9,7 @@ use super::words::{count, span};
 pub fn story(schedule: &Schedule, outcome: &Outcome) -> String {
     let params = &schedule.params;
     let mut text = format!(
-        "A world of {}, {} to train on, {} for tests, {} for history{}{}.\n\
+        "A world of {}, {} to train on, {} for tests, {} for history{}{}{}.\n\
          Leases of {}, a grace of {}, idle workers look every {}. {} to inject.\n\
          Each dataset is prepared, joined with those before it, folded into the model and evaluated.\n\
          A result counts once it is linked to its public name; whoever comes second finds it there.\n\
@@ -19,6 +19,7 @@ pub fn story(schedule: &Schedule, outcome: &Outcome) -> String {
         params.tests,
         params.history,
         if params.listed { ", listed by the launcher" } else { ", pushed to the queue" },
+        if params.bucket { ", on a bucket" } else { "" },
         match params.results {
             Results::Same => "",
             Results::Vary => ", with results that vary",

@@ -1,5 +1,5 @@
 //! Swarms: worlds that know only a few kinds of faults, and go deeper there (swarm testing, Groce et al. 2012).
-//! What needs three losses of power in a row is rare where 28 kinds of faults take turns.
+//! What needs three losses of power in a row is rare where 31 kinds of faults take turns.
 
 use super::dice::Dice;
 use super::fault::{FaultKind, KINDS, kind_of};
@@ -21,6 +21,8 @@ enum Shape {
     OneMachine,
     /// The machines share a server from afar.
     Server,
+    /// The volume is a bucket.
+    Bucket,
     /// Calls are short and work is long: a notice meets work that does not fit in the grace.
     LongWork,
     /// Short leases: whoever stands still is taken for dead. Often results vary.
@@ -28,7 +30,7 @@ enum Shape {
 }
 
 /// Kinds that make each other worse, and the shape of their world.
-const THEMES: [(&[&str], Shape); 15] = [
+const THEMES: [(&[&str], Shape); 17] = [
     (&["power-loss", "power-loss", "kill"], Shape::OneMachine),
     (&["power-loss"], Shape::OneMachine),
     (&["notice"], Shape::LongWork),
@@ -43,6 +45,8 @@ const THEMES: [(&[&str], Shape); 15] = [
     (&["server-restart", "close-error", "kill"], Shape::Server),
     (&["error", "reply-lost", "stale-handle", "silly-rename"], Shape::Server),
     (&["no-space", "hang"], Shape::ShortLease),
+    (&["reply-lost", "conflict", "error", "throttle", "kill"], Shape::Bucket),
+    (&["cut", "late", "pause"], Shape::Bucket),
     (&["misread", "clock-jump", "notice"], Shape::Any),
 ];
 
@@ -82,7 +86,7 @@ impl Swarm {
             Shape::Any => {}
             // Few workers that look often at a slow disk: nobody else finds what one of them overlooks.
             Shape::OneMachine => {
-                params.on_one_machine = true;
+                (params.on_one_machine, params.bucket) = (true, false);
                 params.oddities.earlier_run |= dice.chance(3, 4);
                 params.workers = dice.between(1, params.workers.into()) as u32;
                 params.newer = params.newer.filter(|_| params.workers > 1);
@@ -90,7 +94,12 @@ impl Swarm {
                 params.results = *dice.pick(&[params.results, params.results, Results::Vary]);
                 params.volume_us = *dice.pick(&[params.volume_us, (500, 5_000), (100, 20_000)]);
             }
-            Shape::Server => params.on_one_machine = false,
+            Shape::Server => (params.on_one_machine, params.bucket) = (false, false),
+            // Often results vary: then it shows whose bytes a worker goes on from.
+            Shape::Bucket => {
+                (params.on_one_machine, params.bucket) = (false, true);
+                params.results = *dice.pick(&[params.results, Results::Vary]);
+            }
             Shape::LongWork => {
                 params.volume_us = *dice.pick(&[(50, 500), (200, 2_000)]);
                 params.grace_ms = *dice.pick(&[100, 500, params.grace_ms]);

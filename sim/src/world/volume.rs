@@ -11,7 +11,7 @@ use worker::store::{Kind, Result};
 use super::injection::Injected;
 use super::inside::Inside;
 use super::machine::Machine;
-use super::nfs::{Call, Inode, Reply, View};
+use super::nfs::{Call, Condition, Inode, Put, Reply, View};
 use super::site::Site;
 use super::watch::Sometimes;
 use super::world::{Event, World};
@@ -75,7 +75,10 @@ impl World {
                 self.clock.sleep_until(self.share.away_until.get()).await;
             }
         }
-        let answer = self.carry_out(machine, &call, &injected);
+        let answer = match self.wait_for_turn(&call).await {
+            Ok(()) => self.carry_out(machine, &call, &injected),
+            Err(throttled) => Err(throttled),
+        };
         if let Ok(Reply::Names(names)) = &answer {
             // Many names take many answers.
             let more = (names.len() / NAMES_AN_ANSWER) as u64 * self.params.volume_us.0;
@@ -104,6 +107,9 @@ impl World {
         if let (Some(span), Call::Remove(path)) = (injected.silly, call) {
             return self.rename_silly(machine, path, span);
         }
+        if let Some(conflict) = self.conflict(call, injected) {
+            return Err(conflict);
+        }
         if injected.misread == Some(true) {
             return Err(call.fail(Kind::NotFound, "no such file or directory"));
         }
@@ -118,6 +124,10 @@ impl World {
         let mut answer = self.share.server.borrow_mut().apply(now, view, call);
         if let (Call::Link(_, path), Ok(_)) = (call, &answer) {
             self.watch.linked(path, self.share.server.borrow().bytes(path).unwrap_or_default());
+        }
+        self.saw_object(machine, call, &answer);
+        if injected.cut {
+            answer = self.break_off(call, answer);
         }
         if let (Some(_), Ok(Reply::Bytes(bytes))) = (injected.misread, &mut answer) {
             bytes.reverse();
@@ -141,8 +151,10 @@ impl World {
             }
         }
         if injected.reply_lost && answer.is_ok() {
-            if let Call::Link(_, path) = call {
-                self.watch.lost_link(path);
+            match call {
+                Call::Link(_, path) => self.watch.lost_link(path),
+                Call::Put(put) if put.attempt.is_some() => self.watch.lost_link(&put.path),
+                _ => {}
             }
             self.watch.fired("reply-lost");
             return self.lost_reply(call);
@@ -160,6 +172,10 @@ impl World {
             // mkdir(2) of what is there: no error of the port.
             Call::MakeFolder(_) => return Ok(Reply::Done),
             Call::Link(..) | Call::Create(_) => call.fail(Kind::Exists, "file exists"),
+            Call::Put(Put { condition: Condition::Always, .. }) | Call::Copy(..) => {
+                call.fail(Kind::Io, "connection timed out")
+            }
+            Call::Put(_) => call.fail(Kind::Exists, "the condition does not hold (412)"),
             _ => call.fail(Kind::NotFound, "no such file or directory"),
         })
     }

@@ -145,6 +145,11 @@ pub fn fault(what: &FaultKind, number: u64, site: Site<'_>) -> String {
         FaultKind::SillyRename { ms } => format!("the removed file stays for {} as .nfs…", span(*ms)),
         FaultKind::Misread { missing: true } => "the dataset cannot be found, for once".to_owned(),
         FaultKind::Misread { missing: false } => "the dataset reads as something else, for once".to_owned(),
+        FaultKind::Conflict => "the bucket says that others write to the name (409)".to_owned(),
+        FaultKind::Cut => "the bucket's answer breaks off".to_owned(),
+        FaultKind::Throttle { ms } => {
+            format!("for {} each name of the bucket takes one write a second (429)", span(*ms))
+        }
         FaultKind::QueueReplyLost => "the queue does it, and its answer is lost".to_owned(),
         FaultKind::QueueError => "the connection to the queue breaks".to_owned(),
         FaultKind::QueueAway { ms } => format!("the queue is away for {}", span(*ms)),

@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use worker::conformance::store::Arm;
-use worker::store::bucket::{Bucket, Settings};
+use worker::store::bucket::{self, Bucket, Client, Settings};
 use worker::store::location::BucketUrl;
 
 use super::server::PATIENCE;
@@ -75,14 +75,14 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
 pub struct GcsArm(Gcs, BucketUrl);
 
 impl Arm for GcsArm {
-    type Client = Bucket;
+    type Client = Bucket<Client>;
 
     fn open() -> Option<Self> {
         Some(Self(Gcs::serve(false), url("gs://bucket/team/volume")))
     }
 
-    fn client(&self) -> Bucket {
-        Bucket::open(&self.1, &self.0.settings()).expect("good settings")
+    fn client(&self) -> Bucket<Client> {
+        bucket::open(&self.1, &self.0.settings()).expect("good settings")
     }
 }
 

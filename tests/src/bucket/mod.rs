@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use worker::conformance::store::Arm;
-use worker::store::bucket::{Bucket, Settings};
+use worker::store::bucket::{self, Bucket, Client, Settings};
 use worker::store::location::{BucketUrl, Location};
 
 use self::server::Server;
@@ -67,7 +67,7 @@ pub struct S3Arm {
 }
 
 impl Arm for S3Arm {
-    type Client = Bucket;
+    type Client = Bucket<Client>;
 
     fn open() -> Option<Self> {
         let server = Server::shared()?;
@@ -75,7 +75,7 @@ impl Arm for S3Arm {
         Some(Self { server, url })
     }
 
-    fn client(&self) -> Bucket {
-        Bucket::open(&self.url, &settings(&self.server.endpoint(), server::PATIENCE)).expect("good settings")
+    fn client(&self) -> Bucket<Client> {
+        bucket::open(&self.url, &settings(&self.server.endpoint(), server::PATIENCE)).expect("good settings")
     }
 }

@@ -93,6 +93,12 @@ pub enum Breakage {
     UncappedDelay,
     OfferOne,
     ResumeTheFirst,
+    TakenIsALoss,
+    UnansweredIsDone,
+    UnansweredIsUndone,
+    OwnByBytes,
+    TrustFirstPage,
+    TrustCutBody,
 }
 
 /// What a breakage is, for those who read lists.
@@ -111,7 +117,7 @@ pub struct Entry {
 }
 
 /// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 84] = {
+pub const BREAKAGES: [Entry; 90] = {
     use Breakage::*;
     const fn of(
         breakage: Breakage,
@@ -342,6 +348,36 @@ pub const BREAKAGES: [Entry; 84] = {
         of(OfferOne, "offer-one", 0, "offers one item when it acknowledges", WASTE),
         of(ResumeTheFirst, "resume-the-first", 14, "resumes the first state that was saved", WASTE),
         of(BlocksUnsynced, "blocks-unsynced", 22, "does not sync the blocks that a result refers to", EFFECT),
+        of(
+            TakenIsALoss,
+            "taken-is-a-loss",
+            8,
+            "in a bucket: takes 409 and 412 for another's same bytes",
+            EFFECT,
+        ),
+        of(UnansweredIsDone, "unanswered-is-done", 8, "in a bucket: takes a time-out for success", EFFECT),
+        of(
+            UnansweredIsUndone,
+            "unanswered-is-undone",
+            8,
+            "in a bucket: takes a time-out for a failure, and writes over what is there",
+            EFFECT,
+        ),
+        of(OwnByBytes, "own-by-bytes", 8, "in a bucket: takes equal bytes for its own attempt's", EFFECT),
+        of(
+            TrustFirstPage,
+            "trust-first-page",
+            8,
+            "in a bucket: takes a listing that broke off for all there is",
+            EFFECT,
+        ),
+        of(
+            TrustCutBody,
+            "trust-cut-body",
+            8,
+            "in a bucket: takes a body that broke off for the whole object",
+            EFFECT,
+        ),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
     ]
 };
@@ -350,6 +386,15 @@ impl Breakage {
     /// By its name in lists.
     pub fn named(name: &str) -> Option<Self> {
         BREAKAGES.iter().find(|entry| entry.name == name).map(|entry| entry.breakage)
+    }
+
+    /// Whether only a bucket's client can forget it.
+    pub fn is_of_bucket(self) -> bool {
+        use Breakage::*;
+        matches!(
+            self,
+            TakenIsALoss | UnansweredIsDone | UnansweredIsUndone | OwnByBytes | TrustFirstPage | TrustCutBody
+        )
     }
 
     /// Its name in lists.

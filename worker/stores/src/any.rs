@@ -1,11 +1,13 @@
 //! The store that a launcher names by `--volume`.
 
+#[cfg(feature = "bucket")]
+use engine::store::bucket::Log;
 use engine::store::posix::Posix;
 use engine::store::posix::dir::{DirFile, Directory};
 use engine::store::{Keep, Kind, Put, Result, Staged, Store, StoreError};
 
 #[cfg(feature = "bucket")]
-use crate::bucket::{self, Bucket, Settings};
+use crate::bucket::{self, Bucket, Client, Settings};
 use crate::calls::Calls;
 use crate::location::Location;
 
@@ -14,7 +16,7 @@ use crate::location::Location;
 pub enum AnyStore {
     Directory(Posix<Directory>),
     #[cfg(feature = "bucket")]
-    Bucket(Bucket),
+    Bucket(Bucket<Client>),
 }
 
 /// A log on one of them.
@@ -22,7 +24,7 @@ pub enum AnyStore {
 pub enum AnyLog {
     Directory(DirFile),
     #[cfg(feature = "bucket")]
-    Bucket(bucket::Log),
+    Bucket(Log),
 }
 
 /// A large file on its way to one of them.
@@ -47,7 +49,7 @@ pub fn open(location: &Location) -> Result<AnyStore> {
             Err(StoreError { kind: Kind::NotFound, operation: "open", path, detail })
         }
         #[cfg(feature = "bucket")]
-        Location::Bucket(url) => Bucket::open(url, &Settings::of_environment()).map(AnyStore::Bucket),
+        Location::Bucket(url) => bucket::open(url, &Settings::of_environment()).map(AnyStore::Bucket),
         #[cfg(not(feature = "bucket"))]
         Location::Bucket(url) => {
             let kind = Kind::Unusable("build it with `--features bucket`, or give a folder");
@@ -68,7 +70,7 @@ impl AnyStore {
         match self {
             Self::Directory(_) => None,
             #[cfg(feature = "bucket")]
-            Self::Bucket(bucket) => Some(bucket.calls()),
+            Self::Bucket(bucket) => Some(bucket.client().calls()),
         }
     }
 
@@ -80,7 +82,7 @@ impl AnyStore {
         match self {
             Self::Directory(_) => Ok(()),
             #[cfg(feature = "bucket")]
-            Self::Bucket(bucket) => bucket.reach().await,
+            Self::Bucket(bucket) => bucket.client().reach().await,
         }
     }
 }

@@ -17,12 +17,16 @@ pub fn events(world: &World, server: &Server) -> Vec<Broken> {
         return Vec::new();
     }
     let folder = RunPaths::new(RUN).events();
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    // A bucket has a long log in several objects, whose names go on after `_`.
+    let mut logs: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for name in server.names(&folder) {
+        let stem = name.split('_').next().unwrap_or(name).trim_end_matches(".jsonl");
         let bytes = server.bytes(&format!("{folder}/{name}")).unwrap_or_default();
-        if let Some(worker) = told_all(bytes) {
-            *told.entry(worker).or_default() += 1;
-        }
+        logs.entry(stem).or_default().extend(bytes);
+    }
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for worker in logs.values().filter_map(|log| told_all(log)) {
+        *told.entry(worker).or_default() += 1;
     }
     let silent = world.watch.ended().into_iter().filter(|(name, ended)| told.get(name) != Some(ended));
     silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()

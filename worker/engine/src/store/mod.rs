@@ -1,9 +1,10 @@
 //! The store: datasets in, commits out; the truth of a run. The port that the engine uses, in the terms of what
 //! commits need: create-if-absent, and what is durable when. How an arm comes by that is the arm's affair:
-//! [`posix`] by private files, `link(2)` and `fsync(2)`; the crate `stores` by an object store's conditional writes.
+//! [`posix`] by private files, `link(2)` and `fsync(2)`; [`bucket`] by an object store's conditional writes.
 
 use std::fmt;
 
+pub mod bucket;
 pub mod identity;
 pub mod posix;
 

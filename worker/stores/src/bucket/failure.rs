@@ -16,9 +16,6 @@ const REGION: &str = "set AWS_REGION to the bucket's region";
 const CLOCK: &str = "set this machine's clock: stores refuse requests from other times";
 const FEATURE: &str =
     "use a store that speaks all of the API, such as S3, R2, MinIO, versitygw or Google Cloud Storage";
-/// The hint for a store that breaks what commits stand on.
-pub(super) const CONDITIONS: &str =
-    "commits need conditional writes: use S3, R2, MinIO, versitygw or Google Cloud Storage, or a directory";
 
 fn credentials(provider: Provider) -> &'static str {
     match provider {
@@ -83,7 +80,7 @@ fn nobody(host: &str, why: &dyn std::fmt::Display) -> String {
 
 fn kind_of(provider: Provider, refusal: &Refusal) -> Kind {
     let hint = match (refusal.status, refusal.code.as_str()) {
-        (_, "NoSuchBucket") => NO_BUCKET,
+        (_, "NoSuchBucket" | "InvalidBucketName") => NO_BUCKET,
         (_, "RequestTimeTooSkewed" | "RequestExpired") => CLOCK,
         (301 | 307, _) | (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => REGION,
         (401, _)

@@ -3,23 +3,24 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use object_store::UpdateVersion;
-
 /// Names that are remembered, at least. Between reading a name and replacing it a worker reads few others.
 const NAMES_MIN: usize = 4096;
 
-/// A name's version as it was read or written last; `None` where nothing was there.
-pub(super) type Seen = Option<UpdateVersion>;
-
-/// The names read or written last.
-#[derive(Debug, Default)]
-pub(super) struct Versions {
-    young: RefCell<BTreeMap<String, Seen>>,
-    old: RefCell<BTreeMap<String, Seen>>,
+/// The names read or written last, each with its version then, or `None` where nothing was there.
+#[derive(Debug)]
+pub(super) struct Versions<V> {
+    young: RefCell<BTreeMap<String, Option<V>>>,
+    old: RefCell<BTreeMap<String, Option<V>>>,
 }
 
-impl Versions {
-    pub fn record(&self, path: &str, seen: Seen) {
+impl<V> Default for Versions<V> {
+    fn default() -> Self {
+        Self { young: RefCell::default(), old: RefCell::default() }
+    }
+}
+
+impl<V: Clone> Versions<V> {
+    pub fn record(&self, path: &str, seen: Option<V>) {
         if self.young.borrow().len() >= NAMES_MIN {
             self.old.replace(self.young.take());
         }
@@ -33,7 +34,7 @@ impl Versions {
     }
 
     /// `None` where the name was not read, or long ago.
-    pub fn of(&self, path: &str) -> Option<Seen> {
+    pub fn of(&self, path: &str) -> Option<Option<V>> {
         let young = self.young.borrow().get(path).cloned();
         young.or_else(|| self.old.borrow().get(path).cloned())
     }
@@ -46,12 +47,11 @@ mod tests {
     #[test]
     fn what_was_read_last_is_remembered_and_memory_is_bounded() {
         let versions = Versions::default();
-        let seen = |at: usize| Some(UpdateVersion { e_tag: Some(at.to_string()), version: None });
         for at in 0..NAMES_MIN * 5 {
-            versions.record(&at.to_string(), seen(at));
+            versions.record(&at.to_string(), Some(at));
         }
         for at in NAMES_MIN * 4..NAMES_MIN * 5 {
-            assert_eq!(versions.of(&at.to_string()), Some(seen(at)));
+            assert_eq!(versions.of(&at.to_string()), Some(Some(at)));
         }
         assert_eq!(versions.of("0"), None);
         assert!(versions.young.borrow().len() + versions.old.borrow().len() <= 2 * NAMES_MIN);

@@ -1,11 +1,10 @@
 //! A log in a bucket, where nothing can be appended to: objects of many lines, each put as a whole and put again as it
 //! grows, at most every few seconds, since each writing costs as much as a commit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use engine::store::{Result, StoreError};
-
-use super::Bucket;
+use super::objects::{Condition, Objects};
+use crate::store::Result;
 
 /// Between two writings; a worker that is killed takes so much of its log along.
 const PACE: Duration = Duration::from_secs(5);
@@ -23,7 +22,7 @@ pub struct Log {
     lines: Vec<u8>,
     /// How much of `lines` the object holds.
     shown: usize,
-    put_at: Option<Instant>,
+    put_at: Option<Duration>,
 }
 
 impl Log {
@@ -45,18 +44,18 @@ impl Log {
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.put_at.is_none_or(|at| at.elapsed() >= PACE)
+    fn is_due(&self, now: Duration) -> bool {
+        self.put_at.is_none_or(|at| now.saturating_sub(at) >= PACE)
     }
 
     /// Appends, and writes where that is due. After a failure nothing is appended.
-    pub(super) async fn append(&mut self, bucket: &Bucket, bytes: &[u8]) -> Result<()> {
+    pub(super) async fn append(&mut self, client: &impl Objects, bytes: &[u8]) -> Result<()> {
         let before = self.lines.len();
         self.lines.extend(bytes);
-        if !self.is_due() && self.lines.len() < SEGMENT_BYTES {
+        if !self.is_due(client.elapsed()) && self.lines.len() < SEGMENT_BYTES {
             return Ok(());
         }
-        let written = self.write(bucket).await;
+        let written = self.write(client).await;
         if written.is_err() {
             self.lines.truncate(before);
         }
@@ -64,14 +63,13 @@ impl Log {
     }
 
     /// Writes what was kept back.
-    pub(super) async fn show(&mut self, bucket: &Bucket) -> Result<()> {
-        if self.shown == self.lines.len() { Ok(()) } else { self.write(bucket).await }
+    pub(super) async fn show(&mut self, client: &impl Objects) -> Result<()> {
+        if self.shown == self.lines.len() { Ok(()) } else { self.write(client).await }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "when to write a log decides no result")]
-    async fn write(&mut self, bucket: &Bucket) -> std::result::Result<(), StoreError> {
-        bucket.overwrite(&self.name(), &self.lines).await?;
-        (self.shown, self.put_at) = (self.lines.len(), Some(Instant::now()));
+    async fn write(&mut self, client: &impl Objects) -> Result<()> {
+        client.put(&self.name(), &self.lines, Condition::Always, None).await?;
+        (self.shown, self.put_at) = (self.lines.len(), Some(client.elapsed()));
         if self.lines.len() >= SEGMENT_BYTES {
             (self.segment, self.shown) = (self.segment + 1, 0);
             self.lines.clear();

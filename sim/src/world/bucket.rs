@@ -1,0 +1,178 @@
+//! A machine's client of a bucket in a world. The arm above it is the one that real buckets have.
+
+use std::time::Duration;
+
+use worker::breakage::Breakage;
+use worker::store::bucket::objects::{Object, Objects};
+use worker::store::posix::calls::FileSystem;
+use worker::store::{Kind, Result, StoreError};
+
+use super::clock::{Micros, ms};
+use super::injection::Injected;
+use super::inside::Inside;
+use super::machine::Machine;
+use super::nfs::{Call, Condition, Inode, Put, Reply};
+use super::world::World;
+
+/// Where each name takes one write a second, so long after a write.
+const BETWEEN_WRITES: Micros = ms(1_000);
+/// Names that an answer of a bucket has.
+const NAMES_A_PAGE: usize = 1_000;
+
+impl World {
+    /// Waits until a throttled name takes a write, as clients do that repeat what was answered with 429; or gives up.
+    pub(super) async fn wait_for_turn(&self, call: &Call) -> Result<()> {
+        let (Call::Put(_) | Call::Copy(..) | Call::Delete(_)) = call else { return Ok(()) };
+        while self.share.throttled.is_open(self.now()) {
+            let written = self.share.server.borrow().written_at(call.path());
+            let Some(free) = written.map(|at| at + BETWEEN_WRITES).filter(|free| *free > self.now()) else {
+                break;
+            };
+            self.noticed(&self.share.throttled);
+            if self.dice.borrow_mut().chance(1, 8) {
+                return Err(call.fail(Kind::Io, "too many requests (429)"));
+            }
+            self.clock.sleep_until(free).await;
+        }
+        Ok(())
+    }
+
+    /// What a bucket alone may answer, before a call takes effect.
+    pub(super) fn conflict(&self, call: &Call, injected: &Injected) -> Option<StoreError> {
+        injected.conflict.then(|| call.fail(Kind::Exists, "a conflicting operation is in progress (409)"))
+    }
+
+    /// An answer that breaks off is none.
+    pub(super) fn break_off(&self, call: &Call, answer: Result<Reply>) -> Result<Reply> {
+        let half = |length: usize| length / 2;
+        match answer {
+            Ok(Reply::Names(mut names)) if self.breaks(Breakage::TrustFirstPage) => {
+                names.truncate(half(names.len()));
+                Ok(Reply::Names(names))
+            }
+            Ok(Reply::Bytes(mut bytes)) if self.breaks(Breakage::TrustCutBody) => {
+                bytes.truncate(half(bytes.len()));
+                Ok(Reply::Bytes(bytes))
+            }
+            Ok(Reply::Object(mut object)) if self.breaks(Breakage::TrustCutBody) => {
+                object.bytes.truncate(half(object.bytes.len()));
+                Ok(Reply::Object(object))
+            }
+            Ok(_) => Err(call.fail(Kind::Io, "the server stopped in the middle of its answer")),
+            failed => failed,
+        }
+    }
+
+    /// What is seen of a call to a bucket that took effect.
+    pub(super) fn saw_object(&self, machine: &Machine, call: &Call, answer: &Result<Reply>) {
+        match (call, answer) {
+            (Call::Put(put), Ok(_)) if put.attempt.is_some() => self.watch.linked(&put.path, &put.bytes),
+            (Call::Get(path), Ok(_)) if path.ends_with("/violation") => machine.void_seen.set(true),
+            (Call::List(_) | Call::Below(_), Ok(Reply::Names(names))) => {
+                let more = (names.len() / NAMES_A_PAGE) as u64;
+                self.share.calls.set(self.share.calls.get() + more);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The requests of a machine.
+#[derive(Debug, Clone)]
+pub struct Requests(pub Inside);
+
+impl Requests {
+    async fn ask(&self, call: Call) -> Result<Reply> {
+        self.0.world.volume_call(&self.0.machine, call).await
+    }
+}
+
+/// A large object on its way: its parts are in the client's memory until they are one object.
+#[derive(Debug)]
+pub struct Parts {
+    path: String,
+    bytes: Vec<u8>,
+}
+
+impl Objects for Requests {
+    type Version = Inode;
+    type Upload = Parts;
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.0.world.now())
+    }
+
+    fn breaks(&self, breakage: Breakage) -> bool {
+        self.0.world.breaks(breakage)
+    }
+
+    fn url(&self) -> String {
+        "s3://world".to_owned()
+    }
+
+    async fn put(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        condition: Condition,
+        attempt: Option<&str>,
+    ) -> Result<Inode> {
+        let (path, attempt) = (path.to_owned(), attempt.map(str::to_owned));
+        let put = Call::Put(Put { path, bytes: bytes.to_vec(), condition, attempt });
+        match self.ask(put.clone()).await? {
+            Reply::File(version) => Ok(version),
+            _ => Err(put.fail(Kind::Io, "the answer has no version")),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Object<Inode>> {
+        let get = Call::Get(path.to_owned());
+        match self.ask(get.clone()).await? {
+            Reply::Object(object) => Ok(object),
+            _ => Err(get.fail(Kind::Io, "the answer is no object")),
+        }
+    }
+
+    async fn get_range(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        self.0.read_at(path, offset, length).await
+    }
+
+    async fn size(&self, path: &str) -> Result<u64> {
+        self.0.meta(path).await.map(|meta| meta.bytes)
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        match FileSystem::list(&self.0, folder).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
+    async fn list_below(&self, folder: &str) -> Result<Vec<String>> {
+        match self.ask(Call::Below(folder.to_owned())).await? {
+            Reply::Names(paths) => Ok(paths),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.ask(Call::Copy(from.to_owned(), to.to_owned())).await.map(drop)
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.ask(Call::Delete(path.to_owned())).await.map(drop)
+    }
+
+    async fn begin_upload(&self, path: &str) -> Result<Parts> {
+        Ok(Parts { path: path.to_owned(), bytes: Vec::new() })
+    }
+
+    async fn upload(&self, parts: &mut Parts, bytes: &[u8]) -> Result<()> {
+        parts.bytes.extend_from_slice(bytes);
+        self.ask(Call::Write).await.map(drop)
+    }
+
+    async fn end_upload(&self, parts: Parts) -> Result<()> {
+        self.put(&parts.path, &parts.bytes, Condition::Always, None).await.map(drop)
+    }
+}
