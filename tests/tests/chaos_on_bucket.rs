@@ -32,7 +32,6 @@ fn run(seed: u64, bucket: &str, endpoint: &str) -> u32 {
 }
 
 #[test]
-#[ignore = "on a loaded machine a worker that starts while the server is down ends with 5"]
 fn whatever_a_line_loses_the_files_are_those_of_a_directory() {
     let Some(server) = Server::shared() else { return };
     let bucket = server.fresh_bucket();
@@ -46,7 +45,6 @@ fn whatever_a_line_loses_the_files_are_those_of_a_directory() {
 }
 
 #[test]
-#[ignore = "on a loaded machine a worker that starts while the server is down ends with 5"]
 #[expect(clippy::disallowed_methods, reason = "a real server goes by real time")]
 fn a_server_that_is_killed_loses_nothing_that_it_answered() {
     let Some(mut server) = Server::durable() else { return };

@@ -17,7 +17,7 @@ use crate::queue::any::AnyQueue;
 use crate::store::any::{self, AnyStore};
 use crate::store::identity::identify;
 use crate::store::location::Location;
-use crate::store::{Store, StoreError};
+use crate::store::{Kind, Store, StoreError};
 use crate::system::random_nonce;
 use crate::workload::exec::scenario;
 
@@ -139,6 +139,26 @@ impl VolumeArgs {
     }
 }
 
+/// How often a worker that starts tries what the volume failed to do, and how long between.
+const START_TRIES: u32 = 5;
+const START_AGAIN: Duration = Duration::from_millis(200);
+
+/// Does something at the start, again where the volume failed: a server that restarts cuts answers off.
+///
+/// # Errors
+/// The last failure, or one that trying again does not change.
+pub(crate) async fn patiently<T>(
+    mut call: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    for _ in 1..START_TRIES {
+        match call().await {
+            Err(error) if error.kind == Kind::Io => tokio::time::sleep(START_AGAIN).await,
+            done => return done,
+        }
+    }
+    call().await
+}
+
 fn unfit(doing: String, error: &StoreError) -> Failure {
     let failure = Failure::new(Exit::Volume, doing, &error.detail);
     Failure { hint: error.hint().map(str::to_owned), ..failure }
@@ -150,7 +170,7 @@ impl QueueArgs {
     }
 
     pub(crate) async fn open(&self, store: &AnyStore, run: &str) -> Result<AnyQueue, Failure> {
-        let id = identify(store, random_nonce())
+        let id = patiently(async || identify(store, random_nonce()).await)
             .await
             .map_err(|error| Failure::of(Exit::Volume, error.with_hint()))?;
         let folder = self.on.volume.folder();
@@ -167,7 +187,8 @@ impl QueueArgs {
 
 /// The newest numbered run on a store.
 pub(crate) async fn newest_run(store: &AnyStore) -> Result<Option<u32>, Failure> {
-    let runs = store.list(RUNS).await.map_err(|error| Failure::of(Exit::Volume, error))?;
+    let runs =
+        patiently(async || store.list(RUNS).await).await.map_err(|error| Failure::of(Exit::Volume, error))?;
     Ok(runs.iter().filter_map(|name| name.parse().ok()).max())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::batch::BatchArgs;
-use super::{Failure, QueueArgs, check_name, log, newest_run};
+use super::{Failure, QueueArgs, check_name, log, newest_run, patiently};
 use crate::contract::{Exit, RunPaths};
 use crate::duration::{parse_duration, parse_positive};
 use crate::manifest::{Page, Spec, normalise};
@@ -58,7 +58,7 @@ const SHOWN_MAX: u64 = 1 << 20;
 
 /// How often an idle worker looks at a folder.
 const IDLE: Duration = Duration::from_millis(50);
-/// How often it looks at a bucket: three or four requests a look, at about a dollar for two million.
+/// How often it looks at a bucket: two or three requests a look, at about a dollar for two million.
 const IDLE_ON_BUCKET: Duration = Duration::from_secs(1);
 /// Memory for commits that later datasets read again.
 const CACHE_BYTES: usize = 64 << 20;
@@ -121,7 +121,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 
 async fn source_of(args: &RunArgs, store: &AnyStore) -> Result<Source, Failure> {
     let Some(list) = &args.list else { return Ok(Source::Pushed) };
-    let bytes = store.get(list).await.map_err(|error| {
+    let bytes = patiently(async || store.get(list).await).await.map_err(|error| {
         // Of a volume that fails, another worker may read it.
         let missing = matches!(error.kind, Kind::NotFound | Kind::Permission | Kind::NoFile);
         let exit = if missing { Exit::Input } else { Exit::Volume };
@@ -141,7 +141,8 @@ async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result
     };
     let name = newest.to_string();
     let paths = RunPaths::new(&name);
-    let ended = store.exists(&paths.report()).await.map_err(|error| Failure::of(Exit::Volume, error))?;
+    let reported = patiently(async || store.exists(&paths.report()).await).await;
+    let ended = reported.map_err(|error| Failure::of(Exit::Volume, error))?;
     let for_the_next = match source {
         Source::Listed(list) => ended || is_of_another_list(store, &paths, list).await?,
         Source::Pushed => ended && args.queue.open(store, &name).await?.pushed_count().await? > 0,
@@ -151,7 +152,7 @@ async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result
 
 /// Whether a run has begun, and not from this list.
 async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String]) -> Result<bool, Failure> {
-    let bytes = match store.get(&paths.chapter(0)).await {
+    let bytes = match patiently(async || store.get(&paths.chapter(0)).await).await {
         Err(error) if error.kind == Kind::NotFound => return Ok(false),
         read => read.map_err(|error| Failure::of(Exit::Volume, error))?,
     };
