@@ -65,6 +65,7 @@ fn world_of_the_model(seed: u64) -> (Schedule, Bounds) {
         newer: None,
         listed: false,
         on_one_machine: false,
+        bucket: seed % 2 == 1,
         pushes: vec![Push { at: dice.between(0, 350), paths: vec![training(1)] }],
         lease_ms: 150,
         grace_ms: 50,
