@@ -60,8 +60,8 @@ scale *args:
     cargo run --release -p sim -- scale {{args}}
 
 # Which property catches each rule that is forgotten on purpose, after how many schedules
-breakages:
-    cargo run --release -p sim -- breakages
+mutants:
+    cargo run --release -p sim -- mutants
 
 # Whole programs: tutorial pipeline start memory recovery goodput scale (any of them). Needs Python 3; for
 # tutorial and recovery redis-server, for pipeline benches/peer/requirements.txt, and the data in

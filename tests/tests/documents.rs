@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::command::transcript;
-use worker::breakage::BREAKAGES;
+use worker::mutant::MUTANTS;
 
 /// The programs that documents call, each by its name there.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -197,7 +197,7 @@ fn the_tests_and_mutants_that_guarantees_names_exist() {
         mutants.extend(quoted(cells[2]));
     }
     assert!(tests >= 20, "the tables name {tests} tests");
-    let known: BTreeSet<String> = BREAKAGES.iter().map(|entry| entry.name.to_owned()).collect();
+    let known: BTreeSet<String> = MUTANTS.iter().map(|entry| entry.name.to_owned()).collect();
     let unknown: Vec<_> = mutants.difference(&known).collect();
     assert!(unknown.is_empty(), "no mutants: {unknown:?}");
     let missing: Vec<_> = known.difference(&mutants).collect();

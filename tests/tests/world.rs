@@ -8,10 +8,10 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use sim::world::breakages::{hunt_all, replays, table};
 use sim::world::campaign::{Search, campaign, summary, verdict};
 use sim::world::dice::Dice;
 use sim::world::fault::{Fault, FaultKind, KINDS, On};
+use sim::world::mutants::{hunt_all, replays, table};
 use sim::world::oddity::Oddities;
 use sim::world::params::{Params, Results, training};
 use sim::world::run::run;
@@ -20,8 +20,8 @@ use sim::world::schedule::Schedule;
 use sim::world::shrink::shrink;
 use sim::world::story::story;
 use sim::world::watch::SOMETIMES;
-use worker::breakage::Breakage;
 use worker::contract::FOLDER_COMMITS;
+use worker::mutant::Mutant;
 
 /// Past the capture of tests' output: how much was tried is part of the result.
 fn tell(text: &str) {
@@ -248,25 +248,25 @@ fn one_seed_is_one_world() {
 }
 
 #[test]
-fn every_breakage_is_caught_by_its_property() {
-    let found = hunt_all(SEEDS_PER_BREAKAGE, threads());
+fn every_mutant_is_caught_by_its_property() {
+    let found = hunt_all(SEEDS_PER_MUTANT, threads());
     tell(&table(&found));
     let missed: Vec<&str> =
         found.iter().filter(|(_, caught)| caught.is_none()).map(|(entry, _)| entry.name).collect();
     assert_eq!(missed, [""; 0]);
 }
 
-const SEEDS_PER_BREAKAGE: u64 = 10_000;
+const SEEDS_PER_MUTANT: u64 = 10_000;
 
 /// What a person sees of a broken build: a seed, the fewest faults, and a story that ends badly.
 #[test]
 fn a_broken_build_prints_a_seed_that_replays() {
-    let breakage = Breakage::named("torn-is-left");
-    let search = Search { faults: vec!["tear".to_owned()], breakage, ..Search::default() };
+    let mutant = Mutant::named("torn-is-left");
+    let search = Search { faults: vec!["tear".to_owned()], mutant, ..Search::default() };
     let found = campaign(0..5_000, &search, threads(), &|_| {}).unwrap();
     let (seed, broken) = found.failure.expect("it is caught");
     let text = verdict(seed, &broken, &search).unwrap();
-    let command = format!("sim replay {seed} --shrink --faults tear --breakage torn-is-left");
+    let command = format!("sim replay {seed} --shrink --faults tear --mutant torn-is-left");
     assert!(text.contains(&command), "{text}");
     let (small, outcome) = shrink(&search.schedule(seed).unwrap(), broken[0].property);
     assert!(!outcome.broken.is_empty() && small.faults.len() <= 3, "{text}");

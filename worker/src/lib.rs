@@ -1,7 +1,7 @@
 //! The worker: the engine with its queues, stores and workloads, and the command line over them.
 
 pub use engine::{
-    abandon, breakage, contract, ending, events, hash, item, manifest, name_on, order, path, pipeline, plan,
+    abandon, contract, ending, events, hash, item, manifest, mutant, name_on, order, path, pipeline, plan,
     reader, record, report, run, system,
 };
 #[cfg(feature = "conformance")]

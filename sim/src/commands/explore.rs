@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Args;
-use worker::breakage::Breakage;
 use worker::contract::Exit;
 use worker::failure::Failure;
+use worker::mutant::Mutant;
 
 use crate::report::terminal::print;
 use crate::world::campaign::{Search, campaign, summary, verdict};
@@ -45,32 +45,32 @@ pub struct SearchArgs {
     /// Datasets to train on [default: 1 to 8, by the seed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     datasets: Option<u32>,
-    /// A rule that every worker forgets, by its name in `sim breakages`.
+    /// A rule that every worker forgets, by its name in `sim mutants`.
     #[arg(long, value_name = "NAME")]
-    breakage: Option<String>,
+    mutant: Option<String>,
 }
 
 impl SearchArgs {
     /// # Errors
-    /// Where a breakage is named that there is not.
+    /// Where a mutant is named that there is not.
     pub fn search(&self) -> Result<Search, Failure> {
         let named = |name: &String| {
-            Breakage::named(name).ok_or_else(|| {
+            Mutant::named(name).ok_or_else(|| {
                 let failure =
-                    Failure::new(Exit::Usage, format!("find breakage {name}"), "there is none of that name");
-                failure.hint("`sim breakages` lists them")
+                    Failure::new(Exit::Usage, format!("find mutant {name}"), "there is none of that name");
+                failure.hint("`sim mutants` lists them")
             })
         };
-        let breakage = self.breakage.as_ref().map(named).transpose()?;
+        let mutant = self.mutant.as_ref().map(named).transpose()?;
         let (faults, workers, datasets) = (self.faults.clone(), self.workers, self.datasets);
-        Ok(Search { faults, workers, datasets, breakage })
+        Ok(Search { faults, workers, datasets, mutant })
     }
 }
 
 /// Explores, to an exit code.
 ///
 /// # Errors
-/// Where a kind of fault or a breakage is named that there is not.
+/// Where a kind of fault or a mutant is named that there is not.
 #[expect(clippy::disallowed_methods, reason = "the rate of schedules is told, nothing depends on it")]
 pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
     if args.kinds {

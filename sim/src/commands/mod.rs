@@ -11,12 +11,12 @@ use worker::workload::exec::scenario;
 
 use crate::backend::process::child;
 
-pub mod breakages;
 pub mod check;
 #[cfg(feature = "kind")]
 mod down;
 pub mod explore;
 pub mod init;
+pub mod mutants;
 pub mod replay;
 pub mod run;
 pub mod scale;
@@ -47,7 +47,7 @@ enum Command {
     /// Run one large simulated batch, and show the calls per result over time.
     Scale(scale::ScaleArgs),
     /// Hunt workers that forget one rule each: every one must be caught.
-    Breakages(breakages::BreakagesArgs),
+    Mutants(mutants::MutantsArgs),
     /// Tell the story of one simulated schedule.
     Replay(replay::ReplayArgs),
     /// Be the worker: `sim worker` takes what `worker` takes.
@@ -91,7 +91,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Down(args) => down::main(args),
         Command::Explore(args) => explore::main(&args),
         Command::Scale(args) => scale::main(&args),
-        Command::Breakages(args) => breakages::main(&args),
+        Command::Mutants(args) => mutants::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));

@@ -19,7 +19,7 @@ pub struct ReplayArgs {
     #[arg(required_unless_present = "schedule")]
     seed: Option<u64>,
     /// A recorded schedule, in place of a seed.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "faults", "workers", "datasets", "breakage"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "faults", "workers", "datasets", "mutant"])]
     schedule: Option<PathBuf>,
     /// With the fewest faults that still break the promise.
     #[arg(long)]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 use worker::queue::memory::{Memory, State};
 use worker::queue::{Inbox, QueueError, WorkQueue};
 
@@ -35,11 +35,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub fn new(breakage: Option<Breakage>, clock: &Rc<Clock>) -> Self {
+    pub fn new(mutant: Option<Mutant>, clock: &Rc<Clock>) -> Self {
         let (set_back_ms, clock) = (Rc::new(Cell::new(0)), clock.clone());
         let set_back = set_back_ms.clone();
         let redis = Memory::new(move || (START_MS + clock.now() / 1000).saturating_sub(set_back.get()))
-            .trusting_deadlines(breakage == Some(Breakage::TrustAnyDeadline));
+            .trusting_deadlines(mutant == Some(Mutant::TrustAnyDeadline));
         Self {
             redis,
             set_back_ms,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 use worker::store::bucket::objects::{Object, Objects};
 use worker::store::posix::calls::FileSystem;
 use worker::store::{Kind, Result, StoreError};
@@ -46,15 +46,15 @@ impl World {
     pub(super) fn break_off(&self, call: &Call, answer: Result<Reply>) -> Result<Reply> {
         let half = |length: usize| length / 2;
         match answer {
-            Ok(Reply::Names(mut names)) if self.breaks(Breakage::TrustFirstPage) => {
+            Ok(Reply::Names(mut names)) if self.breaks(Mutant::TrustFirstPage) => {
                 names.truncate(half(names.len()));
                 Ok(Reply::Names(names))
             }
-            Ok(Reply::Bytes(mut bytes)) if self.breaks(Breakage::TrustCutBody) => {
+            Ok(Reply::Bytes(mut bytes)) if self.breaks(Mutant::TrustCutBody) => {
                 bytes.truncate(half(bytes.len()));
                 Ok(Reply::Bytes(bytes))
             }
-            Ok(Reply::Object(mut object)) if self.breaks(Breakage::TrustCutBody) => {
+            Ok(Reply::Object(mut object)) if self.breaks(Mutant::TrustCutBody) => {
                 object.bytes.truncate(half(object.bytes.len()));
                 Ok(Reply::Object(object))
             }
@@ -102,8 +102,8 @@ impl Objects for Requests {
         Duration::from_micros(self.0.world.now())
     }
 
-    fn breaks(&self, breakage: Breakage) -> bool {
-        self.0.world.breaks(breakage)
+    fn breaks(&self, mutant: Mutant) -> bool {
+        self.0.world.breaks(mutant)
     }
 
     fn url(&self) -> String {

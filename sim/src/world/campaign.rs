@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 
 use super::broken::Broken;
 use super::fault::{KINDS, kind_of};
@@ -41,7 +41,7 @@ pub struct Search {
     pub workers: Option<u32>,
     pub datasets: Option<u32>,
     /// A rule that every worker forgets.
-    pub breakage: Option<Breakage>,
+    pub mutant: Option<Mutant>,
 }
 
 impl Search {
@@ -59,7 +59,7 @@ impl Search {
 
     fn schedule_of(&self, seed: u64, kinds: &[usize]) -> Schedule {
         let mut schedule = Schedule::of_seed(seed, kinds);
-        schedule.breakage = self.breakage;
+        schedule.mutant = self.mutant;
         let params = &mut schedule.params;
         params.train = self.datasets.unwrap_or(params.train);
         params.workers = self.workers.unwrap_or(params.workers);
@@ -78,8 +78,8 @@ impl Search {
         for (name, number) in numbers.iter().filter_map(|(name, number)| Some((name, (*number)?))) {
             command.push_str(&format!(" --{name} {number}"));
         }
-        if let Some(breakage) = self.breakage {
-            command.push_str(&format!(" --breakage {}", breakage.name()));
+        if let Some(mutant) = self.mutant {
+            command.push_str(&format!(" --mutant {}", mutant.name()));
         }
         command
     }

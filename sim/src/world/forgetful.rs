@@ -1,6 +1,6 @@
 //! A volume's client that has forgotten one of the protocol's rules.
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 
 use super::nfs::Call;
 use super::world::World;
@@ -9,23 +9,23 @@ impl World {
     /// What such a client asks in place of what its worker asks.
     pub(super) fn misplace(&self, call: Call) -> Call {
         match call {
-            Call::Link(from, to) if self.breaks(Breakage::CommitByRename) => Call::Rename(from, to),
-            Call::Flush { file, bytes, .. } if self.breaks(Breakage::SkipFsync) => {
+            Call::Link(from, to) if self.breaks(Mutant::CommitByRename) => Call::Rename(from, to),
+            Call::Flush { file, bytes, .. } if self.breaks(Mutant::SkipFsync) => {
                 Call::Flush { file, bytes, sync: false }
             }
-            call if self.breaks(Breakage::StagesShareAPlace) => {
+            call if self.breaks(Mutant::StagesShareAPlace) => {
                 call.renamed(|path| path.replace("/joined", "/prepared"))
             }
-            call if self.breaks(Breakage::ReusePrivateNames) => call.renamed(|path| forget_attempt(&path)),
-            call if self.breaks(Breakage::ShareEventFiles) => call.renamed(|path| forget_nonce(&path)),
+            call if self.breaks(Mutant::ReusePrivateNames) => call.renamed(|path| forget_attempt(&path)),
+            call if self.breaks(Mutant::ShareEventFiles) => call.renamed(|path| forget_nonce(&path)),
             call => call,
         }
     }
 
     /// Whether a file is created without O_EXCL.
     pub(super) fn is_shared(&self, path: &str) -> bool {
-        (self.breaks(Breakage::ReusePrivateNames) && path.contains("/attempts/"))
-            || (self.breaks(Breakage::ShareEventFiles) && path.contains("/events/"))
+        (self.breaks(Mutant::ReusePrivateNames) && path.contains("/attempts/"))
+            || (self.breaks(Mutant::ShareEventFiles) && path.contains("/events/"))
     }
 }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use worker::breakage::Breakage;
 use worker::manifest::Manifest;
+use worker::mutant::Mutant;
 use worker::system::System;
 
 use super::duties;
@@ -36,12 +36,12 @@ impl System for Inside {
         self.world.clock.sleep(span).await;
     }
 
-    fn breaks(&self, breakage: Breakage) -> bool {
-        self.world.breaks(breakage)
+    fn breaks(&self, mutant: Mutant) -> bool {
+        self.world.breaks(mutant)
     }
 
     async fn stop_requested(&self) {
-        if self.breaks(Breakage::DeafToNotice) {
+        if self.breaks(Mutant::DeafToNotice) {
             return pending().await;
         }
         // The world polls the worker when it tells it to stop.
@@ -53,7 +53,7 @@ impl System for Inside {
     }
 
     fn stopping_for(&self) -> Option<Duration> {
-        let since = self.machine.stopping.get().filter(|_| !self.breaks(Breakage::DeafToNotice))?;
+        let since = self.machine.stopping.get().filter(|_| !self.breaks(Mutant::DeafToNotice))?;
         Some(Duration::from_micros(self.world.now() - since))
     }
 

@@ -47,8 +47,8 @@ pub mod run;
 pub mod volume;
 
 // Search: many worlds.
-pub mod breakages;
 pub mod campaign;
+pub mod mutants;
 pub mod scale;
 pub mod shrink;
 pub mod story;

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use worker::breakage::Breakage;
 use worker::item::Item;
+use worker::mutant::Mutant;
 use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
 use super::ask::{Ask, Told};
@@ -19,7 +19,7 @@ use super::world::World;
 impl World {
     /// Lets the queue do what a machine asks, and holds its answer against what it promised.
     pub async fn tell_queue_for(&self, machine: Client, ask: &Ask) -> Result<Told, QueueError> {
-        let told = match self.breakage {
+        let told = match self.mutant {
             Some(_) => self.broker.tell(&self.forge(ask.clone())).await?,
             None => self.broker.tell(ask).await?,
         };
@@ -43,10 +43,10 @@ impl World {
     /// What reaches a queue that has forgotten one of its rules.
     fn forge(&self, ask: Ask) -> Ask {
         match ask {
-            Ask::Claim { worker, nonce, lease, preferred } if self.breaks(Breakage::ReapALiveLease) => {
+            Ask::Claim { worker, nonce, lease, preferred } if self.breaks(Mutant::ReapALiveLease) => {
                 Ask::Claim { worker, nonce, lease: lease / 20, preferred }
             }
-            Ask::Heartbeat(claim, lease, progress) if self.breaks(Breakage::ReapALiveLease) => {
+            Ask::Heartbeat(claim, lease, progress) if self.breaks(Mutant::ReapALiveLease) => {
                 Ask::Heartbeat(claim, lease / 20, progress)
             }
             Ask::Heartbeat(claim, lease, progress) => Ask::Heartbeat(self.anybodys(claim), lease, progress),
@@ -59,7 +59,7 @@ impl World {
     /// The claim as its present owner would name it, where tokens are not checked.
     fn anybodys(&self, claim: Claim) -> Claim {
         match self.broker.redis.owner(claim.item) {
-            Some((token, nonce)) if self.breaks(Breakage::SkipTokenCheck) => Claim { token, nonce, ..claim },
+            Some((token, nonce)) if self.breaks(Mutant::SkipTokenCheck) => Claim { token, nonce, ..claim },
             _ => claim,
         }
     }
@@ -106,7 +106,7 @@ impl World {
 impl Inside {
     async fn ask_queue(&self, ask: Ask) -> Result<Told, QueueError> {
         match self.world.queue_call(&self.machine, ask).await {
-            Err(QueueError::Away(why)) if self.world.breaks(Breakage::GiveUpOnQueue) => {
+            Err(QueueError::Away(why)) if self.world.breaks(Mutant::GiveUpOnQueue) => {
                 Err(QueueError::Refused(why))
             }
             answer => answer,

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use worker::abandon::{Abandoned, abandon};
-use worker::breakage::Breakage;
 use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::manifest::Spec;
+use worker::mutant::Mutant;
 use worker::run::{Config, Ended, PATIENCE_AT_START, Source};
 use worker::store::bucket::Bucket;
 use worker::store::posix::Posix;
@@ -81,7 +81,7 @@ pub fn run(schedule: &Schedule, tells: bool) -> Outcome {
 
 /// The same; `look` is shown the world whenever something has happened in it.
 pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -> Outcome {
-    let world = World::new(schedule.seed, &schedule.params, &schedule.faults, schedule.breakage, tells);
+    let world = World::new(schedule.seed, &schedule.params, &schedule.faults, schedule.mutant, tells);
     let mut runner = Runner {
         world: world.clone(),
         slots: Vec::new(),
@@ -143,7 +143,7 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
 /// The workload as a machine has it installed.
 fn toy_of(world: &World, machine: &Machine) -> Toy {
     let mut params = world.params.clone();
-    if world.breaks(Breakage::MachineInResult) {
+    if world.breaks(Mutant::MachineInResult) {
         params.results = Results::Lie;
     }
     Toy::new(&params, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps)

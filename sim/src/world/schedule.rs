@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 
 use super::dice::Dice;
 use super::fault::{Fault, FaultKind, KINDS, kind_of};
@@ -21,7 +21,7 @@ pub struct Schedule {
     pub faults: Vec<Fault>,
     /// A rule that everybody forgets: for tests of the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub breakage: Option<Breakage>,
+    pub mutant: Option<Mutant>,
 }
 
 impl Schedule {
@@ -83,7 +83,7 @@ impl Schedule {
             misreads < RETRIES || !matches!(fault.what, FaultKind::Misread { .. })
         });
         faults.sort_by_key(|fault| fault.at);
-        Self { seed, params, faults, breakage: None }
+        Self { seed, params, faults, mutant: None }
     }
 
     pub fn of_any_kind(seed: u64) -> Self {

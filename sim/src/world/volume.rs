@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::rc::Rc;
 
-use worker::breakage::Breakage;
+use worker::mutant::Mutant;
 use worker::path::folder_of;
 use worker::store::posix::calls::{FileSystem, Meta};
 use worker::store::{Kind, Result};
@@ -58,7 +58,7 @@ impl World {
 
     /// One call to the volume, with all that may happen to it.
     pub async fn volume_call(self: &Rc<Self>, machine: &Rc<Machine>, call: Call) -> Result<Reply> {
-        let call = if self.breakage.is_some() { self.misplace(call) } else { call };
+        let call = if self.mutant.is_some() { self.misplace(call) } else { call };
         let injected = self.inject(machine, Site::Volume(&call));
         if injected.killed {
             if let Call::Flush { file, bytes, sync: _ } = &call {
@@ -115,7 +115,7 @@ impl World {
         }
         let view = machine.view(now);
         if let Call::Create(path) = call
-            && self.breakage.is_some()
+            && self.mutant.is_some()
             && self.is_shared(path)
             && let Some(node) = self.share.server.borrow_mut().reopen(path)
         {
@@ -212,8 +212,8 @@ impl FileSystem for Inside {
         self.world.params.on_one_machine
     }
 
-    fn breaks(&self, breakage: Breakage) -> bool {
-        self.world.breaks(breakage)
+    fn breaks(&self, mutant: Mutant) -> bool {
+        self.world.breaks(mutant)
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>> {

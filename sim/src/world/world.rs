@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use worker::breakage::Breakage;
 use worker::manifest::Manifest;
+use worker::mutant::Mutant;
 
 use super::ask::{Ask, Told};
 use super::broker::Broker;
@@ -106,7 +106,7 @@ pub struct World {
     pub clock: Rc<Clock>,
     pub params: Params,
     pub dice: RefCell<Dice>,
-    pub breakage: Option<Breakage>,
+    pub mutant: Option<Mutant>,
     pub share: Share,
     pub broker: Broker,
     pub faults: Faults,
@@ -124,16 +124,16 @@ impl World {
         seed: u64,
         params: &Params,
         faults: &[Fault],
-        breakage: Option<Breakage>,
+        mutant: Option<Mutant>,
         tells: bool,
     ) -> Rc<Self> {
         let clock = Rc::new(Clock::default());
         Rc::new(Self {
             params: params.clone(),
             dice: RefCell::new(Dice::new(!seed)),
-            breakage,
+            mutant,
             share: Share::new(params.on_one_machine),
-            broker: Broker::new(breakage, &clock),
+            broker: Broker::new(mutant, &clock),
             faults: Faults::new(faults),
             agenda: Agenda::default(),
             operator: Operator { beginning: paths(params).into_iter().collect(), ..Operator::default() },
@@ -170,12 +170,12 @@ impl World {
     }
 
     /// Whether a rule is to be forgotten in this world.
-    pub fn breaks(&self, breakage: Breakage) -> bool {
-        self.breakage == Some(breakage)
+    pub fn breaks(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
     }
 
     pub fn nonce(&self) -> u128 {
-        if self.breaks(Breakage::OwnRandomness) {
+        if self.breaks(Mutant::OwnRandomness) {
             return worker::system::random_nonce();
         }
         self.dice.borrow_mut().nonce()

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use crate::breakage::Breakage;
 use crate::contract::RunPaths;
 use crate::ending::{Ending, Left, Why};
 use crate::hash::Hash;
 use crate::manifest::Page;
+use crate::mutant::Mutant;
 use crate::reader::ManifestReader;
 use crate::record::Record;
 use crate::store::{Keep, Kind, Put, Store, StoreError};
@@ -99,13 +99,13 @@ async fn has_ended_pages<S: Store, Y: System>(
             Err(error) => return Err(error.into()),
         }
         let Some(manifest) = reader.manifest() else { return Ok(false) };
-        if system.breaks(Breakage::AbandonUnsealed) {
+        if system.breaks(Mutant::AbandonUnsealed) {
             return Ok(true);
         }
         // A chapter may come first: then it is read, and the seal follows it.
         let seal = Record::part(Hash::default(), Page::Seal { datasets: manifest.len() }.encode());
         put(store, system, paths, &page, &seal).await?;
-        if system.breaks(Breakage::AbandonBeforeChapter) {
+        if system.breaks(Mutant::AbandonBeforeChapter) {
             break;
         }
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::context::{After, Context, Ports, Source};
 use crate::contract::{self, Exit, RunPaths};
 use crate::ending::Ending;
@@ -11,6 +10,7 @@ use crate::events::What;
 use crate::hashing::Hasher;
 use crate::item_error::ItemError;
 use crate::manifest::{Dataset, HIDDEN, Manifest, Page, Refusal, Role, is_hidden, normalise};
+use crate::mutant::Mutant;
 use crate::order::{DatasetOrder, place};
 use crate::path::name_of;
 use crate::queue::Inbox;
@@ -68,7 +68,7 @@ impl<P: Ports> Admission<'_, P> {
             }));
         }
         let created = match &self.ctx.config.created {
-            Some(created) if !self.ctx.breaks(Breakage::CreatedByOwnClock) => created.clone(),
+            Some(created) if !self.ctx.breaks(Mutant::CreatedByOwnClock) => created.clone(),
             _ => created_now(self.ctx.system.wall_ms()),
         };
         match &earlier {
@@ -193,7 +193,7 @@ impl<P: Ports> Admission<'_, P> {
     async fn with_folders(&self, mut offered: Vec<Offered>) -> Result<Vec<Offered>, ItemError> {
         for folder in [contract::TESTING, contract::HISTORY] {
             let names = self.ctx.store.list(folder).await?;
-            let forgets = folder == contract::HISTORY && self.ctx.breaks(Breakage::ForgetHistory);
+            let forgets = folder == contract::HISTORY && self.ctx.breaks(Mutant::ForgetHistory);
             let names = names.iter().filter(|name| !forgets && !self.is_hidden(name));
             let paths: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
             offered.extend(self.offered(&paths));
@@ -217,7 +217,7 @@ impl<P: Ports> Admission<'_, P> {
 
     /// Oldest first; what names nothing comes last.
     fn in_order(&self, workload: &dyn Workload, mut offered: Vec<Offered>) -> Vec<Offered> {
-        if !self.ctx.breaks(Breakage::OrderAsPushed) {
+        if !self.ctx.breaks(Mutant::OrderAsPushed) {
             offered.sort_by_cached_key(|one| match &one.path {
                 Ok(path) => (false, Some(place(path, workload.period(path)))),
                 Err(_) => (true, None),
@@ -242,7 +242,7 @@ impl<P: Ports> Admission<'_, P> {
         let Admitted { datasets, mut refused } =
             self.vet(attempt, workload, offered, &before.datasets, false).await?;
         self.take_in_too_early(&pushed).await?;
-        if self.ctx.breaks(Breakage::RefuseOffTheRecord) {
+        if self.ctx.breaks(Mutant::RefuseOffTheRecord) {
             let raws: Vec<String> = refused.drain(..).map(|refusal| refusal.path).collect();
             self.ctx.queue.remove_pushed(&raws).await?;
         }
@@ -254,7 +254,7 @@ impl<P: Ports> Admission<'_, P> {
     }
 
     async fn take_in_too_early(&self, pushed: &[Offered]) -> Result<(), ItemError> {
-        if self.ctx.breaks(Breakage::TakeInBeforeChapter) {
+        if self.ctx.breaks(Mutant::TakeInBeforeChapter) {
             let raws: Vec<String> = pushed.iter().map(|one| one.raw.clone()).collect();
             self.ctx.queue.remove_pushed(&raws).await?;
         }
@@ -294,7 +294,7 @@ impl<P: Ports> Admission<'_, P> {
         for Offered { raw, path } in offered {
             let judged = match path {
                 Err(reason) => Err(reason),
-                Ok(path) if held.position(&path).is_some() && !self.ctx.breaks(Breakage::CountAPathTwice) => {
+                Ok(path) if held.position(&path).is_some() && !self.ctx.breaks(Mutant::CountAPathTwice) => {
                     self.same_as_held(attempt, path, &held, before).await?
                 }
                 Ok(path) if self.overlooks(&path, before, &admitted) => Ok(None),
@@ -332,12 +332,12 @@ impl<P: Ports> Admission<'_, P> {
             let stem = |path: &str| name_of(path).split('.').next().unwrap_or_default().to_owned();
             before.iter().chain(&admitted.datasets).any(|dataset| stem(&dataset.path) == stem(path))
         };
-        self.ctx.breaks(Breakage::KeepLateTests) && is_late_test()
-            || self.ctx.breaks(Breakage::TakeOneOfAStem) && has_stem()
+        self.ctx.breaks(Mutant::KeepLateTests) && is_late_test()
+            || self.ctx.breaks(Mutant::TakeOneOfAStem) && has_stem()
     }
 
     fn is_hidden(&self, path: &str) -> bool {
-        is_hidden(path) && !self.ctx.breaks(Breakage::TakeHidden)
+        is_hidden(path) && !self.ctx.breaks(Mutant::TakeHidden)
     }
 
     /// Whether a path that the run does not hold can become part of it.
@@ -345,11 +345,11 @@ impl<P: Ports> Admission<'_, P> {
         if self.is_hidden(path) {
             return Err(HIDDEN.to_owned());
         }
-        let is_late = self.view.get().is_some() && !self.ctx.breaks(Breakage::TakeLateTests);
+        let is_late = self.view.get().is_some() && !self.ctx.breaks(Mutant::TakeLateTests);
         if is_late && Role::of(path) == Role::Test {
             return Err("test datasets are those of the run's beginning".to_owned());
         }
-        match workload.ordered() && !self.ctx.breaks(Breakage::CountAPathTwice) {
+        match workload.ordered() && !self.ctx.breaks(Mutant::CountAPathTwice) {
             true => held.follows(path, workload.period(path)),
             false => Ok(()),
         }
@@ -368,8 +368,8 @@ impl<P: Ports> Admission<'_, P> {
         };
         // What was hashed before may be the other content.
         let found = self.hasher.hash_again(attempt, path, known.index).await?;
-        let careless = self.ctx.breaks(Breakage::CompareSizeAlone) && found.bytes == known.bytes;
-        if found == *known || careless || self.ctx.breaks(Breakage::TakeOtherContent) {
+        let careless = self.ctx.breaks(Mutant::CompareSizeAlone) && found.bytes == known.bytes;
+        if found == *known || careless || self.ctx.breaks(Mutant::TakeOtherContent) {
             return Ok(Ok(None));
         }
         Ok(Err("the run holds it with other content".to_owned()))

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::breakage::Breakage;
 use crate::committer::{Committer, ReadResult};
 use crate::context::{Context, Ports};
 use crate::contract::FOLDER_COMMITS;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
+use crate::mutant::Mutant;
 use crate::path::folder_of;
 use crate::pipeline::Stage;
 use crate::record::Record;
@@ -107,7 +107,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
         }
         let path = self.view.opened()?.commit_path(&self.ctx.paths, stage, index);
         match self.committer.read(&path).await? {
-            ReadResult::Absent if self.ctx.breaks(Breakage::AbsenceIsAFact) => Ok(missing(path)),
+            ReadResult::Absent if self.ctx.breaks(Mutant::AbsenceIsAFact) => Ok(missing(path)),
             ReadResult::Absent => Err(ItemError::Absent(path)),
             ReadResult::Torn(_) => Err(ItemError::Torn(stage, index, path)),
             ReadResult::Intact(record) => self.adopt(stage, index, record).await,
@@ -117,7 +117,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     /// Adopts a peer's commit. Results that vary must be durable before anything is made from them, and the
     /// worker that committed one may be gone before it was.
     async fn adopt(&self, stage: Stage, index: u32, record: Record) -> Result<Committed, ItemError> {
-        let varies = !self.view.is_deterministic() && !self.ctx.breaks(Breakage::VaryingUnsynced);
+        let varies = !self.view.is_deterministic() && !self.ctx.breaks(Mutant::VaryingUnsynced);
         if varies && !self.settled.borrow().contains(&(stage, index)) {
             let open = self.view.opened()?;
             // What was seen in the folder before it is synced is durable with it.
@@ -223,7 +223,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
     }
 }
 
-/// What [`Breakage::AbsenceIsAFact`] makes of a commit that it cannot see.
+/// What [`Mutant::AbsenceIsAFact`] makes of a commit that it cannot see.
 fn missing(path: String) -> Committed {
     Committed { hash: Hash::default(), part: Err(format!("{path} is missing")) }
 }

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::contract::RunPaths;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Dataset;
+use crate::mutant::Mutant;
 use crate::pipeline::Stage;
 use crate::store::{Keep, Kind, Put, Store, StoreError};
 use crate::system::System;
@@ -47,8 +47,8 @@ impl<'a, P: Ports> Blocks<'a, P> {
         let block = block.map_err(ItemError::with_dataset)?;
         self.ctx.tick();
         let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
-        let trusts = number > 0 && self.ctx.breaks(Breakage::CheckOneBlock);
-        if found != *expected && !trusts && !self.ctx.breaks(Breakage::UncheckedInput) {
+        let trusts = number > 0 && self.ctx.breaks(Mutant::CheckOneBlock);
+        if found != *expected && !trusts && !self.ctx.breaks(Mutant::UncheckedInput) {
             return Err(ItemError::Input(format!(
                 "{} is not what it was when the run began: block {number} has hash {}, the manifest says {}",
                 dataset.path,
@@ -98,7 +98,7 @@ impl<'a, P: Ports> Blocks<'a, P> {
 
     /// Durable before the commit, which then has all of its content whenever it can be read (rule 22).
     fn keep(&self) -> Keep {
-        if self.ctx.breaks(Breakage::BlocksUnsynced) { Keep::Reproducible } else { Keep::Durable }
+        if self.ctx.breaks(Mutant::BlocksUnsynced) { Keep::Reproducible } else { Keep::Durable }
     }
 
     /// A block that the result of a stage of a dataset refers to, checked.

@@ -2,7 +2,6 @@
 
 use crate::artifacts::{Artifacts, Results};
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Ports};
 use crate::contract::{Exit, OUTPUT};
@@ -12,6 +11,7 @@ use crate::executor::Executor;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
 use crate::manifest::{Manifest, Page, Role};
+use crate::mutant::Mutant;
 use crate::output::{Files, Output, TEXT};
 use crate::pipeline::Step;
 use crate::queue::{Inbox, WorkQueue};
@@ -75,7 +75,7 @@ impl<P: Ports> Closing<'_, P> {
 
     /// Commits the seal; false where more was pushed, or a chapter was there first.
     async fn seal(&self, attempt: &Attempt, open: &OpenRun) -> Result<bool, ItemError> {
-        if !self.ctx.queue.pushed().await?.is_empty() && !self.ctx.breaks(Breakage::SealOverPushes) {
+        if !self.ctx.queue.pushed().await?.is_empty() && !self.ctx.breaks(Mutant::SealOverPushes) {
             let _ = self.ctx.queue.add(&self.view.items_of(&[Step::Intake])).await;
             return Ok(false);
         }
@@ -146,16 +146,16 @@ impl<P: Ports> Closing<'_, P> {
             }
         }
         let open = self.view.opened()?;
-        let ended = open.manifest.sealed || self.ctx.breaks(Breakage::ExitBeforeSeal);
+        let ended = open.manifest.sealed || self.ctx.breaks(Mutant::ExitBeforeSeal);
         if !ended || !self.view.is_complete(&open) {
             return if has_report { self.check_left().await } else { Ok(()) };
         }
-        if self.ctx.breaks(Breakage::ExitBeforeSeal) {
+        if self.ctx.breaks(Mutant::ExitBeforeSeal) {
             return Err(ItemError::End(Exit::Finished, "every item is committed".to_owned()));
         }
         // What this worker reported may have been damaged since: then it is done again.
         self.view.record_report(false);
-        let careless = self.ctx.breaks(Breakage::ExitBeforeOutput);
+        let careless = self.ctx.breaks(Mutant::ExitBeforeOutput);
         // Only then is the rest looked for, a long report and folders of many names.
         let names = if careless { Some(Vec::new()) } else { self.output.projected().await? };
         let Some(names) = names else { return Ok(()) };
@@ -180,7 +180,7 @@ impl<P: Ports> Closing<'_, P> {
     /// Ends the worker where its operator has ended the run: nobody looks at what is made of it any more.
     pub async fn check_left(&self) -> Result<(), ItemError> {
         let path = self.ctx.paths.report();
-        if self.ctx.breaks(Breakage::DeafToAbandon) {
+        if self.ctx.breaks(Mutant::DeafToAbandon) {
             return Ok(());
         }
         match self.committer.read(&path).await? {
@@ -197,7 +197,7 @@ impl<P: Ports> Closing<'_, P> {
     fn read_report(&self, path: &str, record: &Record) -> Result<Report, ItemError> {
         match Ending::of(record).map_err(|error| damaged(path, &error))? {
             Ending::Report(report) => Ok(report),
-            Ending::Left(_) if self.ctx.breaks(Breakage::LeftIsFinished) => {
+            Ending::Left(_) if self.ctx.breaks(Mutant::LeftIsFinished) => {
                 Err(ItemError::End(Exit::Finished, "the run has ended".to_owned()))
             }
             Ending::Left(left) => Err(ItemError::End(Exit::Left, left.words(&self.ctx.config.run))),

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::contract::Exit;
 use crate::events::{What, parse};
 use crate::hash::Hash;
 use crate::item_error::ItemError;
+use crate::mutant::Mutant;
 use crate::path::folder_of;
 use crate::record::{Damage, Record};
 use crate::store::{Keep, Kind, Put, Staged, Store, StoreError};
@@ -168,7 +168,7 @@ impl<'a, P: Ports> Committer<'a, P> {
                     ReadResult::Intact(found) => {
                         return self.accept(attempt, path, record, Some(found), false, options).await;
                     }
-                    ReadResult::Torn(_) if self.ctx.breaks(Breakage::TornIsAViolation) => {
+                    ReadResult::Torn(_) if self.ctx.breaks(Mutant::TornIsAViolation) => {
                         return Err(self.violation(attempt, path, &record, &record).await);
                     }
                     ReadResult::Torn(_) | ReadResult::Absent => {
@@ -242,7 +242,7 @@ impl<'a, P: Ports> Committer<'a, P> {
             won,
         });
         self.ctx.flush().await;
-        let found = found.filter(|_| !self.ctx.breaks(Breakage::LoserKeepsItsOwn));
+        let found = found.filter(|_| !self.ctx.breaks(Mutant::LoserKeepsItsOwn));
         Ok(found.unwrap_or(ours))
     }
 
@@ -273,7 +273,7 @@ impl<'a, P: Ports> Committer<'a, P> {
         let record = Record::part(Hash::default(), text.clone().into_bytes());
         let bytes = record.encode(self.ctx.paths.place(&self.ctx.paths.violation()));
         // For as long as it takes: a disk that is full for a while must not let others exit 0.
-        while !self.ctx.breaks(Breakage::ViolationKeptQuiet) && !self.make_void(attempt, &bytes).await {
+        while !self.ctx.breaks(Mutant::ViolationKeptQuiet) && !self.make_void(attempt, &bytes).await {
             self.ctx.system.sleep(self.ctx.jittered(self.ctx.config.idle)).await;
         }
         ItemError::End(Exit::Violation, text)

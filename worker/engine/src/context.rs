@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::contract::{Exit, RUNS, RunPaths};
 use crate::events::{EventLog, EventSink, What};
 use crate::item_error::ItemError;
 use crate::manifest::Spec;
+use crate::mutant::Mutant;
 use crate::queue::{Queue, WorkQueue};
 use crate::store::{Store, StoreError};
 use crate::system::System;
@@ -158,8 +158,8 @@ impl<'a, P: Ports> Context<'a, P> {
         }
     }
 
-    pub fn breaks(&self, breakage: Breakage) -> bool {
-        self.system.breaks(breakage)
+    pub fn breaks(&self, mutant: Mutant) -> bool {
+        self.system.breaks(mutant)
     }
 
     /// Notes an event; [`Context::flush`] writes it.

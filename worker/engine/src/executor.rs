@@ -3,7 +3,6 @@
 use crate::artifacts::{Artifacts, ChainState, Committed};
 use crate::attempt::Attempt;
 use crate::blocks::Blocks;
-use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer};
 use crate::context::{Context, Ports};
 use crate::events::What;
@@ -12,6 +11,7 @@ use crate::item::Name;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
 use crate::manifest::{Dataset, Role};
+use crate::mutant::Mutant;
 use crate::offer::Offers;
 use crate::path::name_of;
 use crate::pipeline::{END, Input, Stage, Step};
@@ -61,7 +61,7 @@ impl<P: Ports> Executor<'_, P> {
         let open = self.view.opened()?;
         let Some(next) = self.next_in_chain(&open, stage).await? else { return Ok(()) };
         let mut state = match self.artifacts.chain_state(&open, stage, next).await {
-            _ if self.ctx.breaks(Breakage::FoldOutOfOrder) => ChainState::default(),
+            _ if self.ctx.breaks(Mutant::FoldOutOfOrder) => ChainState::default(),
             state => state?,
         };
         for index in next..open.manifest.len() {
@@ -80,7 +80,7 @@ impl<P: Ports> Executor<'_, P> {
             }
             state = self.extend_chain(&open, attempt, (stage, index), state, gathered).await?;
             // The worker that is ahead goes on; a chain that came to its end here is offered again.
-            if attempt.is_overtaken() && !self.ctx.breaks(Breakage::FoldOnBehind) {
+            if attempt.is_overtaken() && !self.ctx.breaks(Mutant::FoldOnBehind) {
                 return Ok(());
             }
             if self.ctx.is_stopping() {
@@ -217,7 +217,7 @@ impl<P: Ports> Executor<'_, P> {
                 Input::Content => {
                     parents.push(inputs.dataset.hash());
                     match self.read_dataset(&inputs.dataset).await {
-                        Err(ItemError::Input(why)) if self.ctx.breaks(Breakage::RejectTheMissing) => {
+                        Err(ItemError::Input(why)) if self.ctx.breaks(Mutant::RejectTheMissing) => {
                             rejected = Some(why);
                         }
                         content => inputs.content = content?,
@@ -299,10 +299,10 @@ impl<P: Ports> Executor<'_, P> {
         index: u32,
         record: Record,
     ) -> Result<Committed, ItemError> {
-        let options = if open.workload.deterministic() || self.ctx.breaks(Breakage::VaryingIsAViolation) {
+        let options = if open.workload.deterministic() || self.ctx.breaks(Mutant::VaryingIsAViolation) {
             // What is lost with the power, and everything that was made from it, is recomputed to the same bytes.
             CommitOptions::MUST_MATCH.reproducible()
-        } else if self.ctx.breaks(Breakage::VaryingUnsynced) {
+        } else if self.ctx.breaks(Mutant::VaryingUnsynced) {
             CommitOptions::FIRST_WINS.reproducible()
         } else {
             CommitOptions::FIRST_WINS

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::contract::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::{Dataset, Role};
+use crate::mutant::Mutant;
 use crate::progress::{Progress, Saved};
 use crate::store::Store;
 use crate::system::System;
@@ -103,7 +103,7 @@ impl<'a, P: Ports> Hasher<'a, P> {
         let bytes = self.ctx.store.size(&path).await.map_err(ItemError::with_dataset)?;
         let done = hashing.file(&path, bytes).hashes.len() as u64;
         let size = self.ctx.system.block_bytes();
-        let blocks = if self.ctx.breaks(Breakage::HashOneBlock) { 1 } else { bytes.div_ceil(size).max(1) };
+        let blocks = if self.ctx.breaks(Mutant::HashOneBlock) { 1 } else { bytes.div_ceil(size).max(1) };
         for number in done..blocks {
             let block = self.ctx.store.get_range(&path, number * size, size).await;
             let block = block.map_err(ItemError::with_dataset)?;

@@ -12,7 +12,6 @@ mod artifacts;
 mod aside;
 mod attempt;
 mod blocks;
-pub mod breakage;
 mod closing;
 mod committer;
 #[cfg(feature = "conformance")]
@@ -28,6 +27,7 @@ pub mod item;
 mod item_error;
 mod listing;
 pub mod manifest;
+pub mod mutant;
 mod offer;
 pub mod order;
 mod output;

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::item::Item;
 use crate::listing::Lister;
+use crate::mutant::Mutant;
 use crate::pipeline::Step;
 use crate::queue::{Claim, QueueError, WorkQueue};
 use crate::system::System;
@@ -68,7 +68,7 @@ impl<'a, P: Ports> Offers<'a, P> {
     pub fn claimable(&self) -> Vec<Item> {
         let mut items =
             self.view.planned(|plan, commits| plan.claimable(commits, OFFER_ITEMS)).unwrap_or_default();
-        if self.ctx.breaks(Breakage::ForgetToFold) {
+        if self.ctx.breaks(Mutant::ForgetToFold) {
             items.retain(|item| !matches!(self.view.step_of(item.name), Some(Step::Chain(_))));
         }
         items

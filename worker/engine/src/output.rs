@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::artifacts::Artifacts;
 use crate::attempt::Attempt;
 use crate::blocks::Blocks;
-use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Ports};
 use crate::contract::{OUTPUT, RunPaths};
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Role;
+use crate::mutant::Mutant;
 use crate::record::Record;
 use crate::report::Report;
 use crate::store::{Keep, Kind, Store};
@@ -46,11 +46,11 @@ impl<P: Ports> Output<'_, P> {
             self.put(attempt, files, TEXT, text.as_bytes()).await?;
         }
         let mut shown: Vec<_> = own_names(open).collect();
-        if self.ctx.breaks(Breakage::OneNameAStem) {
+        if self.ctx.breaks(Mutant::OneNameAStem) {
             let name = |index| open.workload.checkpoint_name(open.manifest.dataset(index).stem());
             shown.iter_mut().for_each(|(index, shown)| *shown = name(*index));
         }
-        if self.ctx.breaks(Breakage::NameTheLastPlainly) {
+        if self.ctx.breaks(Mutant::NameTheLastPlainly) {
             let mut taken = BTreeSet::new();
             for (index, name) in shown.iter_mut().rev() {
                 let plain = open.workload.checkpoint_name(open.manifest.dataset(*index).stem());
@@ -76,10 +76,10 @@ impl<P: Ports> Output<'_, P> {
         }
         // The mark says that another run's report in `output/` is there by right: with the mark alone, a loss of power
         // would leave the earlier run's.
-        if !self.ctx.breaks(Breakage::MarkBeforeSync) {
+        if !self.ctx.breaks(Mutant::MarkBeforeSync) {
             self.settle(&names).await?;
         }
-        names.retain(|name| name == TEXT || !self.ctx.breaks(Breakage::MarkReportAlone));
+        names.retain(|name| name == TEXT || !self.ctx.breaks(Mutant::MarkReportAlone));
         self.mark_projected(attempt, &names).await
     }
 
@@ -151,12 +151,12 @@ impl<P: Ports> Output<'_, P> {
                 bytes => bytes?,
             };
             let mut put = Record::decode(bytes).ok().and_then(|record| names_of(&record)).unwrap_or_default();
-            if self.ctx.breaks(Breakage::EmptyTheOutput) {
+            if self.ctx.breaks(Mutant::EmptyTheOutput) {
                 put = self.ctx.store.list(OUTPUT).await?;
             }
-            put.retain(|_| !self.ctx.breaks(Breakage::KeepEarlierOutput));
+            put.retain(|_| !self.ctx.breaks(Mutant::KeepEarlierOutput));
             let is_ours = |name: &String| {
-                names.binary_search(name).is_ok() && !self.ctx.breaks(Breakage::RemoveSharedOutput)
+                names.binary_search(name).is_ok() && !self.ctx.breaks(Mutant::RemoveSharedOutput)
             };
             for name in put.into_iter().filter(|name| !is_ours(name)) {
                 self.remove(&format!("{OUTPUT}/{name}")).await?;
@@ -174,7 +174,7 @@ impl<P: Ports> Output<'_, P> {
     async fn remove(&self, path: &str) -> Result<(), ItemError> {
         match self.ctx.store.delete(path).await {
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoFile) => Ok(()),
-            Err(_) if self.ctx.breaks(Breakage::IgnoreFailedRemoval) => Ok(()),
+            Err(_) if self.ctx.breaks(Mutant::IgnoreFailedRemoval) => Ok(()),
             removed => Ok(removed?),
         }
     }
@@ -291,7 +291,7 @@ impl<P: Ports> Output<'_, P> {
 
     /// Makes every name durable that exit 0 speaks of: the worker that made it may be gone, and had not.
     pub async fn settle(&self, names: &[String]) -> Result<(), ItemError> {
-        if self.ctx.breaks(Breakage::ExitBeforeSync) {
+        if self.ctx.breaks(Mutant::ExitBeforeSync) {
             return Ok(());
         }
         for folder in folders_of(names) {

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::attempt::{Attempt, block_path, is_block};
-use crate::breakage::Breakage;
 use crate::committer::Committer;
 use crate::context::{Context, Ports};
 use crate::events::What;
 use crate::hash::Hash;
+use crate::mutant::Mutant;
 use crate::record::Record;
 use crate::store::{Keep, Store};
 use crate::system::System;
@@ -126,7 +126,7 @@ impl<'a, P: Ports> Progress<'a, P> {
 
     /// How long after the last saving work that has run for `spent` is saved again.
     pub fn rest(&self, spent: Duration) -> Duration {
-        let seldom = self.ctx.breaks(Breakage::SaveSeldom);
+        let seldom = self.ctx.breaks(Mutant::SaveSeldom);
         self.cost.rest(spent, if seldom { Duration::MAX } else { self.ctx.config.progress_every })
     }
 
@@ -135,7 +135,7 @@ impl<'a, P: Ports> Progress<'a, P> {
         let began = self.ctx.system.elapsed();
         let name = attempt.saved_name();
         // Work that is done again from its beginning if need be.
-        let put = match self.ctx.breaks(Breakage::SaveUnwritten) {
+        let put = match self.ctx.breaks(Mutant::SaveUnwritten) {
             true => Ok(()),
             false => self.ctx.store.put(&name, &saved.encode(), Keep::Reproducible).await,
         };
@@ -191,11 +191,11 @@ impl<'a, P: Ports> Progress<'a, P> {
 
     /// Takes up the furthest state that any attempt at the item saved.
     pub async fn resume(&self, attempt: &Attempt, task: &mut Box<dyn Task>, parent: Hash) -> Option<Resumed> {
-        if self.ctx.breaks(Breakage::SweepTooEarly) {
+        if self.ctx.breaks(Mutant::SweepTooEarly) {
             self.committer.sweep_all().await;
         }
         let (from, saved) = self.furthest(attempt, parent).await?;
-        if self.ctx.breaks(Breakage::NeverResume) {
+        if self.ctx.breaks(Mutant::NeverResume) {
             return None;
         }
         task.resume(&saved.state);
@@ -222,10 +222,10 @@ impl<'a, P: Ports> Progress<'a, P> {
                     continue;
                 };
                 let is_ours =
-                    |saved: &Saved| saved.parent == parent || self.ctx.breaks(Breakage::ResumeAnothers);
+                    |saved: &Saved| saved.parent == parent || self.ctx.breaks(Mutant::ResumeAnothers);
                 if let Some(saved) = Saved::decode(bytes).filter(is_ours)
                     && best.as_ref().is_none_or(|(_, before)| {
-                        (before.done < saved.done) != self.ctx.breaks(Breakage::ResumeTheFirst)
+                        (before.done < saved.done) != self.ctx.breaks(Mutant::ResumeTheFirst)
                     })
                 {
                     best = Some((folder.clone(), saved));

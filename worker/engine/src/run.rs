@@ -9,7 +9,6 @@ use crate::admission::Admission;
 use crate::artifacts::Artifacts;
 use crate::attempt::Attempt;
 use crate::blocks::Blocks;
-use crate::breakage::Breakage;
 use crate::closing::Closing;
 use crate::committer::Committer;
 pub use crate::context::{After, Config, Ended, Factory, Source};
@@ -21,6 +20,7 @@ use crate::hashing::Hasher;
 use crate::item::Item;
 use crate::item_error::ItemError;
 use crate::listing::Lister;
+use crate::mutant::Mutant;
 use crate::offer::Offers;
 use crate::output::Output;
 use crate::pipeline::Step;
@@ -183,7 +183,7 @@ impl<P: Ports> Worker<'_, P> {
         let mut away = None;
         let mut waits = false;
         loop {
-            if self.ctx.is_stopping() && !self.ctx.breaks(Breakage::ClaimAfterNotice) {
+            if self.ctx.is_stopping() && !self.ctx.breaks(Mutant::ClaimAfterNotice) {
                 return stopped();
             }
             match self.offers.claim().await {
@@ -196,7 +196,7 @@ impl<P: Ports> Worker<'_, P> {
                     if let Err(ended) = self.check_left_with_listing().await {
                         return ended;
                     }
-                    if self.ctx.breaks(Breakage::PauseAfterEach) {
+                    if self.ctx.breaks(Mutant::PauseAfterEach) {
                         self.ctx.pause(self.ctx.config.idle).await;
                     }
                 }
@@ -254,7 +254,7 @@ impl<P: Ports> Worker<'_, P> {
         // What was offered before may be lost: a queue may forget (rule 5). Only by a new listing can
         // that be told from what others have done since.
         let listed = self.lister.listed_at() != listed_before;
-        if listed && !self.ctx.breaks(Breakage::OfferOnce) {
+        if listed && !self.ctx.breaks(Mutant::OfferOnce) {
             self.offers.reset();
         }
         let items = if !self.view.has_begun() {
@@ -279,7 +279,7 @@ impl<P: Ports> Worker<'_, P> {
         let name = claim.item.name;
         let attempt = Attempt::new(&claim, self.ctx.paths.attempt(name, claim.token, claim.nonce));
         self.ctx.begin_claim();
-        if self.ctx.breaks(Breakage::AcknowledgeBeforeCommit) {
+        if self.ctx.breaks(Mutant::AcknowledgeBeforeCommit) {
             let _ = self.ctx.queue.ack(&claim, &[]).await;
         }
         let result = tokio::select! {
@@ -290,7 +290,7 @@ impl<P: Ports> Worker<'_, P> {
         };
         let ended = match result {
             Ok(()) => {
-                if !self.ctx.breaks(Breakage::NeverResetDelay) {
+                if !self.ctx.breaks(Mutant::NeverResetDelay) {
                     self.failed_in_a_row.set(0);
                 }
                 self.acknowledge(&claim, &attempt).await;
@@ -312,7 +312,7 @@ impl<P: Ports> Worker<'_, P> {
         self.ctx.system.stop_requested().await;
         self.ctx.note(What::Stopping);
         let spent = self.ctx.system.stopping_for().unwrap_or_default();
-        let fifths = if self.ctx.breaks(Breakage::WaitOutTheGrace) { 5 } else { 4 };
+        let fifths = if self.ctx.breaks(Mutant::WaitOutTheGrace) { 5 } else { 4 };
         self.ctx.system.sleep((self.ctx.config.grace * fifths / 5).saturating_sub(spent)).await;
     }
 
@@ -322,10 +322,10 @@ impl<P: Ports> Worker<'_, P> {
         let (mut ticks, mut moved_at) = (self.ctx.ticks(), self.ctx.system.elapsed());
         loop {
             self.ctx.system.sleep(self.ctx.config.lease / 3).await;
-            if self.ctx.breaks(Breakage::NeverRenew) {
+            if self.ctx.breaks(Mutant::NeverRenew) {
                 break;
             }
-            if self.ctx.breaks(Breakage::RenewalWaitsForVolume) {
+            if self.ctx.breaks(Mutant::RenewalWaitsForVolume) {
                 let _ = self.ctx.store.size(&self.ctx.paths.manifest()).await;
             }
             let now = self.ctx.system.elapsed();
@@ -333,7 +333,7 @@ impl<P: Ports> Worker<'_, P> {
                 (ticks, moved_at) = (self.ctx.ticks(), now);
             }
             let stalled = now.saturating_sub(moved_at) > self.ctx.config.stall;
-            if stalled && !self.ctx.breaks(Breakage::RenewWithoutProgress) {
+            if stalled && !self.ctx.breaks(Mutant::RenewWithoutProgress) {
                 self.ctx.note(What::Stalled { item: claim.item.name, token: claim.token });
                 break;
             }
@@ -343,7 +343,7 @@ impl<P: Ports> Worker<'_, P> {
                     self.ctx.note(What::LeaseLost { item: claim.item.name, token: claim.token });
                     break;
                 }
-                Err(_) if self.ctx.breaks(Breakage::OneFailedHeartbeat) => break,
+                Err(_) if self.ctx.breaks(Mutant::OneFailedHeartbeat) => break,
                 Ok(Ownership::Held) | Err(_) => {}
             }
         }
@@ -354,8 +354,8 @@ impl<P: Ports> Worker<'_, P> {
 
     async fn acknowledge(&self, claim: &Claim, attempt: &Attempt) {
         let mut next = self.offers.next_items().await;
-        next.retain(|_| !self.ctx.breaks(Breakage::OfferNothing));
-        if self.ctx.breaks(Breakage::OfferOne) {
+        next.retain(|_| !self.ctx.breaks(Mutant::OfferNothing));
+        if self.ctx.breaks(Mutant::OfferOne) {
             next.truncate(1);
         }
         // If the queue is away, the lease expires and the next claimant finds the commit.
@@ -368,18 +368,18 @@ impl<P: Ports> Worker<'_, P> {
         let (claim, reason) = (&attempt.claim_now(claim), error.to_string());
         // Items that wait for what was lost must not keep this worker from the one that makes it again.
         let waits = matches!(error, ItemError::Absent(_) | ItemError::Torn(..) | ItemError::NotReady(_))
-            && !self.ctx.breaks(Breakage::Insist);
+            && !self.ctx.breaks(Mutant::Insist);
         let by_volume = waits || matches!(error, ItemError::Store(_));
         let in_a_row = if by_volume { self.failed_in_a_row.get() + 1 } else { 0 };
         self.failed_in_a_row.set(in_a_row);
-        let doublings = if self.ctx.breaks(Breakage::UncappedDelay) { 20 } else { 6 };
+        let doublings = if self.ctx.breaks(Mutant::UncappedDelay) { 20 } else { 6 };
         let later =
             self.ctx.jittered(self.ctx.config.idle * (1 << claim.failures.max(in_a_row).min(doublings)));
         let (why, delay) = match &error {
-            ItemError::Stop if self.ctx.breaks(Breakage::PreemptionIsAFailure) => {
+            ItemError::Stop if self.ctx.breaks(Mutant::PreemptionIsAFailure) => {
                 (Release::Failed, Duration::ZERO)
             }
-            ItemError::Stop if self.ctx.breaks(Breakage::DelayPreempted) => (Release::Preempted, later),
+            ItemError::Stop if self.ctx.breaks(Mutant::DelayPreempted) => (Release::Preempted, later),
             ItemError::Stop => (Release::Preempted, Duration::ZERO),
             // The surroundings never use up an item's retries.
             ItemError::Store(_)
@@ -393,7 +393,7 @@ impl<P: Ports> Worker<'_, P> {
         };
         // The others must meet the count too: a release would end it.
         let keeps = matches!(error, ItemError::End(Exit::Deliveries, _))
-            || error == ItemError::Stop && self.ctx.breaks(Breakage::KeepLeaseWhenPreempted);
+            || error == ItemError::Stop && self.ctx.breaks(Mutant::KeepLeaseWhenPreempted);
         if !keeps {
             let _ = self.ctx.queue.release(claim, delay, why).await;
         }
@@ -453,7 +453,7 @@ impl<P: Ports> Worker<'_, P> {
                     )));
                 }
                 Err(ItemError::Torn(stage, index, _))
-                    if damaged.len() < DAMAGED_MAX && !self.ctx.breaks(Breakage::TornIsLeft) =>
+                    if damaged.len() < DAMAGED_MAX && !self.ctx.breaks(Mutant::TornIsLeft) =>
                 {
                     damaged.push((stage, index));
                 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::blocks::Blocks;
-use crate::breakage::Breakage;
 use crate::context::{Context, Ports};
 use crate::events::What;
 use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Dataset;
+use crate::mutant::Mutant;
 use crate::progress::{Progress, Resumed, Saved};
 use crate::system::System;
 use crate::workload::{Outcome, Step, Task, Wanted};
@@ -69,7 +69,7 @@ impl<'a, P: Ports> Runner<'a, P> {
             match step {
                 Step::More | Step::Save | Step::Stopped => {}
                 Step::Need(wanted) => given = Some(self.read(dataset, resumed.as_ref(), wanted).await?),
-                Step::Keep(_) if self.ctx.breaks(Breakage::CommitBeforeBlocks) => {}
+                Step::Keep(_) if self.ctx.breaks(Mutant::CommitBeforeBlocks) => {}
                 Step::Keep(block) => self.blocks.put(attempt, block).await?,
                 Step::Done(outcome) => return Ok(outcome),
                 Step::NotReady(why) => return Err(ItemError::NotReady(why)),
@@ -85,7 +85,7 @@ impl<'a, P: Ports> Runner<'a, P> {
                     (None, _) => false,
                 };
             let rest = self.progress.rest(now.saturating_sub(began));
-            let saves = !leave || !self.ctx.breaks(Breakage::NoticeSavesNothing);
+            let saves = !leave || !self.ctx.breaks(Mutant::NoticeSavesNothing);
             if saves && (leave || saves_now || now.saturating_sub(saved_at) >= rest) {
                 self.ctx.note(What::Progress { item: attempt.item, done, total });
                 task = self.save(attempt, task, parent).await?;
@@ -136,7 +136,7 @@ impl<'a, P: Ports> Runner<'a, P> {
     }
 
     fn grace_to_use(&self) -> Duration {
-        let fifths = if self.ctx.breaks(Breakage::UseAllGrace) { 5 } else { GRACE_FIFTHS };
+        let fifths = if self.ctx.breaks(Mutant::UseAllGrace) { 5 } else { GRACE_FIFTHS };
         self.ctx.config.grace * fifths / 5
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::aside::aside;
-use crate::breakage::Breakage;
 use crate::contract::BLOCK_BYTES;
 use crate::manifest::Manifest;
+use crate::mutant::Mutant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -34,7 +34,7 @@ pub trait System {
     fn nonce(&self) -> u128;
 
     /// Whether a rule is to be forgotten: never, but in the simulated world.
-    fn breaks(&self, _: Breakage) -> bool {
+    fn breaks(&self, _: Mutant) -> bool {
         false
     }
 

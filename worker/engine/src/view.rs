@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::attempt::Attempt;
-use crate::breakage::Breakage;
 use crate::committer::{CommitOptions, Committer, ReadResult};
 use crate::context::{Context, Factory, Ports};
 use crate::contract::{Exit, RunPaths};
@@ -12,6 +11,7 @@ use crate::hash::Hash;
 use crate::item::{Item, Name};
 use crate::item_error::ItemError;
 use crate::manifest::{Manifest, Page, Spec};
+use crate::mutant::Mutant;
 use crate::pipeline::{Pipeline, Stage, Step};
 use crate::plan::{CommitIndex, Plan};
 use crate::record::Record;
@@ -139,7 +139,7 @@ impl<'a, P: Ports> RunView<'a, P> {
                 let manifest = Manifest::begin(page).map_err(|error| damaged(path, &error))?;
                 let workload = self.make_workload(&manifest.spec)?;
                 let ours = Spec::of(workload.as_ref());
-                if ours != manifest.spec && !self.ctx.breaks(Breakage::AnyVersion) {
+                if ours != manifest.spec && !self.ctx.breaks(Mutant::AnyVersion) {
                     return Err(ItemError::End(Exit::Version, other_version(path, &manifest.spec, &ours)));
                 }
                 if self.ctx.config.insists_on_spec && manifest.spec != self.ctx.config.spec {

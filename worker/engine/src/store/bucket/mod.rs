@@ -18,7 +18,7 @@ pub use self::log::Log;
 use self::objects::{Condition, Object, Objects};
 use self::versions::Versions;
 use super::{Keep, Kind, Put, Result, Staged, Store, StoreError};
-use crate::breakage::Breakage;
+use crate::mutant::Mutant;
 
 /// The hint for a store that breaks what commits stand on.
 const CONDITIONS: &str =
@@ -79,7 +79,7 @@ impl<C: Objects> Bucket<C> {
     async fn look_into(&self, undecided: StoreError, staged: &Staged<'_>, path: &str) -> Result<Put> {
         match self.read(path).await {
             Ok(Object { bytes, attempt, .. }) if bytes == staged.bytes => {
-                let by_bytes = self.client.breaks(Breakage::OwnByBytes);
+                let by_bytes = self.client.breaks(Mutant::OwnByBytes);
                 Ok(Put::Ours { first: by_bytes || attempt.as_ref() == Some(&staged.name) })
             }
             Ok(object) => Ok(Put::Theirs(object.bytes)),
@@ -106,13 +106,13 @@ impl<C: Objects> Bucket<C> {
     ) -> Option<Result<Put>> {
         let is_taken = undecided.kind == Kind::Exists;
         let forgets = |rule| self.client.breaks(rule);
-        if is_taken && forgets(Breakage::TakenIsALoss) {
+        if is_taken && forgets(Mutant::TakenIsALoss) {
             return Some(Ok(Put::Ours { first: false }));
         }
-        if !is_taken && forgets(Breakage::UnansweredIsDone) {
+        if !is_taken && forgets(Mutant::UnansweredIsDone) {
             return Some(Ok(Put::Ours { first: true }));
         }
-        if !is_taken && forgets(Breakage::UnansweredIsUndone) {
+        if !is_taken && forgets(Mutant::UnansweredIsUndone) {
             let written = self.write(path, staged.bytes, Condition::Always, Some(&staged.name)).await;
             return Some(written.map(|()| Put::Ours { first: true }));
         }

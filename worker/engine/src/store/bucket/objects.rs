@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::breakage::Breakage;
+use crate::mutant::Mutant;
 use crate::store::Result;
 
 /// What must hold of a name for a write to take effect.
@@ -46,7 +46,7 @@ pub trait Objects {
     fn elapsed(&self) -> Duration;
 
     /// Whether a rule is to be forgotten: never, but in the simulated world.
-    fn breaks(&self, _: Breakage) -> bool {
+    fn breaks(&self, _: Mutant) -> bool {
         false
     }
 

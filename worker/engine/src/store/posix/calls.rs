@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::breakage::Breakage;
+use crate::mutant::Mutant;
 use crate::store::Result;
 
 /// Size in bytes and number of hard links. The number is a hint on NFS.
@@ -29,7 +29,7 @@ pub trait FileSystem {
     fn is_on_one_machine(&self) -> bool;
 
     /// Whether a rule is to be forgotten: never, but in the simulated world.
-    fn breaks(&self, _: Breakage) -> bool {
+    fn breaks(&self, _: Mutant) -> bool {
         false
     }
 

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use self::calls::FileSystem;
 use super::{Keep, Kind, Put, Result, Staged, Store, StoreError};
-use crate::breakage::Breakage;
 use crate::contract::ROOT;
+use crate::mutant::Mutant;
 use crate::path::folder_of;
 
 pub mod calls;
@@ -149,7 +149,7 @@ impl<F: FileSystem> Store for Posix<F> {
     async fn put_if_absent(&self, staged: &Staged<'_>, path: &str) -> Result<Put> {
         self.make_folders_of(path).await?;
         let linked = self.files.link(&staged.name, path).await;
-        if self.files.breaks(Breakage::TrustLinksReply) && is_answered(&linked) {
+        if self.files.breaks(Mutant::TrustLinksReply) && is_answered(&linked) {
             return Ok(Put::Ours { first: true });
         }
         let found = match self.files.read(path).await {
@@ -197,7 +197,7 @@ impl<F: FileSystem> Store for Posix<F> {
     }
 
     async fn settle(&self, folder: &str) -> Result<()> {
-        if self.files.breaks(Breakage::SkipFolderSync) {
+        if self.files.breaks(Mutant::SkipFolderSync) {
             return Ok(());
         }
         self.forget_folders_of(&format!("{folder}/"), self.files.sync_folder(folder).await)?;

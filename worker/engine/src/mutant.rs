@@ -8,7 +8,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the table below says what each does wrong")]
-pub enum Breakage {
+pub enum Mutant {
     AcknowledgeBeforeCommit,
     CommitByRename,
     ReusePrivateNames,
@@ -101,11 +101,11 @@ pub enum Breakage {
     TrustCutBody,
 }
 
-/// What a breakage is, for those who read lists.
+/// What a mutant is, for those who read lists.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     /// Which one.
-    pub breakage: Breakage,
+    pub mutant: Mutant,
     /// Its name in lists.
     pub name: &'static str,
     /// The number of the rule in ARCHITECTURE.md; 0 is the loop itself.
@@ -116,17 +116,17 @@ pub struct Entry {
     pub caught_by: &'static str,
 }
 
-/// Every breakage, by rule.
-pub const BREAKAGES: [Entry; 90] = {
-    use Breakage::*;
+/// Every mutant, by rule.
+pub const MUTANTS: [Entry; 90] = {
+    use Mutant::*;
     const fn of(
-        breakage: Breakage,
+        mutant: Mutant,
         name: &'static str,
         rule: u8,
         what: &'static str,
         caught_by: &'static str,
     ) -> Entry {
-        Entry { breakage, name, rule, what, caught_by }
+        Entry { mutant, name, rule, what, caught_by }
     }
     const EFFECT: &str = "effect";
     const LIVENESS: &str = "liveness";
@@ -382,15 +382,15 @@ pub const BREAKAGES: [Entry; 90] = {
     ]
 };
 
-impl Breakage {
+impl Mutant {
     /// By its name in lists.
     pub fn named(name: &str) -> Option<Self> {
-        BREAKAGES.iter().find(|entry| entry.name == name).map(|entry| entry.breakage)
+        MUTANTS.iter().find(|entry| entry.name == name).map(|entry| entry.mutant)
     }
 
     /// Whether only a bucket's client can forget it.
     pub fn is_of_bucket(self) -> bool {
-        use Breakage::*;
+        use Mutant::*;
         matches!(
             self,
             TakenIsALoss | UnansweredIsDone | UnansweredIsUndone | OwnByBytes | TrustFirstPage | TrustCutBody
@@ -399,6 +399,6 @@ impl Breakage {
 
     /// Its name in lists.
     pub fn name(self) -> &'static str {
-        BREAKAGES.iter().find(|entry| entry.breakage == self).map_or("", |entry| entry.name)
+        MUTANTS.iter().find(|entry| entry.mutant == self).map_or("", |entry| entry.name)
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use worker::breakage::{BREAKAGES, Entry};
+use worker::mutant::{Entry, MUTANTS};
 
 use super::broken::Broken;
 use super::fault::kind_of;
 use super::run::run;
 use super::schedule::Schedule;
 
-/// How a breakage was seen.
+/// How a mutant was seen.
 #[derive(Debug, Clone)]
 pub struct Caught {
     pub seed: u64,
@@ -41,17 +41,17 @@ fn schedule_for(entry: &Entry, seed: u64) -> Schedule {
         let kinds: Vec<usize> = kinds.iter().filter_map(|kind| kind_of(kind)).collect();
         Schedule::of_seed(seed, &kinds)
     };
-    match entry.breakage {
+    match entry.mutant {
         _ if entry.rule == DURABILITY => of_kinds(&["power-loss", "kill"]),
-        breakage if breakage.is_of_bucket() => of_kinds(&["conflict", "cut", "reply-lost", "kill", "pause"]),
+        mutant if mutant.is_of_bucket() => of_kinds(&["conflict", "cut", "reply-lost", "kill", "pause"]),
         _ => Schedule::of_any_kind(seed),
     }
 }
 
-/// The first seed at which the property that must see a breakage sees it.
+/// The first seed at which the property that must see a mutant sees it.
 pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
     (0..seeds_max).find_map(|seed| {
-        let schedule = Schedule { breakage: Some(entry.breakage), ..schedule_for(entry, seed) };
+        let schedule = Schedule { mutant: Some(entry.mutant), ..schedule_for(entry, seed) };
         let broken = match entry.caught_by {
             REPLAY => replays(&schedule).into_iter().collect(),
             _ => run(&schedule, false).broken,
@@ -61,14 +61,14 @@ pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
     })
 }
 
-/// Hunts every breakage, on so many threads; in the order of the list.
+/// Hunts every mutant, on so many threads; in the order of the list.
 pub fn hunt_all(seeds_max: u64, threads: usize) -> Vec<(Entry, Option<Caught>)> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                while let Some(entry) = BREAKAGES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(entry) = MUTANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let caught = hunt(entry, seeds_max);
                     found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*entry, caught));
                 }
