@@ -102,7 +102,7 @@ def rq(items, python, worker_class, redis):
 
 
 def cpu_s():
-    """CPU of this process and of those that it waited for."""
+    """CPU of this process and of the children that it waited for."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, who))
 

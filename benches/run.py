@@ -123,7 +123,7 @@ def seconds(start):
 
 
 def wait(process):
-    """Waits, and answers exit status, CPU seconds and peak memory in MB."""
+    """Waits, and returns exit status, CPU seconds and peak memory in MB."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
@@ -229,7 +229,7 @@ def until(look, timeout_s=60):
         if found := look():
             return found
         time.sleep(0.002)
-    sys.exit("failed: waited in vain")
+    sys.exit(f"failed: found nothing within {timeout_s} s")
 
 
 def memory(bench):
@@ -257,13 +257,13 @@ def recovery(bench):
 
 def recover(bench, number, lease):
     with bench.handbook(bench.volume(), "2018-04-01", "2018-04-02", tests=("none", "none"), history=False) as volume:
-        # What does not fit in the grace is given back: with a longer one the worker would finish it.
+        # An item that does not fit in the grace is released: with a longer grace the worker would finish it.
         more = ["--lease", lease, "--grace", "1s", "--work-rounds", str(3_000 * ROUNDS_A_MS)]
         hurt = volume.start(*more, name="hurt")
         item = until(lambda: claims(volume))[0]["item"]
         other = volume.start(*more, name="other")
         until(lambda: [event for event in claims(volume) if event["worker"] == "other"])
-        # Two datasets, and a third worker that has nothing to do but take over.
+        # Two datasets, and a third worker that is idle until an item is redelivered to it.
         third = volume.start(*more, name="third")
         time.sleep(0.5)
         began = time.time()

@@ -1,5 +1,5 @@
 """How much of a test week's AUC is chance: where the frauds rank that nobody can foresee, and how often the
-week would reach an AUC with these ranks drawn anew. One line of JSON.
+week would reach an AUC with these ranks redrawn. One line of JSON.
 
     python benches/peer/chance.py [--worker target/release/worker] [--data ../shared/data] [--features blend]
 

@@ -12,7 +12,7 @@ NONE, NONE_Z, LOWEST_Z, BIG = -1.0, -9.0, -8.0, 3
 SQUARED_CENTS_MAX = 1 << 20
 LEVELS = np.array([0.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0])
 
-# Those of the default set; and those that `rich` has beside the handbook's.
+# Features of the default set, and features that `rich` adds to the handbook's.
 HELPFUL = (
     "amount terminal_risk_7d amount_over_usual amount_z big_3d big_7d big_14d big_first_age usual_amount "
     "terminal_run_length terminal_run_age terminal_genuine_age customer_frauds_14d over_usual_x_big_7d "
@@ -65,7 +65,7 @@ class Sorted:
         return sums(self.is_fraud)
 
     def after(self, seconds):
-        """Of each row, the first of its entity that is after so many seconds before it."""
+        """Of each row, the first of its entity that is later than `seconds` before it."""
         if seconds not in self.edges:
             self.edges[seconds] = np.searchsorted(self.key, self.key - seconds, side="right")
         return self.edges[seconds]

@@ -28,10 +28,10 @@ while state["step"] < STEPS:
     time.sleep(SECONDS)
     state = {"step": state["step"] + 1, "sum": (state["sum"] * 31 + value) % 1_000_003}
     batch_item.progress(state["step"] / STEPS)
-    told = batch_item.preempted()
-    if told or state["step"] % 10 == 0:
+    preempted = batch_item.preempted()
+    if preempted or state["step"] % 10 == 0:
         batch_item.save(json.dumps(state).encode())
-    if told:
+    if preempted:
         batch_item.leave()
 
 (Path(os.environ["BATCH_OUTPUT"]) / "state.json").write_text(json.dumps(state))

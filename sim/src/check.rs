@@ -22,7 +22,7 @@ use worker::workload::{Outcome, Part, Shown, ShownFiles, Workload, checkpoint_na
 use crate::story::Story;
 use crate::view::View;
 
-/// The checks, in the order in which they are told.
+/// The checks, in the order in which the report lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -127,7 +127,7 @@ pub struct Evidence<'a> {
     /// The queue, after what had expired was reaped.
     pub queue: Counts,
     pub workload: &'a dyn Workload,
-    /// From the last disturbance to the first exit with 0, at most.
+    /// From the last fault or crash to the first exit with 0, at most.
     pub drained_ms_max: u64,
 }
 
@@ -299,7 +299,7 @@ impl Checker<'_> {
     }
 
     /// The hash over everything that a commit must have been made from; `None` where some of that
-    /// is missing, which is told elsewhere.
+    /// is missing, which is reported elsewhere.
     fn parent(&self, manifest: &Manifest, stage: Stage, dataset: &Dataset) -> Option<Hash> {
         let mut parents = vec![manifest.spec.hash()];
         for input in self.pipeline().spec(stage).inputs {

@@ -1,8 +1,8 @@
 //! Which machine goes when and how: a pure function of a seed, written down and read back.
 //!
-//! Two kinds of trigger. A time strikes whatever the machine does then, as Spot does. Progress (a
-//! claim, or a share of a dataset's work) strikes in the middle of held work on a fast machine as
-//! on a slow one: that is the default.
+//! Two kinds of trigger. A time injects a fault whatever the machine does then, as Spot does. Progress
+//! (a claim, or a share of a dataset's work) injects it in the middle of held work, on a fast machine
+//! as on a slow one: that is the default.
 
 use std::fmt;
 use std::str::FromStr;
@@ -65,7 +65,7 @@ impl fmt::Display for Rule {
 pub enum Kind {
     /// Notice and SIGTERM, a grace, SIGKILL.
     Terminate,
-    /// SIGKILL without a word.
+    /// SIGKILL without notice.
     Kill,
     /// SIGSTOP past the lease, then SIGCONT: a machine that was away and does not know.
     Pause,
@@ -105,12 +105,12 @@ impl Kind {
         matches!(self, Self::QueueRestart | Self::QueueWipe)
     }
 
-    /// Whether a server that all machines use is struck, and no machine.
+    /// Whether the fault is in a server that all machines use, and in no machine.
     pub fn is_service(self) -> bool {
         self.is_queue() || self == Self::VolumeRestart
     }
 
-    /// Whether only a cluster can be struck like this.
+    /// Whether only a cluster can have this fault.
     pub fn needs_cluster(self) -> bool {
         matches!(self, Self::CutQueue | Self::CutVolume | Self::CutBoth | Self::VolumeRestart)
     }
@@ -124,18 +124,19 @@ impl Kind {
 /// What sets a preemption off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trigger {
-    /// A time since the workers were started; strikes this worker's machine (the queue: anyone's).
+    /// A time since the workers were started, for a fault in this worker's machine (in the queue: anyone's).
     At { ms: u64, worker: u32 },
-    /// The n-th time, from 1, that a dataset is claimed to be prepared; strikes the claimant.
+    /// The n-th time, from 1, that a dataset is claimed to be prepared. The claimant gets the fault.
     Claim(u32),
-    /// This share of a dataset's preparation is done; strikes whoever does it.
+    /// This share of a dataset's preparation is done. The worker that prepares it gets the fault.
     Percent { dataset: u32, percent: u8 },
-    /// The report is committed: the batch is over but for telling the queue. Strikes whoever made it.
+    /// The report is committed: the batch is over but for the ack to the queue. The worker that made the
+    /// report gets the fault.
     Report,
 }
 
 impl Trigger {
-    /// Whether an event sets it off, with so many claims told, the event's own among them.
+    /// Whether an event sets it off. `claims` is the number of claims so far, the event's own included.
     pub fn is_set_off(self, claims: u32, what: &What) -> bool {
         match (self, what) {
             (Self::Claim(number), what) if what.begins() => number <= claims,
@@ -161,7 +162,7 @@ pub struct Preemption {
     pub renamed: bool,
 }
 
-/// Everything that will strike a run.
+/// All faults that a run will get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
@@ -182,10 +183,10 @@ pub struct Draw {
     pub silent: f64,
     /// Share that are a pause past the lease.
     pub pause: f64,
-    /// Whether preparing a dataset takes long enough to be struck in its middle.
+    /// Whether preparing a dataset takes long enough for a fault in its middle.
     pub long: bool,
     /// Whether machines are nodes of a cluster: pauses are cuts of the network too, and preemptions by
-    /// time strike the servers of the queue and of the volume as well.
+    /// time include the servers of the queue and of the volume.
     pub cluster: bool,
 }
 
@@ -230,7 +231,7 @@ impl Schedule {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
-    pub fn strikes_queue(&self) -> bool {
+    pub fn has_queue_faults(&self) -> bool {
         self.preemptions.iter().any(|preemption| preemption.kind.is_queue())
     }
 
@@ -325,8 +326,8 @@ fn services_by_time(
     }
 }
 
-/// At least two of each kind, spread over the first datasets and claims. Those whose claim stays
-/// taken for a lease come first, while there is other work to do meanwhile.
+/// At least two of each kind, spread over the first datasets and claims. Kinds that leave a
+/// claim leased until it expires come first, while there is other work to do.
 fn by_progress(draw: &Draw) -> Vec<Preemption> {
     let mut dice = Dice::new(draw.seed, 0);
     let mut kinds = [Kind::Kill, Kind::Pause, Kind::Kill, Kind::Pause];
@@ -465,10 +466,10 @@ mod tests {
             prop_assert_eq!(rule.to_string().parse(), Ok(rule));
         }
 
-        /// However few datasets and workers, the default strikes in every way, and each pause is
+        /// However few datasets and workers, the default injects every kind of fault, and each pause is
         /// longer than the lease.
         #[test]
-        fn the_default_strikes_in_every_way(seed in any::<u64>(), workers in 1..9u32, datasets in 1..40u32) {
+        fn the_default_injects_every_kind(seed in any::<u64>(), workers in 1..9u32, datasets in 1..40u32) {
             let schedule = Schedule::draw(&Rule::Progress, &draw(seed, workers, datasets));
             let mut kinds: BTreeMap<Kind, u32> = BTreeMap::new();
             for preemption in &schedule.preemptions {

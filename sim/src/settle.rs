@@ -24,7 +24,7 @@ enum Look {
 }
 
 /// Claims what is left and acknowledges what is committed; a dead worker's lease is waited for, for
-/// as long as it may last, and so is a queue that does not answer at once. Answers what remains: nothing, if the
+/// as long as it may last, and so is a queue that does not answer at once. Returns what remains: nothing, if the
 /// run has left nothing undone.
 ///
 /// # Errors

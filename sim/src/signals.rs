@@ -9,8 +9,8 @@ use worker::failure::Failure;
 pub struct Signals([Signal; 3]);
 
 impl Signals {
-    /// From now on they end no process by themselves, also once this is dropped: whoever makes one waits for
-    /// it wherever the program may wait long.
+    /// From now on these signals end no process by themselves, even after this is dropped: the caller waits
+    /// for them wherever the program may wait long.
     ///
     /// # Errors
     /// Where the system lets no process listen.

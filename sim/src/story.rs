@@ -54,7 +54,7 @@ pub struct Story {
     pub faults: Vec<InjectedFault>,
     /// Public files that were there when the first worker was seen to have ended with 0.
     pub at_first_exit: Option<Vec<String>>,
-    /// From the last disturbance to the first worker's end with 0.
+    /// From the last fault or crash to the first worker's end with 0.
     pub drained_ms: Option<u64>,
 }
 

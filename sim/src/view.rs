@@ -21,7 +21,7 @@ pub struct View {
 }
 
 impl View {
-    /// Reads the public files of a run and of those that it continues, and `output/`.
+    /// Reads the public files of a run and of the runs that it continues, and `output/`.
     ///
     /// # Errors
     /// Where a file that is listed cannot be read.

@@ -8,7 +8,7 @@ use crate::docker::tell;
 /// Widths of a telephone and of a desk, in pixels.
 const WIDTHS: [u32; 2] = [400, 1200];
 
-/// Tells whoever shows the page how wide its window and its content are, and which parts are wider than the window.
+/// Makes the page report the widths of its window and of its content, and the parts that are wider than the window.
 const MEASURE: &str = "
 <script>
 const parts = [...document.querySelectorAll('body > *')];

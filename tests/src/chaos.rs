@@ -12,7 +12,7 @@ use sim::units::Span;
 
 use crate::batch::Batch;
 
-/// What a seed decides: who runs, on how much, with which queue, and what strikes when.
+/// What a seed decides: the workers, the size of the batch, the queue, and the schedule of faults.
 #[derive(Debug, Clone)]
 pub struct Chaos {
     pub seed: u64,
@@ -58,7 +58,7 @@ struct Checked {
 }
 
 /// What a schedule came to: how many preemptions of each kind interrupted held work, how often
-/// Redis was struck, and how many files were compared.
+/// Redis had a fault, and how many files were compared.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     pub interrupted: BTreeMap<String, u32>,
@@ -95,8 +95,8 @@ impl Dice {
 }
 
 impl Chaos {
-    /// A pure function of the seed. Two of three have Redis, which is then struck too: killed and
-    /// restarted with its data, or without.
+    /// A pure function of the seed. Two of three have Redis, which then gets faults too: it is
+    /// killed and restarted, with its data or without.
     pub fn draw(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let redis = !seed.is_multiple_of(3);
@@ -132,7 +132,7 @@ impl Chaos {
         Self { seed, workers, trainings, redis, lease, schedule, volume: None }
     }
 
-    /// The same on SQLite, which nothing strikes.
+    /// The same on SQLite, which gets no faults.
     #[must_use]
     pub fn without_redis(mut self) -> Self {
         self.redis = false;
@@ -146,7 +146,7 @@ impl Chaos {
         Self { volume: Some(volume), ..self }
     }
 
-    /// Runs it through this program, which is `sim` where it is told so; the folder holds everything.
+    /// Runs it through this program, which acts as `sim` when asked to; the folder holds everything.
     ///
     /// # Errors
     /// What broke, with what `sim run` said.

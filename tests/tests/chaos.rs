@@ -62,11 +62,11 @@ fn whatever_strikes_the_files_are_those_of_an_undisturbed_run() {
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     let kinds: Vec<String> =
         tally.interrupted.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    // Past the capture of tests' output: how much was struck is part of the result.
+    // Past the capture of tests' output: the number of faults is part of the result.
     let _ = writeln!(
         std::io::stderr(),
         "chaos: {schedules} schedules from seed {from}, {} on SQLite for want of Redis, {} failed; interrupted \
-         held work: {}; struck Redis {} times; {} files compared, byte for byte",
+         held work: {}; Redis faults: {}; {} files compared, byte for byte",
         on_sqlite.into_inner(),
         failed.len(),
         if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") },
@@ -74,5 +74,5 @@ fn whatever_strikes_the_files_are_those_of_an_undisturbed_run() {
         tally.files
     );
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    assert!(schedules < SCHEDULES || !tally.interrupted.is_empty(), "nothing was struck");
+    assert!(schedules < SCHEDULES || !tally.interrupted.is_empty(), "no fault interrupted held work");
 }

@@ -13,7 +13,7 @@ use worker::queue::Inbox;
 /// Right after the link that makes chapter 0 public: before it, the volume was tried with one.
 const BEGUN: Crash = Crash { number: 1, before: false, of: Some("link") };
 
-/// Runs a batch whose first training day alone is pushed before the run begins, and answers its report.
+/// Runs a batch whose first training day alone is pushed before the run begins, and returns its report.
 fn in_two_chapters(batch: &Batch) -> serde_json::Value {
     let volume = tempfile::tempdir().unwrap();
     batch.stage(volume.path());
@@ -24,8 +24,8 @@ fn in_two_chapters(batch: &Batch) -> serde_json::Value {
         let queue = memory_in_real_time();
         queue.push(first).await.unwrap();
         let begun = Play { crashes: &[BEGUN], ..quiet }.run(|| queue.clone()).await;
-        assert_eq!(begun.struck, ["link"]);
-        // The queue is only a hint: a new one knows of no lease of whoever is gone.
+        assert_eq!(begun.faulted, ["link"]);
+        // The queue is only a hint: a new queue has no leases of crashed workers.
         let queue = memory_in_real_time();
         queue.push(later).await.unwrap();
         let ran = quiet.run(|| queue.clone()).await;

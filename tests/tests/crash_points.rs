@@ -25,8 +25,8 @@ const WORKERS: u32 = 2;
 const LEASE: Duration = Duration::from_millis(50);
 /// Runs beside each other: most of a run is waiting, for leases and for disks.
 const THREADS: u32 = 8;
-/// Runs that had fewer calls than their crash's number, before all is taken to be struck: how often
-/// idle workers look, and so how many calls there are, depends on the machine.
+/// Runs that had fewer calls than their crash's number, before every call counts as crashed at: how often
+/// idle workers poll, and so how many calls there are, depends on the machine.
 const BEYOND: u64 = 24;
 /// `before:17`, or `after:0:link` for the first of a name, replays one crash instead of all.
 const CRASH_AT: &str = "CRASH_AT";
@@ -37,8 +37,8 @@ const CALLS: [&str; 16] = [
     "link", "read", "list", "rename", "remove",
 ];
 
-/// What each kind of call was struck by, before and after.
-type Struck = BTreeMap<&'static str, [u32; 2]>;
+/// The crashes at each kind of call, before and after it.
+type Crashes = BTreeMap<&'static str, [u32; 2]>;
 
 #[test]
 fn every_crash_point_with_sqlite() {
@@ -67,7 +67,7 @@ fn everywhere<Q: Queue, C: Fn() -> Q>(arm: &str, queue: &(impl Fn(&Path) -> C + 
         return;
     }
     let (next, beyond) = (AtomicU64::new(0), AtomicU64::new(0));
-    let struck = Mutex::new(Struck::new());
+    let crashes = Mutex::new(Crashes::new());
     std::thread::scope(|scope| {
         let work = || {
             let guard = Finally(&beyond);
@@ -79,8 +79,8 @@ fn everywhere<Q: Queue, C: Fn() -> Q>(arm: &str, queue: &(impl Fn(&Path) -> C + 
                         beyond.fetch_add(1, Ordering::SeqCst);
                         continue;
                     };
-                    let mut struck = struck.lock().unwrap_or_else(PoisonError::into_inner);
-                    struck.entry(call).or_default()[usize::from(!before)] += 1;
+                    let mut crashes = crashes.lock().unwrap_or_else(PoisonError::into_inner);
+                    crashes.entry(call).or_default()[usize::from(!before)] += 1;
                 }
             }
             drop(guard);
@@ -89,15 +89,15 @@ fn everywhere<Q: Queue, C: Fn() -> Q>(arm: &str, queue: &(impl Fn(&Path) -> C + 
             scope.spawn(work);
         }
     });
-    let struck = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let runs: u32 = struck.values().flatten().sum();
-    // Past the capture of tests' output: how much was struck is part of the result.
+    let crashes = crashes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let runs: u32 = crashes.values().flatten().sum();
+    // Past the capture of tests' output: the number of crashes is part of the result.
     let _ = writeln!(
         std::io::stderr(),
-        "crash points with {arm}: {runs} runs, each with a crash before or after a call: {struck:?}"
+        "crash points with {arm}: {runs} runs, each with a crash before or after a call: {crashes:?}"
     );
-    // What happens once in a run is struck by its number only by chance: the first of each name is
-    // struck by its name.
+    // A crash by number meets a call that happens once in a run only by chance: the first call of each name
+    // gets a crash by name too.
     for call in CALLS {
         for before in [true, false] {
             let crash = Crash { number: 0, before, of: Some(call) };
@@ -115,7 +115,7 @@ impl Drop for Finally<'_> {
     }
 }
 
-/// One run with one crash; answers the call that it struck.
+/// Runs with one crash; returns the call at which it happened.
 fn crashed<Q: Queue, C: Fn() -> Q>(
     arm: &str,
     batch: &Batch,
@@ -142,7 +142,7 @@ fn crashed<Q: Queue, C: Fn() -> Q>(
     let when = if crash.before { "before" } else { "after" };
     let replay = format!(
         "{crash}, {:?}; replay: {CRASH_AT}='{when}:{}{}' cargo test --workspace --test crash_points {arm}",
-        ran.struck,
+        ran.faulted,
         crash.number,
         crash.of.map(|call| format!(":{call}")).unwrap_or_default()
     );
@@ -150,7 +150,7 @@ fn crashed<Q: Queue, C: Fn() -> Q>(
     let view = View::read(folder.path(), RUN).expect("the run's files can be read");
     assert_eq!(different(expected, &view), [""; 0], "{replay}");
     assert!(left.is_empty(), "{replay}: left in the queue: {left:?}");
-    ran.struck.first().copied()
+    ran.faulted.first().copied()
 }
 
 fn parse(text: &str) -> Option<Crash> {

@@ -1,6 +1,6 @@
-//! Files of a run that are flipped, cut, emptied, swapped or replaced while nobody looks: whoever
-//! needs one notices by its hash, and either makes it again or stops and names it. A run that ends
-//! well has the outputs of an undisturbed one, whatever was done to it.
+//! Files of a run that are flipped, cut, emptied, swapped or replaced while nobody looks. A worker
+//! that needs such a file notices by its hash, and either recomputes it or stops and names it. A run that
+//! ends well has the outputs of an undisturbed run, whatever the damage.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ fn put(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("it is written");
 }
 
-/// Damages a file; answers the names of all that were.
+/// Damages a file; returns the names of all damaged files.
 fn damage(volume: &Path, names: &[String], which: &prop::sample::Index, damage: &Damage) -> Vec<String> {
     let name = &names[which.index(names.len())];
     let path = volume.join(name);
@@ -77,7 +77,7 @@ fn outputs(view: &View) -> BTreeMap<&String, &Vec<u8>> {
 fn damage_is_made_good_or_named_and_never_folded() {
     let batch = Batch::small(3);
     let expected = undisturbed(&batch);
-    let (mended, named) = (Cell::new(0u32), Cell::new(0u32));
+    let (recomputed, named) = (Cell::new(0u32), Cell::new(0u32));
     let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
     // How many I/Os a run has, of which one is where the first worker goes.
     let calls = 800u64;
@@ -109,7 +109,7 @@ fn damage_is_made_good_or_named_and_never_folded() {
         let [ended] = &ended[..] else { panic!("{ended:?}") };
         match ended.exit {
             Exit::Finished => {
-                mended.set(mended.get() + 1);
+                recomputed.set(recomputed.get() + 1);
                 let view = View::read(volume, RUN).expect("readable");
                 prop_assert_eq!(outputs(&view), outputs(&expected), "{:?}", damaged);
             }
@@ -121,7 +121,8 @@ fn damage_is_made_good_or_named_and_never_folded() {
         }
     });
     // Both happen, or the test looks at nothing.
-    assert!(mended.get() > 20 && named.get() > 5, "{} made good, {} named", mended.get(), named.get());
+    let (recomputed, named) = (recomputed.get(), named.get());
+    assert!(recomputed > 20 && named > 5, "{recomputed} recomputed, {named} named");
 }
 
 /// What a loss of power does to a name that was not synced.
@@ -136,7 +137,7 @@ fn fates() -> impl Strategy<Value = Fate> {
     prop_oneof![Just(Fate::Kept), Just(Fate::Gone), any::<prop::sample::Index>().prop_map(Fate::Cut)]
 }
 
-/// Lets every result that can be made again meet a fate; answers how many did.
+/// Gives every result that can be recomputed its fate; returns how many were lost or cut.
 fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
     let paths = RunPaths::new(RUN);
     let stage = |stage| format!("{}/", paths.stage(PIPELINE.folder(stage)));
@@ -144,7 +145,7 @@ fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
     let mut names = public_names(volume, RUN);
     names.retain(|name| stages.iter().any(|stage| name.starts_with(stage)));
     let met = names.iter().zip(fates.iter().cycle());
-    let struck = met.filter(|(name, fate)| {
+    let damaged = met.filter(|(name, fate)| {
         let path = volume.join(name);
         match fate {
             Fate::Kept => return false,
@@ -156,7 +157,7 @@ fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
         }
         true
     });
-    struck.count()
+    damaged.count()
 }
 
 /// On a disk of one machine, with the queue of that machine, which remembers what the volume forgot.
@@ -164,7 +165,7 @@ fn lose_power(volume: &Path, fates: &[Fate]) -> usize {
 fn what_went_with_the_power_is_made_again() {
     let batch = Batch::small(3);
     let expected = undisturbed(&batch);
-    let struck = Cell::new(0);
+    let damaged = Cell::new(0);
     // A run that never ends takes its time to fail.
     let config = ProptestConfig {
         cases: 60,
@@ -182,12 +183,12 @@ fn what_went_with_the_power_is_made_again() {
         let ended = block_on(async {
             client().push(&batch.trainings()).await.expect("pushed");
             until_then.run(client).await;
-            struck.set(struck.get() + lose_power(volume, &fates));
+            damaged.set(damaged.get() + lose_power(volume, &fates));
             Play { crashes: &[], ..until_then }.run(client).await.ended
         });
         prop_assert!(ended.iter().all(|ended| ended.exit == Exit::Finished), "{:?}", ended);
         let view = View::read(volume, RUN).expect("readable");
         prop_assert_eq!(outputs(&view), outputs(&expected));
     });
-    assert!(struck.get() > 60, "only {} files were lost or cut", struck.get());
+    assert!(damaged.get() > 60, "only {} files were lost or cut", damaged.get());
 }

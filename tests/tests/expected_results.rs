@@ -1,7 +1,7 @@
 //! What a run makes of the committed data sets is committed too (`fixtures/expected`, `[results.fraud]`):
 //! the same bytes whatever the number of workers, the queue, and the CPU's instructions.
 //!
-//! Where results change on purpose, raise the workload's results version and take over the hashes that
+//! Where results change on purpose, raise the workload's results version and copy the hashes that
 //! the failure prints.
 
 #![expect(clippy::unwrap_used)]

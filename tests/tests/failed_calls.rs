@@ -13,7 +13,7 @@ use worker::store::Kind;
 
 const TRAININGS: u32 = 2;
 const LEASE: Duration = Duration::from_millis(50);
-/// Of each name so many of the first calls fail, each in a run of its own.
+/// How many of the first calls of each name fail, each in a run of its own.
 const CALLS_MAX: u64 = 12;
 
 const FAILURES: [(&str, Kind); 10] = [
@@ -59,5 +59,5 @@ fn run_with(batch: &Batch, expected: &View, failed: FailedCall) -> bool {
     assert!(ran.ended.iter().all(|ended| ended.exit == Exit::Finished), "{failed:?}: {:?}", ran.ended);
     let view = View::read(folder.path(), RUN).expect("the run's files can be read");
     assert_eq!(different(expected, &view), [""; 0], "{failed:?}");
-    !ran.struck.is_empty()
+    !ran.faulted.is_empty()
 }

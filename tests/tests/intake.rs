@@ -37,9 +37,9 @@ fn in_chapters(volume: &Path, first: &str, later: &[&[String]]) -> View {
     block_on(async {
         let queue = memory_in_real_time();
         queue.push(&[first.to_owned()]).await.unwrap();
-        assert_eq!(Play { crashes: &[BEGUN], ..quiet }.run(|| queue.clone()).await.struck, ["link"]);
+        assert_eq!(Play { crashes: &[BEGUN], ..quiet }.run(|| queue.clone()).await.faulted, ["link"]);
         for (number, paths) in later.iter().enumerate() {
-            // The queue is only a hint: a new one knows of no lease of whoever is gone.
+            // The queue is only a hint: a new queue has no leases of crashed workers.
             let queue = memory_in_real_time();
             queue.push(paths).await.unwrap();
             let is_last = number + 1 == later.len();
@@ -179,7 +179,7 @@ fn push_takes_what_it_can_read_and_refuses_the_rest_with_a_hint() {
     let volume = folder.path().join("volume");
     write_volume(&volume);
     fs::write(volume.join(FOLDER).join(".2018-04-01.parquet.swp"), "").unwrap();
-    let mut told = String::new();
+    let mut printed = String::new();
     for paths in [
         &["datasets/training/2018-04-1.parquet"][..],
         &["datasets/training"],
@@ -191,9 +191,9 @@ fn push_takes_what_it_can_read_and_refuses_the_rest_with_a_hint() {
     ] {
         let output = worker(&volume, "push", paths);
         assert!(!output.status.success(), "{paths:?}");
-        told += &format!("{}: {}", paths.join(" "), transcript(&output));
+        printed += &format!("{}: {}", paths.join(" "), transcript(&output));
     }
-    see("push_refuses", folder.path(), &told);
+    see("push_refuses", folder.path(), &printed);
     let status = transcript(&worker(&volume, "run", &["--run", "1", "--retries", "1"]));
     assert!(status.contains("nothing was pushed"), "{status}");
 

@@ -73,7 +73,7 @@ fn a_program_in_its_own_image_survives_preempted_nodes() {
     let mut interrupted = 0;
     for seed in 1..=seeds {
         let out = folder.path().join(seed.to_string());
-        // Odd seeds strike by time, the servers too; even ones by progress.
+        // Odd seeds preempt by time, the servers too; even ones by progress.
         let rule = if seed % 2 == 1 { "poisson:8s" } else { "progress" };
         let summary = on_kind(&days, &out, &["--preempt", rule, "--seed", &seed.to_string()], &COMMAND);
         tell(&format!("seed {seed}: {} s, {}", summary["seconds"], summary["preemptions"]));

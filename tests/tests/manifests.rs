@@ -29,7 +29,7 @@ fn render(target: Target, check: bool, out: &Path) -> cloud::error::Result<Vec<s
     rendering(target, options, out).run()
 }
 
-/// `UPDATE_MANIFESTS=1 cargo test --workspace --test manifests` writes them anew.
+/// `UPDATE_MANIFESTS=1 cargo test --workspace --test manifests` rewrites them.
 #[test]
 fn the_committed_manifests_are_what_is_rendered() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
@@ -102,8 +102,8 @@ fn action(spec: &JobSpec, code: i32, disrupted: bool) -> &str {
     rules.into_iter().find(fits).map_or("Count", |rule| &rule.action)
 }
 
-/// Which promises of rule 17 a Job breaks: a preemption never uses up what a run may fail, however
-/// it shows, and what no machine can mend ends the run at once.
+/// Returns the promises of rule 17 that a Job breaks: a preemption, however it shows, never counts against the
+/// failures that a run may have, and a fault that no machine can repair ends the run at once.
 fn breaks(spec: &JobSpec) -> Vec<&'static str> {
     let preempted = i32::from(Exit::Preempted.code());
     let costs_a_machine = |code, disrupted| action(spec, code, disrupted) == "FailIndex";

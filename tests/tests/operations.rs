@@ -91,24 +91,24 @@ fn a_run_that_nobody_can_finish_is_left_and_swallows_no_push() {
     fs::remove_file(volume.join(DAYS[0])).unwrap();
     works(volume, "push", &[DAYS[1]]);
 
-    let mut told = works(volume, "abandon", &["1", "--reason", "its dataset is gone"]);
-    told += &works(volume, "abandon", &["1"]);
-    told += &works(volume, "runs", &[]);
+    let mut printed = works(volume, "abandon", &["1", "--reason", "its dataset is gone"]);
+    printed += &works(volume, "abandon", &["1"]);
+    printed += &works(volume, "runs", &[]);
     // A worker that is started with the run's name finds that it was left.
-    told += &ends(volume, "run", &["--run", "1"], Exit::Left);
+    printed += &ends(volume, "run", &["--run", "1"], Exit::Left);
     // The push that came before is the next run's.
     works(volume, "run", &[]);
-    told += &works(volume, "runs", &[]);
-    told += &works(volume, "status", &["--run", "1"]);
-    told += &ends(volume, "abandon", &["2"], Exit::Failed);
-    told += &ends(volume, "abandon", &["3"], Exit::NoDatasets);
-    told += &ends(volume, "abandon", &["../1"], Exit::Usage);
+    printed += &works(volume, "runs", &[]);
+    printed += &works(volume, "status", &["--run", "1"]);
+    printed += &ends(volume, "abandon", &["2"], Exit::Failed);
+    printed += &ends(volume, "abandon", &["3"], Exit::NoDatasets);
+    printed += &ends(volume, "abandon", &["../1"], Exit::Usage);
     // It is continued by nobody.
     works(volume, "push", &[DAYS[2]]);
-    told += &ends(volume, "run", &["--after", "1"], Exit::NoDatasets);
+    printed += &ends(volume, "run", &["--after", "1"], Exit::NoDatasets);
     works(volume, "run", &["--continue"]);
-    told += &works(volume, "runs", &[]);
-    see("abandoned", volume, &told);
+    printed += &works(volume, "runs", &[]);
+    see("abandoned", volume, &printed);
 }
 
 /// Who works while the run is abandoned finishes what it holds, and learns of it.
@@ -144,12 +144,12 @@ fn what_nobody_needs_is_pruned_and_said_first() {
     fs::write(volume.join("list.txt"), DAYS[3]).unwrap();
     works(volume, "run", &["--run", "mine", "--list", "list.txt"]);
     daily(volume, &DAYS[3..], &["--after", "2"]);
-    let mut told = works(volume, "runs", &[]);
-    told += &works(volume, "prune", &["--keep", "1", "--dry-run"]);
+    let mut printed = works(volume, "runs", &[]);
+    printed += &works(volume, "prune", &["--keep", "1", "--dry-run"]);
     assert!(volume.join("runs/1/prepared").exists() && volume.join("runs/3/prepared").exists());
-    told += &works(volume, "prune", &["--keep", "1"]);
-    told += &works(volume, "prune", &["--keep", "1"]);
-    told += &works(volume, "runs", &[]);
+    printed += &works(volume, "prune", &["--keep", "1"]);
+    printed += &works(volume, "prune", &["--keep", "1"]);
+    printed += &works(volume, "runs", &[]);
     let names = |run: &str| {
         let names = fs::read_dir(volume.join("runs").join(run)).unwrap();
         let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
@@ -160,16 +160,16 @@ fn what_nobody_needs_is_pruned_and_said_first() {
     assert!(names("2").contains(&"prepared".to_owned()), "run 4 reads run 2");
     let shown = fs::read(volume.join("output/report.txt")).unwrap();
     // A pod that comes late for a pruned run does nothing.
-    told += &ends(volume, "run", &["--run", "1"], Exit::Left);
+    printed += &ends(volume, "run", &["--run", "1"], Exit::Left);
     assert!(fs::read(volume.join("output/report.txt")).unwrap() == shown);
     for run in ["2", "4", "7"] {
         let output = worker(volume, "prune", &[run]);
         assert!(!output.status.success());
-        told += &transcript(&output);
+        printed += &transcript(&output);
     }
-    told += &works(volume, "prune", &["mine"]);
-    told += &ends(volume, "prune", &["--keep", "0"], Exit::Usage);
-    see("pruned", volume, &told);
+    printed += &works(volume, "prune", &["mine"]);
+    printed += &ends(volume, "prune", &["--keep", "0"], Exit::Usage);
+    see("pruned", volume, &printed);
 }
 
 /// What is open is never pruned, however many newer runs there are.
@@ -185,8 +185,8 @@ fn an_open_run_stays() {
         fs::write(volume.join("list.txt"), day).unwrap();
         works(volume, "run", &["--list", "list.txt"]);
     }
-    let told = works(volume, "prune", &["--keep", "1"]) + &ends(volume, "prune", &["1"], Exit::Failed);
-    see("open_stays", volume, &told);
+    let printed = works(volume, "prune", &["--keep", "1"]) + &ends(volume, "prune", &["1"], Exit::Failed);
+    see("open_stays", volume, &printed);
     assert!(volume.join("runs/1/attempts").exists());
 }
 
@@ -223,7 +223,7 @@ fn a_doctor_tries_what_workers_need() {
         fs::read_dir(volume).unwrap().map(|entry| entry.unwrap().file_name()).collect()
     };
     let before = names();
-    let mut told = works(volume, "doctor", &[]);
+    let mut printed = works(volume, "doctor", &[]);
     let mut left = &names() - &before;
     // Files of SQLite's own, each of which its last connection may leave.
     for own in ["queue.sqlite-wal", "queue.sqlite-shm"] {
@@ -233,11 +233,11 @@ fn a_doctor_tries_what_workers_need() {
     assert_eq!(left, ["queue.sqlite", "runs"].map(OsString::from).into());
     let names = fs::read_dir(volume.join("runs")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.collect::<Vec<_>>(), ["volume-id"]);
-    told += &ends(volume, "doctor", &["--queue", "redis://127.0.0.1:1"], Exit::Queue);
+    printed += &ends(volume, "doctor", &["--queue", "redis://127.0.0.1:1"], Exit::Queue);
     fs::remove_dir_all(volume.join("datasets")).unwrap();
     fs::write(volume.join("output"), "a file in the way").unwrap();
-    told += &ends(volume, "doctor", &[], Exit::Volume);
-    see("doctor", volume, &told);
+    printed += &ends(volume, "doctor", &[], Exit::Volume);
+    see("doctor", volume, &printed);
     let absent = volume.join("absent");
     ends(&absent, "doctor", &[], Exit::Volume);
 }
@@ -248,7 +248,7 @@ fn a_doctor_names_the_right_that_a_user_of_redis_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let volume = folder.path();
     write_volume(volume);
-    let mut told = works(volume, "doctor", &["--queue", &server.url()]);
+    let mut printed = works(volume, "doctor", &["--queue", &server.url()]);
     for (user, rights) in [("pusher", "-rpush"), ("worker", "-evalsha")] {
         let mut set = redis::cmd("ACL");
         set.arg("SETUSER")
@@ -256,20 +256,20 @@ fn a_doctor_names_the_right_that_a_user_of_redis_lacks() {
             .arg(["on", ">secret", "~datasets", "~datasets:*", "+@all", rights].as_slice());
         set.query::<()>(&mut connect(&server.url())).unwrap();
         let url = format!("redis://{user}:secret@127.0.0.1:{}", server.port());
-        told += &ends(volume, "doctor", &["--queue", &url], Exit::Queue);
+        printed += &ends(volume, "doctor", &["--queue", &url], Exit::Queue);
     }
-    see("doctor_redis", volume, &told);
+    see("doctor_redis", volume, &printed);
 }
 
 #[test]
 fn codes_are_explained() {
     let explain = |code: &[&str]| run(SIM, &[&["worker", "explain"], code].concat());
-    let mut told = String::new();
+    let mut printed = String::new();
     for code in [&[][..], &["11"], &["Volume"], &["no-space"], &["12"]] {
-        told += &transcript(&explain(code));
+        printed += &transcript(&explain(code));
     }
-    insta::assert_snapshot!("explain", told);
-    assert!(told.lines().all(|line| line.chars().count() <= 150), "{told}");
+    insta::assert_snapshot!("explain", printed);
+    assert!(printed.lines().all(|line| line.chars().count() <= 150), "{printed}");
 }
 
 /// A page about a run that no simulator started, and its attempts as a trace.

@@ -37,7 +37,7 @@ struct Case {
 /// What can be read, and not be used.
 const UNUSABLE: &[u8] = b"TRANSACTION_ID,TX_DATETIME\n1,yesterday\n";
 
-/// Some days, of which one may be unusable: it is rejected, told, and skipped by the fold.
+/// Some days, of which one may be unusable: it is rejected, reported, and skipped by the fold.
 fn batches() -> impl Strategy<Value = Batch> {
     (1..5u32, prop::option::of(any::<prop::sample::Index>())).prop_map(|(trainings, unusable)| {
         let mut batch = Batch::small(trainings);
@@ -67,7 +67,7 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Runs a case; panics where the property does not hold. Answers how many crashes struck.
+/// Runs a case, and returns how many crashes happened. Panics where the property does not hold.
 fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path) -> C) -> usize {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let volume = folder.path();
@@ -106,7 +106,7 @@ fn drains_exactly_once<Q: Queue, C: Fn() -> Q>(case: &Case, queue: impl Fn(&Path
     let outputs = view.files.keys().filter(|path| path.starts_with("output/model_cpt_")).count();
     assert_eq!(outputs, usable, "one checkpoint for each dataset that can be used");
     assert_eq!(different(&undisturbed(&case.batch), &view), [""; 0]);
-    ran.struck.len()
+    ran.faulted.len()
 }
 
 /// Checkpoints' names are fixed by the manifest: a rejected dataset takes the name of its stem too.
@@ -124,7 +124,7 @@ fn two_datasets_of_one_stem_have_their_checkpoints_though_the_first_is_rejected(
     });
 }
 
-/// Whoever pushes to the database of a run that is born sealed pushes for another run.
+/// A push to the database of a run that is born sealed is for another run.
 #[test]
 fn what_is_pushed_for_another_run_is_no_leftover() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -147,17 +147,17 @@ fn what_is_pushed_for_another_run_is_no_leftover() {
 
 fn on_arm<Q: Queue, C: Fn() -> Q>(arm: &str, count: u32, queue: impl Fn(&Path) -> C) {
     let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
-    let struck = std::cell::Cell::new(0);
+    let crashes = std::cell::Cell::new(0);
     proptest!(config, |(case in cases())| {
-        struck.set(struck.get() + drains_exactly_once(&case, &queue));
+        crashes.set(crashes.get() + drains_exactly_once(&case, &queue));
     });
-    // Past the capture of tests' output: how much was struck is part of the result.
+    // Past the capture of tests' output: the number of crashes is part of the result.
     let _ = writeln!(
         std::io::stderr(),
         "queue_drains_exactly_once, {arm}: {count} runs, {} crashes of a worker",
-        struck.get()
+        crashes.get()
     );
-    assert!(struck.get() > 0, "no crash struck");
+    assert!(crashes.get() > 0, "no worker crashed");
 }
 
 #[test]

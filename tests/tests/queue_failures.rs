@@ -1,5 +1,5 @@
-//! How the queue on Redis behaves where Redis fails: what passes is told as away and costs nothing
-//! but time, what stays is refused with a hint, and nothing half done is left behind.
+//! How the queue on Redis behaves where Redis fails: a transient fault is reported as away and costs nothing
+//! but time, a lasting fault is refused with a hint, and nothing half done is left behind.
 
 #[path = "queue_failures/access.rs"]
 mod access;
@@ -21,7 +21,7 @@ fn client(url: &str) -> Redis {
 }
 
 fn tell(url: &str, command: &Cmd) -> Value {
-    command.query(&mut connect(url)).expect("the server does as it is told")
+    command.query(&mut connect(url)).expect("the server obeys the command")
 }
 
 fn config(url: &str, name: &str, value: &str) {
@@ -52,17 +52,17 @@ async fn goes_on(queue: &Redis, claim: &Claim) {
     assert!(next.token > claim.token);
 }
 
-/// What each operation that writes answers.
+/// Returns the error of each operation that writes.
 async fn writes(queue: &Redis, claim: &Claim) -> Vec<(&'static str, QueueError)> {
     let path = ["path".to_owned()];
     let answers = [
         ("add", queue.add(&[REPORT]).await.err()),
         ("claim", queue.claim("other", 8, LONG, &[]).await.err()),
-        ("renew", queue.heartbeat(claim, LONG, 1).await.err()),
-        ("give back", queue.release(claim, Duration::ZERO, Release::Failed).await.err()),
+        ("heartbeat", queue.heartbeat(claim, LONG, 1).await.err()),
+        ("release", queue.release(claim, Duration::ZERO, Release::Failed).await.err()),
         ("ack", queue.ack(claim, &[join(1)]).await.err()),
         ("push", queue.push(&path).await.err()),
-        ("take in", queue.remove_pushed(&path).await.err()),
+        ("remove pushed", queue.remove_pushed(&path).await.err()),
     ];
     answers
         .into_iter()
@@ -80,7 +80,7 @@ fn all_away(answers: &[(&'static str, QueueError)], word: &str) {
 fn refusal<T: std::fmt::Debug>(answer: Result<T, QueueError>, server: &Server) -> String {
     match answer.expect_err("this must be refused") {
         QueueError::Refused(text) => text.replace(&server.port().to_string(), "PORT"),
-        QueueError::Away(text) => panic!("told as away: {text}"),
+        QueueError::Away(text) => panic!("reported as away: {text}"),
     }
 }
 
@@ -253,7 +253,7 @@ fn an_answer_that_is_lost_leaves_no_harm() {
         let claim = far.claim("worker", 8, LONG, &[]).await.expect("answered").expect("the fold");
         assert_eq!(claim.taken_over_from.as_deref(), Some("worker"));
 
-        // Acknowledged, and told again: by then it is nobody's.
+        // Acknowledged twice: at the second ack no worker owns the item.
         lost!(far.ack(&claim, &[REPORT]));
         assert_eq!(far.ack(&claim, &[REPORT]).await, Ok(Ownership::Lost));
         assert_eq!(near.counts().await, Ok(Counts { pending: 1, claimed: 0 }));

@@ -65,7 +65,7 @@ fn schedules_of_worlds_that_cannot_be() {
     fs::write(&file, &recorded).unwrap();
     assert!(run(SIM, &replay).status.success(), "as it was recorded it can be replayed");
     let schedule: serde_json::Value = serde_json::from_slice(&recorded).unwrap();
-    let mut told = String::new();
+    let mut printed = String::new();
     for (name, value) in [
         ("steps", 0.into()),
         ("step_us", [0, 0].into()),
@@ -79,13 +79,13 @@ fn schedules_of_worlds_that_cannot_be() {
         let mut edited = schedule.clone();
         edited["params"][name] = value;
         fs::write(&file, edited.to_string()).unwrap();
-        told += &transcript(&run(SIM, &replay));
+        printed += &transcript(&run(SIM, &replay));
     }
     let mut edited = schedule.clone();
     edited["faults"] = serde_json::json!([{ "at": 1, "what": { "pause": { "ms": u64::MAX } } }]);
     fs::write(&file, edited.to_string()).unwrap();
-    told += &transcript(&run(SIM, &replay));
-    see("schedules_of_worlds_that_cannot_be", folder.path(), &told);
+    printed += &transcript(&run(SIM, &replay));
+    see("schedules_of_worlds_that_cannot_be", folder.path(), &printed);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn other_content_under_one_name() {
 /// Whatever is wrong inside one dataset, the others are trained on, and the report names it.
 #[test]
 fn bad_datasets_are_rejected_by_name_and_cost_nothing_else() {
-    let mut told = String::new();
+    let mut printed = String::new();
     for scenario in scenarios::all() {
         let folder = tempfile::tempdir().unwrap();
         let (days, out) = (folder.path().join("days"), folder.path().join("out"));
@@ -143,12 +143,12 @@ fn bad_datasets_are_rejected_by_name_and_cost_nothing_else() {
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(output.status.success(), "{}: {}", scenario.name, transcript(&output));
         assert_eq!(summary["datasets"]["rejected"], 1, "{}: {summary}", scenario.name);
-        told += &format!("{}: {}\n", scenario.name, summary["rejected"]);
+        printed += &format!("{}: {}\n", scenario.name, summary["rejected"]);
         let report = fs::read_to_string(out.join("output/report.txt")).unwrap();
         assert!(report.contains(scenario.file_name), "{}: the report does not name it", scenario.name);
         assert_eq!(report.matches("Training dataset: ").count(), 4, "{}", scenario.name);
     }
-    insta::assert_snapshot!("bad_datasets", told);
+    insta::assert_snapshot!("bad_datasets", printed);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_missing_dataset_stops_the_run_loudly() {
 #[test]
 fn a_path_that_is_no_whole_file_stops_the_run_loudly() {
     let too_long = format!("datasets/training/{}", "x".repeat(300));
-    let mut told = String::new();
+    let mut printed = String::new();
     for path in ["datasets/training", &too_long, "datasets/training/growing"] {
         let folder = tempfile::tempdir().unwrap();
         let volume = folder.path().to_str().unwrap();
@@ -184,9 +184,9 @@ fn a_path_that_is_no_whole_file_stops_the_run_loudly() {
         let errors = String::from_utf8_lossy(&output.stderr);
         let last: Vec<&str> = errors.lines().filter(|line| !line.contains("TIME")).collect();
         let last = last[last.len() - 2..].join("\n");
-        told += &format!("{:?}: {}\n", output.status.code(), last.replace(volume, "FOLDER"));
+        printed += &format!("{:?}: {}\n", output.status.code(), last.replace(volume, "FOLDER"));
     }
-    insta::assert_snapshot!("no_whole_file", told.replace(&"x".repeat(300), "XXX"));
+    insta::assert_snapshot!("no_whole_file", printed.replace(&"x".repeat(300), "XXX"));
 }
 
 /// Killed while it prepares; the dataset changes; the next worker will not use it.
@@ -256,13 +256,13 @@ fn another_version_is_refused() {
     let path = folder.path().join(RunPaths::new("1").chapter(0));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, page(999)).unwrap();
-    let mut told = transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
+    let mut printed = transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
     let mut later = page(999);
     // The format's version follows the eight bytes of the magic.
     later[8] = later[8].wrapping_add(1);
     fs::write(&path, later).unwrap();
-    told += &transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
-    see("another_version", folder.path(), &told);
+    printed += &transcript(&run(SIM, &["worker", "run", "--volume", volume, "--run", "1"]));
+    see("another_version", folder.path(), &printed);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn redis_that_is_not_there_or_refuses() {
     }
 }
 
-/// A line of any length: what one push took in is told in one.
+/// A line of any length: all that one push took in is on one line.
 #[test]
 fn events_longer_than_what_is_read_at_once_are_printed() {
     let folder = tempfile::tempdir().unwrap();
@@ -304,7 +304,7 @@ fn events_longer_than_what_is_read_at_once_are_printed() {
     assert!(output.status.success() && output.stdout == format!("{{}}\n{text}").as_bytes());
 }
 
-/// `| head`: whoever read went away, and that changes no exit code.
+/// `| head`: the reader goes away, and that changes no exit code.
 #[test]
 fn a_reader_that_went_away_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();

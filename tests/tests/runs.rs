@@ -54,7 +54,7 @@ fn a_worker_with_a_list_goes_on_with_the_run_that_was_begun_from_it() {
     write_volume(volume);
     fs::write(volume.join("both.txt"), PATHS.join("\n")).unwrap();
     fs::write(volume.join("one.txt"), PATHS[1]).unwrap();
-    // So long that it is killed before its run has ended.
+    // Enough rounds that it is killed before its run has ended.
     let work = ["--work-rounds", "2000000", "--lease", "100ms"];
     begin_and_die(volume, &[&["--list", "both.txt"], &work[..]].concat());
 
@@ -74,7 +74,7 @@ fn a_worker_with_a_list_goes_on_with_the_run_that_was_begun_from_it() {
     assert!(transcript(&output).contains("run 2 is complete"), "{}", transcript(&output));
 }
 
-/// Of a run that has ended, whoever stood still meanwhile finds the next run's report.
+/// A worker that stood still until its run had ended finds the next run's report.
 #[test]
 fn a_late_worker_leaves_the_output_to_the_next_run() {
     let folder = tempfile::tempdir().unwrap();

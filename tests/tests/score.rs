@@ -59,7 +59,7 @@ fn labels(path: &Path) -> Vec<(i64, bool)> {
 }
 
 #[test]
-fn scores_are_those_that_the_run_was_measured_by() {
+fn scores_are_the_ones_that_the_run_was_measured_by() {
     let folder = finished();
     let volume = folder.path();
     insta::assert_snapshot!("parquet", score(volume, CHECKPOINT, DAY, "scores.parquet"));
@@ -111,20 +111,20 @@ fn what_is_no_checkpoint_or_no_dataset_is_refused() {
     let folder = finished();
     let volume = folder.path();
     fs::write(volume.join("cut.ftrl"), &fs::read(volume.join(CHECKPOINT)).unwrap()[..100]).unwrap();
-    let told = [
+    let printed = [
         score(volume, "output/report.txt", DAY, "scores.csv"),
         score(volume, "cut.ftrl", DAY, "scores.csv"),
         score(volume, "output/missing.ftrl", DAY, "scores.csv"),
         score(volume, CHECKPOINT, "output/report.txt", "scores.csv"),
         score(volume, CHECKPOINT, DAY, "missing/scores.csv"),
     ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(printed.join("\n"));
     assert!(!volume.join("scores.csv").exists());
 }
 
-/// What is named is read, or it is told why not; a folder may hold other files too.
+/// A named history is read, or the output says why not; a folder may hold other files too.
 #[test]
-fn history_is_read_or_its_absence_is_told() {
+fn history_is_read_or_its_absence_is_reported() {
     let folder = finished();
     let volume = folder.path();
     let args = [CHECKPOINT, DAY, "scores.csv"];
@@ -133,12 +133,12 @@ fn history_is_read_or_its_absence_is_told() {
     for other in [".2018-04-01.parquet.part", ".2018-04-02.csv", "README.md"] {
         fs::write(volume.join("datasets/training").join(other), "no dataset").unwrap();
     }
-    let mut told = vec![missing, score(volume, CHECKPOINT, DAY, "scores.csv")];
-    told.push(score_after(volume, "datasets/training/README.md", args));
+    let mut printed = vec![missing, score(volume, CHECKPOINT, DAY, "scores.csv")];
+    printed.push(score_after(volume, "datasets/training/README.md", args));
     let day = "datasets/training/2018-04-01.parquet";
-    told.push(score_after(volume, "datasets/../datasets/training/2018-04-01.parquet", args));
+    printed.push(score_after(volume, "datasets/../datasets/training/2018-04-01.parquet", args));
     let before = [CHECKPOINT, DAY, day].map(|path| fs::read(volume.join(path)).unwrap());
-    told.extend([CHECKPOINT, DAY, day].map(|input| score(volume, CHECKPOINT, DAY, input)));
-    insta::assert_snapshot!(told.join("\n"));
+    printed.extend([CHECKPOINT, DAY, day].map(|input| score(volume, CHECKPOINT, DAY, input)));
+    insta::assert_snapshot!(printed.join("\n"));
     assert!([CHECKPOINT, DAY, day].map(|path| fs::read(volume.join(path)).unwrap()) == before);
 }

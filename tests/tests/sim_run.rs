@@ -56,7 +56,7 @@ fn the_first_command_preempts_and_makes_no_difference() {
 }
 
 /// The report and the models. The records under `runs/` also hold the rounds of `--work`, which the
-/// simulator measures anew for each run.
+/// simulator measures again for each run.
 fn results(out: &Path) -> BTreeSet<(String, Vec<u8>)> {
     let entries = fs::read_dir(out.join("output")).unwrap().map(|entry| entry.unwrap());
     entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
@@ -89,7 +89,7 @@ fn neither_workers_nor_queue_nor_schedule_reach_the_result() {
     }
 }
 
-/// A schedule that a run recorded strikes again where it is given.
+/// A recorded schedule that is given to a run preempts it in the same way.
 #[test]
 fn a_recorded_schedule_is_run_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,8 +112,8 @@ fn a_queue_that_is_away_at_the_end_is_waited_for() {
         (folder.path().join("days"), folder.path().join("out"), folder.path().join("schedule.toml"));
     write_days(&days);
     let (trigger, kind) = (Trigger::Report, Kind::QueueRestart);
-    let strike = Preemption { trigger, kind, away: Span::ms(700), renamed: false };
-    let schedule = Schedule { seed: 0, rule: "schedule".to_owned(), preemptions: vec![strike] };
+    let preemption = Preemption { trigger, kind, away: Span::ms(700), renamed: false };
+    let schedule = Schedule { seed: 0, rule: "schedule".to_owned(), preemptions: vec![preemption] };
     fs::write(&file, schedule.to_toml()).unwrap();
     let rule = format!("schedule:{}", file.display());
     let place = ["--datasets", days.to_str().unwrap(), "--out", out.to_str().unwrap()];
@@ -130,7 +130,7 @@ fn an_interrupted_run_leaves_no_process_and_harms_no_other() {
     let mut command = Command::new(SIM);
     command.args(["run", "--verify=false", "--out", shown]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // The first preemption is told: workers live.
+    // The first preemption is printed: workers live.
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("in the middle of")), "nothing was preempted");
     interrupt(&child);
@@ -184,19 +184,19 @@ fn a_simulator_that_looks_at_the_queue_can_be_interrupted() {
         |line: String| line.split_once(" of ").is_some_and(|(n, rest)| rest == format!("{n} commits"));
     assert!(lines.any(all_done), "not everything was committed");
     while processes_of(shown).len() > 1 {}
-    // No worker lives: whoever takes this is the simulator, which looks at the queue.
+    // No worker lives: only the simulator takes this item, when it looks at the queue.
     block_on(async {
         queue.add(&[FOLD]).await.unwrap();
         while queue.counts().await.unwrap().pending > 0 {}
     });
     interrupt(&child);
-    let told: Vec<String> = lines.collect();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
-    assert!(told.iter().any(|line| line.starts_with("run 1 interrupted")), "{told:?}");
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.starts_with("run 1 interrupted")), "{rest:?}");
     assert!(!out.join("sim/1/undisturbed").exists(), "the undisturbed run was begun");
 }
 
-/// Claims an item for an hour, though the run's worker may be quicker and give it back.
+/// Claims an item for an hour, though the run's worker may be quicker and release it.
 async fn hold(queue: &Sqlite, item: Item) {
     loop {
         queue.add(&[item]).await.unwrap();

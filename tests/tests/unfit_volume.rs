@@ -1,4 +1,4 @@
-//! Volumes that commits cannot be made on: refused at the start, and told how to go on.
+//! Volumes that commits cannot be made on: refused at the start, with a hint how to go on.
 
 #![expect(clippy::unwrap_used)]
 

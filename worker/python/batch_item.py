@@ -32,7 +32,7 @@ _NAME = "saved-"
 #: Unfinished saves: the worker leaves such names out, and so does `load`.
 _UNFINISHED = "tmp_"
 
-_told = threading.Event()
+_sigterm = threading.Event()
 _metrics = None
 
 
@@ -88,7 +88,7 @@ def preempted():
     """
     _listen()
     notice = os.environ.get("BATCH_NOTICE")
-    return _told.is_set() or (notice is not None and os.path.exists(notice))
+    return _sigterm.is_set() or (notice is not None and os.path.exists(notice))
 
 
 def leave():
@@ -128,7 +128,7 @@ def _listen():
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: _told.set())
+        signal.signal(signal.SIGTERM, lambda *_: _sigterm.set())
 
 
 def _sync(path):

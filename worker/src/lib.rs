@@ -26,7 +26,7 @@ pub mod store {
     pub use stores::{any, calls, location};
 }
 
-/// The trait of workloads and those that this program knows.
+/// The trait of workloads, and the workloads that this program knows.
 pub mod workload {
     pub use engine::registry::Registry;
     pub use engine::workload::*;

@@ -176,7 +176,7 @@ fn title_of(attempt: &Attempt) -> String {
     let dataset = attempt.dataset.as_deref().unwrap_or_default();
     let ended = match attempt.end {
         End::Acked => "done",
-        End::GaveBack(_) => "given back",
+        End::GaveBack(_) => "released",
         End::Died => "died with its machine",
         End::Open => "open",
     };

@@ -95,7 +95,7 @@ mod tests {
     use crate::k8s::cluster::WORKER;
 
     #[test]
-    fn a_run_is_told_with_what_it_would_have_cost_on_demand() {
+    fn a_run_is_reported_with_what_it_would_have_cost_on_demand() {
         let used = |number: u64| PodUse {
             pod: format!("workload-{number}"),
             seconds: 1800 * number,

@@ -14,12 +14,12 @@ pub(super) fn print(text: &str) -> Result<()> {
 /// Shows what is being done, on standard error, each line once.
 #[derive(Debug, Default)]
 pub(super) struct Teller {
-    told: BTreeSet<String>,
+    printed: BTreeSet<String>,
 }
 
 impl Teller {
     pub(super) fn tell(&mut self, line: &str) {
-        if self.told.insert(line.to_owned()) {
+        if self.printed.insert(line.to_owned()) {
             eprintln!("{line}");
         }
     }

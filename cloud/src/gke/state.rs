@@ -99,7 +99,7 @@ impl Memory {
         self.save()
     }
 
-    /// Takes over what was just seen: operations that ended well, or that Google has forgotten, are
+    /// Merges the operations just seen into the state: one that ended well, or that Google has forgotten, is
     /// forgotten; one that runs and was begun elsewhere is kept from now on.
     pub fn learn(&mut self, seen: &[OperationSeen]) -> Result<()> {
         let matters = |kept: &Kept| {

@@ -83,8 +83,8 @@ pub(crate) async fn start(client: &Client, config: &Config) -> Result<Job> {
     apply_new(client, config, &job::job(config)).await
 }
 
-/// Makes the Secret with a random password, unless there is one: a second deployment must not cut off those that are
-/// connected.
+/// Makes the Secret with a random password, unless there is one: a second deployment must not cut off connected
+/// clients.
 #[expect(clippy::disallowed_methods, reason = "an adapter: a password is no part of any result")]
 async fn secret(client: &Client, config: &Config) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &config.namespace);

@@ -56,7 +56,7 @@ pub struct Leaving {
     pub node: Option<String>,
     until_s: u64,
     /// What was shown of it, and whether it was released.
-    told: String,
+    reported: String,
     released: bool,
 }
 
@@ -99,7 +99,7 @@ impl Reporter {
                     uid: uid.clone(),
                     node: node.clone(),
                     until_s,
-                    told: String::new(),
+                    reported: String::new(),
                     released: false,
                 };
                 let known = self.leaving.entry(name.clone()).or_insert_with(|| leaving.clone());
@@ -187,7 +187,8 @@ impl Reporter {
         Error { why, ..error }
     }
 
-    /// Pods that are starting for long with nothing reported of them, each once: those that are waited for, or all.
+    /// Returns a line, once per pod, for each pod that has been starting for long with nothing reported: the pods
+    /// that we wait for, or all pods.
     pub fn quiet(&mut self, now_s: u64, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, (since_s, node)) in &self.starting {
@@ -215,7 +216,7 @@ impl Reporter {
     pub fn note(&mut self, pod: &str, line: String, released: bool) -> Option<String> {
         let leaving = self.leaving.get_mut(pod)?;
         leaving.released = released;
-        (leaving.told != line).then(|| leaving.told.clone_from(&line)).map(|()| line)
+        (leaving.reported != line).then(|| leaving.reported.clone_from(&line)).map(|()| line)
     }
 }
 

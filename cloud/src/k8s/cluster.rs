@@ -52,7 +52,7 @@ pub struct Batch {
     pub placement: Placement,
     /// The datasets of the run, staged before it starts.
     pub files: Vec<StagedFile>,
-    /// Arguments for the worker beyond those that the manifests give.
+    /// Arguments for the worker, added to the manifests' own.
     pub worker_args: Vec<String>,
     /// What of the workers' pods was chosen.
     pub pod: PodChoice,
@@ -176,9 +176,9 @@ pub const VOLUME_LIMIT: Duration = Duration::from_secs(180);
 /// Which lines [`Cluster::logs`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
-    /// Those that are there.
+    /// The lines that exist now.
     Now,
-    /// Those to come, too, until the Job ends.
+    /// These, and all later lines, until the Job ends.
     UntilDone,
 }
 
@@ -198,9 +198,9 @@ pub trait Cluster {
     /// can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in the way.
     async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
-    /// Copies the batch's files from where the datasets lie here to the volume, leaving out those that are there with
-    /// the same hash, checks them there, and notes the batch's digest once all are. `tell` gets each path
-    /// as it arrives.
+    /// Copies the batch's files from the local datasets to the volume, checks them there, and notes the batch's digest
+    /// once all have arrived. A file that the volume has with the same hash is skipped. `tell` gets each path as it
+    /// arrives.
     async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Makes the Job; an earlier one that has ended is replaced. One that runs is left alone but for its

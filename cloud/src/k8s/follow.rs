@@ -140,7 +140,7 @@ impl Follower {
 
     /// Redis or the staging pod.
     fn support(&mut self, pod: PodState) -> Vec<Next> {
-        // On a machine that died without a word a pod reads as running, until its deletion begins.
+        // On a machine that died without notice a pod reads as running, until its deletion begins.
         if pod.deleting || matches!(pod.phase.as_str(), "Failed" | "Succeeded") {
             return self.is_lost(pod.name);
         }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pods_wait_for_is_told_once_until_one_runs() {
+    fn what_pods_wait_for_is_reported_once_until_one_runs() {
         let mut follower = Follower::default();
         let mut hear = |event| follower.hear(event, 0).unwrap();
         let waits = |number: u32, why: &str| vec![Next::Tell(format!("workload-{number}  waits: {why}"))];
@@ -266,15 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn what_kueue_makes_of_a_job_is_told_as_it_changes() {
+    fn what_kueue_makes_of_a_job_is_reported_as_it_changes() {
         let mut follower = Follower::default();
         let mut hear = |suspended, queue: Option<&str>| {
             let queue = queue.map(str::to_owned);
             let job = JobState { suspended, queue, ..state_of_job("uid".into()) };
             follower.hear(Ok(Event::Job(job)), 0).unwrap()
         };
-        let told = [true, true, false, false, true, false].map(|suspended| hear(suspended, Some("team-a")));
-        let lines = told.into_iter().flatten().map(|next| match next {
+        let heard = [true, true, false, false, true, false].map(|suspended| hear(suspended, Some("team-a")));
+        let lines = heard.into_iter().flatten().map(|next| match next {
             Next::Tell(line) => line,
             other => format!("{other:?}"),
         });
@@ -301,8 +301,8 @@ mod tests {
         assert!(error.why.contains("maximum cpu usage"), "{error}");
         assert!(error.hint.as_deref().unwrap().contains("LimitRange"), "{error}");
         follower.hear(pod(0, "Running", None), 0).unwrap();
-        let told = follower.hear(no_pod(&NEVER.replace("0-a", "1-b")), 0).unwrap();
-        assert!(matches!(&told[..], [Next::Tell(line)] if line.contains("maximum cpu usage")), "{told:?}");
+        let heard = follower.hear(no_pod(&NEVER.replace("0-a", "1-b")), 0).unwrap();
+        assert!(matches!(&heard[..], [Next::Tell(line)] if line.contains("maximum cpu usage")), "{heard:?}");
         assert_eq!(
             follower.hear(no_pod(&NEVER.replace("0-a", "1-c")), 0),
             Ok(vec![]),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_was_killed_is_told_with_what_it_held() {
+    fn a_killed_worker_is_reported_with_what_it_held() {
         let mut follower = Follower::default();
         follower.hear(pod(0, "Running", None), 0).unwrap();
         follower.said("workload-0", "Processing dataset: datasets/training/a.pkl");
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_nothing_makes_anew_is_told_once_when_it_goes() {
+    fn a_pod_that_nothing_recreates_is_reported_once_when_it_goes() {
         let mut follower = Follower::default();
         let mut hear = |event| match follower.hear(Ok(event), 0).unwrap().pop() {
             Some(Next::Tell(line)) => Some(line),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kube::config::Kubeconfig;
 
-/// Reads the file at `path`; without one those that KUBECONFIG lists, of which some may be missing, else
+/// Reads the file at `path`; without a path the files that KUBECONFIG lists, of which some may be missing; else
 /// `~/.kube/config`.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ mod tests {
     use super::readable;
 
     #[test]
-    fn a_line_of_the_log_is_told_for_people() {
+    fn a_line_of_the_log_is_rendered_for_people() {
         let lines = [
             r#"{"timestamp":"2026-11-24T07:20:18Z","level":"INFO","message":"Processing dataset: a","token":2}"#,
             r#"{"timestamp":"2026-11-24T07:20:18Z","level":"ERROR","message":"no space left"}"#,

@@ -94,7 +94,7 @@ fn creation(message: &str) -> Outlook {
     let hopeless = |hint: &str| Outlook::Hopeless(hint.to_owned());
     let has = |words: &str| message.contains(words);
     if has("exceeded quota") {
-        // What others hold they may give back; a quota smaller than one pod never suffices.
+        // Other users of the quota may release their share; a quota smaller than one pod never suffices.
         return match asks_more_than_there_is(message) {
             true => hopeless(
                 "the namespace's ResourceQuota is smaller than one pod: raise it (`kubectl describe quota`), or \

@@ -35,7 +35,7 @@ pub struct PodChoice {
 }
 
 impl PodChoice {
-    /// What a worker requests, where `usual` is what it does without being told.
+    /// Returns what a worker requests; `usual` is its default.
     pub fn size(&self, usual: PodSize) -> PodSize {
         PodSize { milli_cpu: self.milli_cpu.unwrap_or(usual.milli_cpu), mib: self.mib.unwrap_or(usual.mib) }
     }

@@ -5,7 +5,7 @@ use kube::Client;
 use crate::error::{Error, Result};
 
 /// From this version on, Jobs have a success policy and a backoff limit per index without any feature gate. An
-/// older API server drops such fields without a word: the Job would never end.
+/// older API server drops such fields without notice: the Job would never end.
 pub(crate) const OLDEST: (u32, u32) = (1, 33);
 
 /// Refuses an API server that is too old, with `hint`.

@@ -306,7 +306,7 @@ mod tests {
     use super::{Event, Job, NodeState, finished, news, outcome, pod_state};
 
     #[test]
-    fn a_preempted_pod_is_told_with_who_did_it_and_how_the_worker_ended() {
+    fn a_preempted_pod_is_reported_with_who_did_it_and_how_the_worker_ended() {
         let pod = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
@@ -362,8 +362,8 @@ mod tests {
     async fn a_heartbeat_is_no_news_and_a_return_is() {
         let node = |ready| Event::Node(NodeState { name: "w".to_owned(), ready, taints: Vec::new() });
         let gone = || Event::NodeGone("w".to_owned());
-        let told = [node(true), node(true), node(false), gone(), gone(), node(false)];
-        let heard: Vec<_> = news(iter(told.map(Ok))).map(|event| event.unwrap()).collect().await;
+        let events = [node(true), node(true), node(false), gone(), gone(), node(false)];
+        let heard: Vec<_> = news(iter(events.map(Ok))).map(|event| event.unwrap()).collect().await;
         assert_eq!(heard, [node(true), node(false), gone(), node(false)]);
     }
 

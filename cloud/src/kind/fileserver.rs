@@ -64,7 +64,7 @@ impl KindCluster {
 
     /// Empties the export. Nobody may have it mounted.
     ///
-    /// The server is stopped first: it caches folders, and would go on serving those that were removed.
+    /// The server is stopped first: it caches folders, and would go on serving removed folders.
     pub async fn wipe_fileserver(&self) -> Result<()> {
         let name = fileserver(self.name());
         let script =

@@ -1,4 +1,4 @@
-//! Images: the worker's, and those that must be there for a run.
+//! Images: the worker's own, and the other images that a run needs.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A Kubernetes cluster on this machine: kind's nodes are Docker containers, so machines can be taken
-//! away and given back.
+//! A Kubernetes cluster on this machine: kind's nodes are Docker containers, so machines can be
+//! removed and returned.
 //!
 //! Everything of a cluster carries its name: the node containers as kind names them, the container of
 //! the NFS server `<name>-fileserver`, the network `<name>-network`. A mark in each node's container
@@ -168,7 +168,7 @@ impl KindCluster {
         Ok(LiveCluster::new(self.client().await?, base))
     }
 
-    /// The machines, to be taken away and given back.
+    /// The machines, which can be removed and returned.
     pub async fn nodes(&self) -> Result<Nodes> {
         Ok(Nodes::new(self.clone(), self.client().await?))
     }

@@ -16,7 +16,7 @@ pub mod supervisor;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     Complete,
-    /// The simulator was told to stop.
+    /// A signal stopped the simulator.
     Interrupted,
     /// A worker ended otherwise than by preemption, or the run did not end in time.
     Failed {

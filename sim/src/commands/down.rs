@@ -17,7 +17,7 @@ pub struct DownArgs {
     keep_images: bool,
 }
 
-/// Removes it, and tells what it was.
+/// Removes it, and reports what it was.
 ///
 /// # Errors
 /// Where Docker or kind cannot, or the cluster is somebody else's.
@@ -29,15 +29,15 @@ pub fn main(args: DownArgs) -> Result<u8, Failure> {
     runtime.block_on(async {
         let removed = down(&args.cluster).await?;
         let images = if args.keep_images { 0 } else { remove_images().await? };
-        let mut told: Vec<String> =
+        let mut names: Vec<String> =
             removed.containers.into_iter().map(|name| format!("container {name}")).collect();
-        told.extend(removed.network.then(|| format!("network {}-network", args.cluster)));
-        told.extend((images > 0).then(|| format!("{images} images built here")));
-        let told = match told.is_empty() {
+        names.extend(removed.network.then(|| format!("network {}-network", args.cluster)));
+        names.extend((images > 0).then(|| format!("{images} images built here")));
+        let text = match names.is_empty() {
             true => format!("nothing of cluster {} is here\n", args.cluster),
-            false => format!("removed {}\n", told.join(", ")),
+            false => format!("removed {}\n", names.join(", ")),
         };
-        print(&told)?;
+        print(&text)?;
         Ok(0)
     })
 }

@@ -71,7 +71,7 @@ impl SearchArgs {
 ///
 /// # Errors
 /// Where a kind of fault or a mutant is named that there is not.
-#[expect(clippy::disallowed_methods, reason = "the rate of schedules is told, nothing depends on it")]
+#[expect(clippy::disallowed_methods, reason = "only shows the rate of schedules; nothing depends on it")]
 pub fn main(args: &ExploreArgs) -> Result<u8, Failure> {
     if args.kinds {
         print(&KINDS.map(|(name, meaning)| format!("{name:<18} {meaning}\n")).concat())?;

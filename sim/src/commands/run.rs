@@ -67,10 +67,10 @@ pub struct RunArgs {
     /// From SIGTERM to SIGKILL [default: 250ms]; not for kind, where it is the 15s that GKE leaves
     #[arg(long, value_name = "TIME")]
     grace: Option<Span>,
-    /// A claim that is not renewed for so long is given to another worker [default: 1s; on kind 5s]
+    /// The time without a heartbeat after which an item is redelivered to another worker [default: 1s; on kind 5s]
     #[arg(long, value_name = "TIME", value_parser = positive)]
     lease: Option<Span>,
-    /// Share of the preemptions by time that come as SIGKILL, with no word.
+    /// Share of the preemptions by time that come as SIGKILL, without notice.
     #[arg(long, value_name = "SHARE", default_value = "0.3", value_parser = share)]
     silent: f64,
     /// Share of the preemptions by time that stop a machine past its lease and let it return.
@@ -374,11 +374,11 @@ fn schedule_of(
         ),
     };
     if schedule.needs_cluster() && !cluster {
-        let why = "it cuts networks or strikes the volume's server, which processes do not have";
+        let why = "it cuts networks or restarts the volume's server, which processes do not have";
         return Err(Failure::new(Exit::Usage, "use the schedule", why).hint("use --backend kind"));
     }
-    if schedule.strikes_queue() && !matches!(queue, QueueChoice::OwnRedis | QueueChoice::Cluster) {
-        let why = format!("it strikes Redis, and --queue is {queue}");
+    if schedule.has_queue_faults() && !matches!(queue, QueueChoice::OwnRedis | QueueChoice::Cluster) {
+        let why = format!("it restarts or wipes Redis, and --queue is {queue}");
         let failure = Failure::new(Exit::Usage, "use the schedule", why);
         return Err(failure.hint("use --queue redis, a server of the simulator's own"));
     }

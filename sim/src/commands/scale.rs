@@ -40,7 +40,7 @@ pub fn main(args: &ScaleArgs) -> Result<u8, Failure> {
     let (cpu_us, memory) = meter();
     let mut text = table(&samples);
     text += &format!(
-        "checked: {:.1} s of CPU in all, {} MB; {} calls, {:.1} s of virtual time, {} results made again\n",
+        "checked: {:.1} s of CPU in all, {} MB; {} calls, {:.1} s of virtual time, {} results recomputed\n",
         cpu_us as f64 / 1e6,
         memory >> 20,
         outcome.calls,

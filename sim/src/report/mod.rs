@@ -137,9 +137,9 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
 }
 
 pub fn preemption_counts(story: &Story) -> PreemptionCounts {
-    let struck: Vec<usize> = story.faults.iter().filter_map(|fault| fault.incarnation).collect();
+    let faulted: Vec<usize> = story.faults.iter().filter_map(|fault| fault.incarnation).collect();
     let outside = story.incarnations.iter().enumerate().filter(|(number, incarnation)| {
-        !struck.contains(number) && incarnation.exit.is_some_and(|exit| !Exit::is_complete(exit))
+        !faulted.contains(number) && incarnation.exit.is_some_and(|exit| !Exit::is_complete(exit))
     });
     PreemptionCounts {
         interrupted: story.interrupted(),

@@ -98,11 +98,11 @@ fn lane(story: &Story, attempts: &[Attempt], machine: u32, scale: Scale) -> Lane
     }
     for fault in faults() {
         let (class, sign) = match (&fault.effect, fault.preemption.kind) {
-            (Effect::Interrupted(_), Kind::Terminate) => ("struck", "▼"),
-            (Effect::Interrupted(_), Kind::Kill) => ("struck", "✖"),
-            (Effect::Interrupted(_), _) => ("struck", "‖"),
-            (Effect::Queue, _) => ("struck", "Q"),
-            (Effect::Volume, _) => ("struck", "V"),
+            (Effect::Interrupted(_), Kind::Terminate) => ("fault", "▼"),
+            (Effect::Interrupted(_), Kind::Kill) => ("fault", "✖"),
+            (Effect::Interrupted(_), _) => ("fault", "‖"),
+            (Effect::Queue, _) => ("fault", "Q"),
+            (Effect::Volume, _) => ("fault", "V"),
             _ => ("missed", "○"),
         };
         let title = format!("{}: {}", fault.preemption.kind.words(), words_of(&fault.effect));

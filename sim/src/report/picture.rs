@@ -48,9 +48,9 @@ const MEANINGS: [(&str, Option<&str>, &str); 12] = [
     ("other", None, "other"),
     ("interrupted", None, "interrupted"),
     ("stopped", None, "stopped"),
-    ("struck", Some("▼"), "SIGTERM"),
-    ("struck", Some("✖"), "SIGKILL"),
-    ("struck", Some("‖"), "SIGSTOP past the lease"),
+    ("fault", Some("▼"), "SIGTERM"),
+    ("fault", Some("✖"), "SIGKILL"),
+    ("fault", Some("‖"), "SIGSTOP past the lease"),
     ("missed", Some("○"), "interrupted nothing"),
     ("commit", Some("·"), "commit"),
 ];

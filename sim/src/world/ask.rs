@@ -21,7 +21,7 @@ pub enum Ask {
 }
 
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum QueueReply {
     Added(usize),
     Claimed(Option<Claim>),
     Ownership(Ownership),

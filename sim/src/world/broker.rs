@@ -10,7 +10,7 @@ use worker::mutant::Mutant;
 use worker::queue::memory::{Memory, State};
 use worker::queue::{Inbox, QueueError, WorkQueue};
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::clock::{Clock, Micros, ms};
 use super::fault::{Fault, LONG_MS};
 use super::ledger::Ledger;
@@ -53,29 +53,31 @@ impl Broker {
     }
 
     /// Lets the queue do what it is asked. It never waits for anything.
-    pub async fn tell(&self, ask: &Ask) -> Result<Told, QueueError> {
+    pub async fn tell(&self, ask: &Ask) -> Result<QueueReply, QueueError> {
         let redis = &self.redis;
         Ok(match ask {
-            Ask::Add(items) => Told::Added(redis.add(items).await?),
+            Ask::Add(items) => QueueReply::Added(redis.add(items).await?),
             Ask::Claim { worker, nonce, lease, preferred } => {
-                Told::Claimed(redis.claim(worker, *nonce, *lease, preferred).await?)
+                QueueReply::Claimed(redis.claim(worker, *nonce, *lease, preferred).await?)
             }
             Ask::Heartbeat(claim, lease, progress) => {
-                Told::Ownership(redis.heartbeat(claim, *lease, *progress).await?)
+                QueueReply::Ownership(redis.heartbeat(claim, *lease, *progress).await?)
             }
-            Ask::Ack(claim, next) => Told::Ownership(redis.ack(claim, next).await?),
-            Ask::Release(claim, delay, why) => Told::Ownership(redis.release(claim, *delay, *why).await?),
+            Ask::Ack(claim, next) => QueueReply::Ownership(redis.ack(claim, next).await?),
+            Ask::Release(claim, delay, why) => {
+                QueueReply::Ownership(redis.release(claim, *delay, *why).await?)
+            }
             Ask::Push(paths) => {
                 redis.push(paths).await?;
-                Told::Done
+                QueueReply::Done
             }
-            Ask::Pushed => Told::Paths(redis.pushed().await?),
+            Ask::Pushed => QueueReply::Paths(redis.pushed().await?),
             Ask::RemovePushed(paths) => {
                 redis.remove_pushed(paths).await?;
-                Told::Done
+                QueueReply::Done
             }
-            Ask::PushedCount => Told::Count(redis.pushed_count().await?),
-            Ask::Counts => Told::Counts(redis.counts().await?),
+            Ask::PushedCount => QueueReply::Count(redis.pushed_count().await?),
+            Ask::Counts => QueueReply::Counts(redis.counts().await?),
         })
     }
 
@@ -83,7 +85,7 @@ impl Broker {
     ///
     /// # Errors
     /// As the queue's own.
-    pub fn tell_at_once(&self, ask: &Ask) -> Result<Told, QueueError> {
+    pub fn tell_at_once(&self, ask: &Ask) -> Result<QueueReply, QueueError> {
         match std::pin::pin!(self.tell(ask)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => answer,
             Poll::Pending => Err(QueueError::Away("it waits".to_owned())),
@@ -105,7 +107,7 @@ impl Broker {
         }
     }
 
-    /// Puts the state of `span` ago back; answers whether that made a difference.
+    /// Puts the state of `span` ago back; returns whether that made a difference.
     pub fn roll_back(&self, now: Micros, span: Micros) -> bool {
         let then = now.saturating_sub(span);
         let copies = self.copies.borrow();

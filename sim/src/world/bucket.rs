@@ -14,7 +14,7 @@ use super::machine::Machine;
 use super::nfs::{Call, Condition, Inode, Put, Reply};
 use super::world::World;
 
-/// Where each name takes one write a second, so long after a write.
+/// Least time between two writes of a name, where each name takes one write a second.
 const BETWEEN_WRITES: Micros = ms(1_000);
 /// Names that an answer of a bucket has.
 const NAMES_A_PAGE: usize = 1_000;

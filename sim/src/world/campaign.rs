@@ -93,7 +93,7 @@ pub struct Campaign {
     pub tally: Tally,
     /// The largest part, in thousandths, of the bound on draining that any schedule needed.
     pub drained_permille: u64,
-    /// The lowest seed that broke a promise, of those that ran.
+    /// The lowest seed that ran and broke a promise.
     pub failure: Option<(u64, Vec<Broken>)>,
 }
 
@@ -111,8 +111,8 @@ impl Campaign {
     }
 }
 
-/// Runs the seeds on so many threads; stops soon after the first failure. `tick` hears how many
-/// are done.
+/// Runs the seeds on `threads` threads; stops soon after the first failure. Calls `tick` with how many
+/// more are done.
 ///
 /// # Errors
 /// Where a kind of fault is named that there is not.

@@ -162,18 +162,18 @@ fn versions(world: &World, manifest: &Manifest) -> Option<Broken> {
     Some(Broken::effect(format!("a worker of results version {other} took part")))
 }
 
-/// Work done again has a bound: none if nothing went wrong. A machine that goes costs what lies between
-/// two savings of its progress; anything else that goes wrong, a few of each machine's results.
+/// Recomputed work has a bound: zero if nothing went wrong. A machine that goes costs the work between
+/// two saves of its progress; any other fault costs a few of each machine's results.
 fn waste(world: &World, needed: u64) -> Vec<Broken> {
     let tally = world.watch.tally();
     let machines = world.machines.borrow().len() as u64;
     let mut broken = Vec::new();
-    // Where the power went, what is left may have been made from what is gone: it is all done again.
+    // After a power loss, results that are left may have been made from lost ones: all are recomputed.
     let is_power = |what: &FaultKind| matches!(what, FaultKind::PowerLoss { .. });
-    let anew = if world.has_faults(is_power) { tally.faults * world.params.items() } else { 0 };
-    let redone_max = 2 * tally.faults * machines + anew;
+    let after_power_loss = if world.has_faults(is_power) { tally.faults * world.params.items() } else { 0 };
+    let redone_max = 2 * tally.faults * machines + after_power_loss;
     if tally.redone > redone_max {
-        let detail = format!("{} results were made again, {redone_max} may be", tally.redone);
+        let detail = format!("{} results were recomputed, {redone_max} may be", tally.redone);
         broken.push(Broken::waste(detail));
     }
     let params = &world.params;
@@ -187,7 +187,7 @@ fn waste(world: &World, needed: u64) -> Vec<Broken> {
     };
     let again = world.steps().saturating_sub(needed);
     if again > again_max {
-        broken.push(Broken::waste(format!("{again} steps were done again, {again_max} may be")));
+        broken.push(Broken::waste(format!("{again} steps were recomputed, {again_max} may be")));
     }
     broken
 }
@@ -238,7 +238,7 @@ impl<'a> Check<'a> {
     }
 
     /// Compares every commit, the report and the output with what the manifest's datasets give.
-    /// Answers what the run must come to.
+    /// Returns what the run must come to.
     fn results(&mut self, manifest: &Manifest, pages: Vec<Page>, vouched: &mut Vouched) -> Tally {
         self.chapters(manifest, pages);
         let same = Params { results: Results::Same, ..self.world.params.clone() };
@@ -256,7 +256,7 @@ impl<'a> Check<'a> {
         self.report(&toy, manifest, &made)
     }
 
-    /// What the manifest must say, whoever began the run and whenever.
+    /// Checks what the manifest must say, independent of the worker that began the run, and of the time.
     fn chapters(&mut self, manifest: &Manifest, pages: Vec<Page>) {
         let mut once = BTreeSet::new();
         for dataset in manifest.datasets.iter().filter(|dataset| !once.insert(&dataset.path)) {

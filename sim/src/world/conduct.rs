@@ -13,7 +13,7 @@ pub struct Conduct {
     pub beat_at: Cell<Micros>,
     /// Until then faults keep it from its next heartbeat.
     pub hindered_until: Cell<Micros>,
-    /// It was told that its lease is lost, or nothing moves: it sends no heartbeats.
+    /// It knows that its lease is lost, or nothing moves: it sends no heartbeats.
     pub silent: Cell<bool>,
     /// Steps that its workload has done, which counts them.
     pub steps: Arc<AtomicU64>,
@@ -26,8 +26,8 @@ pub struct Conduct {
 }
 
 impl Conduct {
-    /// A fault keeps the machine from its next heartbeat for a while. Another heartbeat meanwhile changes nothing about
-    /// that: first progress sends one of its own.
+    /// A fault keeps the machine from its next heartbeat until then. An earlier heartbeat changes nothing about that:
+    /// first progress sends one of its own.
     pub fn hinder(&self, until: Micros) {
         self.hindered_until.set(self.hindered_until.get().max(until));
     }

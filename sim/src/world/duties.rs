@@ -2,12 +2,12 @@
 //! progress saved in time and at the notice, delays that are reset, items offered on acknowledging.
 
 use worker::contract::RunPaths;
-use worker::events::{What as Noted, first_of};
+use worker::events::{What, first_of};
 use worker::item::{Item, Name};
 use worker::pipeline::REPORT;
 use worker::queue::{Ownership, Release};
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::broken::Broken;
 use super::clock::{Micros, ms};
 use super::conduct::Conduct;
@@ -22,7 +22,7 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
     let conduct = &machine.conduct;
     match ask {
         Ask::Claim { .. } if machine.stopping.get().is_some() => {
-            Some(Broken::waste(format!("{} claims although it was told to stop", machine.name)))
+            Some(Broken::waste(format!("{} claims although it has had notice to stop", machine.name)))
         }
         Ask::Claim { .. } if is_deaf_to_abandon(world, machine) => {
             Some(Broken::waste(format!("{} claims although the run is abandoned", machine.name)))
@@ -32,13 +32,17 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
             let is_late = beat_is_late(conduct, world, lease);
             conduct.beat_at.set(world.now());
             if is_late {
-                return Some(Broken::waste(format!("{} renews {} too late", machine.name, claim.item)));
+                return Some(Broken::waste(format!(
+                    "{} extends its lease of {} too late",
+                    machine.name, claim.item
+                )));
             }
-            // Whoever stood still, or waited for the queue, notices late what moved and when.
+            // A machine that stood still, or waited for the queue, notices late what moved and when.
             let still = world.now().saturating_sub(machine.moved_at.get());
             let excused = || machine.paused.get() || world.has_faults(FaultKind::is_of_queue);
             if still > ms(world.params.stall_ms()) + lease && !excused() {
-                let detail = format!("{} renews {} although nothing moves", machine.name, claim.item);
+                let detail =
+                    format!("{} extends its lease of {} although nothing moves", machine.name, claim.item);
                 return Some(Broken::new("liveness", detail));
             }
             None
@@ -66,8 +70,8 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
 
 /// The queue did what a worker asked. One that works alone, and that nothing has disturbed, knows all that can be
 /// done next.
-pub fn answered(world: &World, machine: &Machine, ask: &Ask, answer: &Told) -> Option<Broken> {
-    if matches!(answer, Told::Ownership(Ownership::Lost)) {
+pub fn answered(world: &World, machine: &Machine, ask: &Ask, answer: &QueueReply) -> Option<Broken> {
+    if matches!(answer, QueueReply::Ownership(Ownership::Lost)) {
         machine.conduct.silent.set(true);
     }
     let Ask::Ack(claim, next) = ask else { return None };
@@ -136,21 +140,21 @@ pub fn computes(world: &World, machine: &Machine) -> Option<Broken> {
 }
 
 /// A worker noted an event.
-pub fn noted(world: &World, machine: &Machine, told: &Noted) -> Option<Broken> {
+pub fn noted(world: &World, machine: &Machine, what: &What) -> Option<Broken> {
     let conduct = &machine.conduct;
-    match told {
-        Noted::Claimed { .. } | Noted::Resumed { .. } => conduct.safe(world.now()),
-        Noted::Stalled { .. } => conduct.silent.set(true),
-        Noted::Saved { item, .. } => {
+    match what {
+        What::Claimed { .. } | What::Resumed { .. } => conduct.safe(world.now()),
+        What::Stalled { .. } => conduct.silent.set(true),
+        What::Saved { item, .. } => {
             conduct.safe(world.now());
             return unwritten(world, machine, *item);
         }
-        Noted::GaveBack { item, why: Release::Preempted, .. } => {
+        What::GaveBack { item, why: Release::Preempted, .. } => {
             let spent = world.now() - machine.stopping.get().unwrap_or(world.now());
             let had_time = spent < world.params.grace() * 3 / 4 || always_has_time(world);
             let had_time = had_time && !world.has_faults(FaultKind::is_of_volume);
             if had_time && first_of(*item).is_some() && conduct.unsaved() > 0 {
-                let detail = format!("{} gives {item} back and saves nothing of it", machine.name);
+                let detail = format!("{} releases {item} and saves nothing of it", machine.name);
                 return Some(Broken::waste(detail));
             }
         }
@@ -159,7 +163,7 @@ pub fn noted(world: &World, machine: &Machine, told: &Noted) -> Option<Broken> {
     None
 }
 
-/// Whether a worker that is told to stop can always end a step and save: an eighth of the grace is enough.
+/// Whether a worker with notice to stop can always end a step and save: an eighth of the grace is enough.
 fn always_has_time(world: &World) -> bool {
     let params = &world.params;
     let call = params.volume_us.1.max(params.queue_us.1);

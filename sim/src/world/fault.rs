@@ -24,16 +24,16 @@ pub enum On {
     Remove,
 }
 
-/// What goes wrong. Whoever makes the call is the one that it happens to.
+/// What goes wrong. It happens to the machine that makes the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// The machine is gone with no word, before or after the call took effect.
+    /// The machine is gone without notice, before or after the call took effect.
     Kill {
         after: bool,
         back_ms: u64,
     },
-    /// The machine is told to stop; it is gone when the grace is over.
+    /// The machine gets notice to stop; it is gone when the grace is over.
     Notice {
         back_ms: u64,
     },
@@ -74,7 +74,7 @@ pub enum FaultKind {
     StaleLookups {
         ms: u64,
     },
-    /// The server is away for a while, and forgets what it was not told to sync.
+    /// The server is away for a while, and forgets what no client synced.
     ServerRestart {
         ms: u64,
     },
@@ -82,7 +82,7 @@ pub enum FaultKind {
     PowerLoss {
         back_ms: u64,
     },
-    /// The call takes so long.
+    /// The call takes `ms` longer.
     Hang {
         ms: u64,
     },
@@ -135,8 +135,8 @@ pub enum FaultKind {
 
 /// One of each kind, for names and for coverage.
 pub const KINDS: [(&str, &str); 31] = [
-    ("kill", "a machine gone with no word"),
-    ("notice", "a machine told to stop"),
+    ("kill", "a machine gone without notice"),
+    ("notice", "a machine with notice to stop"),
     ("pause", "a machine that stood still"),
     ("late", "a call that arrived after its machine was gone"),
     ("clock-jump", "a wall clock that jumped"),

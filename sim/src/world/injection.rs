@@ -320,7 +320,7 @@ impl World {
             }
         }
         let report = format!("runs/{RUN}/report");
-        // That a run was left cannot be made again, as little as a page can.
+        // A record that the run was left cannot be recomputed, and neither can a page.
         let is_report =
             |bytes: &&[u8]| Record::decode(bytes.to_vec()).is_ok_and(|record| Report::of(&record).is_ok());
         commits.extend(server.bytes(&report).filter(is_report).map(|_| report.clone()));
@@ -342,7 +342,7 @@ impl World {
         true
     }
 
-    /// The machine is gone: its ports are cut, and whoever polls it drops it.
+    /// The machine is gone: its ports are cut, and its poller drops it.
     pub fn kill(&self, machine: &Machine, back: Micros) {
         machine.alive.set(false);
         machine.back_at.set(Some(back));
@@ -355,7 +355,7 @@ impl World {
             self.kill(machine, machine.back_at.get().unwrap_or_default());
             return pending().await;
         }
-        // Whoever stands still gets its answer afterwards.
+        // A machine that stands still gets its answer afterwards.
         let until = machine.still_until.get();
         if until > self.now() {
             self.clock.sleep_until(until).await;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use worker::item::Name;
 use worker::queue::{Claim, Ownership};
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::broken::Broken;
 use super::clock::{Micros, ms};
 use super::nfs::Client;
@@ -33,17 +33,17 @@ impl Ledger {
         self.leases.clear();
     }
 
-    /// The queue did what `holder` asked. Answers how it broke its word, if it did, and whose lease
+    /// The queue did what `holder` asked. Returns how it broke its promise, if it did, and whose lease
     /// had run out where an item went to another.
     pub fn answered(
         &mut self,
         now: Micros,
         holder: Client,
         ask: &Ask,
-        told: &Told,
+        reply: &QueueReply,
     ) -> (Option<Broken>, Option<Client>) {
-        match (ask, told) {
-            (Ask::Claim { lease, .. }, Told::Claimed(Some(claim))) => {
+        match (ask, reply) {
+            (Ask::Claim { lease, .. }, QueueReply::Claimed(Some(claim))) => {
                 let until = now + lease.as_micros() as Micros;
                 let before =
                     self.leases.insert(claim.item.name, Lease { owner: owner(claim), holder, until });
@@ -54,7 +54,7 @@ impl Ledger {
                 }
                 (None, Some(before.holder))
             }
-            (Ask::Heartbeat(claim, lease, _), Told::Ownership(hold)) => {
+            (Ask::Heartbeat(claim, lease, _), QueueReply::Ownership(hold)) => {
                 let broken = self.judge(now, claim, *hold);
                 if *hold == Ownership::Held
                     && let Some(mine) = self.leases.get_mut(&claim.item.name)
@@ -63,7 +63,7 @@ impl Ledger {
                 }
                 (broken, None)
             }
-            (Ask::Ack(claim, _) | Ask::Release(claim, ..), Told::Ownership(hold)) => {
+            (Ask::Ack(claim, _) | Ask::Release(claim, ..), QueueReply::Ownership(hold)) => {
                 let broken = self.judge(now, claim, *hold);
                 if *hold == Ownership::Held {
                     self.leases.remove(&claim.item.name);

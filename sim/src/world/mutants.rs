@@ -61,7 +61,7 @@ pub fn hunt(entry: &Entry, seeds_max: u64) -> Option<Caught> {
     })
 }
 
-/// Hunts every mutant, on so many threads; in the order of the list.
+/// Hunts every mutant, on `threads` threads. Returns them in the order of the list.
 pub fn hunt_all(seeds_max: u64, threads: usize) -> Vec<(Entry, Option<Caught>)> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());

@@ -78,7 +78,7 @@ impl Reply {
 #[derive(Debug, Clone, Default)]
 struct Node {
     bytes: Vec<u8>,
-    /// So many of the bytes survive a crash of the server.
+    /// Number of the bytes that survive a crash of the server.
     synced: usize,
     links: u64,
     folder: bool,
@@ -295,7 +295,7 @@ impl Server {
     }
 
     /// One name less for a file. Nobody reads the bytes of one without a name, unless it gets that back; only
-    /// whether a crash would cut it is still told.
+    /// whether a crash would cut it is still known.
     fn unlink(&mut self, node: Inode) {
         let node = &mut self.nodes[node];
         node.links -= 1;
@@ -441,7 +441,7 @@ impl Server {
         (call.looks() && is_of_files).then(|| self.look(view, call))
     }
 
-    /// Every file's path and bytes below a folder, for those who compare.
+    /// Every file's path and bytes below a folder, for comparisons.
     pub fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
         let inside = format!("{folder}/");
         let folders = self.folders.iter().filter(|(path, _)| *path == folder || path.starts_with(&inside));
@@ -458,7 +458,7 @@ impl Server {
         }
     }
 
-    /// Creates a file although it is there: whoever has it open finds it empty.
+    /// Creates a file although it is there: a client that has it open finds it empty.
     pub fn reopen(&mut self, path: &str) -> Option<Inode> {
         let node = self.now_at(path)?;
         self.nodes[node].bytes.clear();
@@ -487,13 +487,13 @@ impl Server {
         node
     }
 
-    /// What a name holds, for those who check afterwards.
+    /// What a name holds, for the checks afterwards.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         let node = &self.nodes[self.now_at(path)?];
         (!node.folder).then_some(&node.bytes)
     }
 
-    /// The names in a folder, for those who check afterwards.
+    /// The names in a folder, for the checks afterwards.
     pub fn names(&self, folder: &str) -> Vec<&str> {
         let fresh = View { client: 0, as_of: None };
         self.below(fresh, folder).map(|(name, _)| name).collect()

@@ -21,7 +21,7 @@ pub struct Oddities {
     pub same_stem: bool,
     #[serde(default)]
     pub change: Option<Change>,
-    /// The operator abandons the run, at this call of all those that workers make, counted from 0.
+    /// The operator abandons the run at this call, counted from 0 over the calls of all workers.
     #[serde(default)]
     pub abandon: Option<u64>,
 }
@@ -29,7 +29,7 @@ pub struct Oddities {
 /// Somebody replaces a dataset by another of the same name, and pushes it again where datasets are pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// At this call of all those that workers make, counted from 0.
+    /// At this call, counted from 0 over the calls of all workers.
     pub at: u64,
     /// The number of the training dataset.
     pub number: u32,
@@ -49,7 +49,7 @@ impl Default for Oddities {
 }
 
 impl Oddities {
-    /// By chance, of a run of so many training datasets and about so many calls.
+    /// By chance, for a run of `train` training datasets and about `calls` calls.
     pub fn of_seed(dice: &mut Dice, train: u32, calls: u64) -> Self {
         // Mostly the oldest, which is prepared first: then the run goes on with what it was.
         let last = if dice.chance(1, 4) { u64::from(train) - 1 } else { 0 };
@@ -66,8 +66,9 @@ impl Oddities {
         }
     }
 
-    /// When the operator abandons a run of about so many calls, to which is pushed at these. Often shortly after a
-    /// push: then an intake is on its way. By chance of its own, so that the rest of a seed's world does not follow it.
+    /// When the operator abandons a run of about `calls` calls, with pushes at the calls `pushes`. Often shortly after
+    /// a push: then an intake is on its way. By chance of its own, so that the rest of a seed's world does not
+    /// follow it.
     pub fn abandon_of_seed(seed: u64, calls: u64, pushes: &[u64]) -> Option<u64> {
         let mut dice = Dice::new(seed.rotate_left(32) ^ 0x0a_ba_4d_04);
         if !dice.chance(1, 10) {

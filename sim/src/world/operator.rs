@@ -7,7 +7,7 @@ use worker::manifest::{Dataset, normalise};
 use worker::record::Record;
 use worker::report::{Report, Tally};
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::clock::Micros;
 use super::params::{LATE_TEST, Params, paths, trained, training};
 use super::toy::content_of;
@@ -90,7 +90,7 @@ impl World {
     /// What is pushed and not taken in.
     pub fn pushed_left(&self) -> Vec<String> {
         match self.broker.tell_at_once(&Ask::Pushed) {
-            Ok(Told::Paths(paths)) => paths,
+            Ok(QueueReply::Paths(paths)) => paths,
             _ => Vec::new(),
         }
     }

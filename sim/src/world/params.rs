@@ -63,7 +63,7 @@ pub struct Params {
 /// Somebody pushes paths while the run is on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
-    /// At this call of all those that workers make, counted from 0.
+    /// At this call, counted from 0 over the calls of all workers.
     pub at: u64,
     pub paths: Vec<String>,
 }
@@ -76,16 +76,16 @@ pub const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Failed attempts at one item before a worker gives up.
 pub const RETRIES: u32 = 5;
-/// As workers have it by default: no schedule kills so many in a row at one item.
+/// The workers' default: no schedule kills this many workers in a row at one item.
 pub const MAX_DELIVERIES: u32 = 20;
 
 impl Params {
-    /// Without progress for so long, leases are not renewed.
+    /// Without progress for this time, workers send no heartbeats.
     pub fn stall_ms(&self) -> u64 {
         4 * self.lease_ms
     }
 
-    /// Until a machine that is told to stop is killed.
+    /// From a machine's notice to stop until it is killed.
     pub fn grace(&self) -> Micros {
         ms(self.grace_ms)
     }

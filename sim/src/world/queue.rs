@@ -8,7 +8,7 @@ use worker::item::Item;
 use worker::mutant::Mutant;
 use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::duties;
 use super::inside::Inside;
 use super::machine::Machine;
@@ -18,26 +18,26 @@ use super::world::World;
 
 impl World {
     /// Lets the queue do what a machine asks, and holds its answer against what it promised.
-    pub async fn tell_queue_for(&self, machine: Client, ask: &Ask) -> Result<Told, QueueError> {
-        let told = match self.mutant {
+    pub async fn tell_queue_for(&self, machine: Client, ask: &Ask) -> Result<QueueReply, QueueError> {
+        let reply = match self.mutant {
             Some(_) => self.broker.tell(&self.forge(ask.clone())).await?,
             None => self.broker.tell(ask).await?,
         };
         let now = self.now() / 1_000 * 1_000;
-        let (broken, lapsed) = self.broker.ledger.borrow_mut().answered(now, machine, ask, &told);
+        let (broken, lapsed) = self.broker.ledger.borrow_mut().answered(now, machine, ask, &reply);
         self.watch.broke(broken);
         let machines = self.machines.borrow();
         let machine = machines.get(machine as usize - 1);
         if let Some(machine) = machine {
-            self.watch.broke(duties::answered(self, machine, ask, &told));
+            self.watch.broke(duties::answered(self, machine, ask, &reply));
         }
-        if let Told::Claimed(Some(claim)) = &told {
+        if let QueueReply::Claimed(Some(claim)) = &reply {
             if let Some(machine) = machine {
                 machine.conduct.claimed(self.now());
             }
             self.watch.handed_out(claim, lapsed.is_some(), self.has_changed());
         }
-        Ok(told)
+        Ok(reply)
     }
 
     /// What reaches a queue that has forgotten one of its rules.
@@ -65,7 +65,11 @@ impl World {
     }
 
     /// One call to the queue, with all that may happen to it.
-    pub async fn queue_call(self: &Rc<Self>, machine: &Rc<Machine>, ask: Ask) -> Result<Told, QueueError> {
+    pub async fn queue_call(
+        self: &Rc<Self>,
+        machine: &Rc<Machine>,
+        ask: Ask,
+    ) -> Result<QueueReply, QueueError> {
         let is_renewal = matches!(ask, Ask::Heartbeat(..));
         self.watch.broke(duties::asked(self, machine, &ask));
         let injected = self.inject(machine, Site::Queue(&ask));
@@ -87,12 +91,12 @@ impl World {
             if ask.changes() {
                 self.broker.copy(self.now(), &self.faults.due.borrow());
             }
-            let told = self.tell_queue_for(machine.id, &ask).await;
+            let reply = self.tell_queue_for(machine.id, &ask).await;
             if injected.reply_lost {
                 self.watch.fired("queue-reply-lost");
                 away("connection reset by peer")
             } else {
-                told
+                reply
             }
         };
         self.after(machine, &injected).await;
@@ -104,7 +108,7 @@ impl World {
 }
 
 impl Inside {
-    async fn ask_queue(&self, ask: Ask) -> Result<Told, QueueError> {
+    async fn ask_queue(&self, ask: Ask) -> Result<QueueReply, QueueError> {
         match self.world.queue_call(&self.machine, ask).await {
             Err(QueueError::Away(why)) if self.world.breaks(Mutant::GiveUpOnQueue) => {
                 Err(QueueError::Refused(why))
@@ -115,7 +119,7 @@ impl Inside {
 
     async fn ask_hold(&self, ask: Ask) -> Result<Ownership, QueueError> {
         match self.ask_queue(ask).await? {
-            Told::Ownership(hold) => Ok(hold),
+            QueueReply::Ownership(hold) => Ok(hold),
             _ => Ok(Ownership::Lost),
         }
     }
@@ -124,7 +128,7 @@ impl Inside {
 impl WorkQueue for Inside {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
         match self.ask_queue(Ask::Add(items.to_vec())).await? {
-            Told::Added(added) => Ok(added),
+            QueueReply::Added(added) => Ok(added),
             _ => Ok(0),
         }
     }
@@ -138,7 +142,7 @@ impl WorkQueue for Inside {
     ) -> Result<Option<Claim>, QueueError> {
         let (worker, preferred) = (worker.to_owned(), preferred.to_vec());
         match self.ask_queue(Ask::Claim { worker, nonce, lease, preferred }).await? {
-            Told::Claimed(claim) => Ok(claim),
+            QueueReply::Claimed(claim) => Ok(claim),
             _ => Ok(None),
         }
     }
@@ -162,7 +166,7 @@ impl WorkQueue for Inside {
 
     async fn counts(&self) -> Result<Counts, QueueError> {
         match self.ask_queue(Ask::Counts).await? {
-            Told::Counts(counts) => Ok(counts),
+            QueueReply::Counts(counts) => Ok(counts),
             _ => Ok(Counts::default()),
         }
     }
@@ -175,7 +179,7 @@ impl Inbox for Inside {
 
     async fn pushed(&self) -> Result<Vec<String>, QueueError> {
         match self.ask_queue(Ask::Pushed).await? {
-            Told::Paths(paths) => Ok(paths),
+            QueueReply::Paths(paths) => Ok(paths),
             _ => Ok(Vec::new()),
         }
     }
@@ -186,7 +190,7 @@ impl Inbox for Inside {
 
     async fn pushed_count(&self) -> Result<u64, QueueError> {
         match self.ask_queue(Ask::PushedCount).await? {
-            Told::Count(count) => Ok(count),
+            QueueReply::Count(count) => Ok(count),
             _ => Ok(0),
         }
     }

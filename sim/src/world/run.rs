@@ -39,7 +39,7 @@ pub struct Outcome {
     pub broken: Vec<Broken>,
     pub tally: Tally,
     pub story: Vec<Line>,
-    /// What was made public, with its bytes, oldest first; where the story is told.
+    /// Public names with their bytes, oldest first; recorded only along with the story.
     pub linked: Vec<(String, Vec<u8>)>,
     /// Virtual time from the start to the last exit.
     pub took: Micros,
@@ -103,7 +103,7 @@ pub fn watched(schedule: &Schedule, tells: bool, look: &mut dyn FnMut(&World)) -
 }
 
 impl World {
-    /// Whether nothing keeps a machine that is told to stop from ending within its grace.
+    /// Whether nothing keeps a machine with notice to stop from ending within its grace.
     fn answers_notices(&self) -> bool {
         let last_fifth = ms(self.params.grace_ms) / 5;
         !self.has_faults(FaultKind::delays)
@@ -347,8 +347,8 @@ impl Runner {
             {
                 back = Some(ms(1_000));
             }
-            // It could not see the names; or what was pushed is lost with the queue, and whoever
-            // pushed it pushes it again.
+            // It could not see the names; or the pushed paths are lost with the queue, and the
+            // client that pushed them pushes them again.
             Exit::NoDatasets if machine.has_been_stale() || self.pushes_were_lost() => {
                 world.push_all();
                 back = Some(ms(1_000));

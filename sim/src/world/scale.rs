@@ -28,9 +28,9 @@ pub struct Sample {
 /// CPU that this process has used, in microseconds, and its memory, in bytes.
 pub type Meter<'a> = &'a dyn Fn() -> (u64, u64);
 
-/// A batch of so many datasets on so many workers, pushed to the queue, with so many faults spread over
-/// it: of each kind in turn, but for those that take the queue back. Work and leases are of a size that
-/// lets the fold keep up.
+/// A batch of `datasets` datasets on `workers` workers, pushed to the queue, with `faults` faults spread
+/// over it: of each kind in turn, except kinds that roll the queue back. Work and leases are of a size
+/// that lets the fold keep up.
 pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32, bucket: bool) -> Schedule {
     let params = Params {
         workers,
@@ -57,7 +57,7 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32, bucket: boo
     };
     let mut dice = Dice::new(seed);
     let calls = params.calls();
-    // Those that go back need copies of the whole queue at all times.
+    // Kinds that roll the queue back need copies of the whole queue at all times.
     let whats = (0..KINDS.len()).cycle().map(|kind| FaultKind::of_kind(kind, &mut dice));
     let whats: Vec<FaultKind> = whats.filter(|what| !what.goes_back()).take(faults as usize).collect();
     let faults = whats.into_iter().map(|what| Fault { at: dice.between(0, calls), what });

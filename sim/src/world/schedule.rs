@@ -61,14 +61,14 @@ impl Schedule {
                 Fault { at, what: power.map_or(what, |power| FaultKind::of_kind(power, &mut dice)) }
             })
             .collect();
-        // Last, so that seeds from before there were such results tell what they told.
+        // Last, so that seeds from before there were such results tell the same story.
         params.large = dice.chance(1, 4);
         Self::new(seed, params, faults)
     }
 
-    /// A schedule of these faults, without those that no worker could bear.
+    /// A schedule of these faults, without the faults that no worker could bear.
     pub fn new(seed: u64, params: Params, mut faults: Vec<Fault>) -> Self {
-        // Torn commits need results that can be made again.
+        // Torn commits need results that can be recomputed.
         faults.retain(|fault| params.results == Results::Same || fault.what != FaultKind::Tear);
         // So does what is not synced, and a workload that lies says that they can.
         let lost =

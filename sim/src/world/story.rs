@@ -12,7 +12,7 @@ pub fn story(schedule: &Schedule, outcome: &Outcome) -> String {
         "A world of {}, {} to train on, {} for tests, {} for history{}{}{}.\n\
          Leases of {}, a grace of {}, idle workers look every {}. {} to inject.\n\
          Each dataset is prepared, joined with those before it, folded into the model and evaluated.\n\
-         A result counts once it is linked to its public name; whoever comes second finds it there.\n\
+         A result counts once it is linked to its public name: the first writer wins.\n\
          (time in seconds; ! marks what goes wrong from outside)\n\n",
         count(u64::from(params.workers), "worker"),
         count(u64::from(params.train), "dataset"),

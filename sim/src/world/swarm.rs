@@ -25,7 +25,7 @@ enum Shape {
     Bucket,
     /// Calls are short and work is long: a notice meets work that does not fit in the grace.
     LongWork,
-    /// Short leases: whoever stands still is taken for dead. Often results vary.
+    /// Short leases: a machine that stands still is taken for dead. Often results vary.
     ShortLease,
 }
 

@@ -1,10 +1,10 @@
 //! What a world's onlooker sees: faults that counted, situations that were to be met sometimes,
-//! work done twice, and, if asked, the story line by line.
+//! recomputed work, and, if asked, the story line by line.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use worker::events::{Event, What as Told};
+use worker::events::{Event, What};
 use worker::item::{Item, Name};
 use worker::pipeline::{INTAKE, REPORT};
 use worker::queue::Claim;
@@ -27,17 +27,17 @@ const CHAIN: Name = Name::constant("fold");
 pub enum Sometimes {
     SecondCommit,
     ZombieRefused,
-    TakenOverInCommit,
-    TakenOver,
+    RedeliveredInCommit,
+    Redelivered,
     LeaseLost,
     QueueRebuilt,
     TornRepaired,
-    LostMadeAgain,
+    LostRecomputed,
     ProgressResumed,
     PushRacedSeal,
     TwoBegan,
     LostLinkWon,
-    GivenBackInGrace,
+    ReleasedInGrace,
     FinishedInGrace,
     Rejected,
     PushRefused,
@@ -60,17 +60,17 @@ pub const SOMETIMES: [(Sometimes, &str); 28] = {
     [
         (SecondCommit, "a commit that came second found the first"),
         (ZombieRefused, "a zombie's commit was refused"),
-        (TakenOverInCommit, "a lease was taken over in the middle of a commit"),
-        (TakenOver, "an expired lease was taken over"),
+        (RedeliveredInCommit, "an item was redelivered in the middle of a commit"),
+        (Redelivered, "an item was redelivered after its lease expired"),
         (LeaseLost, "a worker noticed that its lease was lost"),
         (QueueRebuilt, "a queue that forgot was rebuilt from the commits"),
         (TornRepaired, "a torn commit was repaired"),
-        (LostMadeAgain, "a commit that went with the power was made again"),
+        (LostRecomputed, "a commit lost with the power was recomputed"),
         (ProgressResumed, "saved progress was taken up by the next attempt"),
         (PushRacedSeal, "a push raced the seal"),
         (TwoBegan, "two workers began the run at once"),
         (LostLinkWon, "a link took effect although its answer was lost"),
-        (GivenBackInGrace, "work was given back within the grace"),
+        (ReleasedInGrace, "work was released within the grace"),
         (FinishedInGrace, "work was finished within the grace"),
         (Rejected, "a dataset was rejected"),
         (PushRefused, "a push was refused by name"),
@@ -131,7 +131,7 @@ pub struct Line {
 pub struct Watch {
     tally: RefCell<Tally>,
     story: Option<RefCell<Vec<Line>>>,
-    /// What was made public, with its bytes, where the story is told.
+    /// Public names with their bytes, recorded only along with the story.
     linked: RefCell<Vec<(String, Vec<u8>)>>,
     /// Who has which item by its own account: the machine, and whether a commit is on its way.
     holders: RefCell<BTreeMap<Name, (Client, bool)>>,
@@ -145,7 +145,7 @@ pub struct Watch {
     won: RefCell<BTreeMap<String, u32>>,
     /// Promises broken on the way.
     broken: RefCell<Vec<Broken>>,
-    /// Results versions of those who committed parts.
+    /// Results versions of the workers that committed outputs.
     versions: RefCell<BTreeSet<u32>>,
     /// By name, how many incarnations ended by themselves.
     ended: RefCell<BTreeMap<String, usize>>,
@@ -230,7 +230,7 @@ impl Watch {
         self.torn.borrow().iter().any(|torn| torn == path)
     }
 
-    /// Whether it was torn, or went with the power: then it may have been made again.
+    /// Whether it was torn, or lost with the power: then it may have been recomputed.
     pub fn is_damaged(&self, path: &str) -> bool {
         self.is_torn(path) || self.lost.borrow().contains(path)
     }
@@ -241,7 +241,7 @@ impl Watch {
         won.iter().filter(|(_, times)| **times > 1).map(|(path, _)| path.clone()).collect()
     }
 
-    /// How many paths are committed, by the account of whoever was first there.
+    /// How many paths are committed, by the accounts of their first writers.
     pub fn committed_so_far(&self) -> usize {
         self.won.borrow().len()
     }
@@ -266,7 +266,7 @@ impl Watch {
         self.ended.borrow().clone()
     }
 
-    /// Since when whoever sealed the run, if it was not born sealed, was at it.
+    /// When the worker that sealed the run began the report, unless the run was born sealed.
     pub fn sealed(&self) -> Option<Micros> {
         self.sealed.get().or(self.about_to_seal.get())
     }
@@ -306,14 +306,14 @@ impl Watch {
             self.tell(at, &machine.name, false, || text);
         }
         match &event.what {
-            Told::Claimed { item, token, attempt, taken_over_from, .. } => {
+            What::Claimed { item, token, attempt, taken_over_from, .. } => {
                 self.claimed(machine, *item, taken_over_from.is_some());
                 if *item == REPORT.name {
                     self.reporting.borrow_mut().insert(machine.id, at);
                 }
                 machine.held.replace(Some(Held { item: *item, token: *token, attempt: attempt.clone() }));
             }
-            Told::Acked { item, .. } | Told::GaveBack { item, .. } => {
+            What::Acked { item, .. } | What::GaveBack { item, .. } => {
                 machine.held.replace(None);
                 let mut holders = self.holders.borrow_mut();
                 if holders.get(item).is_some_and(|(holder, _)| *holder == machine.id) {
@@ -323,13 +323,13 @@ impl Watch {
                 self.zombies.borrow_mut().retain(|(zombie, _)| *zombie != machine.id);
                 self.let_go(machine, &event.what);
             }
-            Told::Intent { item, path, .. } => {
+            What::Intent { item, path, .. } => {
                 self.linking(machine, *item, true);
                 if *item == REPORT.name && path.contains("/manifest/") {
                     self.about_to_seal.set(self.reporting.borrow().get(&machine.id).copied());
                 }
             }
-            Told::Committed { item, path, won, attempt, .. } => {
+            What::Committed { item, path, won, attempt, .. } => {
                 self.linking(machine, *item, false);
                 if *item == CHAIN && !won {
                     self.folded_behind(machine, attempt);
@@ -339,25 +339,25 @@ impl Watch {
                 self.to_resume.borrow_mut().retain(|_, (of, _)| of != item);
                 self.committed(machine, path, *won);
             }
-            Told::Repaired { .. } => self.met(Sometimes::TornRepaired),
-            Told::Resumed { .. } => {
+            What::Repaired { .. } => self.met(Sometimes::TornRepaired),
+            What::Resumed { .. } => {
                 self.to_resume.borrow_mut().remove(&machine.id);
                 self.met(Sometimes::ProgressResumed);
             }
-            Told::Saved { item, done, .. } if first_of(*item).is_some() => self.saved(machine, *item, *done),
-            Told::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
-            Told::Requeued { .. } => self.requeued(),
-            Told::Refused { .. } => self.met(Sometimes::PushRefused),
-            Told::TookIn { chapter, paths } if *chapter > 0 && !paths.is_empty() => {
+            What::Saved { item, done, .. } if first_of(*item).is_some() => self.saved(machine, *item, *done),
+            What::LeaseLost { .. } => self.met(Sometimes::LeaseLost),
+            What::Requeued { .. } => self.requeued(),
+            What::Refused { .. } => self.met(Sometimes::PushRefused),
+            What::TookIn { chapter, paths } if *chapter > 0 && !paths.is_empty() => {
                 self.met(Sometimes::ChapterAdded);
             }
-            Told::Sealed { .. } => self.sealed.set(self.reporting.borrow().get(&machine.id).copied()),
-            Told::Violation { .. } => self.tally.borrow_mut().violations += 1,
+            What::Sealed { .. } => self.sealed.set(self.reporting.borrow().get(&machine.id).copied()),
+            What::Violation { .. } => self.tally.borrow_mut().violations += 1,
             _ => {}
         }
     }
 
-    fn claimed(&self, machine: &Machine, item: Name, taken_over: bool) {
+    fn claimed(&self, machine: &Machine, item: Name, redelivered: bool) {
         self.tally.borrow_mut().claims += 1;
         let saved = self.saved.borrow().get(&item).copied();
         let mut to_resume = self.to_resume.borrow_mut();
@@ -366,8 +366,8 @@ impl Watch {
             None => to_resume.remove(&machine.id),
         };
         drop(to_resume);
-        if taken_over {
-            self.met(Sometimes::TakenOver);
+        if redelivered {
+            self.met(Sometimes::Redelivered);
         }
         if machine.twin {
             self.fired("twin");
@@ -376,17 +376,17 @@ impl Watch {
         if let Some((before, linking)) = self.holders.borrow_mut().insert(item, (machine.id, false)) {
             self.zombies.borrow_mut().push((before, item));
             if linking {
-                self.met(Sometimes::TakenOverInCommit);
+                self.met(Sometimes::RedeliveredInCommit);
             }
         }
     }
 
-    /// Work that was saved is not done again (rule 14).
+    /// Saved work is not recomputed (rule 14).
     fn saved(&self, machine: &Machine, item: Name, done: u64) {
         if let Some((_, before)) = self.to_resume.borrow_mut().remove(&machine.id)
             && self.reliable
         {
-            let detail = format!("{} begins {item} anew, of which step {before} is saved", machine.name);
+            let detail = format!("{} does not resume {item}, of which step {before} is saved", machine.name);
             self.broke(Some(Broken::waste(detail)));
         }
         let mut saved = self.saved.borrow_mut();
@@ -394,10 +394,10 @@ impl Watch {
         *most = done.max(*most);
     }
 
-    /// Who finds one dataset folded by another learns that it is behind.
+    /// A worker that finds one dataset folded by another learns that it is behind.
     fn folded_behind(&self, machine: &Machine, attempt: &str) {
         let again = !self.behind.borrow_mut().insert(attempt.to_owned());
-        // Whoever mends torn commits meets others that do.
+        // A worker that repairs torn commits meets others that do.
         if again && self.torn.borrow().is_empty() && self.lost.borrow().is_empty() {
             self.broke(Some(Broken::waste(format!("{} folds on behind another", machine.name))));
         }
@@ -411,11 +411,11 @@ impl Watch {
         }
     }
 
-    fn let_go(&self, machine: &Machine, told: &Told) {
+    fn let_go(&self, machine: &Machine, what: &What) {
         if machine.stopping.get().is_some() {
-            match told {
-                Told::Acked { .. } => self.met(Sometimes::FinishedInGrace),
-                _ => self.met(Sometimes::GivenBackInGrace),
+            match what {
+                What::Acked { .. } => self.met(Sometimes::FinishedInGrace),
+                _ => self.met(Sometimes::ReleasedInGrace),
             }
         }
     }
@@ -428,7 +428,7 @@ impl Watch {
         if won {
             *self.won.borrow_mut().entry(path.to_owned()).or_default() += 1;
             if self.lost.borrow().contains(path) {
-                self.met(Sometimes::LostMadeAgain);
+                self.met(Sometimes::LostRecomputed);
             }
             if self.lost_links.borrow().iter().any(|lost| lost == path) {
                 self.met(Sometimes::LostLinkWon);

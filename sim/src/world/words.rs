@@ -1,6 +1,6 @@
 //! The story of a world in words that a newcomer understands.
 
-use worker::events::What as Told;
+use worker::events::What;
 use worker::item::Name;
 use worker::queue::Release;
 
@@ -30,66 +30,66 @@ fn short(path: &str) -> &str {
     path.split_once('/').and_then(|(_, rest)| rest.split_once('/')).map_or(path, |(_, rest)| rest)
 }
 
-/// An event of a worker; `None` for those that say nothing to a reader.
-pub fn event(what: &Told) -> Option<String> {
+/// An event of a worker; `None` for events that say nothing to a reader.
+pub fn event(what: &What) -> Option<String> {
     Some(match what {
-        Told::Began { item: of, .. } => format!("begins {}", item(*of)),
-        Told::Foreign { item } => format!("removes {item} from the queue, which is no item of the run"),
-        Told::Started { .. } => "starts to work".to_owned(),
-        Told::Claimed { item: of, token, taken_over_from, .. } => {
+        What::Began { item: of, .. } => format!("begins {}", item(*of)),
+        What::Foreign { item } => format!("removes {item} from the queue, which is no item of the run"),
+        What::Started { .. } => "starts to work".to_owned(),
+        What::Claimed { item: of, token, taken_over_from, .. } => {
             let from = taken_over_from
                 .as_ref()
                 .map_or_else(String::new, |worker| format!(", whose lease by {worker} has expired"));
             format!("claims {} with token {token}{from}", item(*of))
         }
-        Told::Resumed { done, total, from, .. } => {
+        What::Resumed { done, total, from, .. } => {
             format!("goes on at step {done} of {total}, which {} saved", short(from))
         }
-        Told::Saved { done, total, .. } if done > total => "saves its progress".to_owned(),
-        Told::Saved { done, total, .. } => format!("saves its progress: step {done} of {total}"),
-        Told::Intent { path, hash, .. } => format!("is about to link {} ({})", short(path), hash.short()),
-        Told::Committed { path, hash, won, .. } => {
+        What::Saved { done, total, .. } if done > total => "saves its progress".to_owned(),
+        What::Saved { done, total, .. } => format!("saves its progress: step {done} of {total}"),
+        What::Intent { path, hash, .. } => format!("is about to link {} ({})", short(path), hash.short()),
+        What::Committed { path, hash, won, .. } => {
             let how = if *won { "has committed" } else { "finds committed by another:" };
             format!("{how} {} ({})", short(path), hash.short())
         }
-        Told::Repaired { path, .. } => format!("replaces the torn {}", short(path)),
-        Told::Acked { item: of, held, .. } => {
+        What::Repaired { path, .. } => format!("replaces the torn {}", short(path)),
+        What::Acked { item: of, held, .. } => {
             let how = if *held { "" } else { ", which the queue had given to another, or did not hear" };
             format!("is done with {}{how}", item(*of))
         }
-        Told::GaveBack { item: of, why, reason, .. } => {
+        What::GaveBack { item: of, why, reason, .. } => {
             let why = match why {
                 Release::Preempted => "must go",
                 Release::NotReady => "cannot do it yet",
                 Release::Failed => "failed",
             };
             let reason = reason.lines().next().unwrap_or_default();
-            format!("gives {} back: {why} ({reason})", item(*of))
+            format!("releases {}: {why} ({reason})", item(*of))
         }
-        Told::LeaseLost { item: of, .. } => {
+        What::LeaseLost { item: of, .. } => {
             format!("notices that its lease of {} is lost, and goes on", item(*of))
         }
-        Told::Stalled { item: of, .. } => format!("does not renew its lease of {}: no progress", item(*of)),
-        Told::TookIn { chapter, paths } => {
+        What::Stalled { item: of, .. } => format!("sends no heartbeat for {}: no progress", item(*of)),
+        What::TookIn { chapter, paths } => {
             format!("has taken {} pushed into chapter {chapter}", count(paths.len() as u64, "dataset"))
         }
-        Told::Refused { path, reason } => format!("refuses {}: {reason}", path.escape_debug()),
-        Told::Continues { run, datasets } => format!("continues run {run} with {datasets} datasets"),
-        Told::BeganFromNothing { earlier } => format!("begins from nothing, after run {earlier}"),
-        Told::LeftOut { tally } => format!("finds left out: {}", tally.left_out()),
-        Told::Requeued { items } => {
+        What::Refused { path, reason } => format!("refuses {}: {reason}", path.escape_debug()),
+        What::Continues { run, datasets } => format!("continues run {run} with {datasets} datasets"),
+        What::BeganFromNothing { earlier } => format!("begins from nothing, after run {earlier}"),
+        What::LeftOut { tally } => format!("finds left out: {}", tally.left_out()),
+        What::Requeued { items } => {
             format!("tells the queue of {} that it did not know of", count(*items, "item"))
         }
-        Told::QueueAway { error } => format!("cannot reach the queue: {error}"),
-        Told::QueueBack => "reaches the queue again".to_owned(),
-        Told::Waits { reason } => format!("waits: {reason}"),
-        Told::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
-        Told::Reported { hash } => format!("has committed the report ({})", hash.short()),
-        Told::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),
-        Told::Exited { code, reason } => {
+        What::QueueAway { error } => format!("cannot reach the queue: {error}"),
+        What::QueueBack => "reaches the queue again".to_owned(),
+        What::Waits { reason } => format!("waits: {reason}"),
+        What::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
+        What::Reported { hash } => format!("has committed the report ({})", hash.short()),
+        What::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),
+        What::Exited { code, reason } => {
             format!("exits with code {code}: {}", reason.lines().next().unwrap_or_default())
         }
-        Told::Progress { .. } | Told::Stopping => return None,
+        What::Progress { .. } | What::Stopping => return None,
     })
 }
 
@@ -113,12 +113,12 @@ fn at(site: Site<'_>) -> String {
 pub fn fault(what: &FaultKind, number: u64, site: Site<'_>) -> String {
     let text = match what {
         FaultKind::Kill { after, back_ms } => format!(
-            "the machine is gone with no word, {} the call took effect; a new one comes in {}",
+            "the machine is gone without notice, {} the call took effect; a new one comes in {}",
             if *after { "after" } else { "before" },
             span(*back_ms)
         ),
         FaultKind::Notice { back_ms } => format!(
-            "the machine is told to stop (SIGTERM); a new one comes {} after it is gone",
+            "the machine gets notice to stop (SIGTERM); a new one comes {} after it is gone",
             span(*back_ms)
         ),
         FaultKind::Pause { ms } => format!("the machine stands still for {}", span(*ms)),
@@ -130,7 +130,7 @@ pub fn fault(what: &FaultKind, number: u64, site: Site<'_>) -> String {
         FaultKind::ReplyLost { .. } => "the call takes effect, and its answer is lost".to_owned(),
         FaultKind::Error { .. } => "the call fails (EIO)".to_owned(),
         FaultKind::Stale { .. } => "the call fails (ESTALE)".to_owned(),
-        FaultKind::CloseError => "what was written is partly lost, and the client is told (EIO)".to_owned(),
+        FaultKind::CloseError => "what was written is partly lost, and the client gets EIO".to_owned(),
         FaultKind::NoSpace { ms } => format!("the disk is full for {}", span(*ms)),
         FaultKind::StaleLookups { ms } => format!("for {} this machine sees the names of now", span(*ms)),
         FaultKind::ServerRestart { ms } => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use worker::manifest::Manifest;
 use worker::mutant::Mutant;
 
-use super::ask::{Ask, Told};
+use super::ask::{Ask, QueueReply};
 use super::broker::Broker;
 use super::clock::{Clock, Micros, Wake};
 use super::dice::Dice;
@@ -26,7 +26,7 @@ pub const RUN: &str = "r";
 /// Something that the world does by itself.
 #[derive(Debug)]
 pub enum Event {
-    /// A machine takes its place, anew.
+    /// A new machine takes this place.
     Start {
         place: usize,
     },
@@ -81,11 +81,11 @@ pub struct Operator {
 pub struct Faults {
     /// All of them.
     pub all: Vec<Fault>,
-    /// Those that have not been injected, in order.
+    /// Faults that have not been injected, in order.
     pub due: RefCell<Vec<Fault>>,
     /// Calls made so far, by all machines.
     pub calls: Cell<u64>,
-    /// Everybody's power is gone, and back after so long.
+    /// All machines' power is gone, and back after this time.
     pub power_gone: Cell<Option<Micros>>,
 }
 
@@ -189,7 +189,7 @@ impl World {
     /// Whether the queue knows of no item.
     pub fn queue_is_empty(&self) -> bool {
         match self.broker.tell_at_once(&Ask::Counts) {
-            Ok(Told::Counts(counts)) => counts.is_empty(),
+            Ok(QueueReply::Counts(counts)) => counts.is_empty(),
             _ => false,
         }
     }

@@ -45,8 +45,8 @@ pub(super) struct Meter {
     calls: Cell<u64>,
     by_name: RefCell<BTreeMap<&'static str, u64>>,
     crashes: RefCell<Vec<Crash>>,
-    /// The calls that workers crashed at, and those that failed.
-    struck: RefCell<Vec<&'static str>>,
+    /// The calls that workers crashed at, and the calls that failed.
+    faulted: RefCell<Vec<&'static str>>,
 }
 
 /// One worker's line to the outside. Once cut, nothing passes any more: its future is a machine
@@ -81,8 +81,8 @@ impl Meter {
         *count - 1
     }
 
-    pub(super) fn struck(&self) -> Vec<&'static str> {
-        self.struck.borrow().clone()
+    pub(super) fn faulted(&self) -> Vec<&'static str> {
+        self.faulted.borrow().clone()
     }
 }
 
@@ -103,10 +103,10 @@ impl Line {
         let at = |before| {
             [(number, None), (of_its_name, Some(name))].map(|(number, of)| Crash { number, before, of })
         };
-        self.strike(&at(true), name).await;
+        self.crash_if_due(&at(true), name).await;
         let answer = io.await;
         self.stay_cut().await;
-        self.strike(&at(false), name).await;
+        self.crash_if_due(&at(false), name).await;
         answer
     }
 
@@ -121,7 +121,7 @@ impl Line {
         let failure = self.meter.next_failure(name);
         let answer = self.call(name, io).await;
         let Some(kind) = failure else { return answer };
-        self.meter.struck.borrow_mut().push(name);
+        self.meter.faulted.borrow_mut().push(name);
         then();
         let detail = format!("injected: {kind:?}");
         Err(StoreError { kind, operation: name, path: path.to_owned(), detail })
@@ -133,11 +133,11 @@ impl Line {
         }
     }
 
-    async fn strike(&self, at: &[Crash], name: &'static str) {
+    async fn crash_if_due(&self, at: &[Crash], name: &'static str) {
         if !self.meter.crashes.borrow().iter().any(|crash| at.contains(crash)) {
             return;
         }
-        self.meter.struck.borrow_mut().push(name);
+        self.meter.faulted.borrow_mut().push(name);
         self.is_cut.set(true);
         self.cut.notify_one();
         std::future::pending::<()>().await;

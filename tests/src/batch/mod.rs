@@ -38,7 +38,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// So many days of some forty rows, and the day after them to test with.
+    /// `trainings` days of some forty rows each, and the day after them to test with.
     pub fn small(trainings: u32) -> Self {
         let config = fixtures::Config { days: trainings + 1, ..fixtures::Config::small() };
         let days = fixtures::generate(&config).expect("the small configuration with other days");
@@ -125,14 +125,14 @@ impl System for Here {
 pub struct Ran {
     /// Why each worker ended that did not crash for good, in the order of their numbers.
     pub ended: Vec<Ended>,
-    /// The calls that crashes struck; those beyond the run's end struck none.
-    pub struck: Vec<&'static str>,
+    /// The calls at which a fault was injected. A fault beyond the run's end is not among them.
+    pub faulted: Vec<&'static str>,
     pub calls: u64,
     /// The workers' own events, as the simulator's checks read them.
     pub story: Story,
 }
 
-/// A run on a volume: who takes part, and what strikes it.
+/// A run on a volume: its workers, and the faults injected into it.
 #[derive(Debug, Clone, Copy)]
 pub struct Play<'a> {
     pub volume: &'a Path,
@@ -202,7 +202,7 @@ impl<'a> Play<'a> {
         let ended = tokio::time::timeout(PATIENCE, worker::conformance::all(workers)).await;
         let ended = ended.unwrap_or_else(|_| panic!("the run does not end: {self:?}"));
         let ended = ended.into_iter().flatten().collect();
-        Ran { ended, struck: meter.struck(), calls: meter.calls(), story: story.into_inner() }
+        Ran { ended, faulted: meter.faulted(), calls: meter.calls(), story: story.into_inner() }
     }
 
     /// `None` where it crashed.

@@ -22,18 +22,18 @@ fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            tell.send(listener.local_addr().expect("an address")).expect("somebody waits");
+            sender.send(listener.local_addr().expect("an address")).expect("somebody waits");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream));
             }
         });
     });
-    told.recv().expect("it starts")
+    receiver.recv().expect("it starts")
 }
 
 /// The settings of a client that reaches S3 at an endpoint.

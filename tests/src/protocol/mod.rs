@@ -5,8 +5,8 @@
 //! them: which I/O comes after which.
 //!
 //! Three datasets: A is pushed before the run, T is in the folder for tests, B is pushed at any time
-//! before the run's end. Workers are alike, so a state holds them sorted: who is who is not told
-//! apart.
+//! before the run's end. Workers are alike, so a state holds them sorted: their order is not part
+//! of the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,8 +139,8 @@ pub enum Action {
     Claim(usize, Step),
     /// The lease that a crash leaves runs out at once, or not before nothing else can be done.
     Crash(usize, Lease),
-    /// The first worker takes over from the second, whose lease has lapsed while it goes on. That
-    /// a lease lapses and nobody takes it changes nothing.
+    /// The second worker's lease has lapsed while it goes on; its item is redelivered to the first worker.
+    /// A lease that lapses without a redelivery changes nothing.
     Overtake(usize, usize),
     /// The lease of one that is gone.
     Expire(Step),

@@ -77,8 +77,8 @@ impl Protocol {
         }
     }
 
-    /// Begin reads the pushed paths before the manifest: those that are gone by then are in a
-    /// manifest that it sees. Intake has read that there is a manifest before.
+    /// Begin reads the pushed paths before the manifest: a path that is gone by then is in a
+    /// manifest that it sees. Intake has read before that there is a manifest.
     fn read_pushed(&self, state: &State, item: Step) -> Option<Next> {
         let sealed = self.manifest(state).is_some_and(|manifest| manifest.sealed);
         match item {
@@ -93,7 +93,7 @@ impl Protocol {
             return Some(Next::Ack);
         }
         if !read.a {
-            state.broken = Some("a worker is told that there are no datasets, and there are");
+            state.broken = Some("a worker reads that there are no datasets, and there are");
             return Some(Next::Ack);
         }
         Some(Next::Link(0, Written::First { with_b: read.b }, read))
@@ -134,7 +134,7 @@ impl Protocol {
         Some(Next::Ack)
     }
 
-    /// `None` where an input is not there yet: the item is given back.
+    /// Returns `None` if an input is not there yet: the item is released.
     fn commit(&self, state: &mut State, stage: Stage, index: u32) -> Option<Next> {
         let manifest = self.manifest(state)?;
         if index >= manifest.len() {

@@ -22,7 +22,7 @@ pub enum Operation {
     Add(usize, Vec<Item>),
     Claim(usize, Duration, Vec<Item>),
     /// The number is that of a claim, modulo how many there were.
-    Renew(usize, Whose, Duration, u64),
+    Heartbeat(usize, Whose, Duration, u64),
     Ack(usize, Whose, Vec<Item>),
     Release(usize, Whose, Duration, Release),
     Push(usize, Vec<String>),
@@ -42,7 +42,7 @@ pub enum Whose {
 pub enum Answer {
     Done,
     Added(usize),
-    /// Item, whom it was taken over from, failures, claims lost in a row; or nothing.
+    /// Item, its former owner if it was redelivered, failures, claims lost in a row; or nothing.
     Claimed(Option<(Item, Option<String>, u32, u32)>),
     Held(Ownership),
 }
@@ -113,7 +113,7 @@ impl Reference {
         match operation {
             Operation::Add(_, items) => Answer::Added(self.add(items)),
             Operation::Claim(client, lease, preferred) => self.claim(worker_name(*client), *lease, preferred),
-            Operation::Renew(_, whose, lease, progress) => held(
+            Operation::Heartbeat(_, whose, lease, progress) => held(
                 self.owned(*whose)
                     .map(|slot| (slot.until, slot.progress) = (now + *lease, *progress))
                     .is_some(),
@@ -207,7 +207,7 @@ fn operations(time_passes: bool) -> BoxedStrategy<Operation> {
         6 => (client(), span.clone(), items.clone())
             .prop_map(|(client, lease, preferred)| Operation::Claim(client, lease, preferred)),
         3 => (client(), whose.clone(), span.clone(), 0..3u64)
-            .prop_map(|(client, whose, lease, progress)| Operation::Renew(client, whose, lease, progress)),
+            .prop_map(|(client, whose, lease, progress)| Operation::Heartbeat(client, whose, lease, progress)),
         3 => (client(), whose.clone(), items).prop_map(|(client, whose, next)| Operation::Ack(client, whose, next)),
         3 => (client(), whose, span.clone(), why)
             .prop_map(|(client, whose, delay, why)| Operation::Release(client, whose, delay, why)),
@@ -249,7 +249,7 @@ impl<A: Arm> Subject<A> {
         // A claim of nothing, where there was none: an item that no operation adds.
         let never = Claim { item: INTAKE, token: 1, nonce: 1, taken_over_from: None, failures: 0, lost: 0 };
         let claim = match operation {
-            Operation::Renew(_, whose, ..)
+            Operation::Heartbeat(_, whose, ..)
             | Operation::Ack(_, whose, _)
             | Operation::Release(_, whose, ..) => self.whose(*whose).unwrap_or(never),
             _ => never,
@@ -269,7 +269,7 @@ impl<A: Arm> Subject<A> {
                     self.claims.extend(new);
                     Answer::Claimed(seen)
                 }
-                Operation::Renew(client, _, lease, progress) => {
+                Operation::Heartbeat(client, _, lease, progress) => {
                     Answer::Held(clients[*client].heartbeat(&claim, *lease, *progress).await?)
                 }
                 Operation::Ack(client, _, next) => Answer::Held(clients[*client].ack(&claim, next).await?),

@@ -222,7 +222,7 @@ impl Server {
         }
     }
 
-    /// Kills the process, with no word.
+    /// Kills the process, without notice.
     pub fn kill(&mut self) {
         if let Host::Process { child, .. } = &mut self.host {
             end(child);

@@ -1,5 +1,5 @@
-//! What lies between a client and its Redis: a server that answers with whatever it is told to, and
-//! a line that loses the answers of a real one.
+//! Stand-ins between a client and its Redis: a server that always returns the given bytes, and a line that
+//! loses the replies of a real server.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

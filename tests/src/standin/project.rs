@@ -132,7 +132,7 @@ pub struct Project {
     pub objects: Objects,
     pub staged: BTreeMap<String, String>,
     pub results: Vec<ResultFile>,
-    /// Whoever looks at what is on the volume gets no answer: its NFS server is gone, and the mount is hard.
+    /// Calls that read the volume get no reply: its NFS server is gone, and the mount is hard.
     pub volume_hangs: bool,
     /// Sizes of what is being pushed, by number; of what was, by digest; and the images that name it.
     pub uploads: Vec<usize>,

@@ -1,5 +1,5 @@
-//! What every arm of the volume does where nothing fails: one body a behaviour. What one client has
-//! closed, linked or renamed is looked at through another's, opened anew.
+//! What every arm of the volume does where nothing fails: one body a behaviour. One client closes,
+//! links or renames a file; a second client, opened afterwards, reads it.
 
 use worker::contract::ROOT;
 use worker::store::posix::calls::{FileSystem, Meta};

@@ -226,8 +226,8 @@ fn run_without_a_cluster() {
     insta::assert_snapshot!([printed(&down), printed(&unfit), printed(&["run"])].join("\n"));
 }
 
-/// Answers requests as an API server of Kubernetes 1.30 does that is asked for its version, and gives the first
-/// line of each.
+/// Replies to requests for the version as an API server of Kubernetes 1.30 does, and returns the first line of
+/// each request.
 async fn old_server(listener: tokio::net::TcpListener) -> Vec<String> {
     let mut asked = Vec::new();
     while let Ok((mut connection, _)) = listener.accept().await {
@@ -310,8 +310,8 @@ fn a_program_that_cannot_be_run_is_refused_at_once() {
         &["--image", "mine:1", "--node-selector", "pool"],
         &["--image", "mine:1", "--kueue-queue", "Team A", "--grace", "3m"],
     ];
-    let told = lines.map(|line| printed(&[&what[..], line].concat()));
-    insta::assert_snapshot!(told.join("\n"));
+    let refusals = lines.map(|line| printed(&[&what[..], line].concat()));
+    insta::assert_snapshot!(refusals.join("\n"));
 }
 
 #[test]

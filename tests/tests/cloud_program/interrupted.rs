@@ -40,10 +40,10 @@ fn ctrl_c_at_the_question_is_heard() {
         let terminal = nix::pty::openpty(None, None).unwrap();
         let mut command = cloud.command(&["deploy"]);
         let mut child = command.stdin(Stdio::from(terminal.slave)).stderr(Stdio::piped()).spawn().unwrap();
-        let mut told = child.stderr.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
         let mut said = String::new();
         while !said.ends_with("[y/N] ") {
-            said.push(char::from(told.read_u8().await.unwrap()));
+            said.push(char::from(stderr.read_u8().await.unwrap()));
         }
         assert_eq!(press_ctrl_c(&mut child).await, Some(130));
     });

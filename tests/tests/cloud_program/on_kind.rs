@@ -161,13 +161,13 @@ async fn story(cluster: &KindCluster) {
     a_program_in_anybodys_image(cluster, &cloud, &where_, local, folder.path()).await;
 }
 
-/// Goes on from the state before, and leaves what it was told: by a variable, by a Secret, and nothing of the queue's.
+/// Goes on from the state before, and writes what it was given: a variable, a Secret, and nothing of the queue's.
 const PROGRAM: &str = r#"
 set -eu
 if [ -n "${BATCH_PREVIOUS-}" ]; then cp "$BATCH_PREVIOUS/seen" "$BATCH_OUTPUT/seen"; fi
 cat "$1" >> "$BATCH_OUTPUT/seen"
 case $$ in [1-9]*) dollars=kept ;; *) dollars=lost ;; esac
-echo "$MODE $TOKEN ${REDISCLI_AUTH-nothing} $HOME $dollars" > "$BATCH_OUTPUT/told"
+echo "$MODE $TOKEN ${REDISCLI_AUTH-nothing} $HOME $dollars" > "$BATCH_OUTPUT/given"
 "#;
 
 /// Debian's own image, into which nothing is built.
@@ -188,15 +188,15 @@ async fn a_program_in_anybodys_image(
         std::fs::write(days.join(format!("2018-04-0{day}.txt")), format!("day {day}\n")).unwrap();
     }
     let what = ["--datasets", "days", "--image", IMAGE, "--worker-image", worker, "--cpu", "100m"];
-    let told =
+    let given =
         ["--env", "MODE=fast", "--secret-env", "TOKEN=hub:token", "--memory", "128Mi", "--out", "program"];
     let command = ["--", "sh", "-c", PROGRAM, "-", "{input}"];
-    let arguments = [&["run"], where_, &what, &told, &command].concat();
+    let arguments = [&["run"], where_, &what, &given, &command].concat();
     cloud.run(&arguments).await;
     let latest =
         |name: &str| std::fs::read_to_string(folder.join("program/output/latest").join(name)).unwrap();
     assert_eq!(latest("seen"), "day 1\nday 2\nday 3\n");
-    assert_eq!(latest("told"), "fast sesame nothing /tmp kept\n");
+    assert_eq!(latest("given"), "fast sesame nothing /tmp kept\n");
 
     let hungry =
         ["--memory", "128Mi", "--retries", "1", "--", "sh", "-c", "head -c 400000000 /dev/zero | tail"];

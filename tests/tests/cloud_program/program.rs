@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use tests::standin::Standin;
 use tokio::process::Command;
 
-/// The program with what it is told by its surroundings.
+/// The program with its environment.
 pub(crate) struct Cloud {
     pub(crate) variables: Vec<(String, String)>,
     /// Where it runs, and keeps its state.
@@ -21,12 +21,12 @@ impl Cloud {
         Self { variables, folder }
     }
 
-    /// Runs it to its end; the stand-in answers meanwhile.
+    /// Runs it to its end, while the stand-in serves its requests.
     pub(crate) async fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().await.unwrap()
     }
 
-    /// The command, for whoever speaks to it while it runs.
+    /// Returns the command, for tests that talk to the program while it runs.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-under-test"));
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);

@@ -23,14 +23,14 @@ fn rule(method: &'static str, path: &'static str, times: usize, status: u16, bod
     Rule { method, path, times, status, body }
 }
 
-const FOR_EVER: usize = usize::MAX;
+const ALWAYS: usize = usize::MAX;
 
 /// As the command prints it.
 fn shown(error: Error) -> String {
     format!("error: {}", Failure::from(explain(error)))
 }
 
-/// Agrees, and keeps the one line that is told because something failed.
+/// Agrees, and keeps the one line that a failure printed.
 struct Warned(String);
 
 impl Prompt<Plan> for Warned {
@@ -73,14 +73,14 @@ fn api_disabled() {
         "Service Usage API has not been used in project 123 before or it is disabled.",
         info("SERVICE_DISABLED", json!({"service": "serviceusage.googleapis.com"})),
     );
-    insta::assert_snapshot!(refused_by(rule("GET", "batchGet", FOR_EVER, 403, body)));
+    insta::assert_snapshot!(refused_by(rule("GET", "batchGet", ALWAYS, 403, body)));
 }
 
 #[test]
 fn permission_missing() {
     let message = "Required \"container.clusters.create\" permission(s) for \"projects/my-project\".";
     let body = error(403, "PERMISSION_DENIED", message, json!([]));
-    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 403, body)));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", ALWAYS, 403, body)));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn billing_off() {
          'container.googleapis.com' to proceed.",
         info("UREQ_PROJECT_BILLING_NOT_FOUND", json!({})),
     );
-    insta::assert_snapshot!(refused_by(rule("POST", "batchEnable", FOR_EVER, 400, body)));
+    insta::assert_snapshot!(refused_by(rule("POST", "batchEnable", ALWAYS, 400, body)));
 }
 
 #[test]
@@ -102,16 +102,16 @@ fn quota_read_before_anything_is_made() {
 }
 
 #[test]
-fn quota_told_by_the_request() {
+fn quota_exceeded_at_the_request() {
     let message = "Insufficient regional quota to satisfy request: resource \"SSD_TOTAL_GB\": request requires \
                    '300.0' and is short '50.0'.";
     let body = error(403, "PERMISSION_DENIED", message, json!([]));
-    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 403, body)));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", ALWAYS, 403, body)));
 }
 
 /// Filestore's way: the status and the reason of too many calls, of which the first refusal would be waited out.
 #[test]
-fn quota_told_as_if_it_were_a_rate() {
+fn quota_exceeded_with_the_status_of_a_rate_limit() {
     let message =
         "Quota limit 'StandardStorageGbPerRegion' has been exceeded. Limit: 0 in region us-central1.";
     let details = json!([
@@ -124,7 +124,7 @@ fn quota_told_as_if_it_were_a_rate() {
 }
 
 #[test]
-fn quota_told_by_the_operation() {
+fn quota_exceeded_in_the_operation() {
     let failing = |project: &mut Project| {
         project.outcomes.push_back(Outcome::Done);
         let why =
@@ -299,7 +299,7 @@ fn a_location_that_does_not_answer() {
 #[test]
 fn token_expired_in_the_middle() {
     let body = error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.", json!([]));
-    insta::assert_snapshot!(refused_by(rule("GET", "/operations/", FOR_EVER, 401, body)));
+    insta::assert_snapshot!(refused_by(rule("GET", "/operations/", ALWAYS, 401, body)));
 }
 
 /// Making machines takes the right to act as what they run as.
@@ -308,13 +308,13 @@ fn permission_missing_on_the_machines_service_account() {
     let message = "The user does not have access to service account \"default\". Ask a project owner to grant you \
                    the iam.serviceAccountUser role on the service account.";
     let body = error(400, "INVALID_ARGUMENT", message, json!([]));
-    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", FOR_EVER, 400, body)));
+    insta::assert_snapshot!(refused_by(rule("POST", "/clusters", ALWAYS, 400, body)));
 }
 
 #[test]
 fn too_many_requests_for_longer_than_patience_lasts() {
     let body = error(429, "RESOURCE_EXHAUSTED", "Too many requests.", json!([]));
-    insta::assert_snapshot!(refused_by(rule("POST", "/instances", FOR_EVER, 429, body)));
+    insta::assert_snapshot!(refused_by(rule("POST", "/instances", ALWAYS, 429, body)));
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn too_many_requests_for_a_while_is_waited_out() {
 #[test]
 fn server_errors_for_longer_than_patience_lasts() {
     let body = "<html><title>502 Bad Gateway</title></html>".to_owned();
-    insta::assert_snapshot!(refused_by(rule("GET", "/clusters", FOR_EVER, 502, body)));
+    insta::assert_snapshot!(refused_by(rule("GET", "/clusters", ALWAYS, 502, body)));
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn what_destroy_could_not_delete_is_named() {
     insta::assert_snapshot!(left(|project| project.rules.push(rule(
         "DELETE",
         "/instances",
-        FOR_EVER,
+        ALWAYS,
         403,
         body
     ))));
@@ -450,14 +450,14 @@ fn a_cluster_that_google_repairs_is_waited_for_longer_than_patience_lasts() {
 
 #[test]
 fn a_cluster_that_google_never_stops_to_repair_is_named() {
-    insta::assert_snapshot!(left(|project| project.rules.push(repairing(FOR_EVER))));
+    insta::assert_snapshot!(left(|project| project.rules.push(repairing(ALWAYS))));
 }
 
 #[test]
 fn a_right_that_lacks_is_not_waited_for_behind_a_busy_cluster() {
     let refusal = error(403, "PERMISSION_DENIED", "Required \"file.instances.delete\".", json!([]));
     let said = left(|project| {
-        project.rules.extend([repairing(FOR_EVER), rule("DELETE", "/instances", FOR_EVER, 403, refusal)]);
+        project.rules.extend([repairing(ALWAYS), rule("DELETE", "/instances", ALWAYS, 403, refusal)]);
     });
     assert!(said.contains("file.instances.delete") && said.contains("roles/file.editor"), "{said}");
 }
@@ -478,8 +478,8 @@ fn a_disk_that_is_still_attached_is_named() {
     }));
 }
 
-/// Deploys well, then destroys while one read beside the main ones fails for ever: all goes that can be seen,
-/// and what can't be is told.
+/// Deploys without a fault, then destroys while one secondary read always fails: destroy deletes all that it can
+/// see, and reports the rest.
 fn unasked(rule: Rule) -> String {
     runtime().block_on(async {
         let world = World::start().await;
@@ -498,13 +498,13 @@ fn unasked(rule: Rule) -> String {
 fn destroy_without_the_right_to_list_disks_deletes_the_rest() {
     let message = "Required 'compute.disks.list' permission for 'projects/my-project'";
     let body = error(403, "PERMISSION_DENIED", message, json!([]));
-    insta::assert_snapshot!(unasked(rule("GET", "/aggregated/disks", FOR_EVER, 403, body)));
+    insta::assert_snapshot!(unasked(rule("GET", "/aggregated/disks", ALWAYS, 403, body)));
 }
 
 #[test]
 fn destroy_with_one_registry_out_of_order_deletes_the_rest() {
     let body = error(503, "UNAVAILABLE", "The service is currently unavailable.", json!([]));
-    insta::assert_snapshot!(unasked(rule("GET", "/europe-west1/repositories", FOR_EVER, 503, body)));
+    insta::assert_snapshot!(unasked(rule("GET", "/europe-west1/repositories", ALWAYS, 503, body)));
 }
 
 /// Only `cloud image` needs it, as docs/gcp.md says.
@@ -516,7 +516,7 @@ fn deploy_needs_no_right_to_image_repositories() {
         let world = World::start().await;
         let mut project = Project::new("my-project");
         project.apis.insert("artifactregistry.googleapis.com".into());
-        project.rules.push(rule("GET", "/repositories", FOR_EVER, 403, body));
+        project.rules.push(rule("GET", "/repositories", ALWAYS, 403, body));
         let site = world.project(project);
         let ended = site.deploy().await;
         assert!(matches!(ended, Ended::With(Ok(_))), "{ended:?}");

@@ -70,8 +70,8 @@ pub(crate) enum Ended<T> {
     Stuck(&'static str),
 }
 
-/// With nothing asked of the stand-in for so long, somebody waits for what never comes. All waits of the
-/// deployer's are virtual here, so between two requests there are milliseconds; nothing is measured by this.
+/// If the stand-in gets no request within this time, a wait never ends. All waits of the deployer's are virtual
+/// here, so between two requests there are milliseconds; nothing is measured by this.
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Site {
@@ -184,7 +184,7 @@ impl Site {
     }
 }
 
-/// Agrees and is told nothing.
+/// Agrees, and ignores every line.
 pub(crate) struct Agrees;
 
 impl<Q> Prompt<Q> for Agrees {

@@ -1,4 +1,4 @@
-//! Single stories that the property covers, told so that they can be read.
+//! Single scenarios that the property covers, written out so that they can be read.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ fn a_lost_answer_is_not_sent_again() {
 }
 
 #[test]
-fn a_cluster_whose_making_failed_is_made_anew_by_the_next_deploy() {
+fn a_cluster_whose_creation_failed_is_recreated_by_the_next_deploy() {
     in_a_world(async |world| {
         let mut project = Project::new("p");
         project.outcomes.extend([Outcome::Done, Outcome::Failed("out of luck".into())]);
@@ -221,7 +221,7 @@ impl Prompt<Loss> for Listens {
 
 /// Somebody deleted the instance by hand, and the staging pod still has it mounted.
 #[test]
-fn destroy_does_not_wait_for_ever_for_a_volume_that_is_gone() {
+fn destroy_does_not_wait_without_end_for_a_volume_that_is_gone() {
     in_a_world(async |world| {
         let site = world.project(Project::new("p")).with_work();
         assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
@@ -277,7 +277,7 @@ fn a_spot_machine_is_preempted_on_request() {
 
 /// Both have a first operation; that of Service Usage is asked for outside of any project's path.
 #[test]
-fn one_projects_faults_strike_no_other() {
+fn one_projects_faults_reach_no_other() {
     in_a_world(async |world| {
         let (one, other) = (world.project(Project::new("one")), world.project(Project::new("other")));
         assert!(matches!(one.deploy().await, Ended::With(Ok(_))));

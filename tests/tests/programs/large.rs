@@ -1,4 +1,4 @@
-//! Results, inputs and checkpoints of many blocks: kept by content, streamed, and made again where they are damaged.
+//! Results, inputs and checkpoints of many blocks: kept by content, streamed, and recomputed where they are damaged.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -45,9 +45,9 @@ fn a_chain_is_prepared_before_it_and_evaluated_behind_it() {
     assert!(report.contains("Report of the program:\nOutput: 2 files, "), "{report}");
 }
 
-/// What rejects or fails at the end fails the run, and is done again until it does not.
+/// A rejected or failed report fails the run, and is recomputed until it succeeds.
 #[test]
-fn a_report_that_fails_is_made_again() {
+fn a_report_that_fails_is_recomputed() {
     let folder = tempfile::tempdir().unwrap();
     let once = folder.path().join("once");
     let report = format!(

@@ -118,7 +118,7 @@ fn a_missing_program_and_a_wrong_command_line_are_said() {
 }
 
 #[test]
-fn what_is_given_back_or_saved_is_run_again_and_counts_as_no_failure() {
+fn a_released_or_saved_item_is_run_again_and_counts_as_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     let marks = folder.path().join("marks");
     // More often than --retries would let pass.
@@ -239,7 +239,7 @@ fn workers_that_die_at_one_item_again_and_again_stop_the_run() {
     write_volume(volume, 3);
     // The shell's parent is the guard, whose parent is the worker.
     let script = format!(
-        "[ \"$BATCH_INDEX\" != 1 ] || [ -e {}/mended ] || kill -9 $(ps -o ppid= -p $PPID); echo > \"$BATCH_OUTPUT/x\"",
+        "[ \"$BATCH_INDEX\" != 1 ] || [ -e {}/fixed ] || kill -9 $(ps -o ppid= -p $PPID); echo > \"$BATCH_OUTPUT/x\"",
         text(volume)
     );
     let limits = ["--max-deliveries", "3", "--lease", "200ms"];
@@ -254,7 +254,7 @@ fn workers_that_die_at_one_item_again_and_again_stop_the_run() {
     // A second worker stops too, and one with a higher limit goes on once the cause is gone.
     assert_eq!(work(volume, &limits, &script).status.code(), Some(i32::from(Exit::Deliveries.code())));
     let raised = ["--max-deliveries", "9", "--lease", "200ms"];
-    fs::write(volume.join("mended"), "").unwrap();
+    fs::write(volume.join("fixed"), "").unwrap();
     let output = work(volume, &raised, &script);
     assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
 }

@@ -1,4 +1,4 @@
-//! How an operator ends a run that nobody wants to finish, or nobody can. Workers may be at work meanwhile, so commits
+//! How an operator ends a run that nobody wants to finish, or nobody can. Workers may still be at work, so commits
 //! decide (rules 2 and 12): a seal ends the manifest, so that no intake follows it, and a record in place of the report
 //! says that the run was left. A report that is there first makes the run complete.
 

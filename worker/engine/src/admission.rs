@@ -44,7 +44,7 @@ pub(crate) struct Admission<'a, P: Ports> {
 impl<P: Ports> Admission<'_, P> {
     /// Commits chapter 0, from the launcher's list or from what was pushed.
     pub async fn begin(&self, attempt: &Attempt) -> Result<(), ItemError> {
-        // The pushed paths first: those that are gone were taken into a manifest that we then see.
+        // The pushed paths first: a path that is gone by then is in a manifest that we see afterwards.
         let pushed = self.offered(&self.ctx.queue.pushed().await?);
         self.view.read_manifest().await?;
         if self.view.get().is_some() {
@@ -261,8 +261,8 @@ impl<P: Ports> Admission<'_, P> {
         Ok(())
     }
 
-    /// Removes from the pushed paths those that the manifest now holds, as datasets or as refused. Only
-    /// after the chapter's link, and by value (rule 6).
+    /// Removes each pushed path that the manifest now holds, as a dataset or as refused. Only after the
+    /// chapter's link, and by value (rule 6).
     async fn forget_pushed(&self, pushed: &[Offered]) -> Result<(), ItemError> {
         let opened = self.view.opened()?;
         let manifest = &opened.manifest;
@@ -278,7 +278,7 @@ impl<P: Ports> Admission<'_, P> {
         Ok(())
     }
 
-    /// Hashes the paths that can be taken in after `before`, and tells of those that cannot.
+    /// Hashes the paths that can be taken in after `before`, and reports the others.
     /// In a launcher's list nothing is refused quietly: the run does not begin.
     async fn vet(
         &self,

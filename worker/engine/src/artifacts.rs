@@ -128,7 +128,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
         Ok(self.keep(stage, index, record))
     }
 
-    /// A commit, and those that are known to be in its folder.
+    /// A commit, and the known commits of its folder.
     fn seen_with(&self, open: &OpenRun, stage: Stage, index: u32) -> Vec<(Stage, u32)> {
         let first = index - index % FOLDER_COMMITS;
         // What is inherited lies in another run.

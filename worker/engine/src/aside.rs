@@ -2,7 +2,7 @@
 //! ones where it is a local disk, and computing (rule 15).
 //!
 //! A worker does one such thing after another. Tokio's pool would give each to the other of two threads,
-//! since whoever answers is not yet idle when the next call comes; the scheduler wakes that one on
+//! since the thread that answers is not yet idle when the next call comes; the scheduler wakes the other on
 //! another core, behind another worker, and a batch takes a sixth longer. Here a thread is idle before
 //! it answers, so that one is enough, and a call that hangs costs no more than its thread.
 
@@ -43,7 +43,7 @@ impl Threads {
         let job = move || {
             let result = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(payload.as_ref()));
             threads.keep(own);
-            // Whoever asked may be gone.
+            // The caller may be gone.
             let _ = tell.send(result);
         };
         thread.send(Box::new(job)).map_err(|_| "the thread beside has ended".to_owned())?;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_leaves_an_idle_thread_behind() {
+    async fn a_caller_that_stops_waiting_leaves_an_idle_thread_behind() {
         let threads = Threads::default();
         let (release, released) = channel::<()>();
         let mut hung = Box::pin(threads.run(move || released.recv().is_ok()));

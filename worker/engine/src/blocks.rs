@@ -1,5 +1,5 @@
-//! Large contents block by block, so that no worker holds one whole: those of datasets, and those that results
-//! refer to.
+//! Large contents block by block, so that no worker holds one whole: the contents of datasets, and of the files that
+//! results refer to.
 //!
 //! A result may be a small record that names blocks by their hashes. Each block is put before the record that names
 //! it, and is durable before, under its own hash (rule 22): a commit that can be read has all of its content, equal

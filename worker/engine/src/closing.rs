@@ -153,7 +153,7 @@ impl<P: Ports> Closing<'_, P> {
         if self.ctx.breaks(Mutant::ExitBeforeSeal) {
             return Err(ItemError::End(Exit::Finished, "every item is committed".to_owned()));
         }
-        // What this worker reported may have been damaged since: then it is done again.
+        // This worker's report may have been damaged since: then it is recomputed.
         self.view.record_report(false);
         let careless = self.ctx.breaks(Mutant::ExitBeforeOutput);
         // Only then is the rest looked for, a long report and folders of many names.

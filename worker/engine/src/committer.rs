@@ -1,5 +1,5 @@
-//! Commits: at-least-once delivery and idempotent commits give exactly-once effects. A record is put where nothing
-//! was, then read again; whoever else does the same work finds it there.
+//! Commits: at-least-once delivery and idempotent commits give exactly-once effects. A record is put if
+//! absent, then read again: the first writer wins, and a worker that does the same work finds the record there.
 //!
 //! The rules, each of which closes a hole (numbers are those of ARCHITECTURE.md; those of the store's arm are there):
 //! - a torn public file is replaced by the recomputed bytes; two intact ones that differ are a

@@ -51,9 +51,9 @@ pub struct Config {
     pub spec: Spec,
     /// Whether a run that was begun with another is refused. Else the run's own counts.
     pub insists_on_spec: bool,
-    /// A claim that is not renewed for this long is given to another worker.
+    /// An item is redelivered when its owner has sent no heartbeat for this long.
     pub lease: Duration,
-    /// A lease is not renewed after this time without progress.
+    /// A worker stops its heartbeats after this time without progress.
     pub stall: Duration,
     /// The longest time between two saves of progress, of work that has any: hashing, a join or fold of more than 16,384
     /// rows, a user's program, extra work. Of other work a preemption loses the whole item.
@@ -183,7 +183,7 @@ impl<'a, P: Ports> Context<'a, P> {
         Ok(runs)
     }
 
-    /// Records progress: the lease deserves to be renewed.
+    /// Records progress, so that heartbeats go on.
     pub fn tick(&self) {
         self.ticks.set(self.ticks.get() + 1);
     }
@@ -227,7 +227,7 @@ impl<'a, P: Ports> Context<'a, P> {
         span / 2 + span.mul_f64((state % 1024) as f64 / 2048.0)
     }
 
-    /// Waits for about `span`, or until the worker is told to stop.
+    /// Waits for about `span`, or until a stop is requested.
     pub async fn pause(&self, span: Duration) {
         self.flush().await;
         tokio::select! {
@@ -241,7 +241,7 @@ impl<'a, P: Ports> Context<'a, P> {
         self.system.stopping_for().is_some()
     }
 
-    /// Runs `work` where it does not keep the lease from being renewed.
+    /// Runs `work` where it does not block heartbeats.
     pub async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

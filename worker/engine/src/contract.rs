@@ -24,7 +24,7 @@ pub const ROOT: &str = "";
 /// The folder of all runs.
 pub const RUNS: &str = "runs";
 
-/// Commits to a folder: whoever looks for new ones lists whole folders.
+/// Commits to a folder: a worker that looks for new ones lists whole folders.
 pub const FOLDER_COMMITS: u32 = 1000;
 
 /// How the name of a folder of later commits begins, among the first ones.
@@ -126,7 +126,7 @@ impl RunPaths {
         format!("{}/attempts", self.root)
     }
 
-    /// The private folder of one attempt: item, token and nonce make it unique for ever.
+    /// The private folder of one attempt. Item, token and nonce make it unique among all attempts.
     pub fn attempt(&self, item: Name, token: u64, nonce: u128) -> String {
         format!("{}/attempts/{}-{token}-{nonce:032x}", self.root, item.file_name())
     }
@@ -170,7 +170,7 @@ pub enum Exit {
     Deliveries = 10,
     /// The run was left: its operator abandoned it, or freed what it held.
     Left = 11,
-    /// Told to stop (SIGTERM, SIGINT); what was held has been given back. Start another worker.
+    /// Told to stop (SIGTERM, SIGINT); the held item was released. Start another worker.
     Preempted = 75,
     /// Two intact results of one item differ: the run is void.
     Violation = 86,
@@ -225,7 +225,7 @@ impl Exit {
             }
             Self::Deliveries => "workers died at one item again and again (--max-deliveries)",
             Self::Left => "the run was abandoned or pruned (worker abandon, worker prune)",
-            Self::Preempted => "told to stop; what was held has been given back",
+            Self::Preempted => "told to stop; the held item was released",
             Self::Violation => "two results of one item differ: the run is void",
             Self::Check => "the simulator's checks found the promise broken",
         }

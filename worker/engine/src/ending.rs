@@ -50,7 +50,7 @@ pub struct Left {
 impl Left {
     /// What is committed in place of the report.
     pub fn record(&self) -> Record {
-        // A word and a text: writing them as JSON cannot fail.
+        // An enum and a text: writing them as JSON cannot fail.
         Record::new(Hash::default(), Outcome::Rejected(serde_json::to_string(self).unwrap_or_default()))
     }
 

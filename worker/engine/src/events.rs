@@ -106,7 +106,7 @@ pub enum What {
         item: Name,
         token: u64,
     },
-    /// The work made no progress for so long that its lease is no longer renewed.
+    /// The work made no progress for `Config::stall`: its worker sends no more heartbeats.
     Stalled {
         item: Name,
         token: u64,
@@ -124,7 +124,7 @@ pub enum What {
     Foreign {
         item: Name,
     },
-    /// The run begins with the last state of an earlier run, and so many of its datasets.
+    /// The run begins with the last state of an earlier run, and this number of its datasets.
     Continues {
         run: String,
         datasets: u32,
@@ -145,7 +145,7 @@ pub enum What {
         error: String,
     },
     QueueBack,
-    /// Nothing can be done, and not for want of work; told once, until that has passed.
+    /// Nothing can be done, and not for want of work; reported once, until that has passed.
     Waits {
         reason: String,
     },
@@ -212,7 +212,7 @@ const LINES_BYTES: usize = 1 << 9;
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 impl<'a, F> EventLog<'a, F> {
-    /// The log of one incarnation, told apart by its nonce.
+    /// The log of one incarnation, which its nonce identifies.
     pub fn new(worker: &str, nonce: u128, sink: EventSink<'a>) -> Self {
         Self {
             worker: worker.to_owned(),

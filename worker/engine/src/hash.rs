@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Fields of so many bytes, with their lengths, are hashed in one go.
+/// Fields that take at most this number of bytes, with their lengths, are hashed in one call.
 const SHORT_BYTES: usize = 512;
 
 /// A BLAKE3 digest; text form is 64 lower-case hexadecimal digits.

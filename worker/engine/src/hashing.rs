@@ -123,7 +123,7 @@ impl<'a, P: Ports> Hasher<'a, P> {
         Ok(Dataset { index, role: Role::of(&path), path, bytes, blocks })
     }
 
-    /// Saves what is hashed where that is due, and stops where the worker is told to.
+    /// Saves the hashes where that is due, and stops where a stop is requested.
     async fn save(&self, attempt: &Attempt, hashing: &mut Hashing) -> Result<(), ItemError> {
         let stop = self.ctx.is_stopping();
         let now = self.ctx.system.elapsed();

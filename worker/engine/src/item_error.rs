@@ -16,7 +16,7 @@ pub(crate) enum ItemError {
     Queue(QueueError),
     /// Something that was committed is not to be seen from here yet.
     Absent(String),
-    /// A commit, at this path, was damaged: it has to be made again first.
+    /// A commit, at this path, was damaged: it has to be recomputed first.
     Torn(Stage, u32, String),
     /// The work cannot be done yet: later, and no failure.
     NotReady(String),

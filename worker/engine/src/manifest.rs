@@ -115,7 +115,7 @@ pub enum Page {
         /// Born sealed: no chapter follows.
         last: bool,
         /// What the run continues: training and history datasets of an earlier run, in their order. They come before
-        /// the run's own and are not done again.
+        /// the run's own and are not recomputed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         inherited: Vec<Inherited>,
         /// The first datasets.
@@ -130,7 +130,7 @@ pub enum Page {
         /// Pushed paths that are no part of the run.
         refused: Vec<Refusal>,
     },
-    /// Every item of so many datasets is committed, and nothing was pushed and not taken.
+    /// Every item of this number of datasets is committed, and no pushed path is left to take in.
     Seal {
         /// How many all pages hold.
         datasets: u32,

@@ -101,7 +101,7 @@ pub enum Mutant {
     TrustCutBody,
 }
 
-/// What a mutant is, for those who read lists.
+/// A mutant as the lists show it.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     /// Which one.
@@ -150,11 +150,17 @@ pub const MUTANTS: [Entry; 90] = {
         ),
         of(FoldOnBehind, "fold-on-behind", 0, "folds on behind another that is ahead", WASTE),
         of(NeverRenew, "never-renew", 0, "lets its leases run out while it works", WASTE),
-        of(RenewWithoutProgress, "renew-without-progress", 0, "renews while nothing moves", LIVENESS),
+        of(
+            RenewWithoutProgress,
+            "renew-without-progress",
+            0,
+            "extends its lease while nothing moves",
+            LIVENESS,
+        ),
         of(GiveUpOnQueue, "give-up-on-queue", 0, "ends when the queue is away", EFFECT),
         of(DeafToNotice, "deaf-to-notice", 0, "does not hear SIGTERM", LIVENESS),
         of(ClaimAfterNotice, "claim-after-notice", 0, "claims on after SIGTERM", WASTE),
-        of(KeepLeaseWhenPreempted, "keep-lease-when-preempted", 0, "gives nothing back on SIGTERM", WASTE),
+        of(KeepLeaseWhenPreempted, "keep-lease-when-preempted", 0, "releases nothing on SIGTERM", WASTE),
         of(PreemptionIsAFailure, "preemption-is-a-failure", 0, "counts preemptions as failures", EFFECT),
         of(SkipTokenCheck, "skip-token-check", 0, "the queue lets anybody end anybody's claim", WASTE),
         of(ReapALiveLease, "reap-a-live-lease", 0, "the queue hands out what is still leased", WASTE),
@@ -209,7 +215,7 @@ pub const MUTANTS: [Entry; 90] = {
         of(RejectTheMissing, "reject-the-missing", 9, "rejects a dataset that it cannot find", EFFECT),
         of(SkipFsync, "skip-fsync", 10, "links what was not synced", EFFECT),
         of(TornIsAViolation, "torn-is-a-violation", 10, "blames a torn commit on its attempt", EFFECT),
-        of(TornIsLeft, "torn-is-left", 10, "does not mend a torn commit", LIVENESS),
+        of(TornIsLeft, "torn-is-left", 10, "does not repair a torn commit", LIVENESS),
         of(
             ViolationKeptQuiet,
             "violation-kept-quiet",
@@ -233,7 +239,7 @@ pub const MUTANTS: [Entry; 90] = {
             RenewalWaitsForVolume,
             "renewal-waits-for-volume",
             15,
-            "looks at the volume before it renews",
+            "looks at the volume before each heartbeat",
             WASTE,
         ),
         of(
@@ -249,7 +255,7 @@ pub const MUTANTS: [Entry; 90] = {
             SkipFolderSync,
             "skip-folder-sync",
             21,
-            "does not sync the folder of what cannot be made again",
+            "does not sync the folder of what cannot be recomputed",
             EFFECT,
         ),
         of(ExitBeforeSync, "exit-before-sync", 21, "exits 0 before the output's names are synced", EFFECT),
@@ -343,7 +349,7 @@ pub const MUTANTS: [Entry; 90] = {
         ),
         of(KeepLateTests, "keep-late-tests", 6, "neither takes nor refuses a late test", LIVENESS),
         of(UseAllGrace, "use-all-grace", 14, "lets a task run to the end of the grace", WASTE),
-        of(DelayPreempted, "delay-preempted", 0, "delays what it gives back on SIGTERM", WASTE),
+        of(DelayPreempted, "delay-preempted", 0, "delays the item that it releases on SIGTERM", WASTE),
         of(UncappedDelay, "uncapped-delay", 5, "doubles delays without a limit", WASTE),
         of(OfferOne, "offer-one", 0, "offers one item when it acknowledges", WASTE),
         of(ResumeTheFirst, "resume-the-first", 14, "resumes the first state that was saved", WASTE),

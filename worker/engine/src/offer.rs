@@ -14,7 +14,7 @@ use crate::view::RunView;
 
 /// At most this many items of each stage are offered to the queue at once.
 const OFFER_ITEMS: usize = 64;
-/// Penalty of a claimed item that is committed already: more than one in so many, and a worker offers fewer.
+/// Penalty of a claimed item that is committed already: a worker offers fewer where more than one in this number is.
 const PENALTY_STEP: u32 = 8;
 /// The largest penalty: a share of 1 in 64.
 const PENALTY_MAX: u32 = 4 * 63;
@@ -92,7 +92,7 @@ impl<'a, P: Ports> Offers<'a, P> {
             Some(Step::Each(_, index)) => {
                 ours.wrapping_add(u64::from(index)).is_multiple_of(shares) && made.insert(*item)
             }
-            // The others are done again and again: that they were offered once says nothing.
+            // The other steps recur: that one was offered before says nothing.
             _ => true,
         });
         items

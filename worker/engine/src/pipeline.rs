@@ -87,7 +87,8 @@ pub enum Step {
     Report,
 }
 
-/// Stages at most, the end among them: ranks leave room for so many, and one byte a dataset knows which are committed.
+/// Maximum number of stages, the end among them: ranks leave room for no more, and one byte a dataset shows which are
+/// committed.
 pub const STAGES_MAX: usize = 8;
 
 /// Ranks for each dataset.
@@ -100,7 +101,7 @@ const FIRST_RANK: u64 = 4;
 pub const REPORT: Item =
     Item { rank: FIRST_RANK + RANKS * (u32::MAX as u64 + 1), name: Name::constant("report") };
 
-/// The stages of a workload, each after those that it reads.
+/// The stages of a workload, each after the stages that it reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Pipeline {
     stages: &'static [StageSpec],
@@ -145,7 +146,7 @@ impl Pipeline {
         self.end
     }
 
-    /// All stages, each after those that it reads.
+    /// All stages, each after the stages that it reads.
     pub fn stages(&self) -> impl DoubleEndedIterator<Item = Stage> + use<> {
         // At most `STAGES_MAX`.
         (0..self.stages.len() as u8).map(Stage)

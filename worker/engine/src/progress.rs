@@ -134,7 +134,7 @@ impl<'a, P: Ports> Progress<'a, P> {
     pub async fn save(&self, attempt: &Attempt, saved: Saved) -> Option<String> {
         let began = self.ctx.system.elapsed();
         let name = attempt.saved_name();
-        // Work that is done again from its beginning if need be.
+        // Reproducible: without it, the work is recomputed from its beginning.
         let put = match self.ctx.breaks(Mutant::SaveUnwritten) {
             true => Ok(()),
             false => self.ctx.store.put(&name, &saved.encode(), Keep::Reproducible).await,

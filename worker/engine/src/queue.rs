@@ -23,7 +23,7 @@ pub struct Claim {
     /// what the claim says at a heartbeat and a release.
     pub failures: u32,
     /// How many claims in a row, before this one, ended by an expired lease and reported no progress: workers that
-    /// died without a word, as those do that run out of memory.
+    /// died without notice, for example for lack of memory.
     pub lost: u32,
 }
 
@@ -36,7 +36,7 @@ pub enum Ownership {
     Lost,
 }
 
-/// Why an item is given back.
+/// Why an item is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Release {
@@ -118,7 +118,7 @@ pub trait Inbox {
     /// The pushed paths that are not removed yet, in the order pushed.
     async fn pushed(&self) -> Result<Vec<String>, QueueError>;
 
-    /// Removes every occurrence of the given paths: by value, since others may push or remove meanwhile.
+    /// Removes every occurrence of the given paths: by value, since others may push or remove at the same time.
     async fn remove_pushed(&self, paths: &[String]) -> Result<(), QueueError>;
 
     /// How many paths are pushed.

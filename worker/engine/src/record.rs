@@ -1,6 +1,6 @@
 //! The bytes of everything that is committed: chapters, parts, checkpoints, evaluations, the
-//! report. One envelope for all, so that a torn, swapped or foreign file is told from an intact
-//! one by reading it.
+//! report. One envelope for all, so that reading a file shows whether it is intact, or torn,
+//! swapped or foreign.
 //!
 //! ```text
 //! offset  size  what
@@ -33,7 +33,7 @@ pub fn is_rejection(header: &[u8]) -> bool {
 pub enum Outcome {
     /// The stage's result.
     Part(Vec<u8>),
-    /// The dataset can be read but its content cannot be used; the reason is told in the report.
+    /// The dataset can be read but its content cannot be used; the report shows the reason.
     Rejected(String),
 }
 

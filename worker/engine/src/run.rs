@@ -23,7 +23,7 @@ use crate::listing::Lister;
 use crate::mutant::Mutant;
 use crate::offer::Offers;
 use crate::output::Output;
-use crate::pipeline::Step;
+use crate::pipeline::{Stage, Step};
 use crate::progress::Progress;
 use crate::queue::{Claim, Inbox, Ownership, Queue, QueueError, Release, WorkQueue};
 use crate::runner::Runner;
@@ -54,7 +54,7 @@ struct Worker<'a, P: Ports> {
     looked_with: Cell<Option<Duration>>,
 }
 
-/// Runs a worker until the run is finished, or it is told to stop, or there is no point in going on.
+/// Runs a worker until the run is finished, a stop is requested, or there is no point in going on.
 pub async fn run<Q: Queue, S: Store, Y: System>(
     config: &Config,
     queue: &Q,
@@ -232,7 +232,7 @@ impl<P: Ports> Worker<'_, P> {
         }
     }
 
-    /// Tells, once each, that the queue went away and that it is back; answers for how many tries.
+    /// Tells, once each, that the queue went away and that it is back; returns for how many tries.
     fn queue_is(&self, away: &mut Option<u32>, error: Option<String>) -> u32 {
         match (error, *away) {
             (Some(error), None) => self.ctx.note(What::QueueAway { error }),
@@ -247,12 +247,12 @@ impl<P: Ports> Worker<'_, P> {
         0
     }
 
-    /// Nothing to claim: what does the volume say? Answers whether the queue was given anything.
+    /// Nothing to claim: what does the volume say? Returns whether the queue was given anything.
     async fn idle(&self) -> Result<bool, ItemError> {
         let listed_before = self.lister.listed_at();
         self.closing.refresh().await?;
-        // What was offered before may be lost: a queue may forget (rule 5). Only by a new listing can
-        // that be told from what others have done since.
+        // What was offered before may be lost: a queue may forget (rule 5). Only a new
+        // listing distinguishes that from what others have done since.
         let listed = self.lister.listed_at() != listed_before;
         if listed && !self.ctx.breaks(Mutant::OfferOnce) {
             self.offers.reset();
@@ -274,7 +274,7 @@ impl<P: Ports> Worker<'_, P> {
         Ok(added > 0)
     }
 
-    /// Does a claimed item, its lease renewed beside; answers where the worker must end.
+    /// Does a claimed item, and sends heartbeats for it. Returns the ending where the worker must end.
     async fn execute(&self, claim: Claim) -> Option<Ended> {
         let name = claim.item.name;
         let attempt = Attempt::new(&claim, self.ctx.paths.attempt(name, claim.token, claim.nonce));
@@ -316,8 +316,8 @@ impl<P: Ports> Worker<'_, P> {
         self.ctx.system.sleep((self.ctx.config.grace * fifths / 5).saturating_sub(spent)).await;
     }
 
-    /// Renews the lease every third of it, for as long as there is progress. Never resolves: a
-    /// worker that lost its lease may finish, its commit finds out who was first.
+    /// Extends the lease with a heartbeat every third of it, for as long as there is progress. Never resolves: a
+    /// worker that lost its lease may finish, and the first commit wins.
     async fn keep_lease(&self, claim: &Claim, attempt: &Attempt) {
         let (mut ticks, mut moved_at) = (self.ctx.ticks(), self.ctx.system.elapsed());
         loop {
@@ -347,7 +347,7 @@ impl<P: Ports> Worker<'_, P> {
                 Ok(Ownership::Held) | Err(_) => {}
             }
         }
-        // Nor does first progress renew it.
+        // Nor does first progress extend it.
         drop(attempt.take_unproven());
         std::future::pending().await
     }
@@ -366,7 +366,7 @@ impl<P: Ports> Worker<'_, P> {
 
     async fn release(&self, claim: &Claim, attempt: &Attempt, error: ItemError) -> Option<Ended> {
         let (claim, reason) = (&attempt.claim_now(claim), error.to_string());
-        // Items that wait for what was lost must not keep this worker from the one that makes it again.
+        // Items that wait for what was lost must not keep this worker from the one that recomputes it.
         let waits = matches!(error, ItemError::Absent(_) | ItemError::Torn(..) | ItemError::NotReady(_))
             && !self.ctx.breaks(Mutant::Insist);
         let by_volume = waits || matches!(error, ItemError::Store(_));
@@ -381,7 +381,7 @@ impl<P: Ports> Worker<'_, P> {
             }
             ItemError::Stop if self.ctx.breaks(Mutant::DelayPreempted) => (Release::Preempted, later),
             ItemError::Stop => (Release::Preempted, Duration::ZERO),
-            // The surroundings never use up an item's retries.
+            // Faults of the environment never use up an item's retries.
             ItemError::Store(_)
             | ItemError::Absent(_)
             | ItemError::Torn(..)
@@ -418,8 +418,8 @@ impl<P: Ports> Worker<'_, P> {
         }
     }
 
-    /// Does the item; damaged commits that it meets are made again on the way, each before what
-    /// needs it: whoever finds one has what it takes, and nobody else need have noticed (rule 10).
+    /// Does the item. It recomputes the damaged commits that it meets, each before what needs it: a worker that
+    /// finds one can repair it, and nobody else need have noticed (rule 10).
     async fn perform(&self, claim: &Claim, attempt: &Attempt) -> Result<(), ItemError> {
         let name = claim.item.name;
         let read = if self.view.is_known(name) { Ok(()) } else { self.view.read_manifest().await };
@@ -445,12 +445,8 @@ impl<P: Ports> Worker<'_, P> {
             };
             match result {
                 Ok(()) if damaged.pop().is_some_and(|one| recomputed.insert(one)) => {}
-                // Where results vary, the commit that stands may refer to what no program makes again.
                 Err(ItemError::Torn(stage, index, path)) if recomputed.contains(&(stage, index)) => {
-                    return Err(ItemError::Defect(format!(
-                        "{path} is lost, and the result that refers to it was not made again\nhint: restore the file \
-                         from a copy, or begin a new run under another name"
-                    )));
+                    return Err(self.damaged_again(stage, index, path));
                 }
                 Err(ItemError::Torn(stage, index, _))
                     if damaged.len() < DAMAGED_MAX && !self.ctx.breaks(Mutant::TornIsLeft) =>
@@ -460,6 +456,21 @@ impl<P: Ports> Worker<'_, P> {
                 result => return result,
             }
         }
+    }
+
+    /// What this attempt has recomputed is damaged once more. As a rule by chance: then it is recomputed later. But where
+    /// results vary, the commit that stands may refer to blocks that no program can recompute.
+    fn damaged_again(&self, stage: Stage, index: u32, path: String) -> ItemError {
+        let can_be_recomputed = self.view.opened().is_ok_and(|open| {
+            open.workload.deterministic() || open.commit_path(&self.ctx.paths, stage, index) == path
+        });
+        if can_be_recomputed {
+            return ItemError::Torn(stage, index, path);
+        }
+        ItemError::Defect(format!(
+            "{path} is lost, and the result that refers to it was not recomputed\nhint: restore the file from a copy, \
+             or begin a new run under another name"
+        ))
     }
 
     fn too_many_deliveries(&self, claim: &Claim) -> String {
@@ -510,5 +521,5 @@ fn unreachable(error: &str) -> String {
 }
 
 fn stopped() -> Ended {
-    Ended { exit: Exit::Preempted, reason: "told to stop; what was held has been given back".to_owned() }
+    Ended { exit: Exit::Preempted, reason: "told to stop; the held item was released".to_owned() }
 }

@@ -50,20 +50,20 @@ impl<'a, P: Ports> Runner<'a, P> {
             let stopping = self.ctx.system.stopping_for();
             let tell = stopping.is_some() && uses_grace.is_none();
             let block = given.take();
-            let (step, told, back) = self
+            let (step, task_uses_grace, back) = self
                 .ctx
                 .compute(move || {
-                    let told = tell.then(|| task.stop());
+                    let task_uses_grace = tell.then(|| task.stop());
                     match block {
                         Some(Some(block)) => task.give(block),
                         Some(None) => task.lacks(),
                         None => {}
                     }
-                    (task.step(), told, task)
+                    (task.step(), task_uses_grace, task)
                 })
                 .await?;
             task = back;
-            uses_grace = uses_grace.or(told);
+            uses_grace = uses_grace.or(task_uses_grace);
             self.ctx.tick();
             let (has_stopped, saves_now) = (matches!(step, Step::Stopped), matches!(step, Step::Save));
             match step {

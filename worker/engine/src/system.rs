@@ -24,10 +24,10 @@ pub trait System {
     /// Waits.
     async fn sleep(&self, duration: Duration);
 
-    /// Resolves once this worker has been told to stop (SIGTERM, SIGINT), at once if it was before.
+    /// Resolves once a stop is requested (SIGTERM, SIGINT), at once if it was before.
     async fn stop_requested(&self);
 
-    /// Whether the worker has been told to stop, and how long ago.
+    /// How long ago a stop was requested, if it was.
     fn stopping_for(&self) -> Option<Duration>;
 
     /// 128 random bits: a name that no other attempt ever has.
@@ -53,8 +53,7 @@ pub trait System {
         std::process::id()
     }
 
-    /// Runs `work` where it does not keep the lease from being renewed. A panic of `work` is
-    /// answered with its message.
+    /// Runs `work` where it does not block heartbeats. Returns the panic's message where `work` panics.
     async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

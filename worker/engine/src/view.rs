@@ -117,7 +117,7 @@ impl<'a, P: Ports> RunView<'a, P> {
                 ReadResult::Absent => return Ok(()),
                 ReadResult::Torn(why) => return Err(damaged(&path, &why)),
                 ReadResult::Intact(record) => {
-                    // Whoever committed it may be gone before it was durable.
+                    // The worker that committed it may be gone before it was durable.
                     self.ctx.store.settle(&self.ctx.paths.manifest()).await?;
                     self.append(open, &path, record)?;
                 }

@@ -86,15 +86,15 @@ pub enum Step {
     Done(Outcome),
     /// What the work needs is not there yet: to be tried later, and no failure.
     NotReady(String),
-    /// The work has ended because it was told to stop: what it saved is kept.
+    /// The work has ended because [`Task::stop`] was called: what it saved is kept.
     Stopped,
     /// The inputs are not what this workload's earlier stages commit, or its own invariant is broken:
-    /// nothing that a retry or a rejection could mend. What was tried, and why it failed.
+    /// no retry or rejection repairs that. What was tried, and why it failed.
     Failed(String),
 }
 
 /// A stage of a dataset under way. Steps are short (some 10 ms), so that between them the runner
-/// can renew the lease, save progress and look for signals.
+/// can send heartbeats, save progress and look for signals.
 pub trait Task: Send {
     /// Does a short piece of the work.
     fn step(&mut self) -> Step;

@@ -32,7 +32,7 @@ async fn drain(url: &str, run: &str, most: u32) -> Result<u32, QueueError> {
     Ok(done)
 }
 
-/// Jobs a second with so many connections, each its own handle.
+/// Jobs a second with this number of connections, each its own handle.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn measure(url: &str, connections: u32, jobs: u32) -> Result<f64, QueueError> {
     let run = format!("bench-{connections}");

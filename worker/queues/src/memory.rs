@@ -53,7 +53,7 @@ impl Memory {
         self.state.borrow().clone()
     }
 
-    /// Token and nonce of whoever has an item, or had it last.
+    /// Token and nonce of an item's owner, or of its last one.
     pub fn owner(&self, item: Item) -> Option<(u64, u128)> {
         let state = self.state.borrow();
         let owner = state.entries.get(&item.rank)?.owner.as_ref()?;

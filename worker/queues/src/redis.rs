@@ -43,10 +43,10 @@ const REST: &str = "datasets:rest";
 /// Items and paths to one script, so that a long list does not keep the server from others.
 const BATCH: usize = 4096;
 
-/// Foreign entries removed by one claim before it answers that there is nothing.
+/// Foreign entries removed by one claim before it reports that there is nothing.
 const FOREIGN_MAX: usize = 64;
 
-/// A handle on the queue of one run. Connects with its first operation, and anew with the first
+/// A handle on the queue of one run. Connects with its first operation, and again with the first
 /// one after a failure.
 pub struct Redis {
     connection: Connection,
@@ -89,7 +89,7 @@ impl Redis {
         })
     }
 
-    /// Waits so long, instead of a second, for a connection and for each answer.
+    /// Waits for `patience`, instead of a second, for a connection and for each answer.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.connection.patience = patience;
         self
@@ -159,7 +159,7 @@ impl Redis {
         QueueError::Refused(format!("{} answered {what} with {answer}", self.server()))
     }
 
-    /// 1 or 0, as the scripts answer that speak of a claim.
+    /// Reads the 1 or 0 that a script about a claim returns.
     fn hold(&self, what: &str, value: &Value) -> Result<Ownership, QueueError> {
         match value {
             Value::Int(1) => Ok(Ownership::Held),
@@ -263,7 +263,7 @@ impl WorkQueue for Redis {
         let [lease, progress, failures] = numbers.each_ref().map(|number| number.as_bytes());
         let arguments = [item.as_bytes(), owner.as_bytes(), lease, progress, failures];
         let answer = self.run(&self.scripts.heartbeat, &keys, &arguments).await?;
-        self.hold("a renewal", &answer)
+        self.hold("a heartbeat", &answer)
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
@@ -284,7 +284,7 @@ impl WorkQueue for Redis {
         let (delay, failures) = (millis(delay).to_string(), failures.to_string());
         let arguments = [item.as_bytes(), owner.as_bytes(), delay.as_bytes(), failures.as_bytes()];
         let answer = self.run(&self.scripts.release, &keys, &arguments).await?;
-        self.hold("a return", &answer)
+        self.hold("a release", &answer)
     }
 
     async fn counts(&self) -> Result<Counts, QueueError> {
@@ -351,7 +351,7 @@ fn owner(token: u64, nonce: u128) -> String {
     format!("{token}:{nonce:032x}")
 }
 
-/// What the claim's script answers.
+/// What the claim's script returns.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     member: Option<Vec<u8>>,

@@ -1,9 +1,9 @@
 //! The queue in an SQLite file: the default on one machine, for any number of processes. It has a
-//! thread of its own, so that a disk that stalls does not keep the work or its lease's renewal
-//! from going on, were the queue not on that disk (rule 15).
+//! thread of its own, so that a disk that stalls blocks neither the work nor its heartbeats, were
+//! the queue not on that disk (rule 15).
 //!
 //! Times are milliseconds since the machine booted: they pass while it is suspended, no one sets
-//! them, and a reboot, told by the boot's id, voids all of them (rule 16). The file may lose its
+//! them, and a reboot, which the boot's id shows, voids all of them (rule 16). The file may lose its
 //! last changes with the machine's power: the queue is a hint, and items that it forgets are added again. A path
 //! that was pushed in the second before that, and not taken in, has to be pushed again.
 

@@ -29,7 +29,7 @@ pub struct BatchArgs {
     /// The date that the report shows [default: when the run begins]
     #[arg(long, env = "WORKER_CREATED", value_name = "TEXT")]
     pub created: Option<String>,
-    /// Without progress for so long, a claim is no longer renewed.
+    /// The time without progress after which a worker no longer extends an item's lease.
     #[arg(long, env = "WORKER_STALL", value_name = "TIME", default_value = STALL, value_parser = parse_positive)]
     pub stall: Duration,
     /// The longest time between two saves of progress; they come more often where that is cheap. Hashing, users' programs,
@@ -41,7 +41,7 @@ pub struct BatchArgs {
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = RETRIES)]
     pub retries: u32,
     /// Workers in a row that may die at one item, none of them making progress, before the run stops loudly with 10.
-    /// Those that run out of memory look so.
+    /// A worker that runs out of memory counts as one that died.
     #[arg(long, env = "WORKER_MAX_DELIVERIES", value_name = "N", default_value_t = MAX_DELIVERIES,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_deliveries: u32,

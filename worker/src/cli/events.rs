@@ -39,7 +39,7 @@ pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
         let news = tail.news(&store, &run).await;
         let news = news.map_err(|error| Failure::new(Exit::Volume, doing(), error))?;
         let news: Vec<u8> = news.into_iter().flat_map(|(_, lines)| lines).collect();
-        // Whoever listened has gone: nothing more is to be told.
+        // The reader has gone, so no more events are printed.
         if tell(&news).is_err() || (!args.follow && news.is_empty()) {
             return Ok(Exit::Finished);
         }

@@ -88,7 +88,7 @@ fn say(form: Form, session: &str, what: &What) {
         What::GaveBack { item, why, reason, .. } => {
             // The hint is for the end, should it come to that.
             let reason = reason.lines().next().unwrap_or_default();
-            warn!(%item, ?why, "gave back: {reason}");
+            warn!(%item, ?why, "released: {reason}");
         }
         What::Foreign { item } => warn!(%item, "removed from the queue: not an item of this run"),
         What::Refused { path, reason } => warn!("refused {}: {reason}", path.escape_debug()),
@@ -102,7 +102,7 @@ fn say(form: Form, session: &str, what: &What) {
         What::LeaseLost { item, token } => {
             warn!(%item, token, "the lease is lost; its commit will tell who was first")
         }
-        What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer renewed"),
+        What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer extended"),
         What::QueueAway { error } => warn!("waiting for the queue: {error}"),
         What::QueueBack => info!("the queue is back"),
         What::Waits { reason } => warn!("waiting: {reason}"),

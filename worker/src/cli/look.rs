@@ -114,7 +114,7 @@ pub(crate) async fn span_ms(store: &AnyStore, run: &str) -> Result<Option<(u64, 
     let mut span: Option<(u64, u64)> = None;
     for name in store.list(&folder).await.map_err(unreadable)? {
         let path = format!("{folder}/{name}");
-        // A file that went meanwhile says nothing.
+        // A file that was removed since the listing says nothing.
         let Ok(size) = store.size(&path).await else { continue };
         let head = store.get_range(&path, 0, HEAD_BYTES).await.unwrap_or_default();
         let tail =

@@ -115,7 +115,7 @@ pub(crate) struct QueueArgs {
     pub on: VolumeArgs,
     /// `sqlite` (a file on the volume, where that is a folder), `sqlite:PATH`, or `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`
     /// of Redis or Valkey; `rediss://` for TLS, `redis+sentinel://HOST[,HOST…]/NAME` for Sentinels. The password may also
-    /// be in REDISCLI_AUTH. What is pushed is taken in by whoever uses the same database: give each volume its own.
+    /// be in REDISCLI_AUTH. Every run on the same database takes in what is pushed: give each volume its own.
     #[arg(long, env = "WORKER_QUEUE", value_name = "URL", default_value = "sqlite")]
     pub queue: String,
 }

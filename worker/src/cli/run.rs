@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     /// This worker's name in events and in the queue [default: the host's]
     #[arg(long, env = "WORKER_NAME", value_name = "NAME")]
     name: Option<String>,
-    /// A claim that is not renewed for so long is given to another worker.
+    /// The time without a heartbeat after which an item is redelivered to another worker.
     #[arg(long, env = "WORKER_LEASE", value_name = "TIME", default_value = "5s", value_parser = parse_positive)]
     lease: Duration,
     /// The time between SIGTERM and SIGKILL.
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         after: batch.after(),
         created: batch.created.clone(),
         spec: Spec::of(workload.as_ref()),
-        // The user's command must not give way to another without a word.
+        // Another command must not replace the user's without notice.
         insists_on_spec: batch.is_program(),
         lease: args.lease,
         stall: batch.stall,
@@ -134,7 +134,7 @@ async fn source_of(args: &RunArgs, store: &AnyStore) -> Result<Source, Failure> 
 }
 
 /// The newest numbered run until its report is there, or while nothing waits for another; else the next.
-/// Whoever starts once more with the same list goes on with the run that it began.
+/// A worker that is started again with the same list continues the run of that list.
 async fn choose_run(args: &RunArgs, source: &Source, store: &AnyStore) -> Result<String, Failure> {
     let Some(newest) = newest_run(store).await? else {
         return Ok("1".to_owned());
@@ -156,7 +156,7 @@ async fn is_of_another_list(store: &AnyStore, paths: &RunPaths, list: &[String])
         Err(error) if error.kind == Kind::NotFound => return Ok(false),
         read => read.map_err(|error| Failure::of(Exit::Volume, error))?,
     };
-    // What cannot be read is told by the worker that goes on with it.
+    // The worker that continues the run reports a record that cannot be read.
     let Ok(Record { outcome: Outcome::Part(content), .. }) = Record::decode(bytes) else { return Ok(false) };
     let Ok(Page::First { last, inherited, datasets, .. }) = Page::decode(&content) else { return Ok(false) };
     let inherited: BTreeSet<String> = inherited.into_iter().map(|one| one.dataset.path).collect();

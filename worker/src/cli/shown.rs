@@ -11,7 +11,7 @@ pub(crate) const ROWS_MAX: usize = 20;
 const PATH_CHARS: usize = 32;
 const NAME_CHARS: usize = 14;
 
-/// The workers of a run that is under way; with `all`, also those that have ended.
+/// The workers of a run that is under way; with `all`, also the workers that have ended.
 pub(crate) fn workers(moment: &Moment, all: bool, rows_max: usize) -> String {
     let shown = |row: &&WorkerRow| all || !moment.state.has_ended() && row.state != WorkerState::Ended;
     let rows: Vec<&WorkerRow> = moment.workers.iter().filter(shown).collect();
@@ -44,7 +44,7 @@ pub(crate) fn workers(moment: &Moment, all: bool, rows_max: usize) -> String {
     text
 }
 
-/// The datasets that are not done, and those that were rejected; with `all`, every one.
+/// The datasets that are not done, and the rejected ones; with `all`, every one.
 pub(crate) fn datasets(moment: &Moment, all: bool, rows_max: usize) -> String {
     let shown =
         |row: &&DatasetRow| all || row.state != DatasetState::Done && !matches!(moment.state, State::Left(_));

@@ -21,7 +21,7 @@ pub(crate) struct StatusArgs {
     /// The run's name [default: the newest number]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
-    /// Show every dataset and every worker, also those that are done.
+    /// Show every dataset and every worker, also the ones that are done.
     #[arg(long)]
     all: bool,
     /// As JSON.

@@ -40,7 +40,7 @@ const BAR: u64 = 30;
 /// Rows of a frame that are not of its tables.
 const HEAD_ROWS: usize = 12;
 
-/// Shows the run until it has ended, or the watcher is told to stop.
+/// Shows the run until it has ended, or a signal asks the watcher to stop.
 pub(crate) async fn watch(args: WatchArgs) -> Result<Exit, Failure> {
     let store = args.on.store().await?;
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;

@@ -27,7 +27,7 @@ struct Line {
     points: Vec<Point>,
 }
 
-/// One value, told where it is pointed at.
+/// One value, shown where the pointer is on it.
 struct Point {
     x: f64,
     y: f64,

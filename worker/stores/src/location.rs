@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_and_buckets_are_told_apart() {
+    fn folders_and_buckets_are_distinguished() {
         assert_eq!(parse("/mnt/volume"), Ok(Location::Folder("/mnt/volume".into())));
         assert_eq!(parse("s3"), Ok(Location::Folder("s3".into())));
         assert_eq!(parse("s3://data"), bucket(Provider::S3, "data", ""));

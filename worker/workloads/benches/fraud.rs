@@ -33,7 +33,7 @@ impl Random {
         (self.0 >> 33) % bound
     }
 
-    /// One of so many ids; 0 for all rows that are busy.
+    /// One of `bound` ids; 0 for all rows that are busy.
     fn id(&mut self, bound: u64, is_busy: bool) -> i64 {
         let id = self.below(bound) as i64;
         if is_busy { 0 } else { id }

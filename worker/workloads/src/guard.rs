@@ -4,8 +4,8 @@
 //! The worker starts this program again as `guard <scratch> <program> …` and holds the other end of its standard
 //! input: a byte asks for SIGTERM to the program's process group, the end of input (the worker has closed it, or is
 //! gone) for SIGKILL. What the program left running is killed once it has ended; as the subreaper of its
-//! descendants the guard finds also those that left the group. Where the worker went without a word, the guard
-//! removes the attempt's folder, and what else the worker kept in scratch.
+//! descendants the guard also finds the ones that left the group. Where the worker died, the guard removes the
+//! attempt's folder, and what else the worker kept in scratch.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,7 +25,7 @@ pub const GUARD: &str = "guard";
 /// The program could not be started: codes of their own, as shells have them.
 pub const NOT_STARTED: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
-/// A program ended by a signal is told as this and the signal's number, as shells do.
+/// The exit code of a program that a signal ended is this plus the signal's number, as in shells.
 pub const SIGNALLED: u8 = 128;
 /// Asks the guard for SIGTERM.
 pub const TERMINATE: u8 = b't';
@@ -35,7 +35,7 @@ pub const METRICS: &str = "BATCH_METRICS_FD";
 /// The lowest descriptor behind the standard ones.
 const LOWEST: i32 = 3;
 
-enum Told {
+enum Message {
     Terminate,
     /// The worker has closed the guard's input, or is gone.
     Closed,
@@ -89,20 +89,20 @@ fn renumber(command: &mut Command) -> Option<File> {
 /// Waits for the program's end, and for the worker's; returns the exit code to tell.
 fn watch(child: Child, scratch: &Path) -> u8 {
     let group = Pid::from_raw(child.id().cast_signed());
-    let (tell, told) = channel();
-    listen(tell.clone());
-    wait(child, tell);
+    let (sender, messages) = channel();
+    listen(sender.clone());
+    wait(child, sender);
     let mut is_orphan = false;
     let code = loop {
-        match told.recv() {
-            Ok(Told::Terminate) => {
+        match messages.recv() {
+            Ok(Message::Terminate) => {
                 let _ = killpg(group, Signal::SIGTERM);
             }
-            Ok(Told::Closed) => {
+            Ok(Message::Closed) => {
                 is_orphan = true;
                 let _ = killpg(group, Signal::SIGKILL);
             }
-            Ok(Told::Ended(status)) => break code_of(status),
+            Ok(Message::Ended(status)) => break code_of(status),
             Err(_) => break NOT_STARTED,
         }
     };
@@ -117,21 +117,21 @@ fn watch(child: Child, scratch: &Path) -> u8 {
 }
 
 /// Reads what the worker asks for.
-fn listen(tell: Sender<Told>) {
+fn listen(sender: Sender<Message>) {
     std::thread::spawn(move || {
         let mut byte = [0];
         while let Ok(1) = std::io::stdin().read(&mut byte) {
-            if byte[0] == TERMINATE && tell.send(Told::Terminate).is_err() {
+            if byte[0] == TERMINATE && sender.send(Message::Terminate).is_err() {
                 return;
             }
         }
-        let _ = tell.send(Told::Closed);
+        let _ = sender.send(Message::Closed);
     });
 }
 
-fn wait(mut child: Child, tell: Sender<Told>) {
+fn wait(mut child: Child, sender: Sender<Message>) {
     std::thread::spawn(move || {
-        let _ = tell.send(Told::Ended(child.wait()));
+        let _ = sender.send(Message::Ended(child.wait()));
     });
 }
 

@@ -104,10 +104,10 @@ fn parsed(text: &str) -> Result<Params, String> {
     Params::parse(&params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// Whoever begins a run has to be told: later on every worker would fail.
+/// The start of a run has to refuse them: later on every worker would fail.
 #[test]
 fn rates_that_could_not_be_learned_with_are_refused() {
-    let mut told = Vec::new();
+    let mut errors = Vec::new();
     for bad in [
         "alpha=0",
         "alpha=5e-324",
@@ -117,9 +117,9 @@ fn rates_that_could_not_be_learned_with_are_refused() {
         "learner=linfa l1=1.5",
         "l2=2 learner=linfa",
     ] {
-        told.push(parsed(bad).expect_err(bad));
+        errors.push(parsed(bad).expect_err(bad));
     }
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn parts_that_are_not_the_workloads_fail_and_do_not_panic() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// The sums of a step run in one order: whoever cuts the rows at a step's edge gets the same.
+    /// The sums of a step run in one order: a cut of the rows at a step's edge changes no result.
     #[test]
     fn learning_in_pieces_is_learning_at_once(seed in any::<u64>(), cut in 0usize..6) {
         let (rows, set) = (5 * 64 + 17, FeatureSet::default());

@@ -30,7 +30,7 @@ fn concat(days: &[Rows]) -> Rows {
     all
 }
 
-/// A set's features of every row, through the history that is advanced by at most so many rows.
+/// A set's features of every row, through the history that is advanced by at most `most` rows.
 fn features_by(rows: &Rows, set: FeatureSet, most: usize) -> Vec<Vec<f64>> {
     let mut history = History::default();
     let mut found = vec![vec![f64::NAN; set.width()]; rows.len()];
@@ -266,7 +266,7 @@ proptest! {
         }
     }
 
-    /// Also after a day of so many visits to one terminal that the one or the other is as good as excluded.
+    /// Also after a day of many visits to one terminal, where the one or the other is as good as excluded.
     #[test]
     fn the_suspicion_of_a_busy_terminal_is_a_number(genuine in 50..200_i64, frauds in 50..400_i64, order: bool) {
         let visit = |second| (second, second, 1, 5_000, (second < genuine) != order);

@@ -1,5 +1,5 @@
 //! CSV as databases, spreadsheets and people write it: the same rows each time, or a refusal with its line. No
-//! row may be gone without a word.
+//! row may be lost without notice.
 
 #![expect(clippy::unwrap_used)]
 

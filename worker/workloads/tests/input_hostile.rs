@@ -151,7 +151,7 @@ proptest! {
         prop_assert_eq!(read("day.parquet", &parquet(&columns, layout)), Ok(expected(&rows)));
     }
 
-    /// What only has to be told apart may have any 64 bits; what is whole may be a float or a decimal.
+    /// An id that only has to differ from others may have any 64 bits; a whole number may be a float or a decimal.
     #[test]
     fn ids_may_be_unsigned_floats_or_decimals(rows in rows(30), layout in layouts()) {
         let whole = |value: i64| value >> 12;

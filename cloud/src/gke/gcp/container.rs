@@ -77,7 +77,7 @@ impl Google {
         Ok(on_it.iter().filter_map(|operation| operation_seen(operation, full(operation))).collect())
     }
 
-    /// Answers carry the short name.
+    /// Google's replies carry the short name.
     fn operation_name(&self, operation: &Operation, location: &str) -> String {
         format!("{}/operations/{}", self.place(location), last_part(&operation.name))
     }

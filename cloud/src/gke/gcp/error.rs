@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_told_from_too_fast() {
+    fn too_much_is_distinguished_from_too_fast() {
         let exhausted = |reason: &str, limit: &str, quota: bool, message: &str| {
             answer(429, "RESOURCE_EXHAUSTED", reason, limit, quota, message).reason("file.googleapis.com")
         };

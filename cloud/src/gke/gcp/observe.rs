@@ -21,8 +21,8 @@ pub enum Scope {
     Deployment,
     /// What `cloud image` needs: the region's image repositories.
     Image,
-    /// Everything that could still bill: also disks, and image repositories in all locations. Those that can't be
-    /// read are noted, so that `cloud destroy` deletes the rest.
+    /// Everything that could still bill: also disks, and image repositories in all locations. A location
+    /// that can't be read is noted, so that `cloud destroy` deletes the rest.
     Everything,
 }
 

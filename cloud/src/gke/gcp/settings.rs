@@ -48,7 +48,7 @@ impl Settings {
     }
 }
 
-/// `CLOUDSDK_AUTH_ACCESS_TOKEN` if it is set, else Application Default Credentials, which renew
+/// `CLOUDSDK_AUTH_ACCESS_TOKEN` if it is set, else Application Default Credentials, which refresh
 /// themselves: a deployment may take longer than the hour that a token lives. Calls with a person's log-in that
 /// names no quota project count against `project`.
 pub fn credentials(variable: impl Fn(&str) -> Option<String>, project: &str) -> Result<Credentials> {
@@ -126,7 +126,7 @@ fn bearer(token: &str) -> Result<Credentials> {
     Ok(Bearer { headers: HeaderMap::from_iter([(AUTHORIZATION, value)]), tag: EntityTag::new() }.into())
 }
 
-/// A token that somebody else renews.
+/// A token that this program does not refresh.
 #[derive(Debug)]
 struct Bearer {
     headers: HeaderMap,

@@ -130,7 +130,7 @@ impl fmt::Display for Tier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     pub image: String,
-    /// Arguments for the worker beyond those that the manifests give.
+    /// Arguments for the worker, added to the manifests' own.
     pub worker_args: Vec<String>,
     /// What of the workers' pods was chosen.
     pub pod: PodChoice,

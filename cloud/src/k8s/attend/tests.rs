@@ -78,7 +78,7 @@ fn a_pod_that_outlives_its_grace_hangs() {
     assert_eq!(names(reporter.overdue(125)), ["a"]);
     let line = |text: &str| text.to_owned();
     assert_eq!(reporter.note("a", line("its node is Ready"), false), Some(line("its node is Ready")));
-    assert_eq!(reporter.note("a", line("its node is Ready"), false), None, "told once");
+    assert_eq!(reporter.note("a", line("its node is Ready"), false), None, "reported once");
     assert_eq!(names(reporter.overdue(130)), ["a"], "and looked at again");
     assert_eq!(reporter.note("a", line("its node is NotReady"), true), Some(line("its node is NotReady")));
     assert_eq!(names(reporter.overdue(500)), [""; 0]);
@@ -87,14 +87,14 @@ fn a_pod_that_outlives_its_grace_hangs() {
 
 #[test]
 fn a_pod_is_deleted_by_force_where_its_node_is_no_more() {
-    let told = [NodeIs::NotReady, NodeIs::Gone, NodeIs::Ready, NodeIs::Unknown]
+    let reported = [NodeIs::NotReady, NodeIs::Gone, NodeIs::Ready, NodeIs::Unknown]
         .map(|is| hanging("workload-0-x", "n1", is));
-    assert_eq!(told.each_ref().map(|(_, by_force)| *by_force), [true, true, false, false]);
-    insta::assert_snapshot!(told.map(|(line, _)| line).join("\n"));
+    assert_eq!(reported.each_ref().map(|(_, by_force)| *by_force), [true, true, false, false]);
+    insta::assert_snapshot!(reported.map(|(line, _)| line).join("\n"));
 }
 
 #[test]
-fn a_pod_that_starts_for_long_without_a_word_is_told_once() {
+fn a_pod_that_starts_for_long_without_a_report_is_reported_once() {
     let mut reporter = Reporter::new([("fileserver".to_owned(), "new".to_owned())]);
     let unscheduled = PodState { node: None, ..pod("fileserver", "Pending", false) };
     reporter.hear(&Event::Pod(unscheduled), 0);
@@ -102,10 +102,10 @@ fn a_pod_that_starts_for_long_without_a_word_is_told_once() {
     reporter.hear(&Event::Pod(pod("fileserver", "Pending", false)), 100);
     reporter.hear(&Event::Pod(pod("another", "Pending", false)), 100);
     assert_eq!(reporter.quiet(109, false), [""; 0]);
-    let told = reporter.quiet(110, false);
+    let lines = reporter.quiet(110, false);
     assert!(
-        matches!(&told[..], [line] if line.starts_with("fileserver  is still starting on node n1")),
-        "{told:?}"
+        matches!(&lines[..], [line] if line.starts_with("fileserver  is still starting on node n1")),
+        "{lines:?}"
     );
     assert_eq!(reporter.quiet(200, false), [""; 0]);
     assert_eq!(reporter.quiet(200, true).len(), 1, "the other");

@@ -4,7 +4,7 @@
 //! and the next index starts in its place. That is not how Indexed Jobs are usually read, and it has
 //! a reason: a pod that is replaced within its index, or in a Job without indexes, waits out the
 //! Job controller's backoff, 10 s after the first and doubling to 10 minutes, and a rule `Ignore`
-//! for preemptions keeps them off the limit but not off the back-off (kubernetes#130881). A new
+//! for preemptions keeps them off the limit but not off the backoff (kubernetes#130881). A new
 //! index has no failure behind it and starts at once: 1 s instead of 10, 40, 160 s (measured on
 //! kind). What fails for another reason stays in its index and waits as Kubernetes means it to.
 

@@ -81,7 +81,7 @@ pub struct Config {
     pub run: Option<String>,
     /// A file on the volume that lists the datasets; None: they are pushed to Redis, as in the tutorial.
     pub list: Option<String>,
-    /// After how long a claim that is not renewed is another worker's.
+    /// The lease of a claim: without a heartbeat within this time, the item is redelivered to another worker.
     pub lease_ms: u64,
     /// Further arguments of the worker.
     pub worker_args: Vec<String>,

@@ -13,8 +13,8 @@ use super::{CLAIM, Config, FILESERVER};
 /// a commit that another machine made must not stay unseen. `nolock`: nothing locks; commits are links.
 pub const MOUNT_OPTIONS: [&str; 5] = ["hard", "nfsvers=3", "lookupcache=pos", "nolock", "noatime"];
 
-/// The options of the mount: [`MOUNT_OPTIONS`], of which each that is `given` replaces those that speak of the
-/// same, comma-separated as for `mount`.
+/// Returns the options of the mount, comma-separated as for `mount`: [`MOUNT_OPTIONS`], where a `given` option
+/// replaces the default options about the same thing.
 ///
 /// # Errors
 /// For `soft`, under which a write can be lost in silence, and for `ro`.

@@ -15,7 +15,7 @@ fn report(kind: &str, reason: &str, count: i32, message: &str) -> Report {
     }
 }
 
-/// What `mount.nfs` says, and a word of the hint; empty where waiting may help.
+/// The text of `mount.nfs`, and part of the hint; the hint is empty where waiting may help.
 const MOUNTS: [(&str, &str); 13] = [
     ("mount.nfs: access denied by server while mounting 10.0.0.2:/Wrong", "no such export"),
     (
@@ -58,7 +58,7 @@ fn failed_mount(output: &str, count: i32) -> Obstacle {
 }
 
 #[test]
-fn a_mount_that_fails_for_good_is_told_from_one_that_may_not() {
+fn a_mount_that_fails_for_good_is_distinguished_from_one_that_may_not() {
     for (output, expected) in MOUNTS {
         let obstacle = failed_mount(output, REPEATED);
         let found = hint(&obstacle.outlook);
@@ -73,7 +73,7 @@ const QUOTA: &str = "Error creating: pods \"workload-0-a\" is forbidden: exceede
                      limits.cpu=LIMIT,requests.memory=4Gi";
 
 #[test]
-fn a_pod_that_admission_refuses_for_ever_is_told_from_one_that_waits_for_others() {
+fn a_pod_that_admission_always_refuses_is_distinguished_from_one_that_waits_for_others() {
     let quota = |used: &str, limit: &str| QUOTA.replace("USED", used).replace("LIMIT", limit);
     let table = [
         (quota("0", "100m"), "smaller than one pod"),
@@ -184,7 +184,7 @@ fn what_a_pod_waits_for() {
         pod(json!({"phase": "Running", "containerStatuses": container("worker", ended, json!({}), 0)}));
     assert!(of_pod(&worker).unwrap().words.contains("exit code 137"));
     worker.spec.as_mut().unwrap().restart_policy = Some("Never".into());
-    assert_eq!(of_pod(&worker), None, "its end is told as an end");
+    assert_eq!(of_pod(&worker), None, "its end is reported as an end");
     for (pod, expected) in table {
         let found = of_pod(&pod);
         let Some((words, advice)) = expected else {

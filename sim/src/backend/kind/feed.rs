@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc::UnboundedSender;
 use worker::events::Event;
 
-/// Before a connection that broke is made again.
+/// Delay before the reconnect to a broken connection.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Bytes between the connection and the lines.
 const BUFFER: usize = 64 * 1024;
@@ -34,7 +34,7 @@ async fn follow(inside: &PodExec, run: &str, mut to: tokio::io::DuplexStream) ->
 async fn read(from: tokio::io::DuplexStream, tell: &UnboundedSender<Event>) {
     let mut lines = BufReader::new(from).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        // A line that a kill tore is no event, and what it would have told did not happen.
+        // A line that a kill tore is no event, and what it would have reported did not happen.
         if let Ok(event) = serde_json::from_str(&line) {
             let _ = tell.send(event);
         }

@@ -1,5 +1,5 @@
 //! One worker's process and its task: reads what it says, signals it, reaps it. Signals go through
-//! the task that reaps, so that none can reach a process that took over the number.
+//! the task that reaps, so that none can reach a later process with the same PID.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -108,7 +108,7 @@ async fn tend(
             Some(signal) = orders.recv() => send(child, signal),
             line = lines.next_line(), if open => match line {
                 Ok(Some(line)) => {
-                    // A line that a kill tore is no event, and what it would have told did not happen.
+                    // A line that a kill tore is no event, and what it would have reported did not happen.
                     if let Ok(event) = serde_json::from_str(&line) {
                         let _ = tell.send(Ok(News::Event(number, Box::new(event))));
                     }

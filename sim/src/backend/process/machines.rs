@@ -61,7 +61,7 @@ pub(super) struct Machines<'a> {
     /// The machine of each process.
     lives: Vec<usize>,
     tell: Tell,
-    told: UnboundedReceiver<Result<News, Failure>>,
+    heard: UnboundedReceiver<Result<News, Failure>>,
     due: FuturesUnordered<LocalBoxFuture<'a, Due<'a>>>,
     /// Faults of which it is not reported yet that all is heard which came before.
     unheard: usize,
@@ -72,14 +72,14 @@ pub(super) struct Machines<'a> {
 impl<'a> Machines<'a> {
     pub fn new(plan: &'a Plan, redis: Option<&'a mut Server>) -> Self {
         let machine = |number| Machine { name: format!("w{number}"), lives: 0, running: None, taken: false };
-        let (tell, told) = unbounded_channel();
+        let (tell, heard) = unbounded_channel();
         Self {
             plan,
             redis,
             machines: (1..=plan.workers).map(machine).collect(),
             lives: Vec::new(),
             tell,
-            told,
+            heard,
             due: FuturesUnordered::new(),
             unheard: 0,
             over: false,
@@ -229,7 +229,7 @@ impl Backend for Machines<'_> {
             tokio::select! {
                 biased;
                 // What was said comes before what follows from it.
-                Some(news) = self.told.recv() => return Ok(self.note(news?)),
+                Some(news) = self.heard.recv() => return Ok(self.note(news?)),
                 Some(due) = self.due.next(), if !self.due.is_empty() => self.follow_up(due)?,
             }
         }
@@ -252,7 +252,7 @@ impl Backend for Machines<'_> {
         }
         let mut last = Vec::new();
         while self.machines.iter().any(|machine| machine.running.is_some()) {
-            match timeout(REAP, self.told.recv()).await {
+            match timeout(REAP, self.heard.recv()).await {
                 Ok(Some(Ok(news))) => last.push(self.note(news)),
                 // Lost by its task: it can be neither waited for nor harmed.
                 Ok(Some(Err(_)) | None) | Err(_) => break,

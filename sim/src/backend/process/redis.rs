@@ -83,7 +83,7 @@ impl Server {
         }
     }
 
-    /// SIGKILL: the server goes without a word.
+    /// SIGKILL: the server goes without notice.
     pub fn kill(&mut self) {
         let Some(child) = &mut self.child else { return };
         // In a container, the end of its input kills the server.
@@ -178,7 +178,7 @@ async fn keep_log(out: tokio::process::ChildStdout, log: &Path, ready: oneshot::
         if line.contains(READY)
             && let Some(ready) = ready.take()
         {
-            // Whoever waited may have given up.
+            // The receiver may have given up.
             let _ = ready.send(());
         }
     }

@@ -34,7 +34,7 @@ pub struct Policy {
     pub patience: Duration,
     /// Workers may fail, otherwise than by preemption, this many times before the run is given up.
     pub failures_max: u32,
-    /// Workers may be killed this many times, though no fault was injected. Each is a disturbance like a fault. `None`
+    /// Workers may be killed this many times, though no fault was injected. Each counts like a fault. `None`
     /// where the backend counts them itself.
     pub crashes_max: Option<u32>,
     /// Whether a machine is its worker: with no worker on it, no fault can be injected there.

@@ -27,10 +27,10 @@ pub(super) fn judge_one(story: &mut Story, place: usize, now_ms: u64) {
 /// The effect of a fault of `kind` from `at_ms` to `back_ms` on the worker that was on the machine. Workers, nodes and
 /// the simulator share one machine's clock here, so times can be compared.
 fn judge(incarnation: &Incarnation, kind: Kind, at_ms: u64, back_ms: u64) -> Effect {
-    let told = incarnation.events.partition_point(|event| event.at_ms <= at_ms);
-    let (before, after) = incarnation.events.split_at(told);
-    let told = Incarnation { events: before.to_vec(), ..incarnation.clone() };
-    let Some(held) = told.held() else { return Effect::Idle };
+    let count = incarnation.events.partition_point(|event| event.at_ms <= at_ms);
+    let (before, after) = incarnation.events.split_at(count);
+    let until_then = Incarnation { events: before.to_vec(), ..incarnation.clone() };
+    let Some(held) = until_then.held() else { return Effect::Idle };
     let end = after.iter().find_map(|event| match &event.what {
         What::Acked { item, token, .. } if is(&held, *item, *token) => Some((event.at_ms, true)),
         What::GaveBack { item, token, why, .. } if is(&held, *item, *token) => {

@@ -1,5 +1,5 @@
-//! After a run: the queue is settled, everything is checked, the undisturbed twin runs, and what
-//! happened is told.
+//! After a run: settles the queue, checks everything, runs the undisturbed twin, and reports what
+//! happened.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ use crate::signals::Signals;
 use crate::story::Story;
 use crate::view::{self, View};
 
-/// Checks, compares, tells; answers the exit code.
+/// Checks, compares and reports; returns the exit code.
 pub async fn conclude(
     prepared: &Prepared,
     story: &Story,

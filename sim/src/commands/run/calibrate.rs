@@ -1,6 +1,6 @@
 //! How many rounds of hashing a time is worth on this machine: measured once, before the run.
 
-#![expect(clippy::disallowed_methods, reason = "an adapter: real machines are struck in real time")]
+#![expect(clippy::disallowed_methods, reason = "an adapter: faults on real machines happen in real time")]
 
 use tokio::time::Instant;
 use worker::hash::Hash;

@@ -72,7 +72,7 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
     let (_forward, queue) = stand.queue().await?;
     prepared.plan.queue = queue;
     prepared.phases = stand.phases.clone();
-    // Whoever called drops this at a signal: these are for the undisturbed run's processes.
+    // The caller drops this future at a signal: these are for the undisturbed run's processes.
     afterwards::conclude(prepared, &story, ended, &mut Signals::new()?).await
 }
 

@@ -1,4 +1,4 @@
-//! Whether workers told all that they did.
+//! Whether workers recorded all that they did.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ pub fn events(world: &World, server: &Server) -> Vec<Broken> {
         let bytes = server.bytes(&format!("{folder}/{name}")).unwrap_or_default();
         logs.entry(stem).or_default().extend(bytes);
     }
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    for worker in logs.values().filter_map(|log| told_all(log)) {
-        *told.entry(worker).or_default() += 1;
+    let mut complete: BTreeMap<String, usize> = BTreeMap::new();
+    for worker in logs.values().filter_map(|log| worker_if_complete(log)) {
+        *complete.entry(worker).or_default() += 1;
     }
-    let silent = world.watch.ended().into_iter().filter(|(name, ended)| told.get(name) != Some(ended));
+    let silent = world.watch.ended().into_iter().filter(|(name, ended)| complete.get(name) != Some(ended));
     silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
 }
 
@@ -39,9 +39,9 @@ struct Numbered {
     seq: u64,
 }
 
-/// The worker whose event file this is, if the file has every event to the worker's exit. A line that was written again
+/// The worker whose event file this is, if the file has every event to the worker's exit. A line that was written twice
 /// counts once.
-fn told_all(bytes: &[u8]) -> Option<String> {
+fn worker_if_complete(bytes: &[u8]) -> Option<String> {
     let lines = || bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let mut next = 0;
     for line in lines().filter_map(|line| serde_json::from_slice::<Numbered>(line).ok()) {
@@ -58,7 +58,7 @@ fn told_all(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::told_all;
+    use super::worker_if_complete;
 
     /// An event file of these numbers, the last of which is the exit.
     fn file(numbers: &[u64]) -> Vec<u8> {
@@ -74,13 +74,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_every_event_to_the_exit_tells_all() {
+    fn a_file_with_every_event_to_the_exit_is_complete() {
         let whole = Some("w".to_owned());
-        assert_eq!(told_all(&file(&[0, 1, 2])), whole);
-        // A write that failed is done again.
-        assert_eq!(told_all(&file(&[0, 1, 0, 1, 2])), whole);
-        assert_eq!([&file(&[0, 2]), &file(&[1]), &Vec::new()].map(|file| told_all(file)), [None, None, None]);
+        assert_eq!(worker_if_complete(&file(&[0, 1, 2])), whole);
+        // A failed write is retried.
+        assert_eq!(worker_if_complete(&file(&[0, 1, 0, 1, 2])), whole);
+        assert_eq!(
+            [&file(&[0, 2]), &file(&[1]), &Vec::new()].map(|file| worker_if_complete(file)),
+            [None, None, None]
+        );
         let (cut, open) = (file(&[0, 1, 2]), file(&[0, 1, 2]).len() - 40);
-        assert_eq!(told_all(&cut[..open]), None);
+        assert_eq!(worker_if_complete(&cut[..open]), None);
     }
 }

@@ -42,7 +42,7 @@ impl Unsynced {
         self.folders.get(folder)?.get(name)?.first().copied()
     }
 
-    /// Forgets: of the states that a name may have, `choose` picks one. Answers folder, name and meaning.
+    /// Forgets: of the states that a name may have, `choose` picks one. Returns folder, name and meaning.
     fn fall_back(&mut self, choose: Choose<'_>) -> Vec<(String, String, Option<Inode>)> {
         let mut fallen = Vec::new();
         for (folder, names) in std::mem::take(&mut self.folders) {
@@ -55,13 +55,13 @@ impl Unsynced {
 }
 
 impl Server {
-    /// The server loses what it was not told to sync: of each file a prefix is left. Answers how
-    /// many files were cut.
+    /// The server loses what no client synced: of each file a prefix is left. Returns how many files
+    /// were cut.
     pub fn crash(&mut self, dice: &mut Dice) -> usize {
         self.cut(&mut by_chance(dice))
     }
 
-    /// Everybody's power is gone: bytes that were not synced, and names where those have to be. Answers how
+    /// Everybody's power is gone: bytes that were not synced, and names where those have to be. Returns how
     /// many files were cut or changed their names.
     pub fn lose_power(&mut self, dice: &mut Dice) -> usize {
         let mut choose = by_chance(dice);
@@ -107,7 +107,7 @@ impl Server {
         changed
     }
 
-    /// A folder that lost its name takes along what is in it. Then names are counted anew.
+    /// A folder that lost its name takes along what is in it. Then names are counted again.
     fn drop_what_has_no_folder(&mut self) {
         let mut folders: Vec<String> = self.folders.keys().cloned().collect();
         // A folder comes before those in it.

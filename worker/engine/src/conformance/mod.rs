@@ -1,5 +1,5 @@
-//! What every arm of a port does, as public suites: whoever writes another queue or store calls one macro in its
-//! tests. They find wrong answers, not failures: those are the simulator's.
+//! What every arm of a port does, as public suites: another queue or store calls one macro in its tests.
+//! The suites find wrong answers, not failures: those are the simulator's.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -196,7 +196,7 @@ pub async fn tokens_grow(arm: &impl Arm) {
         assert!(claim.token > last, "{} after {last}", claim.token);
         last = claim.token;
         if round % 2 == 0 {
-            queue.release(&claim, Duration::ZERO, Release::Preempted).await.expect("given back");
+            queue.release(&claim, Duration::ZERO, Release::Preempted).await.expect("released");
         } else {
             queue.ack(&claim, &[claim.item]).await.expect("acknowledged");
         }
@@ -212,7 +212,7 @@ pub async fn a_live_lease_keeps_others_away(arm: &impl Arm) {
     assert_eq!(ack(&queue, &fold).await, Ownership::Held);
 }
 
-pub async fn an_expired_lease_is_taken_over(arm: &impl Arm) {
+pub async fn an_item_with_an_expired_lease_is_redelivered(arm: &impl Arm) {
     let (queue, other) = (arm.client(), arm.client());
     for worker in ["node-1/pod 7", "ΔΣ\n\t%s 'quoted' \"twice\"", "-"] {
         add(&queue, &[FOLD, join(1)]).await;
@@ -257,13 +257,13 @@ pub async fn an_expired_lease_is_its_owners_until_taken(arm: &impl Arm) {
     assert_eq!(queue.heartbeat(&claims[1], LONG, 5).await, Ok(Ownership::Held));
     assert_eq!(ack(&queue, &claims[2]).await, Ownership::Held);
     assert_eq!(queue.release(&claims[3], LONG, Release::NotReady).await, Ok(Ownership::Held));
-    assert_eq!(claim(&queue, LONG).await, None, "renewed, acknowledged, delayed");
+    assert_eq!(claim(&queue, LONG).await, None, "extended, acknowledged, delayed");
     assert_eq!(counts(&queue).await, (0, 3, 0));
     assert_eq!(ack(&queue, &claims[1]).await, Ownership::Held);
     assert_eq!(counts(&queue).await, (0, 2, 0));
 }
 
-pub async fn a_renewal_extends_the_lease(arm: &impl Arm) {
+pub async fn a_heartbeat_extends_the_lease(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[FOLD]).await;
     let fold = claimed(&queue, SHORT).await;
@@ -303,7 +303,7 @@ pub async fn an_acknowledgement_adds_what_comes_next(arm: &impl Arm) {
     let next = [join(1), FOLD, join(2), FOLD];
     assert_eq!(queue.ack(&prepare, &next).await, Ok(Ownership::Held));
     assert_eq!(counts(&queue).await, (3, 0, 0));
-    // Lost, and its next is added all the same: the item is committed, whoever held it.
+    // Lost, and its next is added all the same: the item is committed, by this owner or another.
     assert_eq!(queue.ack(&prepare, &[evaluate(1)]).await, Ok(Ownership::Lost));
     assert_eq!(counts(&queue).await, (4, 0, 0));
     // An item can follow itself.
@@ -359,7 +359,7 @@ pub async fn an_owner_sets_failures_back(arm: &impl Arm) {
     assert_eq!(claimed(&queue, LONG).await.failures, 0, "the heartbeat says so before the owner dies");
 }
 
-/// Workers that die without a word are counted, until one makes progress or ends its claim.
+/// Workers that die without notice are counted, until one makes progress or ends its claim.
 pub async fn claims_lost_in_a_row_are_counted(arm: &impl Arm) {
     let queue = arm.client();
     add(&queue, &[FOLD]).await;
@@ -460,7 +460,7 @@ pub async fn counts_say_what_a_claim_could_have(arm: &impl Arm) {
     claimed(&queue, SHORT).await;
     arm.pass(SHORT).await;
     assert_eq!(counts(&queue).await, (2, 1, 2), "expired");
-    queue.release(&one, LONG, Release::NotReady).await.expect("given back");
+    queue.release(&one, LONG, Release::NotReady).await.expect("released");
     assert_eq!(counts(&queue).await, (2, 1, 2), "delayed");
 }
 
@@ -547,10 +547,10 @@ macro_rules! queue_conformance {
                 clients_share_a_run,
                 tokens_grow,
                 a_live_lease_keeps_others_away,
-                an_expired_lease_is_taken_over,
+                an_item_with_an_expired_lease_is_redelivered,
                 a_lease_of_no_time_has_expired,
                 an_expired_lease_is_its_owners_until_taken,
-                a_renewal_extends_the_lease,
+                a_heartbeat_extends_the_lease,
                 both_token_and_nonce_make_the_owner,
                 an_acknowledgement_adds_what_comes_next,
                 failures_are_counted_and_preemptions_are_not,

@@ -91,7 +91,7 @@ pub async fn the_first_put_wins(arm: &impl Arm) {
     }
 }
 
-/// As after a lost reply: the call is made again, and finds what it put.
+/// As after a lost reply: the client repeats the call, which finds the bytes that it put.
 pub async fn the_same_bytes_are_ours(arm: &impl Arm) {
     let (one, other) = (arm.client(), arm.client());
     let staged = one.stage("private/0", b"same", Keep::Durable).await.expect("staged");
@@ -220,7 +220,7 @@ pub async fn folders_are_deleted_with_what_they_hold(arm: &impl Arm) {
 }
 
 /// Another client may remove a folder that this one has used.
-pub async fn a_folder_that_went_is_made_again(arm: &impl Arm) {
+pub async fn a_removed_folder_is_recreated(arm: &impl Arm) {
     let (one, other) = (arm.client(), arm.client());
     put(&one, "folder/inner/0", b"x").await;
     other.delete_all("folder/inner").await;
@@ -280,7 +280,7 @@ macro_rules! store_conformance {
                 folders_are_listed_sorted,
                 long_folders_are_listed_whole,
                 folders_are_deleted_with_what_they_hold,
-                a_folder_that_went_is_made_again,
+                a_removed_folder_is_recreated,
                 a_log_is_read_as_it_grows,
                 the_probe_leaves_nothing,
                 errors_name_what_was_tried,

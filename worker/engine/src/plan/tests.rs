@@ -88,7 +88,7 @@ struct Simulated {
 type Preference<'a> = &'a dyn Fn(&Manifest, &mut CommitIndex, Option<u32>) -> Vec<Step>;
 
 impl Pair {
-    /// Works until the report; answers when that was.
+    /// Works until the report; returns when that was.
     fn run(roles: &[Role], slow: Option<u32>, preference: Preference<'_>) -> (Self, u32) {
         let (known, queue, workers) = Default::default();
         let manifest = manifest(roles);
@@ -262,7 +262,7 @@ fn test_days_are_offered_to_be_joined() {
     );
 }
 
-/// The joins that had to wait for a slow dataset are not left to the end by those that went on without.
+/// Workers that go on without a slow dataset do not leave the joins that waited for it to the end.
 #[test]
 fn no_join_is_left_behind_for_long() {
     let roles = [vec![Role::Train; 300], vec![Role::Test; 7]].concat();

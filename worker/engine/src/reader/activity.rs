@@ -42,7 +42,7 @@ pub struct Life {
     pub holds: Option<Holding>,
     /// How it ended by itself: the exit code and why.
     pub ended: Option<(u8, String)>,
-    /// Another worker has taken over what it held: it is gone, or stood still.
+    /// Its item was redelivered to another worker: it is gone, or stood still.
     pub is_lost: bool,
     /// Why it waits, if it said so last.
     pub waits: Option<String>,
@@ -83,9 +83,9 @@ pub struct Sums {
     pub committed: BTreeMap<String, u64>,
     /// Commits that found another's.
     pub duplicates: u64,
-    /// Workers that were told to stop.
+    /// Workers that received a stop signal.
     pub notices: u64,
-    /// Workers whose item another took over.
+    /// Workers whose item was redelivered to another.
     pub vanished: u64,
     /// Leases that their owners lost.
     pub leases_lost: u64,
@@ -241,8 +241,8 @@ impl Activity {
         }
     }
 
-    /// A worker ends its claim; where it gave the item back, why.
-    fn release(&mut self, file: &str, at_ms: u64, given_back: Option<(Release, &String)>) {
+    /// A worker ends its claim; where it released the item, why.
+    fn release(&mut self, file: &str, at_ms: u64, released: Option<(Release, &String)>) {
         let Some(life) = self.lives.get_mut(file) else { return };
         life.is_lost = false;
         let Some(holding) = life.holds.take() else { return };
@@ -251,7 +251,7 @@ impl Activity {
         if let Some(index) = holding.item.index() {
             self.datasets.entry(index).or_default().busy_ms += busy;
         }
-        let Some((why, reason)) = given_back else {
+        let Some((why, reason)) = released else {
             life.items_done += 1;
             let (count, time) = self.sums.steps.entry(holding.item.step().to_owned()).or_default();
             (*count, *time) = (*count + 1, *time + busy);

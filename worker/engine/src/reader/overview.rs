@@ -11,7 +11,7 @@ use crate::pipeline::{Pipeline, Stage};
 use crate::plan::CommitIndex;
 use crate::reader::activity::{Activity, Life};
 
-/// Rates are taken over this time.
+/// The time that rates cover.
 pub const WINDOW_MS: u64 = 5 * 60_000;
 
 /// How far a dataset is.
@@ -55,9 +55,9 @@ pub enum WorkerState {
     Working,
     /// It holds nothing and has not ended: it waits for work, or its machine is gone. Idle workers note nothing.
     IdleOrGone,
-    /// Another took over what it held: its machine is gone, or stood still.
+    /// Its item was redelivered to another: its machine is gone, or stood still.
     Lost,
-    /// It was told to stop, and did.
+    /// It stopped at a stop signal.
     Preempted,
     /// It ended by itself.
     Ended,

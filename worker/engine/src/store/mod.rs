@@ -74,7 +74,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub enum Keep {
     /// Equal inputs give equal bytes again. It may go with the power where everybody who knew of it goes too.
     Reproducible,
-    /// It cannot be made again. It is durable, and so is its name, before the call returns (rule 21).
+    /// It cannot be recomputed. It is durable, and so is its name, before the call returns (rule 21).
     Durable,
 }
 
@@ -165,7 +165,7 @@ pub trait Store {
     /// Removes what is left of staged bytes. Best effort: leftovers harm nobody.
     async fn unstage(&self, name: &str);
 
-    /// Makes the names durable that can be seen in a folder: whoever made them may be gone, and had not.
+    /// Makes the names durable that can be seen in a folder: the worker that made them may be gone, and had not.
     async fn settle(&self, folder: &str) -> Result<()>;
 
     /// Deletes a name.

@@ -7,7 +7,7 @@
 -- returns {item, or nil where there is none; rank; token; failures; claims in a row that expired
 --          without progress; whose lease expired, or '';
 --          {members that were no items of ours and have been removed}}
-local REAPED_MAX = 128 -- expired leases moved by one call, those that expired first
+local REAPED_MAX = 128 -- expired leases moved by one call, the earliest deadlines first
 local VOID_MAX = 16 -- deadlines looked at, the farthest first, where nothing is pending
 
 local time = redis.call('TIME')

@@ -57,8 +57,8 @@ impl Greeting {
     }
 }
 
-/// Longest wait for a connection, and for an answer: a lease of 5 s, renewed every third of it, must
-/// survive one that is lost.
+/// Longest wait for a connection, and for an answer: a lease of 5 s, with a heartbeat every third of it, must
+/// survive one heartbeat that is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
@@ -104,7 +104,7 @@ impl Connection {
         failure::explain(error, self.server())
     }
 
-    /// Sends one command and answers its reply, errors of the server as errors.
+    /// Sends one command and returns its reply, errors of the server as errors.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let (number, mut connection) = self.get().await?;
         let answer = command.query_async(&mut connection).await;

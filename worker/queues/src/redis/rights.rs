@@ -48,7 +48,7 @@ impl Redis {
     pub(super) async fn missing_rules(&self) -> Option<Vec<String>> {
         let keys = [contract::PUSHED, &self.pending];
         let count = keys.len().to_string();
-        // Whoever gets here was let into the database.
+        // A user that gets here was let into the database.
         let commands = COMMANDS.into_iter().filter(|command| *command != "select");
         let arguments: Vec<&[u8]> =
             std::iter::once(count.as_str()).chain(keys).chain(commands).map(str::as_bytes).collect();

@@ -51,7 +51,7 @@ const TABLES: &str = "
 const BUSY_MAX: Duration = Duration::from_secs(1);
 const BUSY_STEP: Duration = Duration::from_micros(50);
 
-/// Which file a path leads to: another one after it has been removed and made anew.
+/// Which file a path leads to: another one after it has been removed and created again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64);
 
@@ -77,15 +77,15 @@ pub(super) fn open(path: &Path, boot: &str) -> Result<Connection, QueueError> {
     let snapshot = connection.transaction().map_err(explain)?;
     check_owner(&snapshot, path)?;
     snapshot.commit().map_err(explain)?;
-    // WAL needs memory shared between processes; where a file system has none it answers with the
-    // journal that it keeps, and everything works, more slowly.
+    // WAL needs memory shared between processes; where a file system has none the switch returns
+    // the journal that it keeps, and everything works, more slowly.
     let switch = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
     switch.map_err(explain)?;
     // No fsync: after a crash of the machine, not of a process, the last changes may be missing and
     // the file may even be damaged, which is said; the queue is rebuilt from the commits.
     connection.execute_batch("PRAGMA synchronous = OFF").map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(32);
-    // Otherwise each claim's select is planned anew, for its times are others than the last one's.
+    // Otherwise SQLite plans each claim's select again, for its times are others than the last one's.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
     prepare(&mut connection, path, boot)?;
     Ok(connection)

@@ -12,7 +12,7 @@ use super::file::{self, Identity};
 use engine::item::{Item, Name};
 use engine::queue::{Claim, Counts, Ownership, QueueError, Release};
 
-/// Rows that are no items of ours, removed by one claim before it answers that there is nothing.
+/// Rows that are no items of ours, removed by one claim before it reports that there is nothing.
 const FOREIGN_MAX: usize = 64;
 
 /// Deadlines that have passed; and those farther ahead than they were ever set, which are void.
@@ -264,7 +264,7 @@ impl Step<'_> {
         front.optional()
     }
 
-    /// Answers the claim's token.
+    /// Returns the claim's token.
     fn lease(&self, front: &Front, worker: &str, nonce: u128, length: i64) -> rusqlite::Result<u64> {
         let sql = "UPDATE runs SET token = token + 1 WHERE id = ?1 RETURNING token";
         let token: i64 = self.transaction.prepare_cached(sql)?.query_row([self.run], |row| row.get(0))?;
@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_claim_plans_its_statement_anew() {
+    fn no_claim_plans_its_statement_again() {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::system().unwrap();
         let mut store = Store::open(&folder.path().join("queue.sqlite"), "run", clock).unwrap();

@@ -153,13 +153,13 @@ fn items(out: &mut Text, moment: &Moment) {
 fn events(out: &mut Text, moment: &Moment) {
     let sums = &moment.sums;
     let first = sums.committed.values().sum::<u64>();
-    out.family("batch_commits_total", "counter", "Commits that were first, and those that found another's.");
+    out.family("batch_commits_total", "counter", "Commits that were first, and duplicates of another's.");
     out.sample("batch_commits_total", &[("outcome", "first")], first as f64);
     out.sample("batch_commits_total", &[("outcome", "duplicate")], sums.duplicates as f64);
     out.family(
         "batch_preemptions_total",
         "counter",
-        "Workers told to stop, and those that vanished with what they held.",
+        "Workers that got notice to stop, and workers that vanished with what they held.",
     );
     out.sample("batch_preemptions_total", &[("kind", "notice")], sums.notices as f64);
     out.sample("batch_preemptions_total", &[("kind", "vanished")], sums.vanished as f64);

@@ -64,7 +64,7 @@ struct Last {
     looked: Option<(Duration, Rc<Moment>)>,
 }
 
-/// Serves until the command is told to stop.
+/// Serves until a signal asks the command to stop.
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     args.on.store().await?;
     let doing = format!("listen on {}", args.listen);

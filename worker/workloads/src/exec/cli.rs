@@ -161,7 +161,7 @@ impl ExecArgs {
 /// Splits a command into words as a shell does: at spaces, with quotes and backslashes.
 ///
 /// # Errors
-/// Where a quote is not closed, or there is no word.
+/// Where a quote is not closed, or the command is empty.
 pub fn words(text: &str, option: &str) -> Result<Vec<String>, String> {
     match shlex::split(text) {
         Some(words) if !words.is_empty() => Ok(words),

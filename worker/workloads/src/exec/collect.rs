@@ -39,7 +39,7 @@ impl Inline {
     pub const RESULT: Self = Self { file: INLINE_MAX, total: INLINE_TOTAL_MAX, most: BYTES_MAX };
 }
 
-/// A folder that is being read, and must not change meanwhile.
+/// A folder that must not change while it is read.
 #[derive(Debug)]
 pub struct Collecting {
     folder: PathBuf,

@@ -22,7 +22,7 @@ use engine::workload::{Outcome, Part, Step, Task, Wanted};
 const STEP: Duration = Duration::from_millis(20);
 /// Exit codes with a meaning (docs/own-code.md).
 const REJECTED: u8 = 65;
-const GIVE_BACK: u8 = 75;
+const RELEASE: u8 = 75;
 const RUN_AGAIN: u8 = 85;
 /// Runs of one attempt that end with [`RUN_AGAIN`] and no new checkpoint, at most.
 const IDLE_RUNS_MAX: u32 = 3;
@@ -245,8 +245,8 @@ impl Program {
                 self.collect(collecting.map_err(not_committable)?)
             }
             REJECTED => Ok(Step::Done(Outcome::Rejected(format!("the program rejected it (exit 65){last}")))),
-            GIVE_BACK => Ok(Step::NotReady(format!("the program gave it back (exit 75){last}"))),
-            RUN_AGAIN if self.was_told() => Ok(Step::Stopped),
+            RELEASE => Ok(Step::NotReady(format!("the program released it (exit 75){last}"))),
+            RUN_AGAIN if self.has_notice() => Ok(Step::Stopped),
             RUN_AGAIN => {
                 self.idle_runs = if self.new_checkpoint().is_some() { 0 } else { self.idle_runs + 1 };
                 // As after a move to another machine: only the checkpoint folder is kept.
@@ -261,7 +261,7 @@ impl Program {
                 }
                 Ok(Step::Save)
             }
-            _ if self.was_told() => Ok(Step::Stopped),
+            _ if self.has_notice() => Ok(Step::Stopped),
             guard::NOT_FOUND => Err(format!("the program was not found (exit 127){last}")),
             code if code > guard::SIGNALLED => {
                 Err(format!("the program was ended by signal {}{last}", code - guard::SIGNALLED))
@@ -270,7 +270,7 @@ impl Program {
         }
     }
 
-    fn was_told(&self) -> bool {
+    fn has_notice(&self) -> bool {
         self.item.notice().exists()
     }
 
@@ -321,7 +321,7 @@ fn saved(snapshots: u64, starts: u32, checkpoint: &Tree) -> Vec<u8> {
     [&snapshots.to_le_bytes()[..], &starts.to_le_bytes(), &checkpoint.encode()].concat()
 }
 
-/// What an attempt resumes from after so many starts of its program that left no checkpoint.
+/// What an attempt resumes from after `starts` starts of its program that left no checkpoint.
 pub fn saved_after(starts: u32) -> Vec<u8> {
     saved(0, starts, &Tree::default())
 }

@@ -160,7 +160,7 @@ pub fn stamps(folder: &Path, takes: impl Fn(&str) -> bool) -> Result<Stamps, Str
             let name = name.map_err(|name| format!("{}: the name is no UTF-8", name.display()))?;
             let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
             let meta = match fs::symlink_metadata(entry.path()) {
-                // Gone meanwhile: what is read next will differ.
+                // The entry was removed while the folder was read: the next read will differ.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 meta => meta.map_err(|error| format!("read {path}: {error}"))?,
             };

@@ -14,10 +14,10 @@ pub(super) const CUSTOMER_WINDOWS_S: [i64; 4] = [DAY_S, 7 * DAY_S, 30 * DAY_S, 3
 /// one was big depends on the 30 days before its own day.
 pub(super) const BIG_DAYS: [i64; 3] = [3, 7, 14];
 
-/// An amount of more than so many times the customer's usual is big.
+/// An amount of more than this multiple of the customer's usual is big.
 pub(super) const BIG: i64 = 3;
 
-/// So many of a customer's purchases, the newest, are asked for: about those of [`JUDGED_DAYS`].
+/// Number of a customer's newest purchases that are prefetched: about those of [`JUDGED_DAYS`].
 const NEWEST: usize = 28;
 
 #[derive(Debug, Clone, Default)]

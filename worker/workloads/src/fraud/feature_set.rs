@@ -62,7 +62,7 @@ pub(super) const SUSPICION: usize = 17;
 /// Those of the handbook that only the terminal knows.
 pub(super) const HANDBOOKS_TERMINAL: Range<usize> = 9..15;
 
-/// Those that learn from data: of the customer and of the terminal, by groups (see `rich.rs`).
+/// Features that learn from data: of the customer and of the terminal, by groups (see `rich.rs`).
 pub(super) const SPENDING: Range<usize> = 18..26;
 pub(super) const VISITS: Range<usize> = 26..33;
 pub(super) const CARD: Range<usize> = 33..38;
@@ -72,7 +72,7 @@ pub(super) const BY_SMALL: usize = 40;
 pub(super) const SMALL_BY_AGE: usize = 41;
 pub(super) const BIG_BY_BIG: usize = 42;
 
-/// Whether a feature is told by a row's customer alone. The others take its terminal too.
+/// Whether a feature depends on a row's customer alone. The others depend on its terminal too.
 pub(super) fn is_customers(feature: usize) -> bool {
     let by_terminal = [COMPROMISED, SUSPICION, BY_SMALL, SMALL_BY_AGE];
     !HANDBOOKS_TERMINAL.contains(&feature) && !VISITS.contains(&feature) && !by_terminal.contains(&feature)

@@ -63,12 +63,12 @@ pub fn bin(feature: usize, value: f64) -> u8 {
 
 /// What the terminal's turn needs to know of a row's customer.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct CustomerState {
     level: u8,
     misused: Chance,
 }
 
-impl Told {
+impl CustomerState {
     const NOTHING: Self = Self { level: 0, misused: Chance { yes: 0.0, no: 1.0 } };
 }
 
@@ -89,17 +89,17 @@ pub fn of_rows(
 ) {
     let columns = set.features().enumerate();
     let (customers, terminals): (Vec<_>, Vec<_>) = columns.partition(|(_, feature)| is_customers(*feature));
-    let mut told = vec![Told::NOTHING; range.len()];
+    let mut states = vec![CustomerState::NOTHING; range.len()];
     let mut table = Table { set, values: [0.0; COUNT] };
     let (stretch, pending) = history.stretch(rows, range, i64::MIN);
     history.spend_all(&stretch, |history, number, now| {
         let Some(row) = number.checked_sub(pending) else { return };
-        told[row] = table.ask_customer(history, now);
+        states[row] = table.ask_customer(history, now);
         customers.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
     });
     history.visit_all(&stretch, |history, number, now| {
         let Some(row) = number.checked_sub(pending) else { return };
-        table.ask_terminal(history, now, told[row]);
+        table.ask_terminal(history, now, states[row]);
         terminals.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
     });
 }
@@ -119,8 +119,8 @@ pub(super) fn bins_of_rows(
 }
 
 impl Table {
-    fn ask_customer(&mut self, history: &mut History, now: Now) -> Told {
-        let mut told = Told::NOTHING;
+    fn ask_customer(&mut self, history: &mut History, now: Now) -> CustomerState {
+        let mut state = CustomerState::NOTHING;
         self.values[AMOUNT] = now.cents as f64 / 100.0;
         if self.set.has_handbook() {
             self.values[1..HANDBOOKS_TERMINAL.start].copy_from_slice(&spending(history, now));
@@ -130,16 +130,16 @@ impl Table {
             self.values[SPENDING].copy_from_slice(&spending);
             self.values[CARD].copy_from_slice(&card);
             [self.values[BY_BIG_7D], self.values[BY_BIG_14D], self.values[BIG_BY_BIG]] = crossed;
-            told.level = level;
+            state.level = level;
         }
         if self.set.has_filters() {
-            told.misused = history.misused(now.customer, now.time);
-            self.values[MISUSED] = told.misused.log_odds();
+            state.misused = history.misused(now.customer, now.time);
+            self.values[MISUSED] = state.misused.log_odds();
         }
-        told
+        state
     }
 
-    fn ask_terminal(&mut self, history: &mut History, now: Now, told: Told) {
+    fn ask_terminal(&mut self, history: &mut History, now: Now, customer: CustomerState) {
         let terminal = &mut history.terminals[now.terminal as usize];
         if self.set.has_handbook() {
             let windows = [1, 2, 3].map(|window| terminal_window(terminal, window, now));
@@ -148,14 +148,14 @@ impl Table {
             self.values[TERMINAL_RISK_7D] = terminal_risk(terminal, 2, now);
         }
         if self.set.has_rich() {
-            let OfTerminal { visits, crossed } = rich::of_terminal(history, now, told.level);
+            let OfTerminal { visits, crossed } = rich::of_terminal(history, now, customer.level);
             self.values[VISITS].copy_from_slice(&visits);
             [self.values[BY_SMALL], self.values[SMALL_BY_AGE]] = crossed;
         }
         if self.set.has_filters() {
             let compromised = history.compromised(now.terminal, now.time);
             self.values[COMPROMISED] = compromised.log_odds;
-            self.values[SUSPICION] = compromised.chance.or(told.misused).log_odds();
+            self.values[SUSPICION] = compromised.chance.or(customer.misused).log_odds();
         }
     }
 }

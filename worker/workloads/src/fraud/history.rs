@@ -27,7 +27,7 @@ pub const REACH_S: i64 = 44 * DAY_S;
 /// their amounts are. (Of these each takes 13; one more harms nothing.)
 const JUDGED_DAYS: i64 = 14;
 
-/// Dense places for ids that may be any number; those that are small, as usual, without a search.
+/// Dense places for ids that may be any number. Small ids, the usual ones, need no search.
 #[derive(Debug, Clone, Default)]
 struct Slots {
     small: Vec<u32>,
@@ -65,15 +65,15 @@ pub struct History {
     terminal_slots: Slots,
     pub(super) customers: Vec<Customer>,
     pub(super) terminals: Vec<Terminal>,
-    /// Rows that are still to be added, with those that features are asked of next: whoever is in both is
-    /// then fetched once.
+    /// Rows that are still to be added. They are added together with the rows whose features are asked for next: a
+    /// customer or terminal in both is then fetched once.
     pending: Stretch,
     /// A stretch's rows in another order: memory that is new each day would have to be cleared first.
     grouped: Vec<(usize, Now)>,
     forgot_until: i64,
 }
 
-/// So many rows ahead it is asked for a row's customer or terminal, and so many ahead for what that points to:
+/// A row's customer or terminal is prefetched [`FAR`] rows ahead, and what that points to [`NEAR`] rows ahead:
 /// processors wait for memory, and for many places at once no longer than for one.
 const FAR: usize = 48;
 const NEAR: usize = 24;
@@ -95,7 +95,7 @@ fn ask_ahead<T>(all: &[T], rows: &[(usize, Now)], at: usize, place: impl Fn(Now)
     }
 }
 
-/// So many rows are pending at most; a few milliseconds to add.
+/// Maximum number of pending rows; a few milliseconds to add.
 const PENDING_ROWS: usize = 1 << 15;
 
 impl Default for History {

@@ -1,10 +1,10 @@
 //! How much likelier an amount is, for a customer, while somebody else spends with the customer's card.
 //!
-//! The handbook describes its customers: amounts are normal with a deviation of half the mean, those
-//! below zero drawn anew between zero and twice the mean; while a card is misused, amounts are five
-//! times as large. The mean is not known: the median of some purchases is, and the ratio of the two
-//! densities is taken over what the mean may then be. Only the amount over the median and the number
-//! of purchases matter, so the ratios are a table, made once with libm: the same on every CPU.
+//! The handbook describes its customers: amounts are normal with a deviation of half the mean, amounts
+//! below zero are redrawn between zero and twice the mean; while a card is misused, amounts are five
+//! times as large. The mean is not known: the median of some purchases is, and the ratio is that of the
+//! two densities, each integrated over what the mean may then be. Only the amount over the median and the
+//! number of purchases matter, so the ratios are a table, made once with libm: the same on every CPU.
 
 /// How many times as large amounts are while a card is misused.
 const TIMES: f64 = 5.0;
@@ -12,7 +12,7 @@ const TIMES: f64 = 5.0;
 /// Deviation of a customer's amounts, as a share of their mean.
 const DEVIATION: f64 = 0.5;
 
-/// Share of normal amounts that are below zero and drawn anew.
+/// Share of normal amounts that are below zero and redrawn.
 const BELOW_ZERO: f64 = 0.0228;
 
 /// A median of n purchases lies off the mean by the root of this over n, as a share of the mean.
@@ -107,8 +107,8 @@ fn ratios(count: f64) -> [f64; CELLS] {
 
 /// Density of an amount, as a share of the mean.
 fn density(amount: f64) -> f64 {
-    let anew = if amount < 2.0 { BELOW_ZERO / 2.0 } else { 0.0 };
-    normal((amount - 1.0) / DEVIATION) / DEVIATION + anew
+    let redrawn = if amount < 2.0 { BELOW_ZERO / 2.0 } else { 0.0 };
+    normal((amount - 1.0) / DEVIATION) / DEVIATION + redrawn
 }
 
 /// The standard normal density.

@@ -311,7 +311,7 @@ fn cards_of(labels: &Labels, scores: &[f64], rows: Range<usize>) -> Vec<Card> {
     cards
 }
 
-/// Keeps the first so many by an order, themselves in no order.
+/// Keeps the first `count` by an order, themselves in no order.
 fn first<T>(all: &mut Vec<T>, count: usize, order: impl Fn(&T, &T) -> Ordering) {
     if all.len() > count {
         all.select_nth_unstable_by(count, order);

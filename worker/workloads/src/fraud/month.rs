@@ -60,7 +60,7 @@ impl Month {
         let Range { start, end } = self.purchases;
         let first = start + count_before(start, (day - DAYS) * DAY_S);
         self.leave(&purchases[start..first.min(end)]);
-        // Those that came and went since the last call enter and leave nothing.
+        // Purchases that came and went since the last call are neither added nor removed.
         let from = first.max(end);
         let until = from + count_before(from, day * DAY_S);
         self.enter(&purchases[from..until]);
@@ -71,7 +71,7 @@ impl Month {
         self.day = Some(day);
     }
 
-    /// Adds amounts. A whole month of them, after a takeover, is sorted once.
+    /// Adds amounts. A whole month of them, after a redelivery, is sorted once.
     fn enter(&mut self, purchases: &[Purchase]) {
         let cents = purchases.iter().map(|purchase| purchase.cents() as f64);
         if cents.len() > self.cents.len().min(FEW) {

@@ -321,7 +321,7 @@ fn weighted(model: &Model) -> Vec<Weighted> {
     found
 }
 
-/// A chain's features; what they add is shared by so many chains.
+/// A chain's features; what they add is divided by the number of chains.
 fn weighted_of(chain: &Ftrl, chains: f64) -> Vec<Weighted> {
     let mut rest = chain.weights();
     let mut next = |count| {

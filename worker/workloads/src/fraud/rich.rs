@@ -35,7 +35,7 @@ pub(super) struct OfCustomer {
 
 /// What its terminal says of it.
 pub(super) struct OfTerminal {
-    /// Known frauds of two windows, those that were not big, length and age of the run of frauds, genuine
+    /// Known frauds of two windows, frauds that were not big, length and age of the run of frauds, genuine
     /// visits since the last fraud, age of the last genuine one.
     pub(super) visits: [f64; 7],
     /// The customer's level with the frauds that were not big; these with the age of the first.

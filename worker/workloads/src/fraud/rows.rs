@@ -63,7 +63,7 @@ impl Header {
 }
 
 impl Rows {
-    /// Takes over what was read, and checked by [`crate::input`].
+    /// The rows of transactions that [`crate::input`] has read and checked.
     pub fn from_transactions(path: &str, read: Transactions) -> Self {
         Self {
             path: path.to_owned(),

@@ -30,9 +30,9 @@ impl Now {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stretch(pub(super) Vec<Now>);
 
-/// The rows from `from` on that are of one calendar day, at most so many. Of such a stretch each row's
-/// features are those that it has if all rows before it, and no others, were pushed: what they look at
-/// of customers other than its own, and of visits, is not of that day.
+/// The rows from `from` on that are of one calendar day, at most `most`. In such a stretch each row has the
+/// features that it would have if all rows before it, and no others, were pushed: what they look at of
+/// customers other than its own, and of visits, is not of that day.
 pub fn of_day(rows: &Rows, from: usize, most: usize) -> Range<usize> {
     let Some(first) = rows.time.get(from) else { return from..from };
     let next_day = (first.div_euclid(DAY_S) + 1) * DAY_S;

@@ -177,7 +177,7 @@ impl State {
         Self { sound: 1.0 - compromised.iter().sum::<f64>(), compromised, oldest: 0 }
     }
 
-    /// So many days later. One that is compromised can be so anew.
+    /// Advances by `days`. A compromised terminal can be compromised again.
     fn pass(&mut self, days: i64) {
         for _ in 0..days {
             let begun = (self.sound + self.sum()) * (TERMINAL_CHANCE / (1.0 - TERMINAL_CHANCE));
@@ -221,7 +221,7 @@ mod tests {
 
     const NOW: i64 = 100 * DAY_S + DAY_S / 2;
 
-    /// Times until now, oldest first, at most so many days back, and whether each is a fraud's.
+    /// Times until now, oldest first, at most `days` days back, and whether each is a fraud's.
     fn events(days: i64, most: usize) -> impl Strategy<Value = Vec<(i64, bool)>> {
         let event = (NOW - days * DAY_S..=NOW, prop::bool::weighted(0.05));
         prop::collection::vec(event, 1..=most).prop_map(|mut events| {

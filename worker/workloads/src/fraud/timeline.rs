@@ -134,7 +134,7 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Makes ready for rows from `now` on that see `layers`, and says how many of the last layers are still to
     /// be pushed. The result of that depends on the layers alone: if anything within reach was seen that is not
-    /// among them, or in another order, history begins anew.
+    /// among them, or in another order, history starts again from nothing.
     pub(super) fn missing(&mut self, layers: &[Layer], now: i64) -> usize {
         let within_reach = |layer: &&Layer| layer.until() > now - REACH_S;
         let wanted: Vec<&Layer> = layers.iter().filter(within_reach).collect();

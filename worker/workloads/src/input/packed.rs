@@ -7,7 +7,7 @@ use super::reject::Reject;
 /// Endings of the compressions that are read.
 const ENDINGS: [&str; 4] = ["gz", "bz2", "xz", "zst"];
 
-/// Bytes that a file may have when it is decompressed: five million rows of CSV have so many.
+/// Maximum size of a decompressed file in bytes: that of five million rows of CSV.
 const MAX_BYTES: usize = 1 << 29;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,8 +37,8 @@ pub(super) fn integer(cell: Cell<'_>) -> Result<i64, Problem> {
     }
 }
 
-/// An integer that only has to be told apart from others, as the ids of customers and terminals: unsigned
-/// ones of 64 bits, hashes most often, are taken for the signed ones of the same bits.
+/// An integer that only has to differ from others, as the ids of customers and terminals: unsigned ones of 64
+/// bits, hashes most often, are taken for the signed ones of the same bits.
 pub(super) fn key(cell: Cell<'_>) -> Result<i64, Problem> {
     match integer(cell) {
         Err(Problem::Unsigned(value)) => Ok(value.cast_signed()),
@@ -133,8 +133,8 @@ pub(super) fn integer_text(text: &str) -> Option<Result<i64, Problem>> {
 pub(super) type Mark = std::cell::Cell<Option<char>>;
 
 /// An amount in the currency's unit, as cents. Decimals are exact; floats and text are multiplied by 100
-/// in f64. Both are rounded to the nearest integer, halves up. What is smaller than a cent is rounded away
-/// without a word, as amounts out of a float32 column or a conversion carry such a rest.
+/// in f64. Both are rounded to the nearest integer, halves up. Fractions of a cent are rounded away
+/// without an error, as amounts out of a float32 column or a conversion carry such a rest.
 pub(super) fn cents(cell: Cell<'_>, mark: &Mark) -> Result<i64, Problem> {
     let amount = match cell {
         Cell::Int(value) => value as f64,

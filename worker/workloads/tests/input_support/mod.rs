@@ -37,7 +37,7 @@ pub struct Row {
     pub scenario: u8,
 }
 
-/// Tables of up to so many rows: ids differ, everything else may be anything that is allowed.
+/// Tables of up to `most` rows: ids differ, everything else may be anything that is allowed.
 pub fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let id = prop_oneof![0..1_000_000_i64, any::<i64>()];
     let time = prop_oneof![1_522_540_800..1_522_540_900_i64, 0..7_258_118_400_i64];

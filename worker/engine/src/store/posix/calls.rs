@@ -18,7 +18,7 @@ pub struct Meta {
 /// A folder on a file system. Paths are relative, normalised, with `/`.
 ///
 /// An operation that fails may have taken effect; one that succeeds may not be visible to another
-/// client until the file is closed and opened anew (close-to-open consistency, RFC 1813 §4.11).
+/// client until the file is closed and opened again (close-to-open consistency, RFC 1813 §4.11).
 #[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
 pub trait FileSystem {
     /// A new file open for writing.
@@ -38,10 +38,10 @@ pub trait FileSystem {
         None
     }
 
-    /// Opens anew, reads all, closes.
+    /// Opens the file again, reads all, closes.
     async fn read(&self, path: &str) -> Result<Vec<u8>>;
 
-    /// Opens anew, reads up to `length` bytes at `offset` (fewer only at the end), closes.
+    /// Opens the file again, reads up to `length` bytes at `offset` (fewer only at the end), closes.
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>>;
 
     /// Size and number of names, as stat(2) has them.

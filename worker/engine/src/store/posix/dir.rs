@@ -1,7 +1,7 @@
 //! The real file system: a directory, local or on NFS. What may wait runs beside the worker's own thread, so that
-//! a server that hangs never keeps a lease from being renewed (rule 15): on NFS every call, on a file system of this
-//! machine's own those that wait for the disk. The others take less time there than to be handed over, and whoever
-//! else could take the lease has the same disk.
+//! a server that hangs never blocks heartbeats (rule 15): on NFS every call, on a file system of this machine's own
+//! each call that waits for the disk. The other calls take less time there than to be handed over, and any worker that
+//! could claim the item has the same disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -27,7 +27,7 @@ const SHORT_BYTES: u64 = 1 << 20;
 const COPIED_BYTES: usize = 1 << 20;
 
 impl Takes {
-    /// Of so many bytes read or written.
+    /// What a call takes that reads or writes this number of bytes.
     fn of(bytes: u64) -> Self {
         if bytes > SHORT_BYTES { Self::Long } else { Self::Short }
     }
@@ -103,8 +103,8 @@ fn real(root: &Path) -> Option<Arc<Path>> {
     Some(root.canonicalize().ok()?.into())
 }
 
-/// The answer of a call that was made in place. However many such calls follow each other: leases are renewed and
-/// signals seen between them.
+/// The answer of a call that was made in place. However many such calls follow each other, the worker sends heartbeats
+/// and sees signals between them.
 async fn in_place<T>(answer: T) -> T {
     tokio::task::yield_now().await;
     answer

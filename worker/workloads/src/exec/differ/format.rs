@@ -1,4 +1,4 @@
-//! Which format a file has, told by its first bytes, and what users of it do to get equal bytes.
+//! Which format a file has, recognized by its first bytes, and what users of it do to get equal bytes.
 
 /// A format that programs save models and tables in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

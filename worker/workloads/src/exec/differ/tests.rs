@@ -168,7 +168,7 @@ fn the_first_path_that_differs_is_named() {
     assert!(words.starts_with("b may be executed"), "{words}");
 }
 
-/// Beginnings that formats are told by.
+/// First bytes by which formats are recognized.
 const MAGICS: [&[u8]; 8] = [
     b"PK\x03\x04",
     b"\x1f\x8b\x08",

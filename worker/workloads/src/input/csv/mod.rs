@@ -9,7 +9,7 @@ use super::reject::{Place, RecordFault, Reject};
 use super::table::{self, MAX_ROWS, TIME, Table, Visit};
 use super::{Columns, cell::Cell, times};
 
-/// What parts fields. Of those that give a header as many known names the first is taken.
+/// Delimiters of fields. Where several give a header equally many known names, the first is taken.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The cells of the columns that are read, as text one after the other, row by row.
@@ -128,7 +128,7 @@ impl Csv {
     }
 
     /// Whether a field over several lines has, where rows would have them, times. Between two stray quotes lie
-    /// rows that would be gone without a word; a note of several lines has no times in just these places.
+    /// rows that would be lost without notice; a note of several lines has no times in just these places.
     fn holds_rows(&self, field: usize, record: &Record, style: Style) -> bool {
         let Some(time) = self.time else { return false };
         let mut lines = record.field(field).split(|byte| *byte == b'\n').enumerate();

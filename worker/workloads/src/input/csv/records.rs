@@ -3,7 +3,7 @@
 //!
 //! The usual readers are lenient where a table goes wrong. They take the end of the file for that of a
 //! quoted field, and text behind a closing quote for more of the field, so that one stray quote swallows
-//! rows without a word. Here such a file is refused with its line.
+//! rows without notice. Here such a file is refused with its line.
 
 use crate::input::reject::RecordFault;
 

@@ -10,7 +10,7 @@ use crate::input::cell::{Cell, Unit};
 pub(super) enum Meaning {
     Plain,
     Unsigned,
-    /// An integer with so many digits behind the decimal point.
+    /// An integer with this number of digits behind the decimal point.
     Decimal(u32),
     /// A half-precision float.
     Half,

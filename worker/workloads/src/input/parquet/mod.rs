@@ -205,7 +205,7 @@ impl Table for Parquet {
 enum Halt {
     Damaged,
     Codec(&'static str),
-    /// A page of so many bytes.
+    /// A page of this size in bytes.
     Page(usize),
     Cell(Reject),
 }
@@ -232,7 +232,7 @@ struct Visitor<'v, 'e> {
 }
 
 impl Visitor<'_, '_> {
-    /// Reads a row group of so many rows.
+    /// Reads a row group of `rows` rows.
     fn read<T: DataType>(
         &mut self,
         mut reader: ColumnReaderImpl<T>,

@@ -71,7 +71,7 @@ impl Header {
             Compression::BROTLI(_) => {
                 io::copy(&mut brotli::Decompressor::new(values, BUFFER).take(most + 1), &mut sink)
             }
-            // The way of Arrow before 0.15; the others are told how much may come out.
+            // The way of Arrow before 0.15; the other decoders know how much may come out.
             Compression::LZ4 => io::copy(&mut FrameDecoder::new(values).take(most + 1), &mut sink),
             _ => return true,
         };

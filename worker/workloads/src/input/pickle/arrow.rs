@@ -25,11 +25,11 @@ pub(super) struct ArrowArray {
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Pieces of one text, one after the other: bounds are integers of so many bytes.
+    /// Pieces of one text, one after the other: bounds are integers of this size in bytes.
     Text(usize),
     Bits,
     Fixed(Dtype),
-    /// With so many digits behind the decimal point.
+    /// With this number of digits behind the decimal point.
     Decimal(u32),
 }
 

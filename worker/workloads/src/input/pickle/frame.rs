@@ -156,7 +156,7 @@ fn sliced(graph: &Graph<'_>, slice: &[Value], wanted: usize) -> Option<Vec<i64>>
 
 const NO_NAMES: Wrong = "its columns have no names";
 
-/// The labels of an index, those that are no text by a stand-in.
+/// The labels of an index; a label that is no text is replaced by a stand-in.
 fn names(graph: &Graph<'_>, index: Value) -> Result<Vec<String>, Wrong> {
     let Some(&[_class, entries]) = graph.args(index, Global::NewIndex) else {
         return Err(NO_NAMES);

@@ -17,7 +17,7 @@ pub(super) enum Global {
     StringArray,
     ArrowStringArray,
     ArrowExtensionArray,
-    /// Numbers with a mask of those that are missing.
+    /// Numbers with a mask of the missing ones.
     MaskedArray,
     /// Cython's way to make an array of times, text, categories and others.
     ArrayBacked,

@@ -128,7 +128,7 @@ impl<'a> Graph<'a> {
         entries.iter().rev().find(is_key).map(|entry| entry.1)
     }
 
-    /// A text as short as all those that the form of a DataFrame is made of.
+    /// A text of at most `LONGEST` bytes: no text in the form of a DataFrame is longer.
     pub(super) fn text(&self, value: Value) -> Option<&'a str> {
         const LONGEST: usize = 256;
         str::from_utf8(self.raw_text(value).filter(|text| text.len() <= LONGEST)?).ok()
@@ -145,7 +145,7 @@ impl<'a> Graph<'a> {
         &self.bytes[span.start as usize..][..span.len as usize]
     }
 
-    /// Bytes, at most so many, in any of the ways in which they are written: as such, as a
+    /// Bytes, at most `at_most`, in any of the ways in which they are written: as such, as a
     /// bytearray of such, and as text whose characters are the bytes.
     pub(super) fn bytes(&self, value: Value, at_most: usize) -> Option<Cow<'a, [u8]>> {
         let value = match self.args(value, Global::Bytearray) {

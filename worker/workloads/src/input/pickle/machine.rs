@@ -86,7 +86,7 @@ impl<'a> Machine<'a> {
             op::TUPLE3 => self.tuple(3),
             op::TUPLE => self.marked().and_then(|count| self.tuple(count)),
             op::EMPTY_LIST => self.push_node(Node::List(Vec::new())),
-            // A set is a list to those that do not look into it.
+            // Nothing looks into a set, so it is read as a list.
             op::EMPTY_SET => self.push_node(Node::List(Vec::new())),
             op::ADDITEMS => self.marked().and_then(|count| self.append(count)),
             op::FROZENSET => self.marked().and_then(|count| self.tuple(count)),
@@ -122,20 +122,20 @@ impl<'a> Machine<'a> {
 
     // Taking from the bytes.
 
-    /// An unsigned little-endian number of so many bytes.
+    /// An unsigned little-endian number of `BYTES` bytes.
     fn number<const BYTES: usize>(&mut self) -> Result<u64, Refusal> {
         let bytes = self.graph.bytes.get(self.at..self.at + BYTES).ok_or_else(|| self.cut())?;
         self.at += BYTES;
         Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// Makes sure that so many bytes are left.
+    /// Makes sure that `len` bytes are left.
     fn have(&self, len: u64) -> Result<(), Refusal> {
         let left = (self.graph.bytes.len() - self.at) as u64;
         if len <= left { Ok(()) } else { Err(self.cut()) }
     }
 
-    /// What follows a length of so many bytes.
+    /// What follows a length of `BYTES` bytes.
     fn span<const BYTES: usize>(&mut self) -> Result<Span, Refusal> {
         let len = self.number::<BYTES>()?;
         self.have(len)?;

@@ -4,7 +4,7 @@
 //! any name, call it with any arguments. This reader is another machine for the same programs
 //! ([`machine`]). It knows the opcodes and the names ([`global`]) that a DataFrame of numbers is
 //! made of. Other names are kept as what they are, names: they make the columns and indexes that nobody
-//! reads. Those that only an attack asks for are refused by name and offset. What is called is only written
+//! reads. Names that only an attack asks for are refused by name and offset. What is called is only written
 //! down, as part of an inert graph ([`graph`]); [`frame`], [`values`], [`array`] and [`arrow`] then look
 //! whether that graph is one of the forms in which pandas 0.25 to 3 and numpy 1 and 2 write a
 //! DataFrame, and take the columns out of it.

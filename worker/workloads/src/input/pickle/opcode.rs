@@ -48,7 +48,7 @@ pub(super) const MEMOIZE: u8 = 0x94;
 pub(super) const FRAME: u8 = 0x95;
 pub(super) const BYTEARRAY8: u8 = 0x96;
 
-/// The names of those that are refused.
+/// The name of an opcode that is refused.
 pub(super) fn refused(code: u8) -> Option<&'static str> {
     Some(match code {
         b'0' => "POP",
