@@ -22,18 +22,19 @@ pub struct Log {
     lines: Vec<u8>,
     /// How much of `lines` the object holds.
     shown: usize,
-    put_at: Option<Duration>,
+    put_at: Duration,
 }
 
 impl Log {
-    pub(super) fn new(path: &str) -> Self {
+    /// Of a log that was just created: stores take a write a second to a name, so the first lines wait too.
+    pub(super) fn new(path: &str, created: Duration) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path).len();
         let (stem, ending) = match path[path.len() - name..].rfind('.') {
             Some(dot) => path.split_at(path.len() - name + dot),
             None => (path, ""),
         };
         let (stem, ending) = (stem.to_owned(), ending.to_owned());
-        Self { stem, ending, segment: 0, lines: Vec::new(), shown: 0, put_at: None }
+        Self { stem, ending, segment: 0, lines: Vec::new(), shown: 0, put_at: created }
     }
 
     /// Sorted after the objects before it: `_` comes after `.`.
@@ -45,7 +46,7 @@ impl Log {
     }
 
     fn is_due(&self, now: Duration) -> bool {
-        self.put_at.is_none_or(|at| now.saturating_sub(at) >= PACE)
+        now.saturating_sub(self.put_at) >= PACE
     }
 
     /// Appends, and writes where that is due. After a failure nothing is appended.
@@ -69,7 +70,7 @@ impl Log {
 
     async fn write(&mut self, client: &impl Objects) -> Result<()> {
         client.put(&self.name(), &self.lines, Condition::Always, None).await?;
-        (self.shown, self.put_at) = (self.lines.len(), Some(client.elapsed()));
+        (self.shown, self.put_at) = (self.lines.len(), client.elapsed());
         if self.lines.len() >= SEGMENT_BYTES {
             (self.segment, self.shown) = (self.segment + 1, 0);
             self.lines.clear();
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn objects_of_a_log_are_read_in_their_order() {
-        let mut log = Log::new("runs/1/events/w-1.2-0f.jsonl");
+        let mut log = Log::new("runs/1/events/w-1.2-0f.jsonl", Duration::ZERO);
         let mut names = Vec::new();
         for segment in [0, 1, 2, 10, 1_000] {
             log.segment = segment;
@@ -92,6 +93,6 @@ mod tests {
         }
         assert_eq!(names[..2], ["runs/1/events/w-1.2-0f.jsonl", "runs/1/events/w-1.2-0f_000001.jsonl"]);
         assert!(names.is_sorted());
-        assert_eq!(Log::new("a.b/log").name(), "a.b/log");
+        assert_eq!(Log::new("a.b/log", Duration::ZERO).name(), "a.b/log");
     }
 }

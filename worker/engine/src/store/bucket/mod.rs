@@ -165,7 +165,11 @@ impl<C: Objects> Store for Bucket<C> {
 
     async fn probe(&self, private: &str, public: &str) -> Result<()> {
         let tried = self.try_conditions(private, public).await;
-        let deleted = self.delete(public).await;
+        let deleted = match self.delete(public).await {
+            // By an earlier sending, whose answer was lost.
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            deleted => deleted,
+        };
         tried.and(deleted)
     }
 
@@ -261,7 +265,7 @@ impl<C: Objects> Store for Bucket<C> {
 
     async fn create_log(&self, path: &str) -> Result<Log> {
         self.write(path, b"", Condition::Absent, None).await?;
-        Ok(Log::new(path))
+        Ok(Log::new(path, self.client.elapsed()))
     }
 
     async fn append(&self, log: &mut Log, bytes: &[u8]) -> Result<()> {
