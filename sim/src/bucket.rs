@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use worker::cli::patiently;
 use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::failure::Failure;
 use worker::store::any::{self, AnyStore};
@@ -31,14 +32,14 @@ pub async fn open(location: &Location) -> Result<AnyStore, Failure> {
 /// Where a dataset lies there with other content, or the volume holds a run of this name.
 pub async fn stage(store: &AnyStore, datasets: &Datasets, run: &str, list: &str) -> Result<(), Failure> {
     let root = RunPaths::new(run).root().to_owned();
-    if !store.list(&root).await.map_err(failed("list", &root))?.is_empty() {
+    if !patiently(async || store.list(&root).await).await.map_err(failed("list", &root))?.is_empty() {
         let failure =
             Failure::new(Exit::Volume, format!("begin run {run}"), "the volume holds one of this name");
         return Err(failure.hint("give another prefix, or the --out of the runs that are there"));
     }
     for path in &datasets.paths {
         let bytes = datasets.content(path)?;
-        match store.get(path).await {
+        match patiently(async || store.get(path).await).await {
             Ok(found) if found == bytes => {}
             Ok(_) => {
                 let why = "it has other content, from an earlier run";
@@ -47,14 +48,15 @@ pub async fn stage(store: &AnyStore, datasets: &Datasets, run: &str, list: &str)
                 );
             }
             Err(error) if error.kind == Kind::NotFound => {
-                let written = store.put(path, &bytes, Keep::Durable).await;
+                let written = patiently(async || store.put(path, &bytes, Keep::Durable).await).await;
                 written.map_err(failed("write", path))?;
             }
             Err(error) => return Err(failed("read", path)(error)),
         }
     }
     let listed = datasets.paths.join("\n") + "\n";
-    store.put(list, listed.as_bytes(), Keep::Durable).await.map_err(failed("write", list))
+    let put = patiently(async || store.put(list, listed.as_bytes(), Keep::Durable).await).await;
+    put.map_err(failed("write", list))
 }
 
 /// The paths of a run's public files, as [`crate::view::public_names`] has them of a folder.
@@ -83,7 +85,7 @@ pub async fn fetch(store: &AnyStore, run: &str, to: &Path) -> Result<(), Failure
     let paths = RunPaths::new(run);
     for folder in [paths.root(), OUTPUT] {
         for (path, _) in below(store, folder, &[paths.attempts()]).await? {
-            let bytes = store.get(&path).await.map_err(failed("read", &path))?;
+            let bytes = patiently(async || store.get(&path).await).await.map_err(failed("read", &path))?;
             put(&to.join(&path), &bytes)?;
         }
     }
@@ -95,13 +97,15 @@ async fn below(store: &AnyStore, root: &str, left_out: &[String]) -> Result<Vec<
     let mut files = Vec::new();
     let mut open = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = open.pop() {
-        for name in store.list(&folder).await.map_err(failed("list", &folder))? {
+        let names = patiently(async || store.list(&folder).await).await;
+        for name in names.map_err(failed("list", &folder))? {
             let path = format!("{folder}/{name}");
             if left_out.contains(&path) {
                 continue;
             }
             // A listing does not tell objects from folders.
-            match store.exists(&path).await.map_err(failed("look at", &path))? {
+            let there = patiently(async || store.exists(&path).await).await;
+            match there.map_err(failed("look at", &path))? {
                 true => files.push((path, depth)),
                 false => open.push((path, depth + 1)),
             }

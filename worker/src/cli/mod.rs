@@ -139,20 +139,18 @@ impl VolumeArgs {
     }
 }
 
-/// How often a worker that starts tries what the volume failed to do, and how long between.
-const START_TRIES: u32 = 5;
-const START_AGAIN: Duration = Duration::from_millis(200);
+/// How often a program tries what the volume failed to do where nothing else tries it later, and how long between.
+const VOLUME_TRIES: u32 = 10;
+const VOLUME_AGAIN: Duration = Duration::from_millis(200);
 
-/// Does something at the start, again where the volume failed: a server that restarts cuts answers off.
+/// Asks something of a volume, again where it failed: a server that restarts cuts answers off.
 ///
 /// # Errors
 /// The last failure, or one that trying again does not change.
-pub(crate) async fn patiently<T>(
-    mut call: impl AsyncFnMut() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    for _ in 1..START_TRIES {
+pub async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 1..VOLUME_TRIES {
         match call().await {
-            Err(error) if error.kind == Kind::Io => tokio::time::sleep(START_AGAIN).await,
+            Err(error) if error.kind == Kind::Io => tokio::time::sleep(VOLUME_AGAIN).await,
             done => return done,
         }
     }
