@@ -22,6 +22,11 @@ impl Window {
         now < self.until.get()
     }
 
+    /// When it ends, or ended.
+    pub fn until(&self) -> Micros {
+        self.until.get()
+    }
+
     /// The kind of fault that opened it, the first time that somebody notices.
     pub fn notice(&self) -> Option<&'static str> {
         self.unnoticed.take()
