@@ -1,6 +1,8 @@
 //! How a worker has to behave between what it commits, held against each call that it makes: heartbeats in time,
 //! progress saved in time and at the notice, delays that are reset, items offered on acknowledging.
 
+use std::rc::Rc;
+
 use worker::contract::RunPaths;
 use worker::events::{What, first_of};
 use worker::item::{Item, Name};
@@ -174,14 +176,22 @@ fn always_has_time(world: &World) -> bool {
 /// Calls that saving takes: a state's block is put and verified before the state is.
 const SAVE_CALLS: u64 = 40;
 
-/// Whether a state is not there that was saved: unless another has committed the item, and swept it.
+/// Whether a state is not there that was saved: unless another has committed the item, and swept it, or has it by a
+/// redelivery, goes on from that state, and has removed it.
 fn unwritten(world: &World, machine: &Machine, item: Name) -> Option<Broken> {
     let index = first_of(item)?;
     if world.has_faults(FaultKind::is_of_volume) {
         return None;
     }
     let held = machine.held.borrow();
-    let folder = &held.as_ref()?.attempt;
+    let held = held.as_ref()?;
+    let is_redelivered = |other: &Rc<Machine>| {
+        other.held.borrow().as_ref().is_some_and(|its| its.item == item && its.token > held.token)
+    };
+    if world.machines.borrow().iter().any(is_redelivered) {
+        return None;
+    }
+    let folder = &held.attempt;
     let server = world.share.server.borrow();
     let commit = RunPaths::new(RUN).commit(toy::PIPELINE.folder(toy::PREPARE), index);
     (server.names(folder).is_empty() && server.bytes(&commit).is_none())
