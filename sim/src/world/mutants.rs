@@ -43,7 +43,9 @@ fn schedule_for(entry: &Entry, seed: u64) -> Schedule {
     };
     match entry.mutant {
         _ if entry.rule == DURABILITY => of_kinds(&["power-loss", "kill"]),
-        mutant if mutant.is_of_bucket() => of_kinds(&["conflict", "cut", "reply-lost", "kill", "pause"]),
+        Mutant::TrustFirstPage | Mutant::TrustCutBody => of_kinds(&["cut"]),
+        Mutant::UnansweredIsDone | Mutant::UnansweredIsUndone => of_kinds(&["error", "pause", "twin"]),
+        Mutant::TakenIsALoss | Mutant::OwnByBytes => of_kinds(&["conflict", "pause"]),
         _ => Schedule::of_any_kind(seed),
     }
 }

@@ -394,15 +394,6 @@ impl Mutant {
         MUTANTS.iter().find(|entry| entry.name == name).map(|entry| entry.mutant)
     }
 
-    /// Whether only a bucket's client can forget it.
-    pub fn is_of_bucket(self) -> bool {
-        use Mutant::*;
-        matches!(
-            self,
-            TakenIsALoss | UnansweredIsDone | UnansweredIsUndone | OwnByBytes | TrustFirstPage | TrustCutBody
-        )
-    }
-
     /// Its name in lists.
     pub fn name(self) -> &'static str {
         MUTANTS.iter().find(|entry| entry.mutant == self).map_or("", |entry| entry.name)
