@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use worker::mutant::{Entry, MUTANTS};
+use worker::mutant::{Entry, MUTANTS, Mutant};
 
 use super::broken::Broken;
 use super::fault::kind_of;
