@@ -165,13 +165,11 @@ pub fn noted(world: &World, machine: &Machine, what: &What) -> Option<Broken> {
     None
 }
 
-/// Whether a worker with notice to stop can always end a step and save: an eighth of the grace is enough. Where results have
-/// blocks, a step reads and puts many.
+/// Whether a worker with notice to stop can always end a step and save: an eighth of the grace is enough.
 fn always_has_time(world: &World) -> bool {
     let params = &world.params;
     let call = params.volume_us.1.max(params.queue_us.1);
-    !params.large
-        && params.step_us.1 + SAVE_CALLS * call < params.grace() / 8
+    params.step_us.1 + SAVE_CALLS * call < params.grace() / 8
         && !world.has_faults(|what| !what.takes_a_machine())
 }
 
