@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::docker::tell;
+use crate::server::{has, needed};
+
+/// What Chromium is called, by system.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Widths of a telephone and of a desk, in pixels.
 const WIDTHS: [u32; 2] = [400, 1200];
@@ -32,13 +35,9 @@ fn frame(page: &str, width: u32) -> String {
 /// # Panics
 /// Where the page is not as it should be.
 pub fn look(page: &Path) {
-    let Some(browser) =
-        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_there(name))
-    else {
-        assert!(std::env::var_os("TESTS_REQUIRE_BROWSER").is_none(), "no Chromium");
-        tell(&format!("NOT RUN, {} in a browser: no Chromium", page.display()));
-        return;
-    };
+    let found = BROWSERS.into_iter().find(|browser| has(browser));
+    let found = found.ok_or_else(|| format!("none of {} is installed", BROWSERS.join(", ")));
+    let Some(browser) = needed(found, "browser", "TESTS_REQUIRE_BROWSER") else { return };
     let folder = tempfile::tempdir().expect("a folder for copies");
     let text = std::fs::read_to_string(page).expect("the page can be read");
     std::fs::write(folder.path().join("page.html"), text + MEASURE).expect("a copy of the page");
@@ -58,10 +57,6 @@ pub fn look(page: &Path) {
         let trouble: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
         assert!(trouble.is_empty(), "{}", trouble.join("\n"));
     }
-}
-
-fn is_there(browser: &str) -> bool {
-    Command::new(browser).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// The page's elements as the browser has them, and its log.

@@ -1,8 +1,12 @@
 //! Servers as processes that end with the tests, however those end, and where they come from.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::docker::tell;
 
 /// Starts a program through a shell that kills it when the shell's own input ends, which is when the tests die. The shell
 /// exits with 127 where there is no such program.
@@ -26,6 +30,35 @@ pub fn spawn(program: &str, arguments: &[String]) -> Result<Child, String> {
 pub fn end(child: &mut Child) {
     drop(child.stdin.take());
     let _ = child.wait();
+}
+
+/// What a test needs; `None`, said aloud, where it is not here. Where the variable `required` is set, that fails the test.
+pub(crate) fn needed<T>(found: Result<T, String>, name: &str, required: &str) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(why) => {
+            assert!(std::env::var_os(required).is_none(), "no {name}, and {required} is set: {why}");
+            // Past the capture of tests' output: a skipped test must be seen.
+            tell(&format!("SKIPPED, there is no {name} to test with: {why}"));
+            None
+        }
+    }
+}
+
+/// The server that tests share while any of them runs, started where nobody has it.
+pub(crate) fn share<S>(shared: &Mutex<Weak<S>>, start: impl FnOnce() -> Option<S>) -> Option<Arc<S>> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return Some(server);
+    }
+    let server = Arc::new(start()?);
+    *shared = Arc::downgrade(&server);
+    Some(server)
+}
+
+/// Whether a program can be started here.
+pub fn has(program: impl AsRef<OsStr>) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// A folder that outlives the tests.

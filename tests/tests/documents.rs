@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::command::transcript;
+use tests::server;
 use worker::mutant::MUTANTS;
 
 /// The programs that documents call, each by its name there.
@@ -87,7 +88,7 @@ fn prose(page: &str) -> String {
 
 /// Whether this machine has a program; said aloud where it has not.
 fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = server::has(program);
     if !found {
         let _ = writeln!(std::io::stderr(), "SKIPPED, the page's commands need {program}");
     }

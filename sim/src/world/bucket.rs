@@ -1,10 +1,9 @@
-//! A machine's client of a bucket in a world. The arm above it is the one that real buckets have.
+//! The client of a bucket in a world. The arm above it is the one that real buckets have.
 
 use std::time::Duration;
 
 use worker::mutant::Mutant;
 use worker::store::bucket::objects::{Object, Objects};
-use worker::store::posix::calls::FileSystem;
 use worker::store::{Kind, Result, StoreError};
 
 use super::clock::{Micros, ms};
@@ -79,15 +78,40 @@ impl World {
     }
 }
 
-/// The requests of a machine.
-#[derive(Debug, Clone)]
-pub struct Requests(pub Inside);
+/// Who takes calls of a bucket: a machine's way into its world, or a server on a day when nothing goes wrong.
+#[expect(async_fn_in_trait, reason = "workers are single futures on one thread (rule 19)")]
+pub trait Endpoint {
+    /// One call, with all that may happen to it.
+    async fn ask(&self, call: Call) -> Result<Reply>;
 
-impl Requests {
-    async fn ask(&self, call: Call) -> Result<Reply> {
-        self.0.world.volume_call(&self.0.machine, call).await
+    /// Time since the beginning.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether a rule is to be forgotten.
+    fn breaks(&self, _: Mutant) -> bool {
+        false
     }
 }
+
+impl Endpoint for Inside {
+    async fn ask(&self, call: Call) -> Result<Reply> {
+        self.world.volume_call(&self.machine, call).await
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.world.now())
+    }
+
+    fn breaks(&self, mutant: Mutant) -> bool {
+        self.world.breaks(mutant)
+    }
+}
+
+/// A bucket's client over calls.
+#[derive(Debug, Clone)]
+pub struct Requests<E>(pub E);
 
 /// A large object on its way: its parts are in the client's memory until they are one object.
 #[derive(Debug)]
@@ -96,16 +120,32 @@ pub struct Parts {
     bytes: Vec<u8>,
 }
 
-impl Objects for Requests {
+impl<E: Endpoint> Requests<E> {
+    /// Asks, and takes what `read` makes of the answer.
+    async fn ask<T>(&self, call: Call, read: impl FnOnce(Reply) -> Option<T>) -> Result<T> {
+        let reply = self.0.ask(call.clone()).await?;
+        read(reply).ok_or_else(|| call.fail(Kind::Io, "the answer is one to something else"))
+    }
+
+    async fn names(&self, call: Call) -> Result<Vec<String>> {
+        let names = |reply| if let Reply::Names(names) = reply { Some(names) } else { None };
+        match self.ask(call, names).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(Vec::new()),
+            names => names,
+        }
+    }
+}
+
+impl<E: Endpoint> Objects for Requests<E> {
     type Version = Inode;
     type Upload = Parts;
 
     fn elapsed(&self) -> Duration {
-        Duration::from_micros(self.0.world.now())
+        self.0.elapsed()
     }
 
     fn breaks(&self, mutant: Mutant) -> bool {
-        self.0.world.breaks(mutant)
+        self.0.breaks(mutant)
     }
 
     fn url(&self) -> String {
@@ -121,48 +161,37 @@ impl Objects for Requests {
     ) -> Result<Inode> {
         let (path, attempt) = (path.to_owned(), attempt.map(str::to_owned));
         let put = Call::Put(Put { path, bytes: bytes.to_vec(), condition, attempt });
-        match self.ask(put.clone()).await? {
-            Reply::File(version) => Ok(version),
-            _ => Err(put.fail(Kind::Io, "the answer has no version")),
-        }
+        self.ask(put, |reply| if let Reply::File(version) = reply { Some(version) } else { None }).await
     }
 
     async fn get(&self, path: &str) -> Result<Object<Inode>> {
-        let get = Call::Get(path.to_owned());
-        match self.ask(get.clone()).await? {
-            Reply::Object(object) => Ok(object),
-            _ => Err(get.fail(Kind::Io, "the answer is no object")),
-        }
+        let object = |reply| if let Reply::Object(object) = reply { Some(object) } else { None };
+        self.ask(Call::Get(path.to_owned()), object).await
     }
 
     async fn get_range(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
-        self.0.read_at(path, offset, length).await
+        self.ask(Call::ReadAt(path.to_owned(), offset, length), |reply| Some(reply.bytes())).await
     }
 
     async fn size(&self, path: &str) -> Result<u64> {
-        self.0.meta(path).await.map(|meta| meta.bytes)
+        let bytes = |reply| if let Reply::Meta(meta) = reply { Some(meta.bytes) } else { None };
+        self.ask(Call::Meta(path.to_owned()), bytes).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
-        match FileSystem::list(&self.0, folder).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(Vec::new()),
-            names => names,
-        }
+        self.names(Call::List(folder.to_owned())).await
     }
 
     async fn list_below(&self, folder: &str) -> Result<Vec<String>> {
-        match self.ask(Call::Below(folder.to_owned())).await? {
-            Reply::Names(paths) => Ok(paths),
-            _ => Ok(Vec::new()),
-        }
+        self.names(Call::Below(folder.to_owned())).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.ask(Call::Copy(from.to_owned(), to.to_owned())).await.map(drop)
+        self.0.ask(Call::Copy(from.to_owned(), to.to_owned())).await.map(drop)
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        self.ask(Call::Delete(path.to_owned())).await.map(drop)
+        self.0.ask(Call::Delete(path.to_owned())).await.map(drop)
     }
 
     async fn begin_upload(&self, path: &str) -> Result<Parts> {
@@ -171,7 +200,7 @@ impl Objects for Requests {
 
     async fn upload(&self, parts: &mut Parts, bytes: &[u8]) -> Result<()> {
         parts.bytes.extend_from_slice(bytes);
-        self.ask(Call::Write).await.map(drop)
+        self.0.ask(Call::Write).await.map(drop)
     }
 
     async fn end_upload(&self, parts: Parts) -> Result<()> {

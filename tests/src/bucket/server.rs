@@ -6,12 +6,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::server::{cache, end, installed, spawn};
+use crate::server::{cache, end, has, installed, needed, share, spawn};
 
 /// Bound of every wait for a server; nothing is asserted of how long it takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,23 +41,17 @@ static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 impl Server {
     /// The server that tests share while any of them runs; `None`, said aloud, where there is none.
     pub fn shared() -> Option<Arc<Self>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = shared.upgrade() {
-            return Some(server);
-        }
-        let server = Arc::new(there(Self::moto(), "moto", REQUIRED_MOTO)?);
-        *shared = Arc::downgrade(&server);
-        Some(server)
+        share(&SHARED, || needed(Self::moto(), "moto", REQUIRED_MOTO))
     }
 
     /// A server for one test, which keeps what it holds when it is killed and started again.
     pub fn durable() -> Option<Self> {
-        there(Self::versitygw(), "versitygw", REQUIRED_VERSITYGW)
+        needed(Self::versitygw(), "versitygw", REQUIRED_VERSITYGW)
     }
 
     /// An emulator of Google Cloud Storage that ignores preconditions.
     pub fn careless_gcs() -> Option<Self> {
-        there(Self::gcs_emulator(), "gcp-storage-emulator", REQUIRED_MOTO)
+        needed(Self::gcs_emulator(), "gcp-storage-emulator", REQUIRED_MOTO)
     }
 
     fn moto() -> Result<Self, String> {
@@ -159,24 +153,10 @@ impl Drop for Server {
     }
 }
 
-fn there(server: Result<Server, String>, name: &str, required: &str) -> Option<Server> {
-    match server {
-        Ok(server) => Some(server),
-        Err(why) => {
-            assert!(std::env::var_os(required).is_none(), "no {name}, and {required} is set: {why}");
-            // Past the capture of tests' output: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED, there is no {name} to test with: {why}");
-            None
-        }
-    }
-}
-
 /// versitygw from the path, or from where `.ci/run` puts it.
 fn versitygw_program() -> Result<String, String> {
     let built = cache().join("versitygw-1.8.0/versitygw");
-    let found = [Path::new("versitygw"), &built].into_iter().find(|program| {
-        Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
-    });
+    let found = [Path::new("versitygw"), &built].into_iter().find(|program| has(program));
     let found = found.ok_or_else(|| format!("it is neither on the path nor {}", built.display()))?;
     Ok(found.to_string_lossy().into_owned())
 }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisResult};
@@ -17,7 +17,7 @@ use testcontainers::core::IntoContainerPort as _;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 
-use crate::server::{end, installed, spawn};
+use crate::server::{end, installed, needed, share, spawn};
 
 const IMAGE: &str = "redis";
 const TAG: &str = "7-bookworm";
@@ -27,7 +27,7 @@ const DATABASES: u32 = 4096;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Set where a machine must have a server: its absence then fails the tests.
-const REQUIRED_ENV: &str = "TESTS_REQUIRE_REDIS";
+pub(super) const REQUIRED_ENV: &str = "TESTS_REQUIRE_REDIS";
 const REQUIRED_VALKEY: &str = "TESTS_REQUIRE_VALKEY";
 
 /// Names the Valkey server to test with.
@@ -69,7 +69,7 @@ impl Server {
     pub fn valkey() -> Option<Arc<Self>> {
         share(&VALKEY_SHARED, || {
             let server = valkey_program().and_then(|program| Self::process(&program, &[]));
-            there(server, "Valkey", REQUIRED_VALKEY)
+            needed(server, "Valkey", REQUIRED_VALKEY)
         })
     }
 
@@ -78,12 +78,12 @@ impl Server {
         let server = Self::container(arguments).or_else(|container| {
             Self::process(REDIS_PROGRAM, arguments).map_err(|process| format!("{container}; {process}"))
         });
-        there(server, "Redis", REQUIRED_ENV)
+        needed(server, "Redis", REQUIRED_ENV)
     }
 
     /// A server that can be killed and started again; needs `redis-server` on the path.
     pub fn start_process(arguments: &[&str]) -> Option<Self> {
-        there(Self::process(REDIS_PROGRAM, arguments), "redis-server", REQUIRED_ENV)
+        needed(Self::process(REDIS_PROGRAM, arguments), "redis-server", REQUIRED_ENV)
     }
 
     /// A Sentinel that watches a master of the name `main`.
@@ -96,7 +96,7 @@ impl Server {
         let port = free_port().expect("a free port");
         let arguments = vec![config, "--sentinel".to_owned(), "--port".to_owned(), port.to_string()];
         let server = Self::spawned(REDIS_PROGRAM, arguments, port, folder);
-        there(server, "Sentinel", REQUIRED_ENV)
+        needed(server, "Sentinel", REQUIRED_ENV)
     }
 
     fn container(arguments: &[&str]) -> Result<Self, String> {
@@ -253,29 +253,6 @@ impl Drop for Server {
                     let _ = writeln!(std::io::stderr(), "removing a container of Redis: {error}");
                 }
             }
-        }
-    }
-}
-
-/// The server that is shared, started where nobody has it.
-fn share(shared: &Mutex<Weak<Server>>, start: impl FnOnce() -> Option<Server>) -> Option<Arc<Server>> {
-    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = shared.upgrade() {
-        return Some(server);
-    }
-    let server = Arc::new(start()?);
-    *shared = Arc::downgrade(&server);
-    Some(server)
-}
-
-fn there(server: Result<Server, String>, name: &str, required: &str) -> Option<Server> {
-    match server {
-        Ok(server) => Some(server),
-        Err(why) => {
-            assert!(std::env::var_os(required).is_none(), "no {name}, and {required} is set: {why}");
-            // Past the capture of tests' output: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED, there is no {name} to test with: {why}");
-            None
         }
     }
 }

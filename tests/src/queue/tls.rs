@@ -1,8 +1,10 @@
 //! Certificates for servers of the tests, by the program `openssl`.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use super::server::REQUIRED_ENV;
+use crate::server::needed;
 
 /// An authority, and what it signed: a server's certificate for `localhost` alone, and a client's.
 #[derive(Debug)]
@@ -14,14 +16,8 @@ impl Certificates {
     /// `None`, said aloud, where there is no `openssl`.
     pub fn make() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        match make(folder.path()) {
-            Ok(()) => Some(Self { folder }),
-            Err(why) => {
-                assert!(std::env::var_os("TESTS_REQUIRE_REDIS").is_none(), "no certificates: {why}");
-                let _ = writeln!(std::io::stderr(), "SKIPPED, there are no certificates to test with: {why}");
-                None
-            }
-        }
+        let made = make(folder.path()).map(|()| Self { folder });
+        needed(made, "certificate", REQUIRED_ENV)
     }
 
     /// One of `ca.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
