@@ -43,6 +43,12 @@ impl Address {
         Ok(address)
     }
 
+    /// The password, after the user's name where there is one; nothing without a password.
+    pub(super) fn sign_in(&self) -> Vec<&str> {
+        let Some(password) = self.password.as_deref() else { return Vec::new() };
+        self.username.as_deref().into_iter().chain([password]).collect()
+    }
+
     /// A server at another place that is reached in the same way.
     pub(super) fn at(&self, host: String, port: u16) -> Result<ConnectionInfo, QueueError> {
         bare(match self.servers.first().map(ConnectionInfo::addr) {

@@ -1,6 +1,9 @@
-//! The client of a server, by TLS where its URL asks for it.
+//! The client of a server, by TLS where its URL asks for it, and a connection by it.
 
-use redis::{Client, ConnectionInfo};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, Value};
 
 use engine::queue::QueueError;
 
@@ -34,6 +37,22 @@ pub(super) fn of(info: ConnectionInfo, files: &Files) -> Result<Client, QueueErr
 #[cfg(not(feature = "tls"))]
 pub(super) fn of(info: ConnectionInfo, _files: &Files) -> Result<Client, QueueError> {
     open(info)
+}
+
+/// Connects, and waits no longer than `patience` for that and for each answer.
+pub(super) async fn dial(client: &Client, patience: Duration) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(patience))
+        .set_response_timeout(Some(patience));
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Signs in, with what [`super::address::Address::sign_in`] gives.
+pub(super) async fn sign_in(
+    connection: &mut MultiplexedConnection,
+    credentials: &[&str],
+) -> Result<(), RedisError> {
+    redis::cmd("AUTH").arg(credentials).query_async::<Value>(connection).await.map(drop)
 }
 
 fn open(info: ConnectionInfo) -> Result<Client, QueueError> {

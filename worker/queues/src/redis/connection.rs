@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisError, Value};
+use redis::{Client, Cmd, ConnectionAddr, ErrorKind, RedisError, Value};
 use tokio::sync::Mutex;
 
 use super::address::{Address, bare, tls_at};
@@ -157,11 +157,8 @@ impl Connection {
     /// The server, which Sentinels are asked for each time: after a failover it is another.
     async fn master(&self) -> Result<Client, RedisError> {
         let Some(name) = &self.address.master else { return Ok(self.clients[0].clone()) };
-        let sign_in: Vec<&str> = [&self.address.username, &self.address.password]
-            .into_iter()
-            .filter_map(Option::as_deref)
-            .collect();
-        let asked = sentinel::master(&self.clients, name, &sign_in, self.patience);
+        let credentials = self.address.sign_in();
+        let asked = sentinel::master(&self.clients, name, &credentials, self.patience);
         let (host, port) = in_time(self.patience, asked).await?;
         let client = self.address.at(host, port).and_then(|place| client::of(place, &self.address.files));
         client.map_err(|(QueueError::Refused(why) | QueueError::Away(why))| failure::unfit(&why))
@@ -187,7 +184,7 @@ impl Connection {
         };
         let other = client::of(bare(other).ok()?, &Files::default()).ok()?;
         let answer = in_time(self.patience, async {
-            let mut connection = self.dial(&other).await?;
+            let mut connection = client::dial(&other, self.patience).await?;
             redis::cmd("PING").query_async::<Value>(&mut connection).await
         });
         let answered = match answer.await {
@@ -197,21 +194,11 @@ impl Connection {
         answered.then(|| failure::unfit(why))
     }
 
-    async fn dial(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.patience))
-            .set_response_timeout(Some(self.patience));
-        client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
     async fn connect(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
-        let mut connection = self.dial(client).await?;
-        if let Some(password) = &self.address.password {
-            let mut auth = redis::cmd("AUTH");
-            if let Some(username) = &self.address.username {
-                auth.arg(username);
-            }
-            auth.arg(password).query_async::<Value>(&mut connection).await?;
+        let mut connection = client::dial(client, self.patience).await?;
+        let credentials = self.address.sign_in();
+        if !credentials.is_empty() {
+            client::sign_in(&mut connection, &credentials).await?;
         }
         self.greet(&mut connection).await?;
         let database = self.address.database;

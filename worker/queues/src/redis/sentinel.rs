@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
+use redis::{Client, ErrorKind, RedisError, Value};
 
-use super::failure;
+use super::{client, failure};
 
 /// A Sentinel that is silent leaves this share of the patience to the others.
 const SHARE: u32 = 4;
@@ -14,12 +14,12 @@ const SHARE: u32 = 4;
 pub(super) async fn master(
     sentinels: &[Client],
     name: &str,
-    sign_in: &[&str],
+    credentials: &[&str],
     patience: Duration,
 ) -> Result<(String, u16), RedisError> {
     let mut last = None;
     for sentinel in sentinels {
-        match ask(sentinel, name, sign_in, patience / SHARE).await {
+        match ask(sentinel, name, credentials, patience / SHARE).await {
             Ok(address) => return Ok(address),
             // One that knows no such master, or does not let us in, may be behind the others.
             Err(error) => last = Some(error),
@@ -31,17 +31,14 @@ pub(super) async fn master(
 async fn ask(
     sentinel: &Client,
     name: &str,
-    sign_in: &[&str],
+    credentials: &[&str],
     patience: Duration,
 ) -> Result<(String, u16), RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience))
-        .set_response_timeout(Some(patience));
-    let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = client::dial(sentinel, patience).await?;
     let reply = match question(&mut connection, name).await {
         // Sentinels have no password as a rule, and the masters' where they have one.
-        Err(error) if error.code() == Some("NOAUTH") && !sign_in.is_empty() => {
-            redis::cmd("AUTH").arg(sign_in).query_async::<Value>(&mut connection).await?;
+        Err(error) if error.code() == Some("NOAUTH") && !credentials.is_empty() => {
+            client::sign_in(&mut connection, credentials).await?;
             question(&mut connection, name).await
         }
         reply => reply,
