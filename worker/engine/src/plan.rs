@@ -50,7 +50,8 @@ pub const HORIZON: u32 = 4096;
 
 /// Items of a kind that are preferred, at most.
 const PREFERRED: usize = 4;
-/// The worker of the sticky stage (see [`crate::pipeline::Pipeline::sticky`]) leaves the chain to others until it is behind by this many datasets.
+/// The worker of the sticky stage (see [`crate::pipeline::Pipeline::sticky`]) leaves the chain to others until it is
+/// behind by this many datasets.
 const CHAIN_BEHIND: u32 = 32;
 /// A dataset is left behind by the sticky stage where it is done to the one this many training datasets later:
 /// the worker that did that goes on from there, and the chain waits.

@@ -29,7 +29,7 @@ use crate::queue::{Claim, Inbox, Ownership, Queue, QueueError, Release, WorkQueu
 use crate::runner::Runner;
 use crate::store::Store;
 use crate::system::System;
-use crate::view::RunView;
+use crate::view::{OpenRun, RunView};
 
 /// Damaged commits that lead to each other, at most: beyond that the volume is past saving.
 const DAMAGED_MAX: usize = 16;
@@ -461,10 +461,8 @@ impl<P: Ports> Worker<'_, P> {
     /// What this attempt has recomputed is damaged once more. As a rule by chance: then it is recomputed later. But where
     /// results vary, the commit that stands may refer to blocks that no program can recompute.
     fn damaged_again(&self, stage: Stage, index: u32, path: String) -> ItemError {
-        let can_be_recomputed = self.view.opened().is_ok_and(|open| {
-            open.workload.deterministic() || open.commit_path(&self.ctx.paths, stage, index) == path
-        });
-        if can_be_recomputed {
+        let is_commit = |open: OpenRun| open.commit_path(&self.ctx.paths, stage, index) == path;
+        if self.view.is_deterministic() || self.view.opened().is_ok_and(is_commit) {
             return ItemError::Torn(stage, index, path);
         }
         ItemError::Defect(format!(

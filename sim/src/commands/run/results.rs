@@ -63,14 +63,17 @@ impl Results {
 
     /// The figures that the workload puts first.
     pub fn figures(&self) -> BTreeMap<String, f64> {
-        let file = |name: &str| Some(self.report.as_ref()?.files.get(name)?.clone().into_bytes());
-        self.workload.headline(&file)
+        self.workload.headline(&|name| self.file(name))
     }
 
     /// What the workload draws of its figures by dataset.
     pub fn curves(&self) -> Vec<Curve> {
-        let file = |name: &str| Some(self.report.as_ref()?.files.get(name)?.clone().into_bytes());
-        self.workload.curves(&file)
+        self.workload.curves(&|name| self.file(name))
+    }
+
+    /// A file of the report.
+    fn file(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.report.as_ref()?.files.get(name)?.clone().into_bytes())
     }
 
     /// The report for people; empty where there is none.

@@ -378,11 +378,19 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 const HEADLINE: [&str; 5] =
     ["accuracy", "auc_roc", "average_precision", "card_precision_100", "majority_accuracy"];
 
+/// What `report.json` says of each training dataset; nothing where it cannot be read.
+fn trained(json: Option<&[u8]>) -> Vec<serde_json::Value> {
+    let mut report: Option<serde_json::Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    match report.as_mut().and_then(|report| report.get_mut("trained")).map(serde_json::Value::take) {
+        Some(serde_json::Value::Array(trained)) => trained,
+        _ => Vec::new(),
+    }
+}
+
 /// What the last checkpoint reached on the testing data; empty where nothing was tested.
 pub(super) fn headline(json: Option<&[u8]>) -> BTreeMap<String, f64> {
-    let report: Option<serde_json::Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let last = report.as_ref().and_then(|report| report["trained"].as_array()?.last());
-    let figure = |name: &str| Some((name.to_owned(), last?["testing"][name].as_f64()?));
+    let trained = trained(json);
+    let figure = |name: &str| Some((name.to_owned(), trained.last()?["testing"][name].as_f64()?));
     HEADLINE.into_iter().filter_map(figure).collect()
 }
 
@@ -395,9 +403,7 @@ const CURVES: [(&str, &[&str]); 3] = [
 
 /// What each checkpoint reached on the testing data; empty where nothing was tested.
 pub(super) fn curves(json: Option<&[u8]>) -> Vec<Curve> {
-    let report: Option<serde_json::Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let trained = report.as_ref().and_then(|report| report["trained"].as_array());
-    let trained: Vec<&serde_json::Value> = trained.into_iter().flatten().collect();
+    let trained = trained(json);
     let curve = |(title, names): (&str, &[&str])| {
         let line = |name: &&str| {
             let values = trained.iter().map(|dataset| dataset["testing"][*name].as_f64()).collect();
