@@ -165,16 +165,24 @@ pub fn noted(world: &World, machine: &Machine, what: &What) -> Option<Broken> {
     None
 }
 
-/// Whether a worker with notice to stop can always end a step and save: an eighth of the grace is enough.
+/// Whether a worker with notice to stop can always save within the share of the grace that it uses for that. At the
+/// worst the notice comes while it reads a dataset, and the next save is one that it began before it saw the notice.
 fn always_has_time(world: &World) -> bool {
     let params = &world.params;
     let call = params.volume_us.1.max(params.queue_us.1);
-    params.step_us.1 + SAVE_CALLS * call < params.grace() / 8
+    let computed = if params.large { SAVE_COMPUTES_LARGE } else { SAVE_COMPUTES };
+    computed * params.step_us.1 + SAVE_CALLS * call < params.grace() * GRACE_FIFTHS / 5
         && !world.has_faults(|what| !what.takes_a_machine())
 }
 
 /// Calls that saving takes: a state's block is put and verified before the state is.
 const SAVE_CALLS: u64 = 40;
+/// Computations, of a step's time each, from notice to saved: two steps, and two saves of the block and the state.
+const SAVE_COMPUTES: u64 = 6;
+/// The same where a state has a block: its hash is computed too.
+const SAVE_COMPUTES_LARGE: u64 = 10;
+/// The share of the grace in which a worker still saves. The engine has its own: what it does is held against this.
+const GRACE_FIFTHS: u64 = 4;
 
 /// Whether a state is not there that was saved: unless another has committed the item, and swept it, or has it by a
 /// redelivery, goes on from that state, and has removed it.
