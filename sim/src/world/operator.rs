@@ -183,6 +183,11 @@ impl World {
         self.operator.changed_at.get().is_some()
     }
 
+    /// Whether that happened at a time or later.
+    pub fn has_changed_since(&self, time: Micros) -> bool {
+        self.operator.changed_at.get().is_some_and(|at| at >= time)
+    }
+
     /// The contents that a path has had from a time on, as the world was made and not as its volume is; none of a
     /// path that nobody has put there.
     pub fn contents_since(&self, at: Micros, path: &str) -> Vec<Vec<u8>> {

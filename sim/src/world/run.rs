@@ -357,6 +357,8 @@ impl Runner {
             Exit::Left if check::is_left(&world) => self.finished = true,
             Exit::Violation if world.params.results == Results::Lie => self.void(),
             Exit::Input if check::has_lost_a_dataset(&world) => self.given_up = true,
+            // It read a dataset that was being replaced, after tries that failed for want of any: those count too.
+            Exit::Input if world.has_changed_since(machine.started) => back = Some(ms(1_000)),
             exit => self
                 .broken
                 .push(Broken::effect(format!("{} exited with {exit:?}: {}", machine.name, ended.reason))),
