@@ -74,6 +74,7 @@ fn world_of_the_model(seed: u64) -> (Schedule, Bounds) {
         volume_us: (200, 2_000),
         queue_us: (50, 300),
         step_us: (100, 20_000),
+        hints: !seed.is_multiple_of(3),
         oddities: Oddities::default(),
     };
     let (crashes, pauses) = (dice.between(0, 1), dice.between(0, 1));

@@ -68,6 +68,7 @@ fn params() -> impl Strategy<Value = Params> {
                 volume_us: (200, 2_000),
                 queue_us: (50, 300),
                 step_us: (100, 1_000),
+                hints: listed,
                 oddities: Oddities { same_stem: same && listed, ..Oddities::default() },
             }
         },

@@ -2,7 +2,8 @@
 //! order with it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,6 +33,34 @@ pub struct Broker {
     pub refusal: Cell<&'static str>,
     /// Calls made so far, by all machines.
     pub calls: Cell<u64>,
+    pub hints: Hints,
+}
+
+/// Hints at what became claimable. Clients that wait for one are woken together, but for every third hint, which is lost.
+#[derive(Debug, Default)]
+pub struct Hints {
+    given: Cell<u64>,
+    heard: Cell<u64>,
+    waiting: RefCell<BTreeSet<u32>>,
+}
+
+impl Hints {
+    /// Tells whom to wake.
+    pub fn give(&self) -> BTreeSet<u32> {
+        self.given.set(self.given.get() + 1);
+        if self.given.get().is_multiple_of(3) {
+            return BTreeSet::new();
+        }
+        self.heard.set(self.given.get());
+        self.waiting.take()
+    }
+
+    /// Resolves at the next hint that is not lost, once the machine is woken.
+    pub async fn wait(&self, machine: u32) {
+        let heard = self.heard.get();
+        self.waiting.borrow_mut().insert(machine);
+        poll_fn(|_| if self.heard.get() == heard { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
 }
 
 impl Broker {
@@ -49,6 +78,7 @@ impl Broker {
             refuses: Window::default(),
             refusal: Cell::new(""),
             calls: Cell::new(0),
+            hints: Hints::default(),
         }
     }
 

@@ -56,6 +56,9 @@ pub struct Params {
     pub volume_us: (u64, u64),
     pub queue_us: (u64, u64),
     pub step_us: (u64, u64),
+    /// The queue hints at what became claimable, and loses every third hint.
+    #[serde(default)]
+    pub hints: bool,
     #[serde(default)]
     pub oddities: Oddities,
 }
@@ -157,6 +160,7 @@ impl Params {
             volume_us,
             queue_us: *dice.pick(&[(50, 300), (200, 2_000)]),
             step_us: *dice.pick(&[(100, 1_000), (1_000, 30_000)]),
+            hints: false,
             oddities: Oddities::default(),
         };
         params.bucket = !params.on_one_machine && dice.chance(1, 3);

@@ -9,6 +9,7 @@ use worker::mutant::Mutant;
 use worker::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue};
 
 use super::ask::{Ask, QueueReply};
+use super::clock::Wake;
 use super::duties;
 use super::inside::Inside;
 use super::machine::Machine;
@@ -30,6 +31,10 @@ impl World {
         let machine = machines.get(machine as usize - 1);
         if let Some(machine) = machine {
             self.watch.broke(duties::answered(self, machine, ask, &reply));
+        }
+        if self.params.hints && makes_claimable(ask, &reply) {
+            let at = self.now() + self.params.queue_us.0;
+            self.broker.hints.give().into_iter().for_each(|id| self.clock.wake_at(at, Wake::Machine(id)));
         }
         if let QueueReply::Claimed(Some(claim)) = &reply {
             if let Some(machine) = machine {
@@ -107,6 +112,16 @@ impl World {
     }
 }
 
+/// Whether a queue hints at something after this.
+fn makes_claimable(ask: &Ask, reply: &QueueReply) -> bool {
+    match ask {
+        Ask::Add(_) => matches!(reply, QueueReply::Added(1..)),
+        Ask::Ack(_, next) => !next.is_empty(),
+        Ask::Release(_, delay, _) => delay.is_zero(),
+        _ => false,
+    }
+}
+
 impl Inside {
     async fn ask_queue(&self, ask: Ask) -> Result<QueueReply, QueueError> {
         match self.world.queue_call(&self.machine, ask).await {
@@ -169,6 +184,13 @@ impl WorkQueue for Inside {
             QueueReply::Counts(counts) => Ok(counts),
             _ => Ok(Counts::default()),
         }
+    }
+
+    async fn changed(&self) {
+        if !self.world.params.hints {
+            return pending().await;
+        }
+        self.world.broker.hints.wait(self.machine.id).await;
     }
 }
 

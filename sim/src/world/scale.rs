@@ -53,6 +53,7 @@ pub fn schedule(seed: u64, workers: u32, datasets: u32, faults: u32, bucket: boo
         volume_us: (200, 800),
         queue_us: (100, 400),
         step_us: (500, 2_000),
+        hints: false,
         oddities: Oddities::default(),
     };
     let mut dice = Dice::new(seed);

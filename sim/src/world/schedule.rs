@@ -46,6 +46,7 @@ impl Schedule {
         let calls = params.calls();
         let pushes: Vec<u64> = params.pushes.iter().map(|push| push.at).collect();
         params.oddities.abandon = Oddities::abandon_of_seed(seed, calls, &pushes);
+        params.hints = !seed.is_multiple_of(3);
         let power = kind_of("power-loss").filter(|kind| swarm.kinds.contains(kind));
         let count = match () {
             () if swarm.kinds.is_empty() => 0,

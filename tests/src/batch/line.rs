@@ -280,6 +280,10 @@ impl<Q: Queue> WorkQueue for WiredQueue<Q> {
     async fn counts(&self) -> std::result::Result<Counts, QueueError> {
         self.1.call("counts", self.0.counts()).await
     }
+
+    async fn changed(&self) {
+        self.0.changed().await
+    }
 }
 
 impl<Q: Queue> Inbox for WiredQueue<Q> {

@@ -237,6 +237,18 @@ impl<'a, P: Ports> Context<'a, P> {
         }
     }
 
+    /// Waits for about `span`, until the queue hints that something is claimable, or until a stop is requested.
+    pub async fn wait_for_items(&self, span: Duration) {
+        self.flush().await;
+        tokio::select! {
+            biased;
+            () = self.system.stop_requested() => {}
+            () = self.queue.changed() => {}
+            // A hint may be lost.
+            () = self.system.sleep(self.jittered(span)), if !self.breaks(Mutant::TrustHints) => {}
+        }
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.system.stopping_for().is_some()
     }

@@ -99,6 +99,7 @@ pub enum Mutant {
     OwnByBytes,
     TrustFirstPage,
     TrustCutBody,
+    TrustHints,
 }
 
 /// A mutant as the lists show it.
@@ -117,7 +118,7 @@ pub struct Entry {
 }
 
 /// Every mutant, by rule.
-pub const MUTANTS: [Entry; 90] = {
+pub const MUTANTS: [Entry; 91] = {
     use Mutant::*;
     const fn of(
         mutant: Mutant,
@@ -351,6 +352,7 @@ pub const MUTANTS: [Entry; 90] = {
         of(UseAllGrace, "use-all-grace", 14, "lets a task run to the end of the grace", WASTE),
         of(DelayPreempted, "delay-preempted", 0, "delays the item that it releases on SIGTERM", WASTE),
         of(UncappedDelay, "uncapped-delay", 5, "doubles delays without a limit", WASTE),
+        of(TrustHints, "trust-hints", 5, "asks the queue only when the queue hints at something", LIVENESS),
         of(OfferOne, "offer-one", 0, "offers one item when it acknowledges", WASTE),
         of(ResumeTheFirst, "resume-the-first", 14, "resumes the first state that was saved", WASTE),
         of(BlocksUnsynced, "blocks-unsynced", 22, "does not sync the blocks that a result refers to", EFFECT),

@@ -106,6 +106,12 @@ pub trait WorkQueue {
 
     /// How many items are pending and claimed.
     async fn counts(&self) -> Result<Counts, QueueError>;
+
+    /// Resolves once an item may be claimable that was not when this client last found none: early, late or never, for
+    /// it is a hint, and clients go on asking. A caller may stop waiting, and wait again.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Paths of datasets that anybody pushes, in the order pushed: the tutorial's list `datasets`. One for a whole

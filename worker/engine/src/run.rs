@@ -206,7 +206,7 @@ impl<P: Ports> Worker<'_, P> {
                         Ok(added) => {
                             waits = false;
                             if !added {
-                                self.ctx.pause(self.ctx.config.idle).await;
+                                self.ctx.wait_for_items(self.ctx.config.idle).await;
                             }
                         }
                         Err(ItemError::End(exit, reason)) => return Ended { exit, reason },

@@ -144,6 +144,10 @@ impl WorkQueue for AnyQueue {
     async fn counts(&self) -> Result<Counts, QueueError> {
         forward!(self, queue => queue.counts())
     }
+
+    async fn changed(&self) {
+        forward!(self, queue => queue.changed())
+    }
 }
 
 impl Inbox for AnyQueue {

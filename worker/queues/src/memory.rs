@@ -7,6 +7,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use engine::item::Item;
 use engine::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue, millis};
 
@@ -19,6 +21,8 @@ pub struct Memory {
     /// No deadline was set at a later time than this.
     newest_ms: Rc<Cell<u64>>,
     trusts_deadlines: bool,
+    /// Wakes clients that wait for something to claim.
+    hints: Rc<Notify>,
 }
 
 impl fmt::Debug for Memory {
@@ -34,6 +38,7 @@ impl Memory {
             now_ms: Rc::new(now_ms),
             newest_ms: Rc::default(),
             trusts_deadlines: false,
+            hints: Rc::default(),
         }
     }
 
@@ -242,7 +247,9 @@ impl State {
 
 impl WorkQueue for Memory {
     async fn add(&self, items: &[Item]) -> Result<usize, QueueError> {
-        Ok(self.state.borrow_mut().add(items))
+        let added = self.state.borrow_mut().add(items);
+        self.hints.notify_waiters();
+        Ok(added)
     }
 
     async fn claim(
@@ -270,15 +277,29 @@ impl WorkQueue for Memory {
     }
 
     async fn ack(&self, claim: &Claim, next: &[Item]) -> Result<Ownership, QueueError> {
-        Ok(self.state.borrow_mut().ack(claim, next))
+        let held = self.state.borrow_mut().ack(claim, next);
+        self.hints.notify_waiters();
+        Ok(held)
     }
 
     async fn release(&self, claim: &Claim, delay: Duration, why: Release) -> Result<Ownership, QueueError> {
-        Ok(self.state.borrow_mut().release(self.now(), claim, millis(delay), why))
+        let held = self.state.borrow_mut().release(self.now(), claim, millis(delay), why);
+        self.hints.notify_waiters();
+        Ok(held)
     }
 
     async fn counts(&self) -> Result<Counts, QueueError> {
         Ok(self.state.borrow_mut().counts((self.now_ms)()))
+    }
+
+    async fn changed(&self) {
+        loop {
+            let hint = self.hints.notified();
+            if self.state.borrow_mut().counts((self.now_ms)()).pending > 0 {
+                return;
+            }
+            hint.await;
+        }
     }
 }
 

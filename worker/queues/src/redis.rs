@@ -8,6 +8,7 @@
 //! | `<prefix>:processing` | sorted set | items by the time, ms since 1970, of their lease's or delay's end |
 //! | `<prefix>:leases` | hash | item → `<token>:<nonce>` or `-`, rank, lease ms, failures, lost, progress, worker |
 //! | `<prefix>:token` | string | the last token |
+//! | `<prefix>:hints` | list | an entry for each item that became claimable a moment ago: idle workers wait for one |
 //!
 //! The prefix is [`contract::redis_prefix`]. What is in these keys and is not ours is removed and
 //! logged, never believed.
@@ -17,6 +18,7 @@ mod address;
 mod client;
 mod connection;
 mod failure;
+mod hints;
 pub mod rights;
 pub mod script;
 mod sentinel;
@@ -29,6 +31,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tracing::warn;
 
 use self::connection::Connection;
+use self::hints::Hints;
 use self::script::{Script, Scripts};
 use engine::contract;
 use engine::item::{Item, Name};
@@ -50,6 +53,7 @@ const FOREIGN_MAX: usize = 64;
 /// one after a failure.
 pub struct Redis {
     connection: Connection,
+    hints: Hints,
     scripts: Scripts,
     pending: String,
     processing: String,
@@ -80,6 +84,7 @@ impl Redis {
     ) -> Result<Self, QueueError> {
         let prefix = contract::redis_prefix(volume, run);
         Ok(Self {
+            hints: Hints::new(Connection::open(url, password.clone())?, &prefix),
             connection: Connection::open(url, password)?,
             scripts: Scripts::new(),
             pending: format!("{prefix}:pending"),
@@ -92,6 +97,7 @@ impl Redis {
     /// Waits for `patience`, instead of a second, for a connection and for each answer.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.connection.patience = patience;
+        self.hints.set_patience(patience);
         self
     }
 
@@ -298,6 +304,10 @@ impl WorkQueue for Redis {
         };
         let [pending, claimed] = [pending, claimed].map(|n| u64::try_from(n).unwrap_or(0));
         Ok(Counts { pending, claimed })
+    }
+
+    async fn changed(&self) {
+        self.hints.wait().await
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod clock;
 mod file;
+mod log;
 mod store;
 
 use std::fmt;
@@ -16,12 +17,18 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 pub use self::clock::Clock;
+use self::log::Log;
 use self::store::Store;
 use engine::item::Item;
 use engine::queue::{Claim, Counts, Inbox, Ownership, QueueError, Release, WorkQueue, millis};
+
+/// Others write at each claim, heartbeat and acknowledgement: after its first looks, of which one is for what it wrote
+/// itself, a client that waits looks no more often than this.
+const REST: Duration = Duration::from_millis(1);
+const LOOKS_AT_ONCE: u32 = 2;
 
 /// What the queue's thread does with the store.
 type Job = Box<dyn FnOnce(&mut Store) + Send>;
@@ -30,6 +37,8 @@ type Job = Box<dyn FnOnce(&mut Store) + Send>;
 pub struct Sqlite {
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
+    /// The file's log, once somebody waits for changes.
+    log: Mutex<Option<Log>>,
 }
 
 impl fmt::Debug for Sqlite {
@@ -57,7 +66,7 @@ impl Sqlite {
                 }
             })
             .map_err(|error| QueueError::Away(format!("starting the queue's thread: {error}")))?;
-        Ok(Self { path: path.to_owned(), jobs })
+        Ok(Self { path: path.to_owned(), jobs, log: Mutex::default() })
     }
 
     /// Its file.
@@ -119,6 +128,24 @@ impl WorkQueue for Sqlite {
 
     async fn counts(&self) -> Result<Counts, QueueError> {
         self.run(Store::counts).await
+    }
+
+    async fn changed(&self) {
+        let mut watched = self.log.lock().await;
+        if !watched.as_ref().is_some_and(Log::is_there) {
+            *watched = Log::watch(&self.path);
+        }
+        let Some(log) = &*watched else { return std::future::pending().await };
+        let mut looks = 0;
+        // Watched before it looks: of what others do after that it hears. Each look is a transaction, and waits for the
+        // one that is being written.
+        while !self.counts().await.is_ok_and(|counts| counts.pending > 0) {
+            log.written().await;
+            looks += 1;
+            if looks > LOOKS_AT_ONCE {
+                tokio::time::sleep(REST).await;
+            }
+        }
     }
 }
 

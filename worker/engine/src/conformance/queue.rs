@@ -2,8 +2,12 @@
 //! of 20 ms for what must expire and of an hour for what must not, so that nothing depends on how
 //! fast a machine is.
 
+mod hints;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+pub use hints::*;
 
 use crate::item::{Item, Name};
 use crate::queue::{Claim, Counts, Inbox, Ownership, Queue, Release, WorkQueue};

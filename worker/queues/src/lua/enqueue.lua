@@ -1,4 +1,4 @@
--- Put before `add.lua` and `ack.lua`: adds those of the items at ARGV[first], each preceded by its
+-- Put after `hint.lua`, before `add.lua` and `ack.lua`: adds those of the items at ARGV[first], each preceded by its
 -- rank, that are neither pending nor in processing; answers how many.
 local function enqueue(first)
     local CHUNK = 1000 -- pairs to a call: `unpack` has a bound
@@ -20,5 +20,6 @@ local function enqueue(first)
             added = added + redis.call('ZADD', KEYS[1], 'NX', unpack(new))
         end
     end
+    hint(KEYS[1], added)
     return added
 end

@@ -2,14 +2,16 @@
 
 use redis::Cmd;
 
+/// What [`ADD`], [`ACK`] and [`RELEASE`] share.
+const HINT: &str = include_str!("../lua/hint.lua");
 /// What [`ADD`] and [`ACK`] share.
 const ENQUEUE: &str = include_str!("../lua/enqueue.lua");
 
-pub const ADD: &[&str] = &[ENQUEUE, include_str!("../lua/add.lua")];
+pub const ADD: &[&str] = &[HINT, ENQUEUE, include_str!("../lua/add.lua")];
 pub const CLAIM: &[&str] = &[include_str!("../lua/claim.lua")];
 pub const HEARTBEAT: &[&str] = &[include_str!("../lua/heartbeat.lua")];
-pub const ACK: &[&str] = &[ENQUEUE, include_str!("../lua/ack.lua")];
-pub const RELEASE: &[&str] = &[include_str!("../lua/release.lua")];
+pub const ACK: &[&str] = &[HINT, ENQUEUE, include_str!("../lua/ack.lua")];
+pub const RELEASE: &[&str] = &[HINT, include_str!("../lua/release.lua")];
 pub const REMOVE_PUSHED: &[&str] = &[include_str!("../lua/remove_pushed.lua")];
 pub const COUNTS: &[&str] = &[include_str!("../lua/counts.lua")];
 
