@@ -15,6 +15,9 @@ use super::failure;
 /// The server's answer to a client that waits.
 type Wait = Pin<Box<dyn Future<Output = Result<Value, RedisError>> + Send>>;
 
+/// The server waits without end where the time is 0.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The waiting end. A connection of its own, since the server answers nothing else on it until the wait is over.
 pub(super) struct Hints {
     connection: Arc<Connection>,
@@ -46,7 +49,9 @@ impl Hints {
     pub(super) async fn wait(&self) {
         let mut state = self.state.lock().await;
         while !state.is_denied {
-            let answer = state.wait.get_or_insert_with(|| self.ask()).await;
+            // The server answers before the connection counts as lost.
+            let span = self.connection.patience / 2;
+            let answer = state.wait.get_or_insert_with(|| self.ask(span)).await;
             state.wait = None;
             match answer {
                 Ok(Value::Array(_)) => return,
@@ -61,12 +66,11 @@ impl Hints {
         std::future::pending().await
     }
 
-    /// Asks for an entry. The server answers before the connection counts as lost.
-    fn ask(&self) -> Wait {
+    /// Asks for an entry, until this time has passed.
+    fn ask(&self, span: Duration) -> Wait {
         let connection = self.connection.clone();
-        let seconds = connection.patience.as_secs_f64() / 2.0;
         let mut command = redis::cmd("BLPOP");
-        command.arg(&self.key).arg(format!("{:.3}", seconds.max(0.001)));
+        command.arg(&self.key).arg(format!("{:.3}", span.max(SHORTEST).as_secs_f64()));
         Box::pin(async move { connection.send(&command).await })
     }
 }
