@@ -139,6 +139,7 @@ impl World {
         injected
     }
 
+    /// Faults that befall a machine; all others go on to what they befall.
     fn apply(
         self: &Rc<Self>,
         machine: &Rc<Machine>,
@@ -147,35 +148,29 @@ impl World {
         injected: &mut Injected,
     ) {
         let now = self.now();
-        let fired = |counts: bool| {
-            if counts {
-                self.watch.fired(what.name());
-            }
-        };
-        let holding = machine.is_holding();
+        let fired = || self.watch.fired_if(machine.is_holding(), what.name());
         match what {
-            FaultKind::Kill { after, back_ms } => {
-                fired(holding);
-                if after {
-                    injected.killed_after = true;
-                    machine.back_at.set(Some(ms(back_ms)));
-                } else {
-                    injected.killed = true;
-                    self.kill(machine, ms(back_ms));
-                }
+            FaultKind::Kill { after: true, back_ms } => {
+                fired();
+                injected.killed_after = true;
+                machine.back_at.set(Some(ms(back_ms)));
             }
-            FaultKind::Notice { back_ms } => {
-                if machine.stopping.get().is_none() {
-                    fired(holding);
-                    machine.stopping.set(Some(now));
-                    let event = Event::GraceOver { machine: machine.id, back: ms(back_ms) };
-                    machine.back_at.set(Some(ms(back_ms)));
-                    self.later(now, Event::Stop { machine: machine.id });
-                    self.later(now + self.params.grace(), event);
-                }
+            FaultKind::Kill { after: false, back_ms } => {
+                fired();
+                injected.killed = true;
+                self.kill(machine, ms(back_ms));
             }
+            FaultKind::Notice { back_ms } if machine.stopping.get().is_none() => {
+                fired();
+                machine.stopping.set(Some(now));
+                machine.back_at.set(Some(ms(back_ms)));
+                self.later(now, Event::Stop { machine: machine.id });
+                let over = Event::GraceOver { machine: machine.id, back: ms(back_ms) };
+                self.later(now + self.params.grace(), over);
+            }
+            FaultKind::Notice { .. } => {}
             FaultKind::Pause { ms: span } => {
-                fired(holding);
+                fired();
                 machine.still_until.set(now + ms(span));
                 machine.conduct.hinder(now + ms(span));
                 machine.paused.set(true);
@@ -198,69 +193,54 @@ impl World {
                 self.faults.power_gone.set(Some(ms(back_ms)));
             }
             FaultKind::ClockJump { hours } => {
-                fired(holding);
+                fired();
                 machine.wall_jump_ms.set(i64::from(hours) * 3_600_000);
             }
             FaultKind::Twin => self.later(now, Event::Twin { place: machine.place }),
-            FaultKind::ReplyLost { .. } | FaultKind::QueueReplyLost => injected.reply_lost = true,
-            FaultKind::Error { .. } => {
-                fired(true);
-                injected.fails = Some(Kind::Io);
-            }
-            FaultKind::QueueError => {
-                fired(true);
-                injected.fails = Some(Kind::Io);
-            }
-            FaultKind::Stale { .. } => {
-                fired(true);
-                injected.fails = Some(Kind::Stale);
-            }
-            FaultKind::CloseError => {
-                fired(true);
-                injected.close_error = true;
-            }
             FaultKind::StaleLookups { ms: span } => {
                 machine.stale.set(Some((now, now + ms(span))));
                 machine.stale_unnoticed.set(true);
                 self.share.server.borrow_mut().stale_until(now + ms(span));
                 self.faulty_until(now + ms(span));
             }
-            FaultKind::Misread { missing } => {
-                fired(true);
-                injected.misread = Some(missing);
-            }
-            FaultKind::Conflict => {
-                fired(true);
-                injected.conflict = true;
-            }
-            FaultKind::Cut => {
-                fired(true);
-                injected.cut = true;
-            }
-            FaultKind::SillyRename { ms: span } => {
-                fired(true);
-                injected.silly = Some(ms(span));
-            }
-            FaultKind::Hang { ms: span } | FaultKind::QueueSlow { ms: span } => {
-                fired(holding);
-                if what.is_of_queue() {
-                    machine.conduct.hinder(now + ms(span));
-                }
-                injected.slow = ms(span);
-                self.faulty_until(now + ms(span));
-            }
-            _ => self.inject_into_servers(what, holding),
+            _ => self.apply_to_call(machine, what, injected),
         }
     }
 
-    /// Faults of what all machines share.
-    fn inject_into_servers(&self, what: FaultKind, holding: bool) {
-        let now = self.now();
-        let fired = |counts: bool| {
-            if counts {
-                self.watch.fired(what.name());
+    /// Faults that befall one call of a machine.
+    fn apply_to_call(&self, machine: &Machine, what: FaultKind, injected: &mut Injected) {
+        match what {
+            // They fire where the answer is lost, if the call has one.
+            FaultKind::ReplyLost { .. } | FaultKind::QueueReplyLost => {
+                injected.reply_lost = true;
+                return;
             }
-        };
+            FaultKind::Hang { ms: span } | FaultKind::QueueSlow { ms: span } => {
+                self.watch.fired_if(machine.is_holding(), what.name());
+                let until = self.now() + ms(span);
+                if what.is_of_queue() {
+                    machine.conduct.hinder(until);
+                }
+                injected.slow = ms(span);
+                self.faulty_until(until);
+                return;
+            }
+            FaultKind::Error { .. } | FaultKind::QueueError => injected.fails = Some(Kind::Io),
+            FaultKind::Stale { .. } => injected.fails = Some(Kind::Stale),
+            FaultKind::CloseError => injected.close_error = true,
+            FaultKind::Misread { missing } => injected.misread = Some(missing),
+            FaultKind::Conflict => injected.conflict = true,
+            FaultKind::Cut => injected.cut = true,
+            FaultKind::SillyRename { ms: span } => injected.silly = Some(ms(span)),
+            _ => return self.apply_to_servers(what, machine.is_holding()),
+        }
+        self.watch.fired(what.name());
+    }
+
+    /// Faults of what all machines share.
+    fn apply_to_servers(&self, what: FaultKind, holding: bool) {
+        let now = self.now();
+        let fired = |counts: bool| self.watch.fired_if(counts, what.name());
         let window = |window: &super::window::Window, span: u64| {
             window.open(now + ms(span), what.name());
             self.faulty_until(now + ms(span));

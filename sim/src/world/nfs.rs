@@ -239,6 +239,14 @@ impl Call {
 
 pub type Answer = Result<Reply, StoreError>;
 
+fn not_found(call: &Call) -> Answer {
+    Err(call.fail(Kind::NotFound, "no such file or directory"))
+}
+
+fn exists(call: &Call) -> Answer {
+    Err(call.fail(Kind::Exists, "the name is taken"))
+}
+
 impl Server {
     /// On one machine, or of a server that makes names last at once.
     pub fn new(on_one_machine: bool) -> Self {
@@ -318,26 +326,15 @@ impl Server {
 
     /// Carries a call out. Look-ups see what the client sees; changes are decided by the server.
     pub fn apply(&mut self, now: Micros, view: View, call: &Call) -> Answer {
-        let not_found = || Err(call.fail(Kind::NotFound, "no such file or directory"));
-        let exists = || Err(call.fail(Kind::Exists, "the name is taken"));
+        let by = view.client;
         match call {
             Call::Read(_) | Call::ReadAt(..) | Call::Meta(_) | Call::List(_) => self.look(view, call),
             Call::Get(_) | Call::Put(_) | Call::Copy(..) | Call::Delete(_) | Call::Below(_) => {
-                self.serve(now, view.client, call)
+                self.serve(now, by, call)
             }
-            Call::Create(path) | Call::MakeFolder(path) => {
-                let folder = matches!(call, Call::MakeFolder(_));
-                match self.now_at(path) {
-                    Some(_) if folder => return Ok(Reply::Done),
-                    Some(_) => return exists(),
-                    None if !self.parent_is_there(path) => return not_found(),
-                    None => {}
-                }
-                let node = self.nodes.len();
-                self.nodes.push(Node { links: 1, folder, ..Node::default() });
-                self.set(now, view.client, path, Some(node));
-                Ok(if folder { Reply::Done } else { Reply::File(node) })
-            }
+            Call::Create(path) => self.make(now, by, call, path, false),
+            Call::MakeFolder(path) if self.now_at(path).is_some() => Ok(Reply::Done),
+            Call::MakeFolder(path) => self.make(now, by, call, path, true),
             Call::Write => Ok(Reply::Done),
             Call::Flush { file, bytes, sync } => {
                 let node = &mut self.nodes[*file];
@@ -347,58 +344,11 @@ impl Server {
                 }
                 Ok(Reply::Done)
             }
-            Call::Link(from, to) => {
-                let Some(node) = self.now_at(from) else {
-                    return not_found();
-                };
-                if self.now_at(to).is_some() {
-                    return exists();
-                }
-                if !self.parent_is_there(to) {
-                    return not_found();
-                }
-                self.nodes[node].links += 1;
-                self.set(now, view.client, to, Some(node));
-                Ok(Reply::Done)
-            }
-            Call::Rename(from, to) => {
-                let Some(node) = self.now_at(from) else {
-                    return not_found();
-                };
-                let before = self.now_at(to);
-                // rename(2): two names of one file stay as they are.
-                if before != Some(node) {
-                    if let Some(before) = before {
-                        self.unlink(before);
-                    }
-                    self.set(now, view.client, to, Some(node));
-                    self.set(now, view.client, from, None);
-                }
-                Ok(Reply::Done)
-            }
-            Call::Remove(path) => {
-                let Some(node) = self.now_at(path) else {
-                    return not_found();
-                };
-                if self.nodes[node].folder {
-                    return Err(call.fail(Kind::NoFile, "is a directory"));
-                }
-                self.unlink(node);
-                self.set(now, view.client, path, None);
-                Ok(Reply::Done)
-            }
-            Call::RemoveFolder(path) => {
-                if self.now_at(path).is_none_or(|node| !self.nodes[node].folder) {
-                    return not_found();
-                }
-                let fresh = View { client: view.client, as_of: None };
-                if self.below(fresh, path).next().is_some() {
-                    return exists();
-                }
-                self.set(now, view.client, path, None);
-                Ok(Reply::Done)
-            }
-            Call::SyncFolder(path) if !path.is_empty() && self.now_at(path).is_none() => not_found(),
+            Call::Link(from, to) => self.link(now, by, call, from, to),
+            Call::Rename(from, to) => self.rename(now, by, call, from, to),
+            Call::Remove(path) => self.remove(now, by, call, path),
+            Call::RemoveFolder(path) => self.remove_folder(now, by, call, path),
+            Call::SyncFolder(path) if !path.is_empty() && self.now_at(path).is_none() => not_found(call),
             Call::SyncFolder(path) => {
                 if let Some(unsynced) = &mut self.unsynced {
                     unsynced.synced(path);
@@ -406,6 +356,68 @@ impl Server {
                 Ok(Reply::Done)
             }
         }
+    }
+
+    fn make(&mut self, now: Micros, by: Client, call: &Call, path: &str, folder: bool) -> Answer {
+        if self.now_at(path).is_some() {
+            return exists(call);
+        }
+        if !self.parent_is_there(path) {
+            return not_found(call);
+        }
+        let node = self.nodes.len();
+        self.nodes.push(Node { links: 1, folder, ..Node::default() });
+        self.set(now, by, path, Some(node));
+        Ok(if folder { Reply::Done } else { Reply::File(node) })
+    }
+
+    fn link(&mut self, now: Micros, by: Client, call: &Call, from: &str, to: &str) -> Answer {
+        let Some(node) = self.now_at(from) else { return not_found(call) };
+        if self.now_at(to).is_some() {
+            return exists(call);
+        }
+        if !self.parent_is_there(to) {
+            return not_found(call);
+        }
+        self.nodes[node].links += 1;
+        self.set(now, by, to, Some(node));
+        Ok(Reply::Done)
+    }
+
+    fn rename(&mut self, now: Micros, by: Client, call: &Call, from: &str, to: &str) -> Answer {
+        let Some(node) = self.now_at(from) else { return not_found(call) };
+        let before = self.now_at(to);
+        // rename(2): two names of one file stay as they are.
+        if before != Some(node) {
+            if let Some(before) = before {
+                self.unlink(before);
+            }
+            self.set(now, by, to, Some(node));
+            self.set(now, by, from, None);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn remove(&mut self, now: Micros, by: Client, call: &Call, path: &str) -> Answer {
+        let Some(node) = self.now_at(path) else { return not_found(call) };
+        if self.nodes[node].folder {
+            return Err(call.fail(Kind::NoFile, "is a directory"));
+        }
+        self.unlink(node);
+        self.set(now, by, path, None);
+        Ok(Reply::Done)
+    }
+
+    fn remove_folder(&mut self, now: Micros, by: Client, call: &Call, path: &str) -> Answer {
+        if self.now_at(path).is_none_or(|node| !self.nodes[node].folder) {
+            return not_found(call);
+        }
+        let fresh = View { client: by, as_of: None };
+        if self.below(fresh, path).next().is_some() {
+            return exists(call);
+        }
+        self.set(now, by, path, None);
+        Ok(Reply::Done)
     }
 
     fn look(&self, view: View, call: &Call) -> Answer {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use worker::mutant::Mutant;
 use worker::path::folder_of;
 use worker::store::posix::calls::{FileSystem, Meta};
-use worker::store::{Kind, Result};
+use worker::store::{Kind, Result, StoreError};
 
 use super::injection::Injected;
 use super::inside::Inside;
@@ -92,14 +92,8 @@ impl World {
     }
 
     fn carry_out(&self, machine: &Machine, call: &Call, injected: &Injected) -> Result<Reply> {
-        let now = self.now();
-        if let Some(kind) = injected.fails {
-            let detail = if kind == Kind::Stale { "stale file handle" } else { "input/output error" };
-            return Err(call.fail(kind, detail));
-        }
-        if call.needs_space() && self.share.no_space.is_open(now) {
-            self.noticed(&self.share.no_space);
-            return Err(call.fail(Kind::NoSpace, "no space left on device"));
+        if let Some(failed) = self.failure_before(call, injected) {
+            return Err(failed);
         }
         if injected.close_error {
             return self.close_badly(machine, call);
@@ -107,12 +101,7 @@ impl World {
         if let (Some(span), Call::Remove(path)) = (injected.silly, call) {
             return self.rename_silly(machine, path, span);
         }
-        if let Some(conflict) = self.conflict(call, injected) {
-            return Err(conflict);
-        }
-        if injected.misread == Some(true) {
-            return Err(call.fail(Kind::NotFound, "no such file or directory"));
-        }
+        let now = self.now();
         let view = machine.view(now);
         if let Call::Create(path) = call
             && self.mutant.is_some()
@@ -122,9 +111,6 @@ impl World {
             return Ok(Reply::File(node));
         }
         let mut answer = self.share.server.borrow_mut().apply(now, view, call);
-        if let (Call::Link(_, path), Ok(_)) = (call, &answer) {
-            self.watch.linked(path, self.share.server.borrow().bytes(path).unwrap_or_default());
-        }
         self.saw_object(machine, call, &answer);
         if injected.cut {
             answer = self.break_off(call, answer);
@@ -132,24 +118,7 @@ impl World {
         if let (Some(_), Ok(Reply::Bytes(bytes))) = (injected.misread, &mut answer) {
             bytes.reverse();
         }
-        if let (Call::Create(path) | Call::Link(path, _), Err(error)) = (call, &answer)
-            && error.kind == Kind::NotFound
-            && path.contains("/attempts/")
-        {
-            self.watch.met(Sometimes::SweptUnderWork);
-        }
-        if let (Call::Read(path), Ok(_)) = (call, &answer)
-            && path.ends_with("/violation")
-        {
-            machine.void_seen.set(true);
-        }
-        if machine.stale_unnoticed.get() && view.as_of.is_some() {
-            let fresh = View { as_of: None, ..view };
-            if self.share.server.borrow_mut().look_again(fresh, call).is_some_and(|fresh| fresh != answer) {
-                machine.stale_unnoticed.set(false);
-                self.watch.fired("stale-lookups");
-            }
-        }
+        self.saw(machine, view, call, &answer);
         if injected.reply_lost && answer.is_ok() {
             match call {
                 Call::Link(_, path) => self.watch.lost_link(path),
@@ -160,6 +129,43 @@ impl World {
             return self.lost_reply(call);
         }
         answer
+    }
+
+    /// Why a call fails that the server does not carry out, if it does.
+    fn failure_before(&self, call: &Call, injected: &Injected) -> Option<StoreError> {
+        if let Some(kind) = injected.fails {
+            let detail = if kind == Kind::Stale { "stale file handle" } else { "input/output error" };
+            return Some(call.fail(kind, detail));
+        }
+        if call.needs_space() && self.share.no_space.is_open(self.now()) {
+            self.noticed(&self.share.no_space);
+            return Some(call.fail(Kind::NoSpace, "no space left on device"));
+        }
+        let missing = || call.fail(Kind::NotFound, "no such file or directory");
+        self.conflict(call, injected).or_else(|| (injected.misread == Some(true)).then(missing))
+    }
+
+    /// What an onlooker learns of a call and its answer.
+    fn saw(&self, machine: &Machine, view: View, call: &Call, answer: &Result<Reply>) {
+        match (call, answer) {
+            (Call::Link(_, path), Ok(_)) => {
+                self.watch.linked(path, self.share.server.borrow().bytes(path).unwrap_or_default());
+            }
+            (Call::Create(path) | Call::Link(path, _), Err(error))
+                if error.kind == Kind::NotFound && path.contains("/attempts/") =>
+            {
+                self.watch.met(Sometimes::SweptUnderWork);
+            }
+            (Call::Read(path), Ok(_)) if path.ends_with("/violation") => machine.void_seen.set(true),
+            _ => {}
+        }
+        if machine.stale_unnoticed.get() && view.as_of.is_some() {
+            let fresh = View { as_of: None, ..view };
+            if self.share.server.borrow_mut().look_again(fresh, call).is_some_and(|fresh| fresh != *answer) {
+                machine.stale_unnoticed.set(false);
+                self.watch.fired("stale-lookups");
+            }
+        }
     }
 
     /// A client that does not hear asks again, and the server does not remember that it did it

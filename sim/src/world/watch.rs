@@ -199,6 +199,13 @@ impl Watch {
         }
     }
 
+    /// A fault fired, if it made a difference.
+    pub fn fired_if(&self, counts: bool, kind: &str) {
+        if counts {
+            self.fired(kind);
+        }
+    }
+
     pub fn met(&self, what: Sometimes) {
         self.tally.borrow_mut().sometimes[what as usize] += 1;
     }
