@@ -88,10 +88,14 @@ impl Server {
 
     /// A Sentinel that watches a master of the name `main`.
     pub fn sentinel(master: &Self) -> Option<Self> {
+        Self::sentinel_with(&format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port()))
+    }
+
+    /// A Sentinel of these settings.
+    pub fn sentinel_with(settings: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("sentinel.conf");
-        let watched = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port());
-        std::fs::write(&config, watched).expect("its configuration");
+        std::fs::write(&config, settings).expect("its configuration");
         let config = config.to_str().expect("a path of letters").to_owned();
         let port = free_port().expect("a free port");
         let arguments = vec![config, "--sentinel".to_owned(), "--port".to_owned(), port.to_string()];

@@ -189,6 +189,34 @@ fn sentinels_lead_to_the_master_also_after_a_failover() {
     assert_eq!(there.pending, 1);
 }
 
+/// The way of those who run Redis for others: TLS to Sentinels and master, and one password for both.
+#[test]
+fn sentinels_with_tls_and_a_password_lead_to_a_master_with_both() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some((server, port)) = with_tls(&certificates, "no") else { return };
+    config(&server.url(), "requirepass", "hunter2");
+    let [cert, key, authority] = ["server.crt", "server.key", "ca.crt"].map(|name| certificates.file(name));
+    let sentinels = free_port().expect("a port");
+    let settings = format!(
+        "tls-port {sentinels}\ntls-cert-file {cert}\ntls-key-file {key}\ntls-ca-cert-file {authority}\n\
+         tls-auth-clients no\ntls-replication yes\nrequirepass hunter2\n\
+         sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+         sentinel monitor main localhost {port} 1\nsentinel auth-pass main hunter2\n"
+    );
+    let Some(sentinel) = Server::sentinel_with(&settings) else { return };
+    let place = format!("localhost:{sentinels}/main/2?ssl_ca_certs={authority}");
+    assert_eq!(block_on(all(&client(&format!("rediss+sentinel://:hunter2@{place}")))), Ok(()));
+    let refused = ["rediss+sentinel://", "rediss+sentinel://:wrong@"].map(|to| format!("{to}{place}"));
+    let refused = refused.map(|url| said(&url, &sentinel, sentinels, &certificates));
+    insta::assert_snapshot!(refused.join("\n\n"), @"
+    rediss+sentinel://localhost:TLS/main/2: NOAUTH Authentication required.
+    hint: give the password in the URL, redis://:<password>@<host>, or in REDISCLI_AUTH
+
+    rediss+sentinel://localhost:TLS/main/2: WRONGPASS invalid username-password pair or user is disabled.
+    hint: give the password in the URL, redis://:<password>@<host>, or in REDISCLI_AUTH
+    ");
+}
+
 #[test]
 fn a_sentinel_that_is_asked_wrongly_says_what_is_right() {
     let Some(master) = Server::start_process(&[]) else { return };
