@@ -189,7 +189,7 @@ fn sentinels_lead_to_the_master_also_after_a_failover() {
     assert_eq!(there.pending, 1);
 }
 
-/// The way of those who run Redis for others: TLS to Sentinels and master, and one password for both.
+/// As hosted Redis is often set up: TLS to Sentinels and master, and one password for both.
 #[test]
 fn sentinels_with_tls_and_a_password_lead_to_a_master_with_both() {
     let Some(certificates) = Certificates::make() else { return };
