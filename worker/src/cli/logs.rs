@@ -33,7 +33,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, Failure> {
     if kept.is_empty() {
         let of = if item.is_empty() { String::new() } else { format!(" of {item}") };
         let reason = format!(
-            "there is no output{of} in {}\nhint: only programs of your own have logs; `worker logs` without an item shows all",
+            "there is no output{of} in {}\nhint: only programs of your own that print something have logs; `worker logs` without an item shows all",
             folder.display()
         );
         return Err(Failure::of(Exit::NoDatasets, reason));

@@ -186,8 +186,13 @@ fn make_parent(path: &Path) -> std::io::Result<()> {
 }
 
 fn create(path: &Path, executable: bool) -> std::io::Result<fs::File> {
-    make_parent(path)?;
-    let file = fs::File::create(path)?;
+    let file = match fs::File::create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            make_parent(path)?;
+            fs::File::create(path)?
+        }
+        created => created?,
+    };
     file.set_permissions(fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
     Ok(file)
 }

@@ -22,21 +22,30 @@ fn prefix(item: &str) -> String {
 /// The log of one attempt. What cannot be written is lost: the program matters more.
 #[derive(Debug)]
 pub(super) struct Log {
-    file: File,
+    folder: PathBuf,
+    item: String,
+    attempt: String,
+    /// Made for the first line: a program that prints nothing has none.
+    file: Option<File>,
     left: u64,
 }
 
 impl Log {
-    /// A new file for an attempt at an item; the oldest attempts' go.
-    pub(super) fn create(folder: &Path, item: &str, attempt: &str) -> Option<Self> {
-        fs::create_dir_all(folder).ok()?;
-        let kept = of_item(folder, item);
+    /// The log of an attempt at an item, in the run's folder of logs.
+    pub(super) fn new(folder: &Path, item: &str, attempt: &str) -> Self {
+        let (folder, item, attempt) = (folder.to_owned(), item.to_owned(), attempt.to_owned());
+        Self { folder, item, attempt, file: None, left: BYTES_MAX }
+    }
+
+    /// A new file; the oldest attempts' go.
+    fn create(&self) -> Option<File> {
+        fs::create_dir_all(&self.folder).ok()?;
+        let kept = of_item(&self.folder, &self.item);
         for old in kept.iter().take((kept.len() + 1).saturating_sub(ATTEMPTS_MAX)) {
             let _ = fs::remove_file(old);
         }
-        let name = format!("{}{attempt}.log", prefix(item));
-        let file = File::options().append(true).create(true).open(folder.join(name)).ok()?;
-        Some(Self { file, left: BYTES_MAX })
+        let name = format!("{}{}.log", prefix(&self.item), self.attempt);
+        File::options().append(true).create(true).open(self.folder.join(name)).ok()
     }
 
     pub(super) fn line(&mut self, text: &str) {
@@ -60,7 +69,12 @@ impl Log {
 
     /// Writes a line, whatever was written before.
     pub(super) fn end(&mut self, text: &str) {
-        let _ = self.file.write_all(format!("{text}\n").as_bytes());
+        if self.file.is_none() {
+            self.file = self.create();
+        }
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(format!("{text}\n").as_bytes());
+        }
     }
 }
 
@@ -86,13 +100,14 @@ mod tests {
     fn a_log_is_bounded_and_so_are_the_attempts() {
         let folder = tempfile::tempdir().unwrap();
         for attempt in 0..ATTEMPTS_MAX * 2 {
-            let mut log = Log::create(folder.path(), "train/1", &attempt.to_string()).unwrap();
+            let mut log = Log::new(folder.path(), "train/1", &attempt.to_string());
             log.line("x");
         }
-        Log::create(folder.path(), "train/11", "a").unwrap();
+        Log::new(folder.path(), "train/11", "a").line("x");
+        Log::new(folder.path(), "train/12", "silent");
         assert_eq!(of_item(folder.path(), "train/1").len(), ATTEMPTS_MAX);
         assert_eq!(of_item(folder.path(), "").len(), ATTEMPTS_MAX + 1);
-        let mut log = Log::create(folder.path(), "train/2", "a").unwrap();
+        let mut log = Log::new(folder.path(), "train/2", "a");
         let line = "y".repeat(1_000);
         for _ in 0..3_000 {
             log.line(&line);

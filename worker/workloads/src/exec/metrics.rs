@@ -1,24 +1,28 @@
 //! What a program says of itself on its way: lines of JSON on a file descriptor of their own, `BATCH_METRICS_FD`.
 //! They are shown and kept in the log of the attempt, and decide nothing.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, PipeWriter};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use rustix::event::PollFd;
 use serde_json::Value;
 
+use super::pipe::Pipe;
 use crate::guard::METRICS;
 
 /// Bytes of one line, at most: a longer one is left out.
 const LINE_BYTES_MAX: usize = 64 << 10;
-/// Reads at a time, at most: a program that writes without end does not keep the worker from its lease.
-const READS_MAX: usize = 64;
 /// Metrics that are shown of one line.
 const SHOWN_MAX: usize = 20;
 
 /// The end that is read.
 pub(super) struct Metrics {
-    from: OwnedFd,
+    pipe: Pipe,
+    lines: Lines,
+}
+
+/// What was read.
+#[derive(Default)]
+struct Lines {
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
     /// The last tenth of the work that was shown.
@@ -26,27 +30,25 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// A channel, and the end that the program inherits.
-    pub(super) fn open() -> io::Result<(Self, OwnedFd)> {
-        let (from, to) = nix::unistd::pipe()?;
-        fcntl(from.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        fcntl(from.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Self { from, rest: Vec::new(), tenth: None }, to))
+    /// A channel, and the end that the program writes to.
+    pub(super) fn open() -> io::Result<(Self, PipeWriter)> {
+        let (pipe, to) = Pipe::open()?;
+        Ok((Self { pipe, lines: Lines::default() }, to))
+    }
+
+    pub(super) fn readable(&self) -> Option<PollFd<'_>> {
+        self.pipe.readable()
     }
 
     /// What has come since, as lines for people.
     pub(super) fn read(&mut self) -> Vec<String> {
-        let mut buffer = [0; 4096];
-        let mut lines = Vec::new();
-        for _ in 0..READS_MAX {
-            match nix::unistd::read(self.from.as_fd(), &mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => self.take(&buffer[..count], &mut lines),
-            }
-        }
-        lines
+        let mut said = Vec::new();
+        self.pipe.read(|bytes| self.lines.take(bytes, &mut said));
+        said
     }
+}
 
+impl Lines {
     fn take(&mut self, bytes: &[u8], lines: &mut Vec<String>) {
         for byte in bytes {
             if *byte != b'\n' {
@@ -85,11 +87,6 @@ impl Metrics {
     }
 }
 
-/// A descriptor's number, as the variable has it.
-pub(super) fn number(descriptor: &OwnedFd) -> String {
-    descriptor.as_raw_fd().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -98,8 +95,7 @@ mod tests {
 
     #[test]
     fn lines_become_words_and_what_is_no_line_of_ours_is_said() {
-        let (mut metrics, to) = Metrics::open().unwrap();
-        let mut to = std::fs::File::from(to);
+        let (mut metrics, mut to) = Metrics::open().unwrap();
         to.write_all(b"{\"progress\": 0.25}\n{\"metrics\": {\"auc\": 0.5, \"step\": 3}}\n{\"progress\": 7, ")
             .unwrap();
         assert_eq!(metrics.read(), ["25 %", "auc 0.5, step 3"]);
@@ -110,8 +106,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_left_out() {
-        let (mut metrics, _to) = Metrics::open().unwrap();
-        let mut lines = Vec::new();
+        let (mut metrics, mut lines) = (Lines::default(), Vec::new());
         metrics.take(&vec![b'x'; LINE_BYTES_MAX * 3], &mut lines);
         assert!(metrics.rest.len() <= LINE_BYTES_MAX + 1);
         metrics.take(b"\n{\"progress\": 1}\n", &mut lines);

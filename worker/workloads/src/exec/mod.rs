@@ -13,12 +13,14 @@ mod launch;
 pub mod lay;
 pub mod logs;
 mod metrics;
+mod pipe;
 mod report;
 pub mod scenario;
 pub(crate) mod scratch;
 mod setup;
 mod state;
 mod task;
+mod transcript;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::days;
+use crate::guard::Guards;
 use arguments::Item;
 use differ::Difference;
 use engine::contract::BLOCK_BYTES;
@@ -112,6 +115,8 @@ pub struct Exec {
     setup: Arc<Setup>,
     local: Arc<Local>,
     kept: Arc<KeptState>,
+    /// Dropped before the folder that they would remove.
+    guards: Arc<Guards>,
     /// Made for the first program.
     scratch: Mutex<Option<Arc<Scratch>>>,
 }
@@ -122,6 +127,7 @@ impl Exec {
             setup: Arc::new(setup),
             local: Arc::new(local),
             kept: Arc::default(),
+            guards: Arc::default(),
             scratch: Mutex::default(),
         }
     }
@@ -176,7 +182,8 @@ impl Exec {
             grace_s: inputs.grace.as_secs(),
             aliases: self.setup.aliases,
         };
-        let given = Given { source, previous: inputs.previous, tests: inputs.tests, _scratch: scratch };
+        let guards = self.guards.clone();
+        let given = Given { source, previous: inputs.previous, tests: inputs.tests, scratch, guards };
         let (setup, local) = (self.setup.clone(), self.local.clone());
         let kept = (spec.order == Order::Chain).then(|| self.kept.clone());
         Box::new(task::Program::new(setup, local, command.to_vec(), item, given, inputs.attempt, kept))

@@ -1,6 +1,5 @@
 //! One attempt at an item by a program: a fresh folder, a process of its own, and what comes of it.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +7,15 @@ use std::time::Duration;
 
 use super::arguments::Item;
 use super::collect::{Collected, Collecting, Inline};
-use super::launch::{Running, Said, Start};
+use super::launch::{Running, Start};
 use super::lay::Layout;
 use super::logs::Log;
 use super::scratch::Scratch;
 use super::state::KeptState;
+use super::transcript::Transcript;
 use super::tree::{self, Stamps, Tree};
 use super::{Local, Setup};
-use crate::guard;
+use crate::guard::{self, Guards};
 use engine::workload::{Outcome, Part, Step, Task, Wanted};
 
 /// How long a step waits for the program: between steps leases are kept and signals seen.
@@ -35,7 +35,8 @@ pub(super) struct Given {
     pub previous: Option<Part>,
     pub tests: Vec<Part>,
     /// The attempt's folder lies below it.
-    pub _scratch: Arc<Scratch>,
+    pub scratch: Arc<Scratch>,
+    pub guards: Arc<Guards>,
 }
 
 /// Where an item's input comes from.
@@ -130,9 +131,9 @@ impl Program {
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
         };
-        let tests = item.has_tests.then_some("tests");
-        for folder in ["input", "output", "checkpoint", "previous"].into_iter().chain(tests) {
-            let folder = item.folder.join(folder);
+        let more = [item.has_previous.then(|| item.previous()), item.has_tests.then(|| item.tests())];
+        let folders = [item.folder.join("input"), item.output(), item.checkpoint()];
+        for folder in folders.into_iter().chain(more.into_iter().flatten()) {
             fs::create_dir_all(&folder).map_err(|error| failed("create the folder", &folder, &error))?;
         }
         let write = |path: PathBuf, bytes: &[u8]| {
@@ -148,13 +149,10 @@ impl Program {
             Source::Folder(part) => layout.result(part, &item.input())?,
             Source::Folders(parts) => layout.results(parts, &item.input())?,
         }
-        match &self.given.previous {
-            Some(part) if self.kept.as_ref().is_some_and(|kept| kept.take(&part.bytes, &item.previous())) => {
-            }
-            Some(part) => layout.result(part, &item.previous())?,
-            None => {
-                let _ = fs::remove_dir(item.previous());
-            }
+        if let Some(part) = &self.given.previous
+            && !self.kept.as_ref().is_some_and(|kept| kept.take(&part.bytes, &item.previous()))
+        {
+            layout.result(part, &item.previous())?;
         }
         layout.tests(&self.given.tests, &item.tests(), self.setup.commands.prepare.is_some())?;
         Ok(layout)
@@ -163,12 +161,13 @@ impl Program {
     fn start(&mut self) -> Result<Running, String> {
         let environment = self.setup.variables().into_iter().chain(self.item.environment(self.starts));
         let logs = self.local.logs.as_deref();
-        let log = logs.and_then(|folder| Log::create(folder, &self.item.name, &self.attempt));
+        let log = logs.map(|folder| Log::new(folder, &self.item.name, &self.attempt));
         let running = Running::start(Start {
-            folder: &self.item.folder,
-            arguments: &self.item.arguments(&self.command),
-            environment: environment.map(|(name, value)| (name, OsString::from(value))).collect(),
-            said: Said::new(self.item.name.clone(), self.local.shown_max, log),
+            guards: &self.given.guards,
+            scratch: &self.given.scratch.folder,
+            arguments: self.item.arguments(&self.command),
+            environment: environment.collect(),
+            transcript: Transcript::new(self.item.name.clone(), self.local.shown_max, log),
         })?;
         self.starts = self.starts.saturating_add(1);
         Ok(running)
@@ -180,20 +179,10 @@ impl Program {
         }
         match std::mem::replace(&mut self.phase, Phase::Ready) {
             Phase::New => {
-                self.phase = Phase::LayingOut(self.lay_out()?);
-                Ok(Step::More)
+                let layout = self.lay_out()?;
+                self.fill(layout)
             }
-            Phase::LayingOut(mut layout) => Ok(match layout.step()? {
-                Some(wanted) => {
-                    self.phase = Phase::LayingOut(layout);
-                    Step::Need(wanted)
-                }
-                None => {
-                    // What was resumed need not be saved again.
-                    self.stamps = self.checkpoint_stamps().unwrap_or_default();
-                    Step::More
-                }
-            }),
+            Phase::LayingOut(layout) => self.fill(layout),
             Phase::Ready => {
                 let running = self.start()?;
                 self.run(running)
@@ -201,6 +190,18 @@ impl Program {
             Phase::Running(running) => self.run(running),
             Phase::Collecting(collecting) => self.collect(collecting),
         }
+    }
+
+    /// Writes on in the attempt's folder; starts the program once all is there.
+    fn fill(&mut self, mut layout: Layout) -> Result<Step, String> {
+        if let Some(wanted) = layout.step()? {
+            self.phase = Phase::LayingOut(layout);
+            return Ok(Step::Need(wanted));
+        }
+        // What was resumed need not be saved again.
+        self.stamps = self.checkpoint_stamps().unwrap_or_default();
+        let running = self.start()?;
+        self.run(running)
     }
 
     /// Waits a moment for the program.
@@ -231,6 +232,8 @@ impl Program {
                     let folder = self.item.folder.with_file_name(name);
                     kept.keep(&tree, &result, &self.item.output(), folder);
                 }
+                // Here, and not where it is dropped: to remove much takes time.
+                let _ = fs::remove_dir_all(&self.item.folder);
                 Ok(Step::Done(Outcome::Part(result)))
             }
             Collected::Changed => Err("the output folder changed after the program had ended".to_owned()),
