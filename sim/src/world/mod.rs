@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod machine;
 pub mod nfs;
 pub mod operator;
+pub mod scratch;
 pub mod share;
 pub mod site;
 pub mod toy;

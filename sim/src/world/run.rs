@@ -146,7 +146,11 @@ fn toy_of(world: &World, machine: &Machine) -> Toy {
     if world.breaks(Mutant::MachineInResult) {
         params.results = Results::Lie;
     }
-    Toy::new(&params, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps)
+    let toy = Toy::new(&params, machine.version, u64::from(machine.id) << 32, &machine.conduct.steps);
+    match world.scratch.get(machine.place) {
+        Some(scratch) => toy.with_scratch(scratch),
+        None => toy,
+    }
 }
 
 impl Runner {

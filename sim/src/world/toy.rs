@@ -1,7 +1,8 @@
 //! The workload of simulated worlds: chains of hashes, so that a whole run costs microseconds, and
 //! so that every byte of every result depends on every input. Preparation takes several steps, is
 //! saved and resumed; some datasets are rejected; a variant's results vary with every attempt. Where results are large, the
-//! chain saves a checkpoint inside each dataset, as a program does that trains: it must go on from no other dataset's.
+//! chain saves a checkpoint inside each dataset, as a program does that trains: it must go on from no other dataset's. The
+//! chain reads the state before from scratch, as a program does, and writes to everything that it finds there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dice::Dice;
 use super::params::{Params, Results, training};
+use super::scratch::{Folders, Scratch};
 use worker::hash::Hash;
 use worker::manifest::Dataset;
 use worker::order::Period;
@@ -55,6 +57,7 @@ pub struct Toy {
     large: bool,
     version: u32,
     steps: Arc<AtomicU64>,
+    scratch: Arc<Scratch>,
 }
 
 impl Toy {
@@ -63,7 +66,12 @@ impl Toy {
     pub fn new(params: &Params, version: u32, first: u64, steps: &Arc<AtomicU64>) -> Self {
         let (results, large) = (params.results, params.large);
         let salt = (results != Results::Same).then(|| AtomicU64::new(first));
-        Self { salt, results, large, version, steps: steps.clone() }
+        Self { salt, results, large, version, steps: steps.clone(), scratch: Arc::default() }
+    }
+
+    /// The same on a machine with this local disk.
+    pub fn with_scratch(self, scratch: &Arc<Scratch>) -> Self {
+        Self { scratch: scratch.clone(), ..self }
     }
 
     /// Eight bytes that differ from result to result, in the variant.
@@ -164,6 +172,8 @@ struct Mix {
     /// Fields to which blocks belong, and the blocks.
     needs: VecDeque<(usize, Wanted)>,
     salt: Vec<u8>,
+    /// The folders in scratch that it has not read yet; of the chain alone.
+    folders: Option<(Arc<Scratch>, Folders)>,
     end: End,
 }
 
@@ -183,10 +193,24 @@ impl Mix {
         }
         self.fields.push(part.bytes.to_vec());
     }
+
+    /// Takes the state before as it lies in scratch, and whatever lies in the output folder, which should be nothing.
+    fn start(&mut self) {
+        let Some((scratch, folders)) = self.folders.take() else { return };
+        let (previous, left) = scratch.start(&folders);
+        if let (Some(previous), Some(field)) = (previous, self.fields.get_mut(STATE)) {
+            *field = previous;
+        }
+        self.fields.extend(Some(left).filter(|left| !left.is_empty()));
+    }
 }
+
+/// The field of the chain's state before.
+const STATE: usize = 1;
 
 impl Task for Mix {
     fn step(&mut self) -> Step {
+        self.start();
         if let Some((_, wanted)) = self.needs.front() {
             return Step::Need(*wanted);
         }
@@ -214,6 +238,7 @@ impl Task for Mix {
 
     fn resume(&mut self, saved: &[u8]) {
         if let Ok(fields) = serde_json::from_slice(saved) {
+            self.start();
             (self.fields, self.checkpoint) = (fields, Checkpoint::Saved);
             self.needs.clear();
         }
@@ -397,6 +422,11 @@ impl Workload for Toy {
             checkpoint: if self.large && stage == FOLD { Checkpoint::Due } else { Checkpoint::None },
             needs: VecDeque::new(),
             salt: self.salt(),
+            folders: (stage == FOLD).then(|| {
+                let folders =
+                    self.scratch.lay_out(&inputs.attempt, inputs.dataset.index, inputs.previous.as_ref());
+                (self.scratch.clone(), folders)
+            }),
             end: End::of(self.large && LARGE.contains(&stage)),
         };
         match (stage, &inputs.previous) {

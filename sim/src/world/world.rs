@@ -16,6 +16,7 @@ use super::fault::{Fault, FaultKind};
 use super::machine::Machine;
 use super::nfs::{Call, View};
 use super::params::{Params, Results, paths};
+use super::scratch::Scratch;
 use super::share::Share;
 use super::watch::Watch;
 use super::window::Window;
@@ -114,6 +115,8 @@ pub struct World {
     pub operator: Operator,
     /// Every incarnation, by its number less one.
     pub machines: RefCell<Vec<Rc<Machine>>>,
+    /// The local disk of each place.
+    pub scratch: Vec<Arc<Scratch>>,
     /// Manifests that some worker has read: a thousand copies of a long one would be too many.
     pub manifests: RefCell<Vec<Arc<Manifest>>>,
     pub watch: Watch,
@@ -138,6 +141,7 @@ impl World {
             agenda: Agenda::default(),
             operator: Operator { beginning: paths(params).into_iter().collect(), ..Operator::default() },
             machines: RefCell::default(),
+            scratch: (0..params.workers).map(|_| Arc::new(Scratch::new(mutant))).collect(),
             manifests: RefCell::default(),
             watch: Watch::new(
                 tells,

@@ -100,6 +100,8 @@ pub enum Mutant {
     TrustFirstPage,
     TrustCutBody,
     TrustHints,
+    LeaveEarlierOutput,
+    PreviousWritable,
 }
 
 /// A mutant as the lists show it.
@@ -118,7 +120,7 @@ pub struct Entry {
 }
 
 /// Every mutant, by rule.
-pub const MUTANTS: [Entry; 91] = {
+pub const MUTANTS: [Entry; 93] = {
     use Mutant::*;
     const fn of(
         mutant: Mutant,
@@ -384,6 +386,20 @@ pub const MUTANTS: [Entry; 91] = {
             "trust-cut-body",
             8,
             "in a bucket: takes a body that broke off for the whole object",
+            EFFECT,
+        ),
+        of(
+            LeaveEarlierOutput,
+            "leave-earlier-output",
+            23,
+            "shows a program what an earlier attempt left in its output folder",
+            EFFECT,
+        ),
+        of(
+            PreviousWritable,
+            "previous-writable",
+            23,
+            "lets a program write to the state that the next attempt starts from",
             EFFECT,
         ),
         of(ShareEventFiles, "share-event-files", 20, "incarnations of a worker share one file", EFFECT),
