@@ -1,8 +1,8 @@
 //! The worker: the engine with its queues, stores and workloads, and the command line over them.
 
 pub use engine::{
-    abandon, contract, ending, events, hash, item, manifest, mutant, name_on, order, path, pipeline, plan,
-    reader, record, report, run, system,
+    abandon, audit, contract, ending, events, hash, item, manifest, mutant, name_on, order, path, pipeline,
+    plan, reader, record, report, run, system,
 };
 #[cfg(feature = "conformance")]
 pub use engine::{conformance, queue_conformance, store_conformance};

@@ -34,6 +34,8 @@ pub struct AttemptCounts {
     pub resumed: u32,
     /// Commits that found another's of the same bytes.
     pub doubled: u32,
+    /// Items that were done twice and compared (`--audit`).
+    pub audited: u32,
 }
 
 /// Preemptions: only those count that interrupted held work.
@@ -133,6 +135,7 @@ pub fn attempt_counts(story: &Story, attempts: &[Attempt]) -> AttemptCounts {
         taken_over: count(attempts.iter().filter(|a| a.taken_over_from.is_some())),
         resumed: count(events().filter(|event| matches!(event.what, What::Resumed { .. }))),
         doubled: count(events().filter(|event| matches!(event.what, What::Committed { won: false, .. }))),
+        audited: count(events().filter(|event| matches!(event.what, What::Audited { .. }))),
     }
 }
 
@@ -240,15 +243,19 @@ impl Summary {
 
     /// What it took to get all datasets done.
     pub fn work(&self) -> String {
-        let AttemptCounts { datasets_claimed, taken_over, resumed, doubled, .. } = self.attempts;
+        let AttemptCounts { datasets_claimed, taken_over, resumed, doubled, audited, .. } = self.attempts;
         let datasets = counted(self.datasets.training + self.datasets.test, ["dataset", "datasets"]);
         let twice = match doubled {
             0 => "nothing committed twice".to_owned(),
             count => format!("{} a second time and dropped", counted(count, ["result made", "results made"])),
         };
+        let audits = match audited {
+            0 => String::new(),
+            count => format!(", {} done twice and compared", counted(count, ["item", "items"])),
+        };
         format!(
             "{datasets} begun {}; {taken_over} redelivered to another worker, {resumed} resumed from saved \
-             progress, {twice}",
+             progress, {twice}{audits}",
             counted(datasets_claimed, ["time", "times"])
         )
     }
@@ -345,6 +352,7 @@ mod tests {
                 taken_over: 3,
                 resumed: 4,
                 doubled: 1,
+                audited: 0,
             },
             preemptions: PreemptionCounts {
                 interrupted,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use worker::abandon::{Abandoned, abandon};
+use worker::audit::Share;
 use worker::contract::{Exit, OUTPUT, RunPaths};
 use worker::manifest::Spec;
 use worker::mutant::Mutant;
@@ -134,6 +135,7 @@ fn config(params: &Params, name: &str, spec: Spec) -> Config {
         idle: millis(params.idle_ms),
         retries: RETRIES,
         max_deliveries: MAX_DELIVERIES,
+        audit: Share::NONE,
         after: None,
         fail_on_rejected: false,
         cache_bytes: 1 << 20,

@@ -85,6 +85,9 @@ pub fn event(what: &What) -> Option<String> {
         What::Waits { reason } => format!("waits: {reason}"),
         What::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
         What::Reported { hash } => format!("has committed the report ({})", hash.short()),
+        What::Audited { path, equal, .. } => {
+            format!("does {} twice: {}", short(path), if *equal { "equal" } else { "different" })
+        }
         What::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),
         What::Exited { code, reason } => {
             format!("exits with code {code}: {}", reason.lines().next().unwrap_or_default())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sim::story::{Incarnation, Story};
 use sim::view::{View, public_names};
+use worker::audit::Share;
 use worker::contract::{Exit, TESTING, TRAINING};
 use worker::manifest::Spec;
 use worker::path::name_of;
@@ -173,6 +174,7 @@ impl<'a> Play<'a> {
             idle: Duration::from_millis(5),
             retries: 5,
             max_deliveries: 20,
+            audit: Share::NONE,
             after: None,
             fail_on_rejected: false,
             cache_bytes: 1 << 20,

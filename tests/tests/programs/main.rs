@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::command::{run, transcript};
 
+mod audit;
 mod check;
 mod examples;
 mod large;

@@ -258,7 +258,18 @@ impl<'a, P: Ports> Committer<'a, P> {
     /// Commits that two intact results differ, so that no worker exits 0, and names both attempts.
     async fn violation(&self, attempt: &Attempt, path: &str, ours: &Record, found: &Record) -> ItemError {
         let theirs = self.who_committed(path, found.hash()).await;
-        let attempts = vec![attempt.folder.clone(), theirs];
+        self.void(attempt, path, ours, (&theirs, found)).await
+    }
+
+    /// The same of a result and another that `theirs` made.
+    pub async fn void(
+        &self,
+        attempt: &Attempt,
+        path: &str,
+        ours: &Record,
+        (theirs, found): (&str, &Record),
+    ) -> ItemError {
+        let attempts = vec![attempt.folder.clone(), theirs.to_owned()];
         self.ctx.note(What::Violation { path: path.to_owned(), attempts: attempts.clone() });
         let mut text = format!(
             "{path}: {} made {} and {} made {}, from the same inputs",

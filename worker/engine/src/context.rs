@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
+use crate::audit::Share;
 use crate::contract::{Exit, RUNS, RunPaths};
 use crate::events::{EventLog, EventSink, What};
 use crate::item_error::ItemError;
@@ -66,6 +67,8 @@ pub struct Config {
     pub retries: u32,
     /// How many workers in a row may die at one item, none of them making progress, before the run stops loudly.
     pub max_deliveries: u32,
+    /// The share of the items that are done twice and compared before they are committed.
+    pub audit: Share,
     /// Whether a complete run that left something out is a failure.
     pub fail_on_rejected: bool,
     /// Most bytes of commits kept in memory for the windows of later datasets.
@@ -90,6 +93,7 @@ impl Config {
             idle: Duration::from_millis(50),
             retries: 5,
             max_deliveries: 20,
+            audit: Share::NONE,
             fail_on_rejected: false,
             cache_bytes: 64 << 20,
         }

@@ -156,6 +156,12 @@ pub enum What {
     Reported {
         hash: Hash,
     },
+    /// An item was done twice and compared, before it was committed.
+    Audited {
+        item: Name,
+        path: String,
+        equal: bool,
+    },
     Violation {
         path: String,
         attempts: Vec<String>,

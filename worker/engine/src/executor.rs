@@ -2,6 +2,7 @@
 
 use crate::artifacts::{Artifacts, ChainState, Committed};
 use crate::attempt::Attempt;
+use crate::audit::FromTheStart;
 use crate::blocks::Blocks;
 use crate::committer::{CommitOptions, Committer};
 use crate::context::{Context, Ports};
@@ -20,7 +21,7 @@ use crate::record::Record;
 use crate::runner::Runner;
 use crate::store::Store;
 use crate::view::{OpenRun, RunView, own_names};
-use crate::workload::{Inputs, Outcome, Part};
+use crate::workload::{Inputs, Outcome, Part, Task};
 
 /// What a stage of a dataset is made from.
 #[derive(Debug)]
@@ -281,13 +282,45 @@ impl<P: Ports> Executor<'_, P> {
         let outcome = match inputs {
             Err(reason) => Outcome::Rejected(reason),
             Ok(inputs) => {
-                let workload = open.workload.clone();
                 let dataset = open.manifest.dataset(inputs.dataset.index);
-                let task = self.ctx.compute(move || workload.task(stage, inputs)).await?;
-                self.runner.run(attempt, task, parent, dataset).await?
+                let path = open.commit_path(&self.ctx.paths, stage, inputs.dataset.index);
+                let twin = self.ctx.config.audit.takes(&path).then(|| inputs.clone());
+                let task = self.task(open, stage, inputs).await?;
+                let outcome = self.runner.run(attempt, task, parent, dataset).await?;
+                if let Some(twin) = twin {
+                    let made = Record::new(parent, outcome.clone());
+                    self.audit(open, attempt, (stage, &path), twin, &made).await?;
+                }
+                outcome
             }
         };
         Ok(Record::new(parent, outcome))
+    }
+
+    async fn task(&self, open: &OpenRun, stage: Stage, inputs: Inputs) -> Result<Box<dyn Task>, ItemError> {
+        let workload = open.workload.clone();
+        self.ctx.compute(move || workload.task(stage, inputs)).await
+    }
+
+    /// Does the same once more, as if by another attempt: the run is void where the results differ.
+    async fn audit(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        (stage, path): (Stage, &str),
+        mut inputs: Inputs,
+        made: &Record,
+    ) -> Result<(), ItemError> {
+        let dataset = open.manifest.dataset(inputs.dataset.index);
+        inputs.attempt.push_str("-audit");
+        let name = inputs.attempt.clone();
+        let task = Box::new(FromTheStart(self.task(open, stage, inputs).await?));
+        let again = Record::new(made.parent, self.runner.run(attempt, task, made.parent, dataset).await?);
+        self.ctx.note(What::Audited { item: attempt.item, path: path.to_owned(), equal: again == *made });
+        if again == *made {
+            return Ok(());
+        }
+        Err(self.committer.void(attempt, path, made, (&name, &again)).await)
     }
 
     /// Commits a stage's result and remembers it; returns what is committed.

@@ -11,6 +11,7 @@ mod admission;
 mod artifacts;
 mod aside;
 mod attempt;
+pub mod audit;
 mod blocks;
 mod closing;
 mod committer;

@@ -162,7 +162,7 @@ impl<F: FnOnce() -> Outcome + Send> Task for Once<F> {
 }
 
 /// What a stage of a dataset reads, as its pipeline declares it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inputs {
     /// The dataset that the stage is done to.
     pub dataset: Dataset,

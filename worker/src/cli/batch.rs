@@ -141,7 +141,18 @@ mod tests {
                 "90s",
             ],
             &["--continue", "--fail-on-rejected", "--progress-every", "0s", "--work-rounds", "5"],
-            &["--map", "--deterministic", "--env", "A=b c", "--", "sh", "-c", "x=$(date); --retries 9"],
+            &[
+                "--map",
+                "--deterministic",
+                "--audit",
+                "5%",
+                "--env",
+                "A=b c",
+                "--",
+                "sh",
+                "-c",
+                "x=$(date); --retries 9",
+            ],
             &[
                 "--prepare",
                 "p 'a b'",
@@ -174,6 +185,8 @@ mod tests {
             parsed(&line).check()
         };
         assert_eq!(check(&["--map", "--", "cat"]), Ok(()));
+        assert!(check(&["--audit", "5%", "--", "cat"]).unwrap_err().contains("declare --deterministic"));
+        assert_eq!(check(&["--audit", "5%", "--deterministic", "--", "cat"]), Ok(()));
         assert!(check(&["--param", "a"]).unwrap_err().contains("NAME=VALUE"));
         assert!(check(&["--param", "no-such=1"]).is_err());
         assert!(check(&["--env", "A", "--", "cat"]).unwrap_err().contains("NAME=VALUE"));

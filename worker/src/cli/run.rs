@@ -98,6 +98,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         idle: args.idle.unwrap_or(if store.is_bucket() { IDLE_ON_BUCKET } else { IDLE }),
         retries: batch.retries,
         max_deliveries: batch.max_deliveries,
+        audit: batch.workload.audit,
         fail_on_rejected: batch.fail_on_rejected,
         cache_bytes: CACHE_BYTES,
     };

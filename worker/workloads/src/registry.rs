@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use engine::audit::Share;
 use engine::registry::Registry;
 use engine::workload::Workload;
 
@@ -26,6 +27,10 @@ use crate::longer::{self, Longer};
 pub struct WorkloadArgs {
     #[command(flatten)]
     pub exec: ExecArgs,
+    /// The share of the items that a worker does twice and compares before it commits them: two results that differ void
+    /// the run. Every worker chooses the same. A program is audited only with --deterministic [default: 0%]
+    #[arg(long, env = "WORKER_AUDIT", value_name = "SHARE", default_value_t = Share::NONE, hide_default_value = true)]
+    pub audit: Share,
     /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
     #[arg(
         long = "param",
@@ -48,7 +53,10 @@ impl WorkloadArgs {
     /// The same as arguments of `worker run`, which end with a program's command.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let params = self.params.iter().flat_map(|param| ["--param", param]).map(OsString::from);
-        params.chain(self.columns.to_arguments()).chain(self.exec.to_arguments()).collect()
+        let audit = Some(self.audit).filter(|audit| *audit != Share::NONE);
+        let audit = audit.into_iter().flat_map(|audit| ["--audit".to_owned(), audit.to_string()]);
+        let own = params.chain(audit.map(OsString::from)).chain(self.columns.to_arguments());
+        own.chain(self.exec.to_arguments()).collect()
     }
 
     /// The workloads of this program, with what the command line says of this machine.
@@ -62,6 +70,13 @@ impl WorkloadArgs {
     /// Where a parameter or a variable has no `=`.
     pub fn named(&self, rounds: u64) -> Result<(&'static str, BTreeMap<String, String>), String> {
         if let Some(setup) = self.exec.setup()? {
+            if self.audit != Share::NONE && !setup.deterministic {
+                return Err(
+                    "--audit compares two results byte for byte, and this program's may differ\nhint: \
+                            declare --deterministic where `sim check` finds them equal"
+                        .to_owned(),
+                );
+            }
             return Ok((exec::NAME, setup.params()));
         }
         let mut params = BTreeMap::new();

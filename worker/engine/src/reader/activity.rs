@@ -91,6 +91,8 @@ pub struct Sums {
     pub leases_lost: u64,
     /// Torn files that were replaced.
     pub repaired: u64,
+    /// Items that were done twice and compared.
+    pub audited: u64,
     /// Items released since an input, the volume or the queue was not ready.
     pub not_ready: u64,
     /// Items released since they failed.
@@ -172,6 +174,7 @@ impl Activity {
             What::GaveBack { why, reason, .. } => self.release(file, at_ms, Some((*why, reason))),
             What::LeaseLost { .. } => self.sums.leases_lost += 1,
             What::Repaired { .. } => self.sums.repaired += 1,
+            What::Audited { .. } => self.sums.audited += 1,
             What::Waits { reason } => life.waits = Some(reason.clone()),
             What::QueueAway { error } => life.waits = Some(format!("the queue is away: {error}")),
             What::QueueBack => life.waits = None,

@@ -175,6 +175,7 @@ fn events(out: &mut Text, moment: &Moment) {
             sums.not_ready,
         ),
         ("batch_repaired_total", "Torn files that were replaced.", sums.repaired),
+        ("batch_audited_total", "Items done twice and compared.", sums.audited),
     ] {
         out.one(name, "counter", help, value as f64);
     }

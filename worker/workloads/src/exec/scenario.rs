@@ -49,7 +49,7 @@ const COMMANDS: [(&str, &str, u8); 7] = [
 ];
 
 /// Section, key, option, kind, and who takes it: others pass over it.
-const KEYS: [(&str, &str, &str, Kind, u8); 33] = [
+const KEYS: [(&str, &str, &str, Kind, u8); 34] = [
     ("", "datasets", "--datasets", Kind::One, RUN | CHECK | CLOUD | PLAN),
     ("", "tests", "--test", Kind::Many, RUN | CHECK),
     ("commands", "prepare", "--prepare", Kind::Command, ALL),
@@ -60,6 +60,7 @@ const KEYS: [(&str, &str, &str, Kind, u8); 33] = [
     ("program", "aliases", "--aliases", Kind::Flag, ALL),
     ("program", "scratch", "--scratch", Kind::One, RUN | CHECK | WORKER),
     ("program", "digest", "--digest", Kind::Command, CHECK),
+    ("program", "audit", "--audit", Kind::One, RUN | WORKER | CLOUDS),
     ("limits", "item_timeout", "--item-timeout", Kind::One, ALL),
     ("limits", "retries", "--retries", Kind::One, WORKER | CLOUDS),
     ("limits", "max_deliveries", "--max-deliveries", Kind::One, WORKER | CLOUDS),
