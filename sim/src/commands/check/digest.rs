@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use worker::workload::exec::tree::Tree;
-use worker::workload::exec::{Setup, lay};
+use worker::workload::exec::{Setup, layout};
 
 use super::kept::Kept;
 
@@ -35,7 +35,7 @@ impl Digest {
             std::fs::remove_dir_all(&self.folder).context("failed to empty the folder for --digest")?;
         }
         std::fs::create_dir_all(&self.folder).context("failed to make a folder for --digest")?;
-        let written = lay::write(&tree, &self.folder, |hash| kept.get(hash));
+        let written = layout::write(&tree, &self.folder, |hash| kept.get(hash));
         written.map_err(|why| anyhow!("failed to write the result for --digest: {why}"))?;
         let output = self.folder.display().to_string();
         let words: Vec<String> = self.command.iter().map(|word| word.replace("{output}", &output)).collect();

@@ -137,37 +137,38 @@ impl Collecting {
         Ok(Collected::Tree(std::mem::take(&mut self.tree)))
     }
 
+    /// What lies at a path, which [`stamps`] has found; a small file with its content.
     fn find(&mut self, path: &str) -> Result<Found, String> {
         let full = self.folder.join(path);
-        let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(Found::Changed),
-            _ => Err(format!("read {path}: {error}")),
-        };
         let meta = match fs::symlink_metadata(&full) {
             Ok(meta) => meta,
-            Err(error) => return failed(error),
+            Err(error) => return changed_or_failed(path, &error),
         };
         if meta.is_dir() {
-            return Ok(Found::Entry(Entry::Folder));
-        }
-        if meta.is_symlink() {
-            return match fs::read_link(&full) {
+            Ok(Found::Entry(Entry::Folder))
+        } else if meta.is_symlink() {
+            match fs::read_link(&full) {
                 Ok(target) => inner_target(path, &target).map(|target| Found::Entry(Entry::Link(target))),
-                Err(error) => failed(error),
-            };
+                Err(error) => changed_or_failed(path, &error),
+            }
+        } else if meta.is_file() {
+            self.open(path, &full, &meta)
+        } else {
+            Err(format!("{path} is no file, folder or symbolic link"))
         }
-        if !meta.is_file() {
-            return Err(format!("{path} is no file, folder or symbolic link"));
-        }
+    }
+
+    /// Reads a small file; opens one that is stored as blocks.
+    fn open(&mut self, path: &str, full: &Path, meta: &fs::Metadata) -> Result<Found, String> {
         let bytes = meta.len();
         let Some(left) = self.left.checked_sub(bytes) else {
             return Err(format!("{path}: more than {} in all", size(self.inline.most)));
         };
         self.left = left;
         let executable = meta.mode() & EXECUTABLE != 0;
-        let file = match fs::File::open(&full) {
+        let file = match fs::File::open(full) {
             Ok(file) => file,
-            Err(error) => return failed(error),
+            Err(error) => return changed_or_failed(path, &error),
         };
         if bytes > self.inline.file.min(self.inline_left) {
             let path = path.to_owned();
@@ -175,13 +176,21 @@ impl Collecting {
         }
         let mut content = Vec::new();
         if let Err(error) = file.take(bytes + 1).read_to_end(&mut content) {
-            return failed(error);
+            return changed_or_failed(path, &error);
         }
         if content.len() as u64 != bytes {
             return Ok(Found::Changed);
         }
         self.inline_left -= bytes;
         Ok(Found::Entry(Entry::File { executable, content: Content::Inline(content) }))
+    }
+}
+
+/// What a failure to read means: a file that is gone was there before.
+fn changed_or_failed(path: &str, error: &std::io::Error) -> Result<Found, String> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(Found::Changed),
+        _ => Err(format!("read {path}: {error}")),
     }
 }
 
@@ -218,7 +227,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::lay::write;
+    use super::super::layout::write;
     use super::super::tree::tests::trees;
     use super::*;
 

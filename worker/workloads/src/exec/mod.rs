@@ -10,7 +10,7 @@ pub mod cli;
 pub mod collect;
 pub mod differ;
 mod launch;
-pub mod lay;
+pub mod layout;
 pub mod logs;
 mod metrics;
 mod pipe;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::arguments::Item;
 use super::collect::{Collected, Collecting, Inline};
 use super::launch::{Running, Start};
-use super::lay::Layout;
+use super::layout::Layout;
 use super::logs::Log;
 use super::scratch::Scratch;
 use super::state::KeptState;
@@ -26,8 +26,9 @@ const RELEASE: u8 = 75;
 const RUN_AGAIN: u8 = 85;
 /// Runs of one attempt that end with [`RUN_AGAIN`] and no new checkpoint, at most.
 const IDLE_RUNS_MAX: u32 = 3;
-/// What programs leave behind in a checkpoint folder when they are killed in the middle of a save.
-const LEAVINGS: [&str; 5] = [".tmp", "tmp_", ".writing", ".partial", ".orbax-checkpoint-tmp"];
+/// Marks in the names of files that a program was writing when it was killed in the middle of a save: they begin or end
+/// so.
+const UNFINISHED_SAVES: [&str; 5] = [".tmp", "tmp_", ".writing", ".partial", ".orbax-checkpoint-tmp"];
 
 /// What a program reads.
 pub(super) struct Given {
@@ -279,7 +280,7 @@ impl Program {
 
     /// What the checkpoint folder holds, but for what a save that was cut off leaves behind.
     fn checkpoint_stamps(&self) -> Option<Stamps> {
-        tree::stamps(&self.item.checkpoint(), is_kept).ok()
+        tree::stamps(&self.item.checkpoint(), is_finished_save).ok()
     }
 
     /// The same, where it differs from what was saved last.
@@ -296,7 +297,7 @@ impl Program {
         let mut collecting = match std::mem::replace(&mut self.saving, Saving::Nothing) {
             Saving::Nothing => {
                 let folder = self.item.checkpoint();
-                Collecting::of(&folder, self.new_checkpoint()?, is_kept, Inline::RESULT)
+                Collecting::of(&folder, self.new_checkpoint()?, is_finished_save, Inline::RESULT)
             }
             Saving::Collecting(collecting) => collecting,
             whole => {
@@ -329,10 +330,10 @@ pub fn saved_after(starts: u32) -> Vec<u8> {
     saved(0, starts, &Tree::default())
 }
 
-/// Whether a path is no leaving of a save that was cut off.
-fn is_kept(path: &str) -> bool {
+/// Whether a path in the checkpoint folder belongs to no save that was cut off.
+fn is_finished_save(path: &str) -> bool {
     !path.split('/').any(|name| {
-        LEAVINGS.iter().any(|mark| match mark.strip_prefix('.') {
+        UNFINISHED_SAVES.iter().any(|mark| match mark.strip_prefix('.') {
             Some("tmp") => name.starts_with(mark) || name.ends_with(mark),
             Some(_) => name.ends_with(mark),
             None => name.starts_with(mark),

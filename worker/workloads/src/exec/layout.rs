@@ -1,4 +1,5 @@
-//! From trees and datasets to files, step by step: each asks for the blocks that it needs, one at a time.
+//! What an attempt is given, as files: trees and datasets are written step by step, and each step asks for at most one
+//! block.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -15,19 +16,19 @@ use super::tree::{Content, Entry, Tree};
 /// Files of an attempt that are still to be written, in order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    rest: VecDeque<Piece>,
-    open: Option<Open>,
+    rest: VecDeque<Planned>,
+    open: Option<OpenFile>,
 }
 
-/// One file, folder or link.
+/// One file, folder or link that is still to be made.
 #[derive(Debug)]
-struct Piece {
+struct Planned {
     path: PathBuf,
-    what: What,
+    kind: Kind,
 }
 
 #[derive(Debug)]
-enum What {
+enum Kind {
     Folder,
     Link(String),
     Bytes { executable: bool, content: Vec<u8> },
@@ -36,7 +37,7 @@ enum What {
 
 /// A file that waits for its next block.
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     path: PathBuf,
     file: fs::File,
     blocks: vec::IntoIter<Wanted>,
@@ -46,7 +47,7 @@ impl Layout {
     /// A dataset's file.
     pub fn dataset(&mut self, path: PathBuf, blocks: usize) {
         let blocks: Vec<Wanted> = (0..).take(blocks).map(Wanted::Dataset).collect();
-        self.push(path, What::Blocks { executable: false, blocks: blocks.into_iter() });
+        self.push(path, Kind::Blocks { executable: false, blocks: blocks.into_iter() });
     }
 
     /// A result's files, below a folder.
@@ -69,7 +70,7 @@ impl Layout {
     pub fn results(&mut self, parts: &[(String, Part)], folder: &Path) -> Result<(), String> {
         for (name, part) in parts {
             let own = folder.join(name);
-            self.push(own.clone(), What::Folder);
+            self.push(own.clone(), Kind::Folder);
             self.result(part, &own)?;
         }
         Ok(())
@@ -78,18 +79,18 @@ impl Layout {
     /// A tree's files, below a folder.
     pub fn tree(&mut self, tree: Tree, folder: &Path, wanted: impl Fn(Hash) -> Wanted) {
         for (path, entry) in tree.entries {
-            let what = match entry {
-                Entry::Folder => What::Folder,
-                Entry::Link(target) => What::Link(target),
+            let kind = match entry {
+                Entry::Folder => Kind::Folder,
+                Entry::Link(target) => Kind::Link(target),
                 Entry::File { executable, content: Content::Inline(content) } => {
-                    What::Bytes { executable, content }
+                    Kind::Bytes { executable, content }
                 }
                 Entry::File { executable, content: Content::Blocks { blocks, .. } } => {
                     let blocks: Vec<Wanted> = blocks.into_iter().map(&wanted).collect();
-                    What::Blocks { executable, blocks: blocks.into_iter() }
+                    Kind::Blocks { executable, blocks: blocks.into_iter() }
                 }
             };
-            self.push(folder.join(path), what);
+            self.push(folder.join(path), kind);
         }
     }
 
@@ -108,15 +109,15 @@ impl Layout {
                 self.result(part, folder)?;
             } else {
                 let own = folder.join(part.index.to_string());
-                self.push(own.clone(), What::Folder);
+                self.push(own.clone(), Kind::Folder);
                 self.result(part, &own)?;
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, path: PathBuf, what: What) {
-        self.rest.push_back(Piece { path, what });
+    fn push(&mut self, path: PathBuf, kind: Kind) {
+        self.rest.push_back(Planned { path, kind });
     }
 
     /// Writes on, until it needs a block or all is there.
@@ -131,20 +132,20 @@ impl Layout {
                     None => self.open = None,
                 }
             }
-            let Some(Piece { path, what }) = self.rest.pop_front() else { return Ok(None) };
+            let Some(Planned { path, kind }) = self.rest.pop_front() else { return Ok(None) };
             let failed = |error: std::io::Error| format!("write {}: {error}", path.display());
-            match what {
-                What::Folder => fs::create_dir_all(&path).map_err(failed)?,
-                What::Link(target) => {
+            match kind {
+                Kind::Folder => fs::create_dir_all(&path).map_err(failed)?,
+                Kind::Link(target) => {
                     make_parent(&path).and_then(|()| symlink(target, &path)).map_err(failed)?;
                 }
-                What::Bytes { executable, content } => {
+                Kind::Bytes { executable, content } => {
                     let file = create(&path, executable).and_then(|mut file| file.write_all(&content));
                     file.map_err(failed)?;
                 }
-                What::Blocks { executable, blocks } => {
+                Kind::Blocks { executable, blocks } => {
                     let file = create(&path, executable).map_err(failed)?;
-                    self.open = Some(Open { path, file, blocks });
+                    self.open = Some(OpenFile { path, file, blocks });
                 }
             }
         }
