@@ -433,6 +433,8 @@ impl<P: Ports> Worker<'_, P> {
         });
         self.ctx.flush().await;
         if claim.lost >= self.ctx.config.max_deliveries {
+            // A worker that claims at once knows of no commit yet, and would name a dataset that is done.
+            let _ = self.lister.list_if_due().await;
             return Err(ItemError::End(Exit::Deliveries, self.too_many_deliveries(claim)));
         }
         read?;
