@@ -3,6 +3,11 @@
 use worker::contract::Exit;
 use worker::failure::Failure;
 
+/// The exit code after Ctrl-C, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+/// The exit code of a run that was stopped because its time or money was over, as timeout(1) has it.
+const LATE: u8 = 124;
+
 /// What kind of failure it is, as far as the program decides by it. What a person should do is the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -22,6 +27,10 @@ pub enum Kind {
     Permission,
     /// What exists differs in a way that cannot be changed in place.
     Differs,
+    /// The time or the money is over that it was given.
+    Late,
+    /// By Ctrl-C.
+    Interrupted,
     /// Nothing to go on by.
     Other,
 }
@@ -100,8 +109,13 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let again = "the cluster or the network is in trouble; run the same command again in a while";
         let error = error.or_hint(|kind| (kind == Kind::Transient).then_some(again));
+        let exit = match error.kind {
+            Kind::Late => LATE,
+            Kind::Interrupted => INTERRUPTED,
+            _ => Exit::Failed.code(),
+        };
         let failure = Self::new(Exit::Failed, error.doing, error.why);
-        Self { hint: error.hint, ..failure }
+        Self { exit, hint: error.hint, ..failure }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::terminal::print;
 use crate::clock::{Clock, within};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Cause, Error, Kind, Result};
 use crate::gke::cost::Prices;
 use crate::gke::plan::{Desired, Mode};
 use crate::gke::state::Memory;
@@ -22,19 +22,22 @@ pub(super) async fn logs(cluster: &impl Cluster, deployment: &str, follow: Follo
     failed
 }
 
-/// Shows the workers' log until the Job ends, which must be well; else `hint` says what to do.
-pub(super) async fn follow(cluster: &impl Cluster, deployment: &str, hint: &str) -> Result<()> {
+/// Shows the workers' log until the Job ends, which must be well; else `hint` says what to do, and `more` how to give it
+/// more time.
+pub(super) async fn follow(cluster: &impl Cluster, deployment: &str, hint: &str, more: &str) -> Result<()> {
     logs(cluster, deployment, Follow::UntilDone).await?;
-    match cluster.observe(deployment).await?.job.map(|job| job.state) {
+    ended(cluster.observe(deployment).await?.job.map(|job| job.state), hint, more)
+}
+
+fn ended(job: Option<JobState>, hint: &str, more: &str) -> Result<()> {
+    match job {
         Some(JobState::Succeeded) => Ok(()),
         Some(JobState::Failed(why)) => {
-            let late = why.starts_with("DeadlineExceeded");
-            let hint = if late {
-                "a longer --deadline gives it more time; a new Job begins a new run"
-            } else {
-                hint
+            let (kind, hint) = match why.starts_with("DeadlineExceeded") {
+                true => (Kind::Late, format!("{more}; a new Job begins a new run")),
+                false => (Kind::Other, hint.to_owned()),
             };
-            Err(Error::with_hint("run the batch", why, hint))
+            Err(Error::new("run the batch", why, Cause { kind, hint: Some(hint) }))
         }
         Some(JobState::Running) | None => {
             Err(Error::new("follow the Job to its end", "its log ended before it did", Kind::Transient))
@@ -83,7 +86,12 @@ fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
         }
         (Mode::Autopilot, Some(cost)) => {
             let spot = if used.iter().all(|used| used.spot) { " on Spot" } else { "" };
-            format!("{took}: {}{spot}, {} on demand (prices of {})", cost.paid, cost.on_demand, prices.as_of)
+            format!(
+                "{took}: {}{spot}, {} on demand (prices of {})",
+                cost.paid,
+                cost.on_demand,
+                prices.as_of()
+            )
         }
         (Mode::Autopilot, None) => format!("{took}; no prices are known for {}", desired.region),
     }
@@ -93,6 +101,20 @@ fn run_text(used: &[PodUse], desired: &Desired, prices: &Prices) -> String {
 mod tests {
     use super::*;
     use crate::k8s::cluster::WORKER;
+
+    #[test]
+    fn a_job_that_was_stopped_in_time_has_an_exit_code_of_its_own() {
+        let exit = |why: &str| {
+            let failed = Some(JobState::Failed(why.to_owned()));
+            let error = ended(failed, "look at the log", "more money").unwrap_err();
+            (worker::failure::Failure::from(error.clone()).exit, error.hint.unwrap())
+        };
+        let late = exit("DeadlineExceeded: Job was active longer than specified deadline");
+        assert_eq!(late, (124, "more money; a new Job begins a new run".to_owned()));
+        assert_eq!(exit("PodFailurePolicy: exit code 4"), (1, "look at the log".to_owned()));
+        assert_eq!(ended(Some(JobState::Succeeded), "", ""), Ok(()));
+        assert!(ended(Some(JobState::Running), "", "").unwrap_err().is_transient());
+    }
 
     #[test]
     fn a_run_is_reported_with_what_it_would_have_cost_on_demand() {

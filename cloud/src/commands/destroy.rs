@@ -25,8 +25,13 @@ impl Question for Loss {
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
+    destroy(arguments.yes, &mut site, connect).await
+}
+
+/// Everything down, and the proof that nothing is left.
+pub(super) async fn destroy<C: Connect>(yes: bool, site: &mut Site, connect: &C) -> Result<()> {
     let destroyer = Destroyer { google: &site.google, connect, deployment: &site.name };
-    let mut terminal = Terminal::new(arguments.yes);
+    let mut terminal = Terminal::new(yes);
     let proof = destroyer.destroy(&mut site.memory, &mut terminal).await?;
     for foreign in &proof.foreign {
         let (noun, name, location) = (foreign.resource.noun(), &foreign.name, &foreign.location);

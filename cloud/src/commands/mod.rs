@@ -34,7 +34,7 @@ use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::workload::exec::scenario;
 
-use crate::error::Result;
+use crate::error::{INTERRUPTED, Result};
 use crate::gke::connect::GoogleConnect;
 use crate::gke::reason::explain;
 use crate::gke::state::Memory;
@@ -90,10 +90,7 @@ enum Command {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, with the reason and a hint on standard error; 2 wrong \
-                          command line; 130 interrupted";
-
-/// The exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
+                          command line; 124 the run was stopped by --deadline or --max-run-cost; 130 interrupted";
 
 /// Runs the command line; the first argument is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -128,6 +125,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
              status` shows it, `cloud destroy` removes it"
         }
     };
+    // The first press belongs to the command where it cleans up after itself.
+    let presses = match &cli.command {
+        Command::Deploy(arguments) if arguments.then_destroy => 2,
+        _ => 1,
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(Exit::Failed, "start the runtime", error).report(),
@@ -136,7 +138,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         tokio::select! {
             // First, so that it is heard from the beginning.
             biased;
-            _ = tokio::signal::ctrl_c() => {
+            () = pressed(presses) => {
                 eprintln!("{interrupted}");
                 ExitCode::from(INTERRUPTED)
             }
@@ -151,9 +153,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
+/// Returns when Ctrl-C was pressed that often. Where it cannot be heard, nobody waits for it.
+async fn pressed(times: usize) {
+    for _ in 0..times {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Render(arguments) => render::run(&arguments),
+        Command::Plan(arguments) if arguments.offline => plan::offline(arguments, &cli.target).await,
         Command::Run(arguments) => {
             let memory = Memory::open(&cli.target.state_folder()?, run::NO_PROJECT, &cli.target.name);
             run::run(arguments, &cli.target.name, memory).await

@@ -143,7 +143,8 @@ async fn see_through(
     teller.tell(&format!("running the Job with {} workers", batch.workers));
     cluster.start(batch).await?;
     let hint = "what the workers said is above; the same command again starts a new Job";
-    batch::follow(cluster, &batch.deployment, hint).await
+    let more = "a longer --deadline gives it more time";
+    batch::follow(cluster, &batch.deployment, hint, more).await
 }
 
 async fn remove(cluster: &impl Cluster, name: &str, teller: &mut Teller) -> Result<()> {
@@ -236,6 +237,7 @@ mod tests {
             program: batch.program(),
             shape: shape_digest(&batch.pod),
             workers: 3,
+            deadline_s: None,
         };
         let refused = |job: JobSeen| {
             let found = Objects { job: Some(job), ..Objects::default() };

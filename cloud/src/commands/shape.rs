@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::site::Site;
 use super::workers::WorkersArgs;
 use crate::error::{Error, Result};
 use crate::gke::connect::Connect;
@@ -53,6 +52,9 @@ pub(super) struct Shape {
     /// Refuse what may cost more than this many dollars an hour.
     #[arg(long, value_name = "DOLLARS")]
     max_cost: Option<Money>,
+    /// Stop the Job when everything may have cost this many dollars since it began to run, by the highest of the prices.
+    #[arg(long, value_name = "DOLLARS", requires = "datasets")]
+    max_run_cost: Option<Money>,
     #[command(flatten)]
     workers_args: WorkersArgs,
 }
@@ -137,6 +139,7 @@ impl Shape {
             files: datasets.files.len(),
             bytes: datasets.files.iter().map(|file| file.bytes).sum(),
             deadline_s: self.deadline,
+            max_run_cost: self.max_run_cost,
         })
     }
 }
@@ -149,7 +152,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) async fn of(shape: &Shape, site: &Site) -> Result<Self> {
+    pub(super) async fn of(shape: &Shape, project: &str, name: &str) -> Result<Self> {
         let datasets = match &shape.datasets {
             Some(folder) => {
                 // Before they are hashed, which may take long.
@@ -162,7 +165,7 @@ impl Asked {
             }
             None => None,
         };
-        let desired = shape.desired(site.google.project(), &site.name, datasets.as_ref())?;
+        let desired = shape.desired(project, name, datasets.as_ref())?;
         Ok(Self { desired, datasets, max_cost: shape.max_cost })
     }
 

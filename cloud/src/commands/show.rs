@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::gke::cost::Estimate;
+use crate::gke::cost::{Estimate, Stop};
 use crate::gke::destroy::Loss;
 use crate::gke::money::Range;
 use crate::gke::plan::{Action, Plan, Resource, Step};
@@ -34,7 +34,13 @@ pub fn plan_text(plan: &Plan) -> String {
         format!("\n\nrefused: {}{hint}", error.why)
     });
     let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    format!("{}\n\n{}{}", rows.join("\n"), cost_text(&plan.cost), refusal.unwrap_or_default())
+    let cost = cost_text(&plan.cost);
+    format!("{}\n\n{cost}{}{}", rows.join("\n"), stop_text(plan.stop), refusal.unwrap_or_default())
+}
+
+/// When the Job is stopped, on a line of its own.
+pub(super) fn stop_text(stop: Option<Stop>) -> String {
+    stop.map(|stop| format!("\nthe Job is stopped after {stop}")).unwrap_or_default()
 }
 
 /// The estimate as a person reads it.
@@ -53,13 +59,17 @@ pub(super) fn cost_text(cost: &Estimate) -> String {
     let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     format!(
         "{}\n\nwhile it is up: {} an hour, {} a month{unpriced}; while workers run: {} an hour{unpriced}\n\
-         (prices of {}, US dollars before tax; GKE's free tier gives {} a month back for one cluster)",
+         (US dollars before tax; GKE's free tier gives {} a month back for one cluster){}{}",
         rows.join("\n"),
         cost.idle_hour,
         cost.idle_month,
         cost.busy_hour,
-        cost.as_of,
-        cost.credit_a_month
+        cost.credit_a_month,
+        cost.sources()
+            .iter()
+            .map(|source| format!("\nprices of {}: {}", source.as_of, source.url))
+            .collect::<String>(),
+        cost.known.as_ref().map(|known| format!("\n{known}")).unwrap_or_default()
     )
 }
 
@@ -73,6 +83,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "done": plan.next() == Step::Done,
         "items": plan.items.iter().map(item).collect::<Vec<_>>(),
         "cost": cost_json(&plan.cost),
+        "stops_after_s": plan.stop.map(|stop| stop.after_s),
         "refused": plan.refusal().map(|error| json!({"why": error.why, "hint": error.hint})),
     })
 }
@@ -84,9 +95,9 @@ pub(super) fn range_json(range: Range) -> Value {
 
 /// The estimate for programs.
 pub(super) fn cost_json(cost: &Estimate) -> Value {
-    let line = |line: &crate::gke::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with});
+    let line = |line: &crate::gke::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with, "sources": line.sources});
     json!({
-        "as_of": cost.as_of,
+        "as_of": cost.sources().first().map(|source| &source.as_of),
         "lines": cost.lines.iter().map(line).collect::<Vec<_>>(),
         "idle_hour": range_json(cost.idle_hour),
         "idle_month": range_json(cost.idle_month),

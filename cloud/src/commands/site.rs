@@ -28,6 +28,9 @@ pub(super) struct Target {
     /// Where names of operations are kept between commands.
     #[arg(long, global = true, env = "CLOUD_STATE_DIR")]
     pub(super) state_dir: Option<PathBuf>,
+    /// A table of prices to estimate with. [default: the one of this build, for us-central1]
+    #[arg(long, global = true, env = "CLOUD_PRICES", value_name = "FILE")]
+    pub(super) prices: Option<PathBuf>,
 }
 
 /// What every command on a project needs.
@@ -48,8 +51,12 @@ impl Target {
         self.state_dir.clone().map_or_else(|| Memory::default_folder(variable), Ok)
     }
 
+    pub(super) fn prices(&self) -> Result<Prices> {
+        Prices::read(self.prices.as_deref())
+    }
+
     pub(super) async fn open(self) -> Result<Site> {
-        let folder = self.state_folder()?;
+        let (folder, prices) = (self.state_folder()?, self.prices()?);
         let project = self.project.filter(|project| !project.is_empty()).ok_or_else(|| {
             let hint = "give --project, or set CLOUDSDK_CORE_PROJECT; `gcloud projects list` shows yours";
             Error::with_hint("choose a project", "none was given", hint)
@@ -58,7 +65,7 @@ impl Target {
         let clock = Arc::new(SystemClock);
         let google = Google::new(&project, &Settings::read(variable), credentials.clone(), clock).await?;
         let memory = Memory::open(&folder, &project, &self.name);
-        Ok(Site { google, credentials, memory, prices: Prices::built_in()?, name: self.name })
+        Ok(Site { google, credentials, memory, prices, name: self.name })
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: 
         false => {
             let unpriced: Vec<_> = unpriced.iter().map(String::as_str).collect();
             let sum = sum_text(total, &unpriced);
-            print(&format!("cost so far, without worker pods: {sum} (prices of {})", site.prices.as_of))
+            print(&format!("cost so far, without worker pods: {sum} (prices of {})", site.prices.as_of()))
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 
 use crate::error::Result;
-use crate::gke::deploy::Prompt;
+use crate::gke::deploy::{Prompt, STAYS};
+
+const THEN_DESTROY: &str =
+    "\nafterwards everything of this deployment is destroyed, with all files on its volume (--then-destroy)";
 
 /// Writes a line to standard output. A reader that went away (`| head`) is no error.
 pub(super) fn print(text: &str) -> Result<()> {
@@ -35,23 +38,41 @@ pub(super) trait Question {
 pub(super) struct Terminal {
     /// Everything is agreed to (--yes).
     yes: bool,
+    /// What is made is destroyed again afterwards: to agree to the plan is to agree to that.
+    then_destroy: bool,
+    /// Something was agreed to, and may have been begun.
+    agreed: bool,
     teller: Teller,
 }
 
 impl Terminal {
     pub(super) fn new(yes: bool) -> Self {
-        Self { yes, teller: Teller::default() }
+        Self { yes, then_destroy: false, agreed: false, teller: Teller::default() }
+    }
+
+    /// The same where what is made is destroyed again afterwards.
+    pub(super) fn then_destroying(self) -> Self {
+        Self { then_destroy: true, ..self }
+    }
+
+    pub(super) fn agreed(&self) -> bool {
+        self.agreed
     }
 }
 
 impl<Q: Question> Prompt<Q> for Terminal {
     async fn confirm(&mut self, question: &Q) -> bool {
-        eprintln!("{}\n", question.text());
-        agrees(Q::ASKS, self.yes).await
+        let afterwards = if self.then_destroy { THEN_DESTROY } else { "" };
+        eprintln!("{}{afterwards}\n", question.text());
+        let agrees = agrees(Q::ASKS, self.yes).await;
+        self.agreed |= agrees;
+        agrees
     }
 
     fn show(&mut self, line: &str) {
-        self.teller.tell(line);
+        if !(self.then_destroy && line == STAYS) {
+            self.teller.tell(line);
+        }
     }
 }
 

@@ -1,46 +1,69 @@
 //! What a deployment costs: before (from what is asked for), while it is up, and after a run (from
-//! the seconds its pods ran). Prices come from `prices.toml`, with its date.
+//! the seconds its pods ran). Prices come from `prices.toml`, each with its source and date.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Add;
+use std::path::Path;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::gke::SUPPORT_RAISED;
 use crate::gke::money::{Money, Range};
-use crate::gke::plan::desired::{Desired, Mode};
+use crate::gke::plan::desired::{Desired, Mode, Work};
 use crate::gke::plan::observed::Resource;
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{PodSize, PodUse, SUPPORT};
 
 const TABLE: &str = include_str!("../../prices.toml");
 
+/// A Job that may run for a shorter time than this reaches no end: it is not started.
+const LEAST_RUN_S: u64 = 5 * 60;
+
 /// The price table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// When the prices were looked up, `2026-11`.
-    pub as_of: String,
     hours_a_month: u32,
     cluster_credit_a_month: Dollars,
-    spot_percent_low: u32,
-    spot_percent_high: u32,
+    /// Pages by the name that prices give them.
+    sources: BTreeMap<String, String>,
+    /// In percent of a machine on demand.
+    spot_percent: Price,
     regions: BTreeMap<String, RegionPrices>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RegionPrices {
-    cluster_fee: Between,
-    autopilot_vcpu: Between,
-    autopilot_gib: Between,
-    autopilot_spot_vcpu: Between,
-    autopilot_spot_gib: Between,
-    e2_vcpu: Between,
-    e2_gib: Between,
-    boot_disk_gib_month: Between,
-    filestore_gib_month: BTreeMap<String, Between>,
+    cluster_fee: Price,
+    autopilot_vcpu: Price,
+    autopilot_gib: Price,
+    autopilot_spot_vcpu: Price,
+    autopilot_spot_gib: Price,
+    boot_disk_gib_month: Price,
+    machines: BTreeMap<String, Family>,
+    filestore_gib_month: BTreeMap<String, Price>,
+}
+
+/// A family of machines, of which `e2-standard-4` names one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Family {
+    vcpu: Price,
+    gib: Price,
+    /// By the middle of a machine's name.
+    gib_a_vcpu: BTreeMap<String, u32>,
+    vcpus: Bounds,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    least: u32,
+    most: u32,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -54,16 +77,47 @@ impl TryFrom<String> for Dollars {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Between {
+struct Price {
     low: Dollars,
     high: Dollars,
+    source: String,
+    as_of: String,
 }
 
-impl Between {
-    fn range(self) -> Range {
+impl Price {
+    fn range(&self) -> Range {
         Range { low: self.low.0, high: self.high.0 }
+    }
+}
+
+/// Where a price can be read, and when it was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Source {
+    /// `2026-11`.
+    pub as_of: String,
+    pub url: String,
+}
+
+/// An amount, and where its prices come from.
+#[derive(Clone, Debug, Default)]
+struct Priced {
+    range: Range,
+    sources: BTreeSet<Source>,
+}
+
+impl Priced {
+    fn scaled(self, times: u128, parts: u128) -> Self {
+        Self { range: self.range.scaled(times, parts), ..self }
+    }
+}
+
+impl Add for Priced {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self.sources.extend(other.sources);
+        Self { range: self.range + other.range, ..self }
     }
 }
 
@@ -73,6 +127,8 @@ pub struct Line {
     pub what: String,
     /// None: the table has no price for it.
     pub hour: Option<Range>,
+    /// Where its prices come from.
+    pub sources: BTreeSet<Source>,
     /// What it is billed with: the cluster, Filestore, or the Job, which is only while workers run.
     pub with: Resource,
 }
@@ -80,8 +136,9 @@ pub struct Line {
 /// What a deployment costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    pub as_of: String,
     pub lines: Vec<Line>,
+    /// What the table has prices for, where something has none.
+    pub known: Option<String>,
     /// Up, with no workers.
     pub idle_hour: Range,
     pub idle_month: Range,
@@ -111,6 +168,11 @@ impl Estimate {
         self.unpriced_of(|_| true)
     }
 
+    /// Where the prices come from.
+    pub fn sources(&self) -> BTreeSet<&Source> {
+        self.lines.iter().flat_map(|line| &line.sources).collect()
+    }
+
     fn unpriced_of(&self, counts: impl Fn(&Line) -> bool) -> Vec<&str> {
         let unpriced = self.lines.iter().filter(|line| line.hour.is_none() && counts(line));
         unpriced.map(|line| line.what.as_str()).collect()
@@ -118,17 +180,74 @@ impl Estimate {
 
     /// Refuses what may cost more than `most` dollars an hour, or an unknown amount.
     pub fn check(&self, most: Money) -> Result<()> {
-        let refuse = |why: String| Err(Error::new("stay below --max-cost", why, Reason::MaxCost));
-        if let [first, ..] = self.unpriced()[..] {
-            return refuse(format!("no price is known for {first}, so nothing can be promised"));
-        }
+        let doing = "stay below --max-cost";
+        self.is_priced(doing)?;
         if self.busy_hour.high > most {
-            return refuse(format!(
-                "it may cost {} an hour while running, {most} are allowed",
-                self.busy_hour.high
-            ));
+            let why =
+                format!("it may cost {} an hour while running, {most} are allowed", self.busy_hour.high);
+            return Err(Error::new(doing, why, Reason::MaxCost));
         }
         Ok(())
+    }
+
+    fn is_priced(&self, doing: &str) -> Result<()> {
+        let [first, ..] = self.unpriced()[..] else { return Ok(()) };
+        let why = format!("no price is known for {first}, so nothing can be promised");
+        let known = self.known.clone().unwrap_or_default();
+        Err(Error::new(doing, why, Reason::Unpriced { known }))
+    }
+
+    /// The seconds in which a run costs at most `most`, whatever the prices are within their bounds.
+    ///
+    /// # Errors
+    /// Where something has no price, and where the time is too short for a run.
+    fn seconds_for(&self, most: Money) -> Result<u64> {
+        let doing = "stay below --max-run-cost";
+        self.is_priced(doing)?;
+        let seconds = self.busy_hour.high.seconds_for(most);
+        if seconds < LEAST_RUN_S {
+            let why = format!(
+                "{most} are spent in {seconds} s at {} an hour, and a run needs {} minutes",
+                self.busy_hour.high,
+                LEAST_RUN_S / 60
+            );
+            return Err(Error::new(doing, why, Reason::MaxRunCost));
+        }
+        Ok(seconds)
+    }
+}
+
+/// When Kubernetes stops the Job, even if nobody watches: the sooner of what time and money allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub after_s: u64,
+    /// Where it is the money: how much.
+    pub cost: Option<Money>,
+}
+
+impl Stop {
+    /// None: the Job may take as long as it takes.
+    ///
+    /// # Errors
+    /// Where so little money is allowed that no run comes to its end, and where something has no price.
+    pub fn of(work: &Work, cost: &Estimate) -> Result<Option<Self>> {
+        let by_time = work.deadline_s.map(|after_s| Self { after_s, cost: None });
+        let by_cost = work
+            .max_run_cost
+            .map(|most| cost.seconds_for(most).map(|after_s| Self { after_s, cost: Some(most) }));
+        let stops = by_time.into_iter().chain(by_cost.transpose()?);
+        Ok(stops.min_by_key(|stop| stop.after_s))
+    }
+}
+
+impl fmt::Display for Stop {
+    /// `6h 40m, as --deadline says`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(Duration::from_secs(self.after_s)))?;
+        match self.cost {
+            None => f.write_str(", as --deadline says"),
+            Some(most) => write!(f, ", when it may have cost the {most} of --max-run-cost"),
+        }
     }
 }
 
@@ -142,7 +261,61 @@ pub struct RunCost {
 impl Prices {
     /// The table that this build carries.
     pub fn built_in() -> Result<Self> {
-        toml::from_str(TABLE).map_err(|error| Error::other("read the built-in price table", error))
+        Self::parse("the built-in price table", TABLE)
+    }
+
+    /// The table in a file, or else the one that this build carries.
+    pub fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Self::built_in() };
+        let name = format!("--prices {}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| unread(&name, error))?;
+        Self::parse(&name, &text)
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let prices: Self = toml::from_str(text).map_err(|error| unread(name, error))?;
+        let nowhere = prices.all().find(|price| !prices.sources.contains_key(&price.source));
+        match nowhere {
+            Some(price) => Err(unread(name, format!("`{}` is not among its [sources]", price.source))),
+            None => Ok(prices),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Price> {
+        let regions = self.regions.values().flat_map(RegionPrices::all);
+        std::iter::once(&self.spot_percent).chain(regions)
+    }
+
+    /// When the oldest of the prices was looked up, `2026-11`.
+    pub fn as_of(&self) -> &str {
+        self.all().map(|price| price.as_of.as_str()).min().unwrap_or_default()
+    }
+
+    fn priced(&self, price: &Price) -> Priced {
+        let url = self.sources.get(&price.source).cloned().unwrap_or_default();
+        let source = Source { as_of: price.as_of.clone(), url };
+        Priced { range: price.range(), sources: [source].into() }
+    }
+
+    /// What there are prices for, in a region or at all.
+    fn known(&self, region: &str) -> String {
+        let names = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let Some(prices) = self.regions.get(region) else {
+            return format!(
+                "the price table knows the regions {}",
+                names(self.regions.keys().cloned().collect())
+            );
+        };
+        let kind = |(family, of): (&String, &Family)| {
+            let kinds = of.gib_a_vcpu.keys().map(move |kind| format!("{family}-{kind}"));
+            let (least, most) = (of.vcpus.least, of.vcpus.most);
+            format!("{} of {least} to {most} vCPUs", kinds.collect::<Vec<_>>().join(", "))
+        };
+        format!(
+            "in {region} the price table knows the machines {}, and the tiers {}",
+            names(prices.machines.iter().map(kind).collect()),
+            names(prices.filestore_gib_month.keys().cloned().collect())
+        )
     }
 
     /// What `desired` costs once it is up.
@@ -153,8 +326,9 @@ impl Prices {
             counted.filter_map(|line| line.hour).fold(Range::default(), |sum, hour| sum + hour)
         };
         let idle_hour = sum(false);
+        let lacks = lines.iter().any(|line| line.hour.is_none());
         Estimate {
-            as_of: self.as_of.clone(),
+            known: lacks.then(|| self.known(&desired.region)),
             idle_month: idle_hour.scaled(u128::from(self.hours_a_month), 1),
             idle_hour,
             busy_hour: sum(true),
@@ -165,9 +339,13 @@ impl Prices {
 
     fn lines(&self, desired: &Desired) -> Vec<Line> {
         let region = self.regions.get(&desired.region);
-        let line = |what: String, hour: Option<Range>, with: Resource| Line { what, hour, with };
+        let line = |what: String, hour: Option<Priced>, with: Resource| {
+            let sources = hour.as_ref().map(|hour| hour.sources.clone()).unwrap_or_default();
+            Line { what, hour: hour.map(|hour| hour.range), sources, with }
+        };
+        let fee = region.map(|region| self.priced(&region.cluster_fee));
         let mut lines = vec![
-            line("cluster fee".into(), region.map(|region| region.cluster_fee.range()), Resource::Cluster),
+            line("cluster fee".into(), fee, Resource::Cluster),
             line(
                 format!("Filestore {} {} GiB", desired.tier.name(), desired.capacity_gib),
                 self.filestore_hour(desired),
@@ -177,13 +355,14 @@ impl Prices {
         let workers = u128::from(desired.workers);
         match &desired.mode {
             Mode::Autopilot => {
-                let support = region.map(|region| Range {
-                    low: pod_hour(region, SUPPORT, false).low,
-                    high: pod_hour(region, SUPPORT_RAISED, false).high,
+                let support = region.map(|region| {
+                    let least = self.pod_hour(region, SUPPORT, false);
+                    let most = self.pod_hour(region, SUPPORT_RAISED, false).range.high;
+                    Priced { range: Range { high: most, ..least.range }, ..least }
                 });
                 lines.push(line("Redis and staging pods".into(), support, Resource::Cluster));
                 let size = desired.worker_size();
-                let spot = region.map(|region| pod_hour(region, size, true).scaled(workers, 1));
+                let spot = region.map(|region| self.pod_hour(region, size, true).scaled(workers, 1));
                 lines.push(line(format!("worker pods on Spot: {workers}"), spot, Resource::Job));
                 let gpus = desired.gpus();
                 lines.extend((gpus > 0).then(|| line(format!("GPUs on Spot: {gpus}"), None, Resource::Job)));
@@ -199,32 +378,41 @@ impl Prices {
         lines
     }
 
-    fn filestore_hour(&self, desired: &Desired) -> Option<Range> {
-        let month = self.regions.get(&desired.region)?.filestore_gib_month.get(desired.tier.name())?.range();
-        Some(month.scaled(u128::from(desired.capacity_gib), u128::from(self.hours_a_month)))
+    fn filestore_hour(&self, desired: &Desired) -> Option<Priced> {
+        let month = self.regions.get(&desired.region)?.filestore_gib_month.get(desired.tier.name())?;
+        Some(self.priced(month).scaled(u128::from(desired.capacity_gib), u128::from(self.hours_a_month)))
     }
 
-    /// A machine of the E2 family with GKE's default boot disk of 100 GiB; no other is in the table. Spot makes
-    /// the machine cheaper and not its disk.
-    fn node_hour(&self, region: &RegionPrices, machine_type: &str, spot: bool) -> Option<Range> {
-        let (vcpus, gib) = e2_shape(machine_type)?;
-        let machine = region.e2_vcpu.range().scaled(vcpus, 1) + region.e2_gib.range().scaled(gib, 1);
-        let disk = region.boot_disk_gib_month.range().scaled(100, u128::from(self.hours_a_month));
+    /// A machine of a family in the table with GKE's default boot disk of 100 GiB. Spot makes the machine cheaper
+    /// and not its disk.
+    fn node_hour(&self, region: &RegionPrices, machine_type: &str, spot: bool) -> Option<Priced> {
+        let (family, vcpus, gib) = region.machine(machine_type)?;
+        let machine = self.priced(&family.vcpu).scaled(vcpus, 1) + self.priced(&family.gib).scaled(gib, 1);
+        let disk = self.priced(&region.boot_disk_gib_month).scaled(100, u128::from(self.hours_a_month));
         Some(if spot { self.spot(machine) } else { machine } + disk)
     }
 
-    fn spot(&self, on_demand: Range) -> Range {
-        Range {
-            low: on_demand.low.scaled(u128::from(self.spot_percent_low), 100),
-            high: on_demand.high.scaled(u128::from(self.spot_percent_high), 100),
-        }
+    fn spot(&self, on_demand: Priced) -> Priced {
+        let percent = self.priced(&self.spot_percent);
+        let range = on_demand.range.percent(percent.range);
+        Priced { range, ..on_demand + percent }
+    }
+
+    fn pod_hour(&self, region: &RegionPrices, size: PodSize, spot: bool) -> Priced {
+        let (vcpu, gib) = match spot {
+            true => (&region.autopilot_spot_vcpu, &region.autopilot_spot_gib),
+            false => (&region.autopilot_vcpu, &region.autopilot_gib),
+        };
+        self.priced(vcpu).scaled(u128::from(size.milli_cpu), 1000)
+            + self.priced(gib).scaled(u128::from(size.mib), 1024)
     }
 
     /// What the pods of a run cost on Autopilot. None: no prices for the region.
     pub fn run_cost(&self, region: &str, uses: &[PodUse]) -> Option<RunCost> {
         let region = self.regions.get(region)?;
-        let cost =
-            |used: &PodUse, spot| pod_hour(region, used.size, spot).scaled(u128::from(used.seconds), 3600);
+        let cost = |used: &PodUse, spot| {
+            self.pod_hour(region, used.size, spot).range.scaled(u128::from(used.seconds), 3600)
+        };
         Some(uses.iter().fold(RunCost::default(), |sum, used| RunCost {
             paid: sum.paid + cost(used, used.spot),
             on_demand: sum.on_demand + cost(used, false),
@@ -232,23 +420,33 @@ impl Prices {
     }
 }
 
-fn pod_hour(region: &RegionPrices, size: PodSize, spot: bool) -> Range {
-    let (vcpu, gib) = match spot {
-        true => (region.autopilot_spot_vcpu, region.autopilot_spot_gib),
-        false => (region.autopilot_vcpu, region.autopilot_gib),
-    };
-    vcpu.range().scaled(u128::from(size.milli_cpu), 1000) + gib.range().scaled(u128::from(size.mib), 1024)
+impl RegionPrices {
+    fn all(&self) -> impl Iterator<Item = &Price> {
+        let of_machines = self.machines.values().flat_map(|family| [&family.vcpu, &family.gib]);
+        let fixed = [
+            &self.cluster_fee,
+            &self.autopilot_vcpu,
+            &self.autopilot_gib,
+            &self.autopilot_spot_vcpu,
+            &self.autopilot_spot_gib,
+            &self.boot_disk_gib_month,
+        ];
+        fixed.into_iter().chain(of_machines).chain(self.filestore_gib_month.values())
+    }
+
+    /// The family, the vCPUs and the GiB of `e2-standard-4`.
+    fn machine(&self, machine_type: &str) -> Option<(&Family, u128, u128)> {
+        let (rest, vcpus) = machine_type.rsplit_once('-')?;
+        let (family, kind) = rest.split_once('-')?;
+        let family = self.machines.get(family)?;
+        let vcpus: u32 = vcpus.parse().ok()?;
+        let gib_a_vcpu = *family.gib_a_vcpu.get(kind)?;
+        let known = (family.vcpus.least..=family.vcpus.most).contains(&vcpus);
+        known.then(|| (family, u128::from(vcpus), u128::from(vcpus) * u128::from(gib_a_vcpu)))
+    }
 }
 
-/// vCPUs and GiB of `e2-standard-N`, `e2-highmem-N` and `e2-highcpu-N`.
-fn e2_shape(machine_type: &str) -> Option<(u128, u128)> {
-    let (family, vcpus) = machine_type.rsplit_once('-')?;
-    let vcpus: u128 = vcpus.parse().ok().filter(|vcpus| (2..=32).contains(vcpus))?;
-    let gib_a_vcpu = match family {
-        "e2-standard" => 4,
-        "e2-highmem" => 8,
-        "e2-highcpu" => 1,
-        _ => return None,
-    };
-    Some((vcpus, vcpus * gib_a_vcpu))
+fn unread(name: &str, why: impl fmt::Display) -> Error {
+    let hint = "cloud/prices.toml is such a table, and explains each field";
+    Error::with_hint(format!("read {name}"), why, hint)
 }

@@ -102,7 +102,7 @@ impl<C: Connect> Deployer<'_, C> {
                 (Step::Done, Some(cluster)) => return Ok((cluster, plan.cost)),
                 (Step::Wait, _) => self.wait(&plan, memory, &mut waited_for, prompt).await,
                 (Step::Apply | Step::Stage | Step::Start, Some(cluster)) => {
-                    self.inside(&step, &observed, &cluster, prompt).await
+                    self.inside(&step, &observed, &plan, &cluster, prompt).await
                 }
                 (step, _) => self.begin(step, &observed, memory, &mut waited_for, prompt).await,
             };
@@ -241,6 +241,7 @@ impl<C: Connect> Deployer<'_, C> {
         &self,
         step: &Step,
         observed: &Observed,
+        plan: &Plan,
         cluster: &C::Cluster,
         prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
@@ -252,7 +253,7 @@ impl<C: Connect> Deployer<'_, C> {
             deployment: self.desired.deployment.clone(),
             nfs,
             mount_options: Vec::new(),
-            deadline_s: self.desired.work.as_ref().and_then(|work| work.deadline_s),
+            deadline_s: plan.stop.map(|stop| stop.after_s),
             image: self.desired.work.as_ref().map(|work| work.image.clone()),
             pod: self.desired.work.as_ref().map(|work| work.pod.clone()).unwrap_or_default(),
             workers: self.desired.workers,

@@ -20,6 +20,12 @@ impl Money {
         Self { nanos: self.nanos.saturating_mul(times) / parts.max(1) }
     }
 
+    /// How many seconds `most` lasts at this much an hour.
+    pub fn seconds_for(self, most: Self) -> u64 {
+        let seconds = most.nanos.saturating_mul(3600) / self.nanos.max(1);
+        seconds.try_into().unwrap_or(u64::MAX)
+    }
+
     /// For programs: all digits, no sign of the currency.
     pub fn exact(self) -> String {
         let text = format!("{}.{:09}", self.nanos / NANOS, self.nanos % NANOS);
@@ -83,6 +89,12 @@ impl Range {
     /// Both ends, `times / parts` of them.
     pub fn scaled(self, times: u128, parts: u128) -> Self {
         Self { low: self.low.scaled(times, parts), high: self.high.scaled(times, parts) }
+    }
+
+    /// Between the lower percentage of the lower end and the higher one of the higher.
+    pub fn percent(self, of: Self) -> Self {
+        let part = |amount: Money, percent: Money| amount.scaled(percent.nanos, 100 * NANOS);
+        Self { low: part(self.low, of.low), high: part(self.high, of.high) }
     }
 }
 

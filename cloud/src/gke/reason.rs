@@ -53,6 +53,12 @@ pub enum Reason {
     Grace,
     /// More expensive than the user allowed.
     MaxCost,
+    /// So little money is allowed that no run comes to its end.
+    MaxRunCost,
+    /// The table has no price; what it has.
+    Unpriced {
+        known: String,
+    },
     /// Still there, or unknown, after everything was deleted.
     Left,
     /// An instance in an unknown or broken state that may hold the only copy of results.
@@ -97,7 +103,7 @@ fn usual(kind: Kind) -> Option<&'static str> {
             "ask an owner of the project for the role roles/container.admin: `gcloud projects \
              add-iam-policy-binding PROJECT --member=user:YOU --role=roles/container.admin`"
         }
-        Kind::Disabled | Kind::Other => return None,
+        Kind::Disabled | Kind::Late | Kind::Interrupted | Kind::Other => return None,
     };
     Some(hint)
 }
@@ -169,6 +175,10 @@ impl Reason {
             }
             Self::Stuck { command } => return Some(stuck_hint(command)),
             Self::MaxCost => "raise --max-cost, or ask for less: fewer --workers, a smaller --capacity",
+            Self::MaxRunCost => {
+                "raise --max-run-cost, or ask for less: fewer --workers, a smaller --capacity"
+            }
+            Self::Unpriced { known } => return Some(unpriced_hint(known)),
             Self::Grace => "leave --grace out, or choose a --zone with a newer Kubernetes",
             Self::Left => {
                 "run `cloud destroy` again; what it keeps naming may still be billed: look at \
@@ -204,6 +214,10 @@ fn permission_hint(service: &str) -> String {
         "ask an owner of the project for the role {role}: `gcloud projects add-iam-policy-binding PROJECT \
          --member=user:YOU --role={role}`"
     )
+}
+
+fn unpriced_hint(known: &str) -> String {
+    format!("{known}; --prices FILE reads another table")
 }
 
 fn stuck_hint(command: &str) -> String {

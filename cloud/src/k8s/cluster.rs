@@ -102,6 +102,8 @@ pub struct JobSeen {
     pub shape: String,
     /// How many workers it has at once.
     pub workers: u32,
+    /// After how many seconds Kubernetes stops it.
+    pub deadline_s: Option<u64>,
 }
 
 impl JobSeen {

@@ -234,8 +234,10 @@ fn job_seen(job: &Job) -> JobSeen {
     let noted = |name: &str| job.annotations().get(name).cloned().unwrap_or_default();
     let workers =
         job.spec.as_ref().and_then(|spec| spec.parallelism).and_then(|workers| workers.try_into().ok());
+    let deadline_s = job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
     JobSeen {
         state,
+        deadline_s: deadline_s.and_then(|seconds| seconds.try_into().ok()),
         digest: noted(DATASETS),
         program: noted(PROGRAM),
         shape: noted(SHAPE),

@@ -104,6 +104,7 @@ impl Cluster for FakeCluster {
     async fn start(&self, batch: &Batch) -> Result<()> {
         let (digest, program, workers) = (batch.digest(), batch.program(), batch.workers);
         let (pod, shape) = (batch.pod.clone(), shape_digest(&batch.pod));
+        let deadline_s = batch.deadline_s;
         let start = |project: &mut Project| {
             let found = project.objects.job.as_mut();
             if let Some(job) = found.filter(|job| job.state == JobState::Running) {
@@ -111,10 +112,12 @@ impl Cluster for FakeCluster {
                     return Err(Error::new("start the Job", "another is running", Kind::Differs));
                 }
                 job.workers = workers;
+                job.deadline_s = deadline_s.or(job.deadline_s);
                 return Ok(());
             }
             project.jobs_started += 1;
-            project.objects.job = Some(JobSeen { state: JobState::Running, digest, program, shape, workers });
+            let state = JobState::Running;
+            project.objects.job = Some(JobSeen { state, digest, program, shape, workers, deadline_s });
             Ok(())
         };
         self.call("start the Job", start).await?

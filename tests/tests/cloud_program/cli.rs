@@ -53,6 +53,21 @@ fn plan_refuses_what_costs_too_much() {
     insta::assert_snapshot!(printed(&["plan", "--workers", "50", "--max-cost", "1.00"]));
 }
 
+/// Nobody is logged in, no project is chosen, and nobody listens.
+#[test]
+fn plan_offline_asks_nobody() {
+    let offline = |arguments: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloud-under-test"));
+        command.args(["plan", "--offline"]).args(arguments).env_clear().current_dir(folder.path());
+        transcript(&command.output().unwrap())
+    };
+    insta::assert_snapshot!(offline(&["--workers", "4"]));
+    insta::assert_snapshot!(offline(&["--region", "europe-west1", "--max-cost", "1"]));
+    let standard = ["--mode", "standard", "--machine-type", "n9-standard-2"];
+    insta::assert_snapshot!(offline(&standard));
+}
+
 #[test]
 fn deploy_without_a_terminal_and_without_yes_makes_nothing() {
     let (printed, writes) = ran(|_| {}, &["deploy"], writes);

@@ -92,6 +92,7 @@ impl Site {
             files: 3,
             bytes: 3,
             deadline_s: None,
+            max_run_cost: None,
         };
         self.desired.work = Some(work);
         self.datasets = Some(Datasets { from: PathBuf::from("."), is_flat: false, files });

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::gke::SUPPORT_RAISED;
+use crate::gke::money::Money;
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{GRACE_SECONDS, PodSize, WORKER, program_digest};
 use crate::k8s::pod::PodChoice;
@@ -140,6 +141,8 @@ pub struct Work {
     pub bytes: u64,
     /// How long the Job may take, in seconds; no result depends on it.
     pub deadline_s: Option<u64>,
+    /// The most that it may cost while its Job runs; no result depends on it.
+    pub max_run_cost: Option<Money>,
 }
 
 impl Work {

@@ -15,7 +15,7 @@ pub use observed::{
 pub use teardown::{Doomed, Teardown, teardown};
 
 use crate::error::Error;
-use crate::gke::cost::{Estimate, Prices};
+use crate::gke::cost::{Estimate, Prices, Stop};
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{JobSeen, JobState, Nfs};
 
@@ -71,6 +71,8 @@ pub enum Step {
 pub struct Plan {
     pub items: Vec<Item>,
     pub cost: Estimate,
+    /// When the Job is stopped.
+    pub stop: Option<Stop>,
 }
 
 impl Plan {
@@ -159,8 +161,10 @@ pub fn plan(desired: &Desired, observed: &Observed, prices: &Prices) -> Plan {
         ),
         action: filestore,
     });
-    items.extend(object_items(desired, observed));
-    Plan { items, cost: prices.estimate(&billed(desired, observed)) }
+    let cost = prices.estimate(&billed(desired, observed));
+    let stop = desired.work.as_ref().map_or(Ok(None), |work| Stop::of(work, &cost));
+    items.extend(object_items(desired, observed, stop.as_ref()));
+    Plan { items, cost, stop: stop.ok().flatten() }
 }
 
 /// What is paid for: a larger instance than was asked for stays as large as it is.
@@ -419,7 +423,7 @@ fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
     })
 }
 
-fn object_items(desired: &Desired, observed: &Observed) -> Vec<Item> {
+fn object_items(desired: &Desired, observed: &Observed, stop: Result<&Option<Stop>, &Error>) -> Vec<Item> {
     let objects = observed.objects.clone().unwrap_or_default();
     let export = target_filestore(desired, observed).and_then(export);
     let export = export.map(|nfs| format!("{}:{}", nfs.server, nfs.path));
@@ -445,12 +449,16 @@ fn object_items(desired: &Desired, observed: &Observed) -> Vec<Item> {
         items.push(item(Resource::Datasets, format!("{} files, {} bytes", work.files, work.bytes), datasets));
         let image = work.pod.program_image.as_ref().unwrap_or(&work.image);
         let name = format!("workload, {} workers, {image}", desired.workers);
-        items.push(item(Resource::Job, name, job_action(objects.job.as_ref(), work, desired.workers)));
+        let job = match stop {
+            Ok(stop) => job_action(objects.job.as_ref(), work, desired.workers, *stop),
+            Err(error) => Action::Refuse(error.clone()),
+        };
+        items.push(item(Resource::Job, name, job));
     }
     items
 }
 
-fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32) -> Action {
+fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32, stop: Option<Stop>) -> Action {
     let Some(seen) = found else { return Action::Make(None) };
     let conflict = seen.conflict(&work.digest, &work.program(), &work.pod);
     if let Some(how) = conflict.filter(|_| seen.state == JobState::Running) {
@@ -460,7 +468,10 @@ fn job_action(found: Option<&JobSeen>, work: &Work, workers: u32) -> Action {
         (JobState::Running, _) if seen.workers != workers => {
             Action::Change(format!("{} to {workers} workers", seen.workers))
         }
-        (JobState::Running, _) => Action::Keep(Some("running".into())),
+        (JobState::Running, _) => match stop.filter(|stop| seen.deadline_s != Some(stop.after_s)) {
+            Some(stop) => Action::Change(format!("to stop after {stop}")),
+            None => Action::Keep(Some("running".into())),
+        },
         // However many workers there were, the results are the same.
         (JobState::Succeeded, None) => Action::Keep(Some("done".into())),
         (JobState::Succeeded, Some(how)) => Action::Make(Some(format!("the last one ran {how}"))),

@@ -149,6 +149,24 @@ proptest! {
         prop_assert!(down.delete.len() <= ours);
     }
 
+    /// At the plan's highest prices, a run that is stopped has cost what it may and not a second more.
+    #[test]
+    fn a_run_is_stopped_before_it_costs_more(cents in 1_u32..100_000, workers in 1_u32..100, deadline_s in prop::option::of(1_u64..100_000)) {
+        let most: Money = format!("{}.{:02}", cents / 100, cents % 100).parse().unwrap();
+        let cost = prices().estimate(&Desired { workers, ..desired() });
+        let bounded = Work { max_run_cost: Some(most), deadline_s, ..work() };
+        let cost_after = |seconds: u64| cost.busy_hour.high.scaled(u128::from(seconds), 3600);
+        match Stop::of(&bounded, &cost) {
+            Ok(stop) => {
+                let stop = stop.unwrap();
+                prop_assert!(cost_after(stop.after_s) <= most);
+                prop_assert!(stop.after_s <= deadline_s.unwrap_or(u64::MAX));
+                prop_assert!(stop.cost.is_none() || cost_after(stop.after_s + 2) > most);
+            }
+            Err(_) => prop_assert!(cost_after(302) > most),
+        }
+    }
+
     #[test]
     fn more_is_never_cheaper(workers in 1_u32..100, more in 1_u32..100, gib in 1024_u64..60_000) {
         let smaller = Desired { workers, capacity_gib: gib, ..desired() };
@@ -192,6 +210,72 @@ fn what_has_no_price_is_refused_by_max_cost() {
     insta::assert_snapshot!("what_has_no_price_is_said_to_lack", estimate.idle_text());
     let dear = prices().estimate(&Desired { workers: 100, ..desired() });
     insta::assert_snapshot!(dear.check("0.5".parse().unwrap()).unwrap_err().to_string());
+}
+
+fn work() -> Work {
+    Work {
+        image: "worker:1".into(),
+        worker_args: Vec::new(),
+        pod: PodChoice::default(),
+        digest: String::new(),
+        files: 1,
+        bytes: 1,
+        deadline_s: None,
+        max_run_cost: None,
+    }
+}
+
+/// The refusal of a plan whose run may cost `most` dollars.
+fn refused_run(desired: Desired, most: &str) -> String {
+    let work = Work { max_run_cost: Some(most.parse().unwrap()), ..work() };
+    let plan = plan(&Desired { work: Some(work), ..desired }, &Observed::nothing(), &prices());
+    let error = plan.refusal().unwrap();
+    format!("{error}\nhint: {}", error.hint.as_deref().unwrap())
+}
+
+#[test]
+fn a_run_that_no_money_allows_is_refused() {
+    insta::assert_snapshot!(refused_run(desired(), "0.01"));
+    let elsewhere = Desired { region: "europe-west1".into(), ..desired() };
+    assert!(refused_run(elsewhere, "100").contains("no price is known for cluster fee"));
+    let mode = Mode::Standard { machine_type: "n9-standard-2".into(), nodes: 1, grace_s: 15 };
+    insta::assert_snapshot!(refused_run(Desired { mode, ..desired() }, "100"));
+}
+
+#[test]
+fn a_running_job_is_given_a_new_bound() {
+    let job = |deadline_s| JobSeen {
+        state: JobState::Running,
+        digest: String::new(),
+        program: work().program(),
+        shape: crate::k8s::cluster::shape_digest(&work().pod),
+        workers: 1,
+        deadline_s,
+    };
+    let stop = Stop { after_s: 3600, cost: None };
+    assert_eq!(job_action(Some(&job(None)), &work(), 1, None), Action::Keep(Some("running".into())));
+    assert_eq!(
+        job_action(Some(&job(Some(3600))), &work(), 1, Some(stop)),
+        Action::Keep(Some("running".into()))
+    );
+    let bounded = job_action(Some(&job(None)), &work(), 1, Some(stop));
+    assert_eq!(bounded, Action::Change("to stop after 1h, as --deadline says".into()));
+}
+
+/// A file of one's own takes the place of the table, and each of its prices has a source.
+#[test]
+fn another_table_has_other_prices() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.toml");
+    let ours = include_str!("../../../prices.toml");
+    std::fs::write(&path, ours.replace("us-central1", "mars-north1").replace("2026-11", "2031-02")).unwrap();
+    let there = Prices::read(Some(&path)).unwrap();
+    let on_mars = Desired { region: "mars-north1".into(), ..desired() };
+    assert_eq!(there.estimate(&on_mars).busy_hour, prices().estimate(&desired()).busy_hour);
+    assert_eq!(there.as_of(), "2031-02");
+    std::fs::write(&path, ours.replace("disks =", "discs =")).unwrap();
+    let error = Prices::read(Some(&path)).unwrap_err();
+    assert!(error.why.contains("`disks` is not among its [sources]"), "{error}");
 }
 
 #[test]
@@ -254,15 +338,7 @@ fn machines_that_leave_more_than_is_asked_for_will_do() {
 #[test]
 fn what_workers_request_is_priced() {
     let busy = |pod| {
-        let work = Work {
-            image: "worker:1".into(),
-            worker_args: Vec::new(),
-            pod,
-            digest: String::new(),
-            files: 1,
-            bytes: 1,
-            deadline_s: None,
-        };
+        let work = Work { pod, ..work() };
         prices().estimate(&Desired { work: Some(work), ..desired() })
     };
     let usual = busy(PodChoice::default());
