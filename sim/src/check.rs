@@ -306,7 +306,7 @@ impl Checker<'_> {
             match input {
                 Input::Content | Input::Blocks => parents.push(dataset.hash()),
                 Input::Own(read) => parents.push(self.hash(manifest, *read, dataset.index)?),
-                Input::Window(read) => {
+                Input::Window(read) | Input::LazyWindow(read) => {
                     for before in self.evidence.workload.window(&manifest.datasets, dataset.index) {
                         parents.push(self.hash(manifest, *read, before)?);
                     }

@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn an_item_is_read_or_refused(text in prop_oneof!["(prepare|join|evaluate)/[0-9]{0,12}", ".{0,20}"]) {
+    fn an_item_is_read_or_refused(text in prop_oneof!["(prepare|customers|join|evaluate)/[0-9]{0,12}", ".{0,20}"]) {
         if let Ok(name) = Name::try_from(text.clone())
             && let Some(step) = PIPELINE.step(name)
         {

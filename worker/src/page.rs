@@ -169,7 +169,9 @@ pub fn class_of(attempt: &Attempt) -> &'static str {
     if matches!(attempt.end, End::Died | End::GaveBack(_)) {
         return "interrupted";
     }
-    COLOURED.into_iter().find(|step| *step == attempt.held.item.step()).unwrap_or("other")
+    // The two halves of the fraud model's join.
+    let step = if attempt.held.item.step() == "customers" { "join" } else { attempt.held.item.step() };
+    COLOURED.into_iter().find(|coloured| *coloured == step).unwrap_or("other")
 }
 
 fn title_of(attempt: &Attempt) -> String {

@@ -12,12 +12,12 @@ use super::dice::Dice;
 use super::params::{Params, Results, training};
 use super::scratch::{Folders, Scratch};
 use worker::hash::Hash;
-use worker::manifest::Dataset;
+use worker::manifest::{Dataset, Role};
 use worker::order::Period;
-use worker::pipeline::{Pipeline, Stage};
+use worker::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 use worker::workload::days;
 use worker::workload::{
-    Inputs, Once, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
+    Inputs, Once, Outcome, Part, PartName, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
 };
 
 pub const NAME: &str = "toy";
@@ -27,8 +27,42 @@ pub const VERSION: u32 = 1;
 const VARIES: &str = "varies";
 /// Prepared parts before its own that a join reads.
 pub const WINDOW: u32 = 3;
-/// The shape of the fraud model, with a shorter window.
-pub use worker::workload::fraud::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
+pub const PREPARE: Stage = Stage(0);
+pub const JOIN: Stage = Stage(1);
+pub const FOLD: Stage = Stage(2);
+pub const EVALUATE: Stage = Stage(3);
+
+/// The shape of the fraud model, with one join and a shorter window.
+pub const PIPELINE: Pipeline = Pipeline::new(&[
+    StageSpec {
+        name: "prepare",
+        folder: "prepared",
+        order: Order::Each,
+        roles: &[Role::Train, Role::History, Role::Test],
+        inputs: &[Input::Content],
+    },
+    StageSpec {
+        name: "join",
+        folder: "joined",
+        order: Order::Sticky,
+        roles: &[Role::Train, Role::Test],
+        inputs: &[Input::Own(PREPARE), Input::LazyWindow(PREPARE)],
+    },
+    StageSpec {
+        name: "fold",
+        folder: "checkpoints",
+        order: Order::Chain,
+        roles: &[Role::Train],
+        inputs: &[Input::Previous, Input::Own(JOIN)],
+    },
+    StageSpec {
+        name: "evaluate",
+        folder: "evals",
+        order: Order::Each,
+        roles: &[Role::Train],
+        inputs: &[Input::Own(FOLD), Input::Own(JOIN), Input::Tests(JOIN)],
+    },
+]);
 
 /// How a dataset begins that is to be rejected.
 const BAD: &[u8] = b"bad";
@@ -203,6 +237,11 @@ impl Mix {
         }
         self.fields.extend(Some(left).filter(|left| !left.is_empty()));
     }
+
+    fn ask_for(&mut self, part: PartName) {
+        self.needs.push_back((self.fields.len(), Wanted::Part(part)));
+        self.fields.push(Vec::new());
+    }
 }
 
 /// The field of the chain's state before.
@@ -223,9 +262,12 @@ impl Task for Mix {
     }
 
     fn give(&mut self, block: Vec<u8>) {
-        if let Some((at, _)) = self.needs.pop_front() {
-            self.fields[at].extend(block);
+        let Some((at, wanted)) = self.needs.pop_front() else { return };
+        if let (Wanted::Part(part), (_, Some(hash))) = (wanted, split(&block)) {
+            let wanted = Wanted::Result { stage: part.stage, index: part.index, hash };
+            self.needs.push_front((at, wanted));
         }
+        self.fields[at].extend(block);
     }
 
     fn resumable(&self) -> bool {
@@ -435,7 +477,8 @@ impl Workload for Toy {
             (FOLD, None) => mix.fields.push(Vec::new()),
             _ => {}
         }
-        inputs.own.iter().chain(&inputs.window).for_each(|part| mix.add(part));
+        inputs.own.iter().for_each(|part| mix.add(part));
+        inputs.lazy_window.iter().for_each(|part| mix.ask_for(*part));
         match stage {
             FOLD => mix.fields.push(inputs.lineage.0.to_vec()),
             _ => inputs.tests.iter().for_each(|part| mix.add(part)),

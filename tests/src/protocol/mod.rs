@@ -10,13 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sim::world::toy::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
 use stateright::{Model, Property};
 use worker::hash::Hash;
 use worker::item::Item;
 use worker::manifest::{Dataset, Manifest, Page, Role, Spec};
 use worker::pipeline::{Stage, Step};
 use worker::plan::{CommitIndex, Plan};
-use worker::workload::fraud::{EVALUATE, FOLD, JOIN, PIPELINE, PREPARE};
 
 pub mod refine;
 mod step;

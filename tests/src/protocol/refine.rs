@@ -5,12 +5,12 @@
 use std::collections::HashSet;
 
 use sim::world::run::Outcome;
+use sim::world::toy::PIPELINE;
 use stateright::Model;
 use worker::contract::RunPaths;
 use worker::manifest::Page;
 use worker::record::Record;
 use worker::workload::Outcome as Content;
-use worker::workload::fraud::PIPELINE;
 
 use super::{Protocol, State, Written};
 

@@ -1,8 +1,8 @@
 //! Items for the queue's tests, of the shape that the fraud model's pipeline gives them.
 
+use sim::world::toy::{EVALUATE, JOIN, PIPELINE, PREPARE};
 use worker::item::Item;
 use worker::pipeline::{self, Step};
-use worker::workload::fraud::{EVALUATE, JOIN, PIPELINE, PREPARE};
 
 pub const BEGIN: Item = Item::BEGIN;
 pub const INTAKE: Item = pipeline::INTAKE;

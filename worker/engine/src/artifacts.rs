@@ -16,7 +16,7 @@ use crate::pipeline::Stage;
 use crate::record::Record;
 use crate::store::Store;
 use crate::view::{OpenRun, RunView};
-use crate::workload::{Outcome, Part};
+use crate::workload::{Outcome, Part, PartName};
 
 /// A committed result, as later stages read it.
 #[derive(Debug, Clone)]
@@ -39,6 +39,14 @@ impl Committed {
     fn bytes(&self) -> usize {
         self.part.as_ref().map_or(0, |part| part.bytes.len())
     }
+}
+
+/// What is known of a committed result without its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    pub hash: Hash,
+    /// Absent where the dataset was rejected.
+    pub part: Option<PartName>,
 }
 
 /// Where a chain stands.
@@ -90,6 +98,8 @@ pub(crate) struct Artifacts<'a, P: Ports> {
     committer: &'a Committer<'a, P>,
     view: &'a RunView<'a, P>,
     cache: RefCell<Cache>,
+    /// Of the commits that were read, or made here, and that later datasets read.
+    names: RefCell<BTreeMap<(Stage, u32), Named>>,
     /// Commits of results that vary whose names are known to be durable.
     settled: RefCell<BTreeSet<(Stage, u32)>>,
 }
@@ -97,7 +107,28 @@ pub(crate) struct Artifacts<'a, P: Ports> {
 impl<'a, P: Ports> Artifacts<'a, P> {
     pub fn new(ctx: &'a Context<'a, P>, committer: &'a Committer<'a, P>, view: &'a RunView<'a, P>) -> Self {
         let cache = Cache { kept: BTreeMap::new(), bytes: 0, bytes_max: ctx.config.cache_bytes };
-        Self { ctx, committer, view, cache: RefCell::new(cache), settled: RefCell::default() }
+        let (names, settled) = (RefCell::default(), RefCell::default());
+        Self { ctx, committer, view, cache: RefCell::new(cache), names, settled }
+    }
+
+    /// What is committed for a stage of a dataset, by name: its bytes are read once. Were they lost since then, what
+    /// takes their place is the same, or has another name.
+    pub async fn name(&self, stage: Stage, index: u32) -> Result<Named, ItemError> {
+        if let Some(named) = self.names.borrow().get(&(stage, index)) {
+            return Ok(*named);
+        }
+        let committed = self.load(stage, index).await?;
+        Ok(Named { hash: committed.hash, part: committed.part.ok().as_ref().map(PartName::from) })
+    }
+
+    /// The bytes of a part that a task was given by name.
+    pub async fn bytes_of(&self, name: PartName) -> Result<Vec<u8>, ItemError> {
+        let found = self.load(name.stage, name.index).await?.part.ok().filter(|part| part.hash == name.hash);
+        match found {
+            Some(part) => Ok(Arc::unwrap_or_clone(part.bytes)),
+            // Another one lies there now: from the start, with that.
+            None => Err(ItemError::Absent(format!("{} of dataset {}", name.hash, name.index))),
+        }
     }
 
     /// What is committed for a stage of a dataset, its hash checked.
@@ -151,6 +182,8 @@ impl<'a, P: Ports> Artifacts<'a, P> {
         let committed = Committed::new(stage, index, record);
         // Others are read once: by the chain and by what is made of each dataset alone.
         if self.view.is_shared(stage, index) {
+            let part = committed.part.as_ref().ok().map(PartName::from);
+            self.names.borrow_mut().insert((stage, index), Named { hash: committed.hash, part });
             self.cache.borrow_mut().keep(stage, index, &committed);
         }
         committed

@@ -240,6 +240,13 @@ impl<P: Ports> Executor<'_, P> {
                         inputs.window.extend(committed.part);
                     }
                 }
+                Input::LazyWindow(read) => {
+                    for before in open.window(index) {
+                        let named = self.artifacts.name(*read, before).await?;
+                        parents.push(named.hash);
+                        inputs.lazy_window.extend(named.part);
+                    }
+                }
                 Input::Previous => {
                     let state = match state {
                         Some(state) => state.clone(),

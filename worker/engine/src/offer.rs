@@ -1,13 +1,13 @@
 //! What a worker offers to the queue, and what it prefers to claim.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::context::{Context, Ports};
 use crate::item::Item;
 use crate::listing::Lister;
 use crate::mutant::Mutant;
-use crate::pipeline::Step;
+use crate::pipeline::{Stage, Step};
 use crate::queue::{Claim, QueueError, WorkQueue};
 use crate::system::System;
 use crate::view::RunView;
@@ -27,8 +27,10 @@ pub(crate) struct Offers<'a, P: Ports> {
     made: RefCell<BTreeSet<Item>>,
     /// Grows with claims whose items turn out to be committed already: too many workers offer the same.
     redundancy_penalty: Cell<u32>,
-    /// The dataset whose sticky stage was claimed last.
-    sticky: Cell<Option<u32>>,
+    /// The sticky stages that this worker has claimed, each with the dataset that it claimed last.
+    sticky: RefCell<BTreeMap<Stage, u32>>,
+    /// What it left to others last.
+    left: Cell<Option<Item>>,
 }
 
 impl<'a, P: Ports> Offers<'a, P> {
@@ -39,7 +41,8 @@ impl<'a, P: Ports> Offers<'a, P> {
             lister,
             made: RefCell::default(),
             redundancy_penalty: Cell::new(0),
-            sticky: Cell::new(None),
+            sticky: RefCell::default(),
+            left: Cell::new(None),
         }
     }
 
@@ -52,14 +55,23 @@ impl<'a, P: Ports> Offers<'a, P> {
     /// Claims an item that this worker prefers, or any.
     pub async fn claim(&self) -> Result<Option<Claim>, QueueError> {
         let (name, lease) = (&self.ctx.config.worker, self.ctx.config.lease);
-        let did = self.sticky.get();
-        let preferred = self.view.planned(|plan, commits| plan.preferred(commits, did)).unwrap_or_default();
+        let did: Vec<(Stage, u32)> =
+            self.sticky.borrow().iter().map(|(stage, last)| (*stage, *last)).collect();
+        let left = self.view.planned(|plan, commits| plan.left_to_others(commits, &did)).flatten();
+        // Once an item: the worker that should do it may be gone.
+        if left.is_some() && self.left.replace(left) != left {
+            self.ctx.pause(self.ctx.config.idle).await;
+            if self.ctx.is_stopping() {
+                return Ok(None);
+            }
+        }
+        let preferred = self.view.planned(|plan, commits| plan.preferred(commits, &did)).unwrap_or_default();
         let claim = self.ctx.queue.claim(name, self.ctx.system.nonce(), lease, &preferred).await?;
         if let Some(Step::Each(stage, index)) =
             claim.as_ref().and_then(|claim| self.view.step_of(claim.item.name))
-            && self.view.planned(|plan, _| plan.pipeline.sticky()) == Some(Some(stage))
+            && self.view.planned(|plan, _| plan.pipeline.is_sticky(stage)) == Some(true)
         {
-            self.sticky.set(Some(index));
+            self.sticky.borrow_mut().insert(stage, index);
         }
         Ok(claim)
     }

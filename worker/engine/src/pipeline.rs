@@ -21,6 +21,8 @@ pub enum Input {
     /// What an earlier stage made of the datasets in the workload's window before this one; rejected ones are
     /// left out.
     Window(Stage),
+    /// The same by their hashes: the task asks for the bytes that it needs ([`crate::workload::Wanted::Part`]).
+    LazyWindow(Stage),
     /// The chain's state after the training dataset before this one.
     Previous,
     /// What an earlier stage made of each test dataset; rejected ones are left out.
@@ -32,8 +34,8 @@ pub enum Input {
 pub enum Order {
     /// To each by itself, in parallel: an item a dataset.
     Each,
-    /// As [`Order::Each`], and what the next dataset needs is in the memory of the worker that did the last one:
-    /// it goes on with them, and others leave them to it while they find something else.
+    /// An item a dataset, one dataset after the other: what the next one needs is in the memory of the worker that did
+    /// the last one. It goes on with them, and others leave them to it while they find something else.
     Sticky,
     /// One dataset after the other, each from the state before it: one item for all.
     Chain,
@@ -122,8 +124,10 @@ impl Pipeline {
             chains += matches!(stages[at].order, Order::Chain) as usize;
             let mut input = 0;
             while input < stages[at].inputs.len() {
-                if let Input::Own(stage) | Input::Window(stage) | Input::Tests(stage) =
-                    stages[at].inputs[input]
+                if let Input::Own(stage)
+                | Input::Window(stage)
+                | Input::LazyWindow(stage)
+                | Input::Tests(stage) = stages[at].inputs[input]
                 {
                     assert!((stage.0 as usize) < at, "a stage reads earlier stages alone");
                 }
@@ -181,9 +185,15 @@ impl Pipeline {
         self.stages().find(|stage| self.spec(*stage).order == Order::Chain)
     }
 
-    /// The sticky stage: who did it for a dataset should do it for the next one, since it has in memory what that needs.
-    pub fn sticky(&self) -> Option<Stage> {
-        self.stages().find(|stage| self.spec(*stage).order == Order::Sticky)
+    /// The sticky stages: who did one for a dataset should do it for the next one, since it has in memory what that needs.
+    pub fn sticky(&self) -> impl Iterator<Item = Stage> + use<> {
+        let pipeline = *self;
+        self.stages().filter(move |stage| pipeline.is_sticky(*stage))
+    }
+
+    /// Whether a stage is one of those.
+    pub fn is_sticky(&self, stage: Stage) -> bool {
+        self.spec(stage).order == Order::Sticky
     }
 
     /// The stages that are items of their own.
@@ -200,7 +210,7 @@ impl Pipeline {
     /// Whether datasets after its own, or checkpoints, read a stage's result: then it is read often.
     pub fn is_shared(&self, stage: Stage, role: Role) -> bool {
         self.stages().flat_map(|other| self.spec(other).inputs).any(|input| match input {
-            Input::Window(read) => *read == stage,
+            Input::Window(read) | Input::LazyWindow(read) => *read == stage,
             Input::Tests(read) => *read == stage && role == Role::Test,
             Input::Content | Input::Blocks | Input::Own(_) | Input::Previous => false,
         })

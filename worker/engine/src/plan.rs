@@ -3,7 +3,7 @@
 
 use crate::contract::FOLDER_COMMITS;
 use crate::item::Item;
-use crate::manifest::{Manifest, Role};
+use crate::manifest::Manifest;
 use crate::pipeline::{Input, Order, Pipeline, STAGES_MAX, Stage, Step};
 
 /// The commits that a worker knows of. A commit once seen stays: knowledge only grows.
@@ -50,13 +50,10 @@ pub const HORIZON: u32 = 4096;
 
 /// Items of a kind that are preferred, at most.
 const PREFERRED: usize = 4;
-/// The worker of the sticky stage (see [`crate::pipeline::Pipeline::sticky`]) leaves the chain to others until it is
+/// The worker of a sticky stage (see [`crate::pipeline::Pipeline::sticky`]) leaves the chain to others until it is
 /// behind by this many datasets.
 const CHAIN_BEHIND: u32 = 32;
-/// A dataset is left behind by the sticky stage where it is done to the one this many training datasets later:
-/// the worker that did that goes on from there, and the chain waits.
-const LEFT_BEHIND: u32 = 32;
-/// Stages before the sticky one are not preferred to it for datasets farther ahead than this.
+/// Stages before the sticky ones are not preferred to them for datasets farther ahead than this.
 const AHEAD: u32 = 128;
 
 /// What planning looks at beside the commits.
@@ -110,31 +107,26 @@ impl Plan<'_> {
         self.pipeline.stages().all(|stage| self.first_missing(commits, stage).is_none())
     }
 
-    /// Uncommitted items whose inputs are committed, by rank: at most `limit` of each stage; and the first of the
-    /// test datasets in the sticky stage, however many come before them: a worker without history begins with those.
+    /// Uncommitted items whose inputs are committed, by rank: at most `limit` of each stage, and of a sticky stage the
+    /// oldest, since a worker that does another one first has to read what that looks back at.
     pub fn claimable(&self, commits: &mut CommitIndex, limit: usize) -> Vec<Item> {
         let mut items = Vec::new();
         for stage in self.pipeline.each() {
             items.extend(self.ready_of(commits, stage, limit));
-        }
-        if let Some(stage) = self.pipeline.sticky() {
-            let ready =
-                self.tests_missing(commits, stage).filter(|test| self.is_ready(commits, stage, *test));
-            items.extend(ready.map(|test| self.pipeline.item(Step::Each(stage, test))));
         }
         items.extend(self.chain_item(commits));
         if self.is_complete(commits) && !(commits.report && self.manifest.sealed) {
             items.push(self.pipeline.item(Step::Report));
         }
         items.sort();
-        items.dedup();
         items
     }
 
     /// The first items of a stage whose datasets are uncommitted and whose inputs are committed.
     fn ready_of(&self, commits: &mut CommitIndex, stage: Stage, limit: usize) -> Vec<Item> {
         let first = self.first_missing(commits, stage).unwrap_or(self.manifest.len());
-        let end = self.manifest.len().min(first.saturating_add(HORIZON));
+        let horizon = if self.pipeline.is_sticky(stage) { 1 } else { HORIZON };
+        let end = self.manifest.len().min(first.saturating_add(horizon));
         let ready = (first..end)
             .filter(|at| self.is_missing(commits, stage, *at) && self.is_ready(commits, stage, *at))
             .take(limit);
@@ -150,52 +142,67 @@ impl Plan<'_> {
 
     /// What a worker would rather have than the item of the lowest rank, best first.
     ///
-    /// A worker that did the sticky stage of a dataset has in memory what the next one reads. It goes on with that
-    /// stage (`did` is the dataset of its last one), and the others leave the stage to it while they find something
-    /// else: of those, first the test datasets, for which evaluation waits.
-    pub fn preferred(&self, commits: &mut CommitIndex, did: Option<u32>) -> Vec<Item> {
+    /// A worker that did a sticky stage of a dataset has in memory what the next one reads. It goes on with that stage
+    /// (`did` says of which dataset it did which last), and the others leave the stage to it while they find something
+    /// else. There may be several such stages, each with its worker.
+    pub fn preferred(&self, commits: &mut CommitIndex, did: &[(Stage, u32)]) -> Vec<Item> {
         let mut items = Vec::new();
         items.extend((!self.manifest.sealed).then(|| self.pipeline.item(Step::Intake)));
-        let Some(sticky) = self.pipeline.sticky() else { return items };
-        let first = self.first_missing(commits, sticky).unwrap_or(self.manifest.len());
+        let sticky: Vec<(Stage, u32)> = self
+            .pipeline
+            .sticky()
+            .map(|stage| (stage, self.first_missing(commits, stage).unwrap_or(self.manifest.len())))
+            .collect();
+        let (Some((before, begun)), Some((_, ended))) = (sticky.first(), sticky.last()) else { return items };
+        let (own, left): (Vec<_>, Vec<_>) = sticky.iter().partition(|(stage, first)| {
+            did.iter().any(|(own, last)| own == stage && self.is_next(*stage, *last, *first))
+        });
         let chain = self.pipeline.chain();
         let chained =
             chain.and_then(|chain| self.first_missing(commits, chain)).unwrap_or(self.manifest.len());
+        let is_behind = ended.saturating_sub(chained) >= CHAIN_BEHIND;
         let chain = chain.map(|chain| self.pipeline.item(Step::Chain(chain)));
-        let others = self.others(commits, sticky, first);
-        let missing_from = |from: u32| {
-            let missing =
-                (from.max(first)..self.manifest.len()).filter(|at| self.is_missing(commits, sticky, *at));
-            missing.take(PREFERRED).map(|index| self.pipeline.item(Step::Each(sticky, index)))
+        items.extend(chain.filter(|_| own.is_empty() || is_behind));
+        let next = |(stage, first): &&(Stage, u32)| {
+            (*first < self.manifest.len()).then(|| self.pipeline.item(Step::Each(*stage, *first)))
         };
-        let later = self.manifest.datasets.get(first.saturating_add(LEFT_BEHIND) as usize);
-        if later.is_some_and(|later| later.role == Role::Train && commits.has(sticky, later.index)) {
-            items.extend(missing_from(first));
-        }
-        if let Some(did) = did {
-            items.extend(chain.filter(|_| first.saturating_sub(chained) >= CHAIN_BEHIND));
-            items.extend(missing_from(did.saturating_add(1)));
-            items.extend(others);
-        } else {
-            items.extend(chain);
-            // Somebody has to begin.
-            items.extend(missing_from(first).take(usize::from(self.manifest.train_before(first).is_none())));
-            items.extend(others);
-            let tests = self.tests_missing(commits, sticky);
-            items.extend(tests.map(|test| self.pipeline.item(Step::Each(sticky, test))));
-            items.extend(missing_from(first));
-        }
+        items.extend(own.iter().filter_map(next));
+        // Somebody has to begin.
+        let is_new = |(_, first): &&&(Stage, u32)| self.manifest.train_before(*first).is_none();
+        items.extend(left.iter().filter(|_| own.is_empty()).filter(is_new).filter_map(next));
+        items.extend(self.others(commits, *before, *begun));
+        items.extend(left.iter().filter_map(next));
         items
     }
 
-    /// What can be done beside the sticky stage, which is not asked for: whether one of its datasets is ready is a
-    /// look at its whole window.
+    /// The oldest claimable item, where a worker that does one sticky stage should leave it to others for a moment: all that
+    /// is claimable are sticky stages that others have begun. Taking one costs as much as all that it looks back at.
+    pub fn left_to_others(&self, commits: &mut CommitIndex, did: &[(Stage, u32)]) -> Option<Item> {
+        let items = self.claimable(commits, 1);
+        let is_left = |item: &Item| match self.pipeline.step(item.name) {
+            Some(Step::Each(stage, index)) => {
+                self.pipeline.is_sticky(stage)
+                    && self.manifest.train_before(index).is_some()
+                    && !did.iter().any(|(own, last)| *own == stage && self.is_next(stage, *last, index))
+            }
+            _ => false,
+        };
+        items.first().copied().filter(|_| !did.is_empty() && items.iter().all(is_left))
+    }
+
+    /// Whether no dataset lies between two to which a stage is done.
+    fn is_next(&self, stage: Stage, last: u32, next: u32) -> bool {
+        last < next && !(last + 1..next).any(|between| self.applies(stage, between))
+    }
+
+    /// What can be done beside the sticky stages, the first of which has come to dataset `first`.
     fn others(&self, commits: &mut CommitIndex, sticky: Stage, first: u32) -> Vec<Item> {
         let mut others = Vec::new();
-        for stage in self.pipeline.each().filter(|stage| *stage != sticky) {
+        let pipeline = self.pipeline;
+        for stage in pipeline.each().filter(|stage| !pipeline.is_sticky(*stage)) {
             let mut ready = self.ready_of(commits, stage, PREFERRED);
             if stage < sticky {
-                let end = self.pipeline.item(Step::Each(stage, first.saturating_add(AHEAD)));
+                let end = pipeline.item(Step::Each(stage, first.saturating_add(AHEAD)));
                 ready.retain(|item| item.rank < end.rank);
             }
             others.extend(ready);
@@ -203,12 +210,6 @@ impl Plan<'_> {
         others.extend(self.chain_item(commits));
         others.sort();
         others
-    }
-
-    /// The first test datasets that a stage still has to be done to.
-    fn tests_missing(&self, commits: &CommitIndex, stage: Stage) -> impl Iterator<Item = u32> {
-        let tests = self.manifest.tests().iter().copied();
-        tests.filter(move |test| self.is_missing(commits, stage, *test)).take(PREFERRED)
     }
 
     /// Whether a stage of a dataset can be done now: its inputs are committed, and it is not.
@@ -225,7 +226,7 @@ impl Plan<'_> {
             Input::Content | Input::Blocks => true,
             Input::Own(read) => commits.has(*read, index),
             // The cheap look first: a window is a list, of datasets before its own.
-            Input::Window(read) => {
+            Input::Window(read) | Input::LazyWindow(read) => {
                 commits.frontier[usize::from(read.0)] >= index
                     || (self.window)(index).into_iter().all(|before| commits.has(*read, before))
             }

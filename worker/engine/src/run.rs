@@ -86,7 +86,7 @@ pub async fn run<Q: Queue, S: Store, Y: System>(
             offers,
             artifacts,
             blocks,
-            runner: Runner::new(ctx, progress, blocks),
+            runner: Runner::new(ctx, progress, blocks, artifacts),
         },
         closing: Closing {
             ctx,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::artifacts::Artifacts;
 use crate::attempt::Attempt;
 use crate::blocks::Blocks;
 use crate::context::{Context, Ports};
@@ -21,11 +22,17 @@ pub(crate) struct Runner<'a, P: Ports> {
     ctx: &'a Context<'a, P>,
     progress: &'a Progress<'a, P>,
     blocks: &'a Blocks<'a, P>,
+    artifacts: &'a Artifacts<'a, P>,
 }
 
 impl<'a, P: Ports> Runner<'a, P> {
-    pub fn new(ctx: &'a Context<'a, P>, progress: &'a Progress<'a, P>, blocks: &'a Blocks<'a, P>) -> Self {
-        Self { ctx, progress, blocks }
+    pub fn new(
+        ctx: &'a Context<'a, P>,
+        progress: &'a Progress<'a, P>,
+        blocks: &'a Blocks<'a, P>,
+        artifacts: &'a Artifacts<'a, P>,
+    ) -> Self {
+        Self { ctx, progress, blocks, artifacts }
     }
 
     /// Runs a task done to `dataset`, whose inputs hash to `parent`, from where an earlier attempt saved it.
@@ -107,6 +114,7 @@ impl<'a, P: Ports> Runner<'a, P> {
         Ok(match wanted {
             Wanted::Dataset(number) => Some(self.blocks.of_dataset(dataset, number).await?),
             Wanted::Result { stage, index, hash } => Some(self.blocks.of_result(stage, index, hash).await?),
+            Wanted::Part(name) => Some(self.artifacts.bytes_of(name).await?),
             Wanted::Saved(hash) => self.progress.saved_block(resumed, hash).await,
         })
     }

@@ -34,6 +34,23 @@ impl fmt::Debug for Part {
     }
 }
 
+/// The name of a [`Part`] that a task may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartName {
+    /// The stage that made it.
+    pub stage: Stage,
+    /// Index of the dataset in the manifest.
+    pub index: u32,
+    /// As [`Part::hash`].
+    pub hash: Hash,
+}
+
+impl From<&Part> for PartName {
+    fn from(part: &Part) -> Self {
+        Self { stage: part.stage, index: part.index, hash: part.hash }
+    }
+}
+
 /// The content of a file under `output/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
@@ -69,6 +86,8 @@ pub enum Wanted {
     },
     /// A block that the state which the task resumed refers to.
     Saved(Hash),
+    /// The bytes of a part of its lazy window.
+    Part(PartName),
 }
 
 /// What one step of a task came to.
@@ -174,6 +193,8 @@ pub struct Inputs {
     pub own: Vec<Part>,
     /// The results in the window, oldest first.
     pub window: Vec<Part>,
+    /// Those of a lazy window, oldest first.
+    pub lazy_window: Vec<PartName>,
     /// The chain's state before this dataset; `None` for the first.
     pub previous: Option<Part>,
     /// The results of the test datasets.
@@ -200,6 +221,7 @@ impl Inputs {
             content: Vec::new(),
             own: Vec::new(),
             window: Vec::new(),
+            lazy_window: Vec::new(),
             previous: None,
             tests: Vec::new(),
             all: Vec::new(),
@@ -293,7 +315,7 @@ pub trait Workload: Send + Sync {
     fn pipeline(&self) -> Pipeline;
 
     /// Indices, ascending and all smaller than `index`, of the datasets whose results a stage with
-    /// [`crate::pipeline::Input::Window`] reads.
+    /// [`crate::pipeline::Input::Window`] or a lazy one reads.
     fn window(&self, _datasets: &[Dataset], _index: u32) -> Vec<u32> {
         Vec::new()
     }

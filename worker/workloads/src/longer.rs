@@ -10,7 +10,7 @@ use engine::hash::Hash;
 use engine::manifest::Dataset;
 use engine::order::Period;
 use engine::pipeline::{Input, Pipeline, Stage};
-use engine::workload::{Curve, Inputs, Outcome, Part, ReportInput, Step, Task, Workload};
+use engine::workload::{Curve, Inputs, Outcome, Part, ReportInput, Step, Task, Wanted, Workload};
 
 /// The parameter, in the manifest, that holds the number of rounds.
 pub const PARAM: &str = "longer_rounds";
@@ -108,6 +108,56 @@ impl Task for LongerTask {
     }
 }
 
+/// A task that is given parts of the first stage without their digests.
+struct Stripping {
+    inner: Box<dyn Task>,
+    /// Whether what it asked for last is one.
+    strips: bool,
+}
+
+impl Task for Stripping {
+    fn step(&mut self) -> Step {
+        let step = self.inner.step();
+        self.strips = matches!(step, Step::Need(Wanted::Part(name)) if name.stage == FIRST);
+        step
+    }
+
+    fn give(&mut self, mut block: Vec<u8>) {
+        if self.strips {
+            block.truncate(block.len().saturating_sub(DIGEST_BYTES));
+        }
+        self.inner.give(block);
+    }
+
+    fn lacks(&mut self) {
+        self.inner.lacks();
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        self.inner.progress()
+    }
+
+    fn resumable(&self) -> bool {
+        self.inner.resumable()
+    }
+
+    fn save_block(&mut self) -> Option<Vec<u8>> {
+        self.inner.save_block()
+    }
+
+    fn save(&mut self) -> Option<Vec<u8>> {
+        self.inner.save()
+    }
+
+    fn resume(&mut self, saved: &[u8]) {
+        self.inner.resume(saved);
+    }
+
+    fn stop(&mut self) -> bool {
+        self.inner.stop()
+    }
+}
+
 /// The part without the digest that `prepare` added.
 fn strip(part: &Part) -> Part {
     let kept = part.bytes.len().saturating_sub(DIGEST_BYTES);
@@ -177,7 +227,11 @@ impl Workload for Longer {
         if inputs_of.contains(&Input::Window(FIRST)) {
             inputs.window = inputs.window.iter().map(strip).collect();
         }
-        self.inner.task(stage, inputs)
+        let inner = self.inner.task(stage, inputs);
+        match inputs_of.contains(&Input::LazyWindow(FIRST)) {
+            true => Box::new(Stripping { inner, strips: false }),
+            false => inner,
+        }
     }
 
     fn report(&self, input: &ReportInput<'_>) -> Result<BTreeMap<String, String>, String> {

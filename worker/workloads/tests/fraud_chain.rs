@@ -4,7 +4,7 @@ mod fraud_support;
 
 use engine::hash::Hash;
 use engine::manifest::Role;
-use engine::workload::{Outcome, Step};
+use engine::workload::{Outcome, PartName, Step};
 use fraud_support::{Chain, days::day};
 use proptest::prelude::*;
 use workloads::fraud::chains::Chains;
@@ -181,9 +181,18 @@ fn parts_that_are_not_the_workloads_fail_and_do_not_panic() {
     let mut chain = weeks(4);
     chain.join(&fraud);
     let junk = fraud_support::part(0, b"FRAUDxxxjunk".to_vec());
-    let failed = |mut task: Box<dyn engine::workload::Task>| matches!(task.step(), Step::Failed(_));
-    assert!(failed(fraud.join(&junk, &[])));
-    assert!(failed(fraud.join(&chain.prepared[0], std::slice::from_ref(&junk))));
+    let failed = |mut task: Box<dyn engine::workload::Task>| {
+        loop {
+            match fraud_support::step_with(&mut task, std::slice::from_ref(&junk)) {
+                Step::More => {}
+                step => break matches!(step, Step::Failed(_)),
+            }
+        }
+    };
+    assert!(failed(fraud.customers(&junk, &[])));
+    assert!(failed(fraud.join(&junk, &[], &junk)));
+    assert!(failed(fraud.join(&chain.prepared[0], &[], &junk)));
+    assert!(failed(fraud.customers(&chain.prepared[0], &[PartName::from(&junk)])));
     assert!(failed(fraud.fold(Some(&junk), &chain.joined[&0], Hash::default())));
     assert!(failed(fraud.fold(None, &junk, Hash::default())));
     assert!(failed(fraud.evaluate(&junk, &chain.joined[&0], &[])));

@@ -3,8 +3,8 @@
 mod fraud_support;
 
 use engine::manifest::Role;
-use engine::workload::{Step, Task, Workload};
-use fraud_support::{Chain, finish};
+use engine::workload::{Outcome, Part, PartName, Step, Task, Workload};
+use fraud_support::{Chain, finish_with, step_with};
 use workloads::fraud::feature_set::FeatureSet;
 use workloads::fraud::{Fraud, Params};
 
@@ -26,58 +26,83 @@ fn long_files() -> Chain {
 /// More than a short join has.
 const LONG_ROWS: i64 = 17_000;
 
-fn begin_join(chain: &Chain, fraud: &Fraud, index: u32) -> Box<dyn Task> {
+/// The customers' turn, or from what that gave, the terminals'.
+fn begin(chain: &Chain, fraud: &Fraud, index: u32, spent: Option<&Part>) -> Box<dyn Task> {
     let window = fraud.window(&chain.datasets, index);
-    let window: Vec<_> = window.into_iter().map(|index| chain.prepared[index as usize].clone()).collect();
-    fraud.join(&chain.prepared[index as usize], &window)
+    let window = window.into_iter().map(|index| PartName::from(&chain.prepared[index as usize]));
+    let (own, window) = (&chain.prepared[index as usize], window.collect::<Vec<_>>());
+    match spent {
+        Some(spent) => fraud.join(own, &window, spent),
+        None => fraud.customers(own, &window),
+    }
+}
+
+/// What the customers' turn of a dataset gives.
+fn spent(chain: &Chain, index: u32) -> Part {
+    let task = begin(chain, &Fraud::new(Params::default()), index, None);
+    let Outcome::Part(bytes) = finish_with(task, &chain.prepared) else { panic!("it takes part") };
+    fraud_support::part(index, bytes)
 }
 
 /// A join's progress, and what it saves.
 type Stopped = ((u64, u64), Option<Vec<u8>>);
 
 /// A join after `steps` steps; `None` where it has ended by then.
-fn after(steps: usize, mut task: Box<dyn Task>) -> Option<Stopped> {
-    let is_more = (0..steps).all(|_| matches!(task.step(), Step::More));
+fn after(steps: usize, chain: &Chain, mut task: Box<dyn Task>) -> Option<Stopped> {
+    let is_more = (0..steps).all(|_| matches!(step_with(&mut task, &chain.prepared), Step::More));
     is_more.then(|| (task.progress(), task.save()))
 }
 
 #[test]
 fn a_join_resumed_after_any_step_gives_the_same_bytes() {
     let chain = long_files();
-    let fresh = || Fraud::new(Params::default());
-    let expected = chain.join_one(&fresh(), 2);
-    let mut rows_saved = Vec::new();
-    let mut steps = 0;
-    while let Some((progress, saved)) = after(steps, begin_join(&chain, &fresh(), 2)) {
-        steps += 1;
-        let Some(saved) = saved else { continue };
-        rows_saved.push(progress.0);
-        let mut resumed = begin_join(&chain, &fresh(), 2);
-        assert!(resumed.resumable());
-        resumed.resume(&saved);
-        assert_eq!(resumed.progress(), progress);
-        assert_eq!(resumed.save(), Some(saved), "a second preemption loses nothing");
-        assert_eq!(finish(resumed), expected, "resumed after {steps} steps");
+    let spent = spent(&chain, 2);
+    for spent in [None, Some(&spent)] {
+        let begin = || begin(&chain, &Fraud::new(Params::default()), 2, spent);
+        let expected = finish_with(begin(), &chain.prepared);
+        let mut rows_saved = Vec::new();
+        let mut steps = 0;
+        while let Some((progress, saved)) = after(steps, &chain, begin()) {
+            steps += 1;
+            let Some(saved) = saved else { continue };
+            rows_saved.push(progress.0);
+            let mut resumed = begin();
+            assert!(resumed.resumable());
+            resumed.resume(&saved);
+            assert_eq!(resumed.progress(), progress);
+            assert_eq!(resumed.save(), Some(saved), "a second preemption loses nothing");
+            assert_eq!(finish_with(resumed, &chain.prepared), expected, "resumed after {steps} steps");
+        }
+        assert_eq!(rows_saved, [4_250, 8_500, 12_750]);
     }
-    assert_eq!(rows_saved, [4_250, 8_500, 12_750]);
 }
 
 #[test]
 fn a_join_ignores_progress_that_is_not_its_own() {
     let chain = long_files();
+    let spent = spent(&chain, 1);
     let fraud = Fraud::new(Params::default());
-    let mut task = begin_join(&chain, &fraud, 1);
-    let saved = loop {
-        assert!(matches!(task.step(), Step::More));
-        if let Some(saved) = task.save() {
-            break saved;
+    for half in [None, Some(&spent)] {
+        let mut task = begin(&chain, &fraud, 1, half);
+        let saved = loop {
+            assert!(matches!(step_with(&mut task, &chain.prepared), Step::More));
+            if let Some(saved) = task.save() {
+                break saved;
+            }
+        };
+        let of_another_set = Fraud::new(Params { features: FeatureSet::Suspicion, ..Params::default() });
+        let cut = saved[..saved.len() - 1].to_vec();
+        let other_half = if half.is_none() { Some(&spent) } else { None };
+        let others = [
+            (&fraud, 2, half, &saved),
+            (&of_another_set, 1, half, &saved),
+            (&fraud, 1, other_half, &saved),
+            (&fraud, 1, half, &cut),
+        ];
+        for (fraud, index, half, saved) in others {
+            let mut other = begin(&chain, fraud, index, half);
+            other.resume(saved);
+            assert_eq!(other.progress(), (0, LONG_ROWS as u64));
         }
-    };
-    let of_another_set = Fraud::new(Params { features: FeatureSet::Suspicion, ..Params::default() });
-    let cut = saved[..saved.len() - 1].to_vec();
-    for (fraud, index, saved) in [(&fraud, 2, &saved), (&of_another_set, 1, &saved), (&fraud, 1, &cut)] {
-        let mut other = begin_join(&chain, fraud, index);
-        other.resume(saved);
-        assert_eq!(other.progress(), (0, LONG_ROWS as u64));
     }
 }

@@ -140,7 +140,7 @@ impl Rehearsal {
                         inputs.tests.extend(made.part((*read, test.index))?);
                     }
                 }
-                Input::Window(_) => bail!("a program's stages have no windows"),
+                Input::Window(_) | Input::LazyWindow(_) => bail!("a program's stages have no windows"),
             }
         }
         let local = Local {
@@ -167,6 +167,7 @@ impl Rehearsal {
                     task.give(block.unwrap_or_default().to_vec());
                 }
                 Step::Need(Wanted::Result { hash, .. }) => task.give(self.kept.get(hash)?),
+                Step::Need(Wanted::Part(_)) => return Err("a program's stages have no windows".to_owned()),
                 Step::Keep(block) => self.kept.put(&block)?,
                 Step::Done(outcome) => return Ok(outcome),
                 Step::NotReady(why) | Step::Failed(why) => return Err(why),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hash::Hash;
-use crate::manifest::{Dataset, Page, Spec};
+use crate::manifest::{Dataset, Page, Role, Spec};
 use crate::pipeline::sample::{FOLD, JOIN, PIPELINE, PREPARE};
 
 fn manifest(roles: &[Role]) -> Manifest {
@@ -69,10 +69,6 @@ struct Pair {
     known: CommitIndex,
     queue: BTreeSet<Step>,
     workers: [Simulated; 2],
-    /// A dataset that takes a hundred times as long to prepare.
-    slow: Option<u32>,
-    /// By how many datasets the fold was behind the joins, at most.
-    behind: u32,
     /// How often a dataset was added to the history that a join reads.
     added: u32,
 }
@@ -89,10 +85,10 @@ type Preference<'a> = &'a dyn Fn(&Manifest, &mut CommitIndex, Option<u32>) -> Ve
 
 impl Pair {
     /// Works until the report; returns when that was.
-    fn run(roles: &[Role], slow: Option<u32>, preference: Preference<'_>) -> (Self, u32) {
+    fn run(roles: &[Role], preference: Preference<'_>) -> (Self, u32) {
         let (known, queue, workers) = Default::default();
         let manifest = manifest(roles);
-        let mut pair = Self { manifest, known, queue, workers, slow, behind: 0, added: 0 };
+        let mut pair = Self { manifest, known, queue, workers, added: 0 };
         for now in 0.. {
             for number in 0..2 {
                 pair.finish(number, now);
@@ -151,11 +147,8 @@ impl Pair {
             self.added += (index + 1 - reached).min(WINDOW);
             worker.joined = Some(index);
         }
-        let behind = self.known.count(JOIN).saturating_sub(self.known.count(FOLD));
-        self.behind = self.behind.max(behind);
         // In milliseconds, some as they were measured.
         let spends = match item {
-            Step::Each(PREPARE, index) if Some(index) == self.slow => 300,
             Step::Each(PREPARE, _) => 3,
             Step::Each(JOIN, _) => 8,
             Step::Each(..) => 4,
@@ -223,7 +216,8 @@ proptest! {
 }
 
 fn as_preferred(manifest: &Manifest, known: &mut CommitIndex, joined: Option<u32>) -> Vec<Step> {
-    steps(plan_of(manifest).preferred(known, joined))
+    let did: Vec<(Stage, u32)> = joined.map(|last| (JOIN, last)).into_iter().collect();
+    steps(plan_of(manifest).preferred(known, &did))
 }
 
 fn by_rank(_: &Manifest, _: &mut CommitIndex, _: Option<u32>) -> Vec<Step> {
@@ -235,44 +229,60 @@ fn by_rank(_: &Manifest, _: &mut CommitIndex, _: Option<u32>) -> Vec<Step> {
 fn who_joined_a_dataset_joins_the_next() {
     let roles = [vec![Role::Train; 120], vec![Role::History; 7], vec![Role::Test; 7]].concat();
     let joins = 127;
-    let (pair, ended) = Pair::run(&roles, None, &as_preferred);
+    let (pair, ended) = Pair::run(&roles, &as_preferred);
     assert!(pair.added < joins + 2 * WINDOW, "{} for {joins} joins", pair.added);
-    let (other, ended_by_rank) = Pair::run(&roles, None, &by_rank);
+    let (other, ended_by_rank) = Pair::run(&roles, &by_rank);
     assert!(other.added > 3 * joins / 2, "{}: the pair has no need of a preference", other.added);
     assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
 }
 
-/// However many joins come before them: evaluation waits for the test days, and a second worker that joins beside
-/// the first adds every dataset to its history, too.
+/// A worker that joins a later one would first have to read all that it looks back at.
 #[test]
-fn test_days_are_offered_to_be_joined() {
-    let manifest = manifest(&[vec![Role::Train; 100], vec![Role::Test; 7]].concat());
+fn one_join_after_the_other_is_claimable() {
+    let manifest = manifest(&[vec![Role::Train; 100], vec![Role::History], vec![Role::Test; 7]].concat());
     let mut known = CommitIndex::default();
     for index in 0..manifest.len() {
         known.insert(PREPARE, index);
     }
-    for index in [0, 1, 100] {
-        known.insert(JOIN, index);
+    for next in (0..manifest.len()).filter(|index| *index != 100) {
+        let joins = claimable(&manifest, &mut known, 3);
+        let joins = joins.into_iter().filter(|item| matches!(item, Step::Each(JOIN, _)));
+        assert_eq!(joins.collect::<Vec<_>>(), [Step::Each(JOIN, next)]);
+        known.insert(JOIN, next);
     }
-    let joins = claimable(&manifest, &mut known, 3);
-    let expected: Vec<Step> = [2, 3, 4, 101, 102, 103, 104].map(|index| Step::Each(JOIN, index)).into();
-    assert_eq!(
-        joins.into_iter().filter(|item| matches!(item, Step::Each(JOIN, _))).collect::<Vec<_>>(),
-        expected
-    );
 }
 
-/// Workers that go on without a slow dataset do not leave the joins that waited for it to the end.
+/// Who did the last one goes on with it before all else; the others do that last.
 #[test]
-fn no_join_is_left_behind_for_long() {
-    let roles = [vec![Role::Train; 300], vec![Role::Test; 7]].concat();
-    for slow in [10, 50, 51] {
-        let (pair, _) = Pair::run(&roles, Some(slow), &as_preferred);
-        let (other, _) = Pair::run(&roles, Some(slow), &by_rank);
-        let (behind, by_rank) = (pair.behind, other.behind);
-        assert!(
-            behind <= by_rank + LEFT_BEHIND,
-            "after {slow} the fold is {behind} behind, by rank {by_rank}"
-        );
+fn a_sticky_stage_is_left_to_the_worker_that_did_it() {
+    let manifest = manifest(&[vec![Role::Train; 5], vec![Role::History], vec![Role::Train; 5]].concat());
+    let mut known = CommitIndex::default();
+    (0..8).for_each(|index| known.insert(PREPARE, index));
+    (0..5).for_each(|index| known.insert(JOIN, index));
+    let next = Step::Each(JOIN, 6);
+    for (joined, is_own) in [(None, false), (Some(3), false), (Some(4), true), (Some(6), false)] {
+        let steps = as_preferred(&manifest, &mut known, joined);
+        let wanted = steps.iter().filter(|step| **step != Step::Intake).collect::<Vec<_>>();
+        let place = wanted.iter().position(|step| **step == next);
+        assert_eq!(place, Some(if is_own { 0 } else { wanted.len() - 1 }), "{joined:?} {wanted:?}");
     }
+}
+
+/// A worker that does another sticky stage leaves a join to the worker that did the last one, if there is nothing else.
+#[test]
+fn a_join_is_left_to_others_only_where_they_have_begun() {
+    let manifest = manifest(&[Role::Train; 2]);
+    let mut known = CommitIndex::default();
+    let left = |known: &mut CommitIndex, did: &[(Stage, u32)]| {
+        let left = plan_of(&manifest).left_to_others(known, did);
+        left.and_then(|item| PIPELINE.step(item.name))
+    };
+    let another = (Stage(u8::MAX), 0);
+    [PREPARE, FOLD].iter().for_each(|stage| (0..2).for_each(|index| known.insert(*stage, index)));
+    assert_eq!(left(&mut known, &[another]), None, "somebody has to begin");
+    known.insert(JOIN, 0);
+    known.insert(Stage(3), 0);
+    assert_eq!(left(&mut known, &[another]), Some(Step::Each(JOIN, 1)));
+    assert_eq!(left(&mut known, &[another, (JOIN, 0)]), None, "it did the last one");
+    assert_eq!(left(&mut known, &[]), None, "it does no other");
 }

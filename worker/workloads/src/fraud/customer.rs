@@ -3,8 +3,9 @@
 use crate::prefetch::prefetch;
 
 use super::likelihood::{Cell, Usual};
+use super::memory::Entity;
 use super::month::Month;
-use super::purchase::{DAY_S, Fraud, Purchase, Stamp, Sums};
+use super::purchase::{DAY_S, Fraud, Purchase, Stamp, Sums, add_event};
 use super::stretch::Now;
 
 /// Ends of the customers' windows, back from now.
@@ -74,8 +75,14 @@ impl Customer {
     pub(super) fn usual(&mut self, now: i64) -> Option<Usual> {
         self.month.usual(now.div_euclid(DAY_S), &self.purchases)
     }
+}
 
-    pub(super) fn forget(&mut self, until: i64) {
+impl Entity for Customer {
+    fn place(now: &Now) -> u32 {
+        now.customer
+    }
+
+    fn forget(&mut self, until: i64) {
         let count = self.purchases.partition_point(|purchase| purchase.stamp.time() <= until);
         self.month.forget(count, &self.purchases);
         for window in &mut self.windows {
@@ -89,22 +96,20 @@ impl Customer {
         self.big_cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
 
-    /// Adds a purchase, not older than those before it.
-    pub(super) fn spend(&mut self, now: Now) {
+    fn add(&mut self, now: Now) {
         let usual = if now.judged { self.usual(now.time) } else { None };
         if is_big(now.cents, usual) {
             self.big.push(now.time);
         }
         let stamp = Stamp::new(now.time, now.fraud);
-        self.purchases.push(Purchase::new(stamp, now.cents, Cell::of(now.cents, usual)));
+        add_event(&mut self.purchases, Purchase::new(stamp, now.cents, Cell::of(now.cents, usual)));
         self.all.add(now.cents);
         if now.fraud {
             self.frauds.push(now.as_fraud());
         }
     }
 
-    /// Asks for what it points to that its next row will look at.
-    pub(super) fn prefetch(&self) {
+    fn prefetch(&self) {
         for first in [self.month.first(), self.windows[2].first] {
             if let Some(purchase) = self.purchases.get(first) {
                 prefetch(purchase);

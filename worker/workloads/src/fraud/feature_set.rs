@@ -73,7 +73,7 @@ pub(super) const SMALL_BY_AGE: usize = 41;
 pub(super) const BIG_BY_BIG: usize = 42;
 
 /// Whether a feature depends on a row's customer alone. The others depend on its terminal too.
-pub(super) fn is_customers(feature: usize) -> bool {
+fn is_customers(feature: usize) -> bool {
     let by_terminal = [COMPROMISED, SUSPICION, BY_SMALL, SMALL_BY_AGE];
     !HANDBOOKS_TERMINAL.contains(&feature) && !VISITS.contains(&feature) && !by_terminal.contains(&feature)
 }
@@ -131,6 +131,16 @@ impl FeatureSet {
     /// Bytes to a row.
     pub fn width(self) -> usize {
         self.chains().iter().map(|chain| chain.len()).sum()
+    }
+
+    /// The features that depend on a row's customer alone, each with its place in the set; or the others.
+    pub(super) fn places(self, of_customers: bool) -> Vec<(usize, usize)> {
+        self.features().enumerate().filter(|(_, feature)| is_customers(*feature) == of_customers).collect()
+    }
+
+    /// Whether what was usual for customers is looked at in the turn of their terminals.
+    pub(super) fn asks_usual(self) -> bool {
+        self.has_rich() || self.has_filters()
     }
 
     pub(super) fn has_handbook(self) -> bool {

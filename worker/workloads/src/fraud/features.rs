@@ -8,18 +8,22 @@
 
 use std::ops::Range;
 
+use super::customer::Customer;
+use super::customers::Customers;
 use super::edges::EDGES;
 use super::feature_set::{
     AMOUNT, BIG_BY_BIG, BY_BIG_7D, BY_BIG_14D, BY_SMALL, CARD, COMPROMISED, COUNT, FeatureSet,
-    HANDBOOKS_TERMINAL, MISUSED, SMALL_BY_AGE, SPENDING, SUSPICION, TERMINAL_RISK_7D, VISITS, is_customers,
+    HANDBOOKS_TERMINAL, MISUSED, SMALL_BY_AGE, SPENDING, SUSPICION, TERMINAL_RISK_7D, VISITS,
 };
 use super::history::History;
+use super::likelihood::Likelihood;
 use super::purchase::DAY_S;
 use super::rich::{self, OfCustomer, OfTerminal};
 use super::rows::Rows;
 use super::stretch::Now;
-use super::suspicion::Chance;
+use super::suspicion::{self, Chance};
 use super::terminal::{TERMINAL_WINDOWS_S, Terminal};
+use super::terminals::{Known, Terminals};
 
 /// Whether each bin of a feature has a weight of its own, or the feature one weight that is multiplied
 /// by the bin's level: so that what is monotone stays so where there are few frauds to learn from.
@@ -62,14 +66,12 @@ pub fn bin(feature: usize, value: f64) -> u8 {
 }
 
 /// What the terminal's turn needs to know of a row's customer.
-#[derive(Debug, Clone, Copy)]
-struct CustomerState {
-    level: u8,
-    misused: Chance,
-}
-
-impl CustomerState {
-    const NOTHING: Self = Self { level: 0, misused: Chance { yes: 0.0, no: 1.0 } };
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct CustomerState {
+    /// Level of the amount over the customer's usual.
+    pub(super) level: u8,
+    /// Odds that the card is misused, and the row a fraud by that.
+    pub(super) misused: f64,
 }
 
 /// Values of the features of one row, by their places among [`super::feature_set::NAMES`]; only a set's are computed.
@@ -87,20 +89,48 @@ pub fn of_rows(
     set: FeatureSet,
     give: &mut impl FnMut(usize, usize, f64),
 ) {
-    let columns = set.features().enumerate();
-    let (customers, terminals): (Vec<_>, Vec<_>) = columns.partition(|(_, feature)| is_customers(*feature));
-    let mut states = vec![CustomerState::NOTHING; range.len()];
+    let Some(first) = rows.time.get(range.start) else { return };
+    let (customers, terminals) = (&mut history.customers, &mut history.terminals);
+    let mut states = vec![CustomerState::default(); range.len()];
+    of_customers(customers, rows, range.clone(), set, &mut states, give);
+    if set.asks_usual() {
+        customers.look_at(rows, range.clone());
+        terminals.know(&customers.usuals(first.div_euclid(DAY_S)));
+    }
+    of_terminals(terminals, rows, range, set, &states, give);
+}
+
+/// The features that depend on the rows' customers alone, with what their terminals' turn needs to know.
+pub(super) fn of_customers(
+    customers: &mut Customers,
+    rows: &Rows,
+    range: Range<usize>,
+    set: FeatureSet,
+    states: &mut [CustomerState],
+    give: &mut impl FnMut(usize, usize, f64),
+) {
+    let columns = set.places(true);
     let mut table = Table { set, values: [0.0; COUNT] };
-    let (stretch, pending) = history.stretch(rows, range, i64::MIN);
-    history.spend_all(&stretch, |history, number, now| {
-        let Some(row) = number.checked_sub(pending) else { return };
-        states[row] = table.ask_customer(history, now);
-        customers.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
+    customers.spend(rows, range, |customer, likelihood, row, now| {
+        states[row] = table.ask_customer(customer, likelihood, now);
+        columns.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
     });
-    history.visit_all(&stretch, |history, number, now| {
-        let Some(row) = number.checked_sub(pending) else { return };
-        table.ask_terminal(history, now, states[row]);
-        terminals.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
+}
+
+/// The features that depend on the rows' terminals too.
+pub(super) fn of_terminals(
+    terminals: &mut Terminals,
+    rows: &Rows,
+    range: Range<usize>,
+    set: FeatureSet,
+    states: &[CustomerState],
+    give: &mut impl FnMut(usize, usize, f64),
+) {
+    let columns = set.places(false);
+    let mut table = Table { set, values: [0.0; COUNT] };
+    terminals.visit(rows, range, |terminal, known, row, now| {
+        table.ask_terminal(terminal, known, now, states[row]);
+        columns.iter().for_each(|(column, feature)| give(row, *column, table.values[*feature]));
     });
 }
 
@@ -119,28 +149,27 @@ pub(super) fn bins_of_rows(
 }
 
 impl Table {
-    fn ask_customer(&mut self, history: &mut History, now: Now) -> CustomerState {
-        let mut state = CustomerState::NOTHING;
+    fn ask_customer(&mut self, customer: &mut Customer, likelihood: &Likelihood, now: Now) -> CustomerState {
+        let mut state = CustomerState::default();
         self.values[AMOUNT] = now.cents as f64 / 100.0;
         if self.set.has_handbook() {
-            self.values[1..HANDBOOKS_TERMINAL.start].copy_from_slice(&spending(history, now));
+            self.values[1..HANDBOOKS_TERMINAL.start].copy_from_slice(&spending(customer, now));
         }
         if self.set.has_rich() {
-            let OfCustomer { spending, card, crossed, level } = rich::of_customer(history, now);
+            let OfCustomer { spending, card, crossed, level } = rich::of_customer(customer, now);
             self.values[SPENDING].copy_from_slice(&spending);
             self.values[CARD].copy_from_slice(&card);
             [self.values[BY_BIG_7D], self.values[BY_BIG_14D], self.values[BIG_BY_BIG]] = crossed;
             state.level = level;
         }
         if self.set.has_filters() {
-            state.misused = history.misused(now.customer, now.time);
-            self.values[MISUSED] = state.misused.log_odds();
+            state.misused = suspicion::of_card(customer, now.time, likelihood);
+            self.values[MISUSED] = Chance::of_odds(state.misused).log_odds();
         }
         state
     }
 
-    fn ask_terminal(&mut self, history: &mut History, now: Now, customer: CustomerState) {
-        let terminal = &mut history.terminals[now.terminal as usize];
+    fn ask_terminal(&mut self, terminal: &mut Terminal, known: &Known, now: Now, customer: CustomerState) {
         if self.set.has_handbook() {
             let windows = [1, 2, 3].map(|window| terminal_window(terminal, window, now));
             self.values[HANDBOOKS_TERMINAL].copy_from_slice(windows.as_flattened());
@@ -148,23 +177,23 @@ impl Table {
             self.values[TERMINAL_RISK_7D] = terminal_risk(terminal, 2, now);
         }
         if self.set.has_rich() {
-            let OfTerminal { visits, crossed } = rich::of_terminal(history, now, customer.level);
+            let OfTerminal { visits, crossed } = rich::of_terminal(terminal, known, now, customer.level);
             self.values[VISITS].copy_from_slice(&visits);
             [self.values[BY_SMALL], self.values[SMALL_BY_AGE]] = crossed;
         }
         if self.set.has_filters() {
-            let compromised = history.compromised(now.terminal, now.time);
+            let visits = terminal.before(0, now.time);
+            let compromised = suspicion::of_terminal(terminal, visits, now.time, |fraud| known.ratio(fraud));
             self.values[COMPROMISED] = compromised.log_odds;
-            self.values[SUSPICION] = compromised.chance.or(customer.misused).log_odds();
+            self.values[SUSPICION] = compromised.chance.or(Chance::of_odds(customer.misused)).log_odds();
         }
     }
 }
 
 /// The handbook's of the time and of the customer: weekend, night, counts and means of three windows.
-fn spending(history: &mut History, now: Now) -> [f64; 8] {
+fn spending(customer: &mut Customer, now: Now) -> [f64; 8] {
     let weekday_from_monday = (now.time.div_euclid(DAY_S) + 3).rem_euclid(7);
     let hour = now.time.rem_euclid(DAY_S) / 3600;
-    let customer = &mut history.customers[now.customer as usize];
     let [days_1, days_7, days_30] = [0, 1, 2].map(|window| customer.window(window, now.time));
     let mut values =
         [f64::from(weekday_from_monday >= 5), f64::from(hour <= 6), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];

@@ -1,10 +1,10 @@
 //! The fraud workload: exact causal features across daily files, and one chain of an online learner.
 //!
 //! - `prepare` reads and checks a dataset and packs its rows ([`rows`]).
-//! - `join` gives each row its features from the rows before it, at most 44 days back, as bins
-//!   ([`features`], [`edges`]). Of the datasets before its own it sees the rows that are not later than its own
-//!   first row: files of a day that overlap do not see each other's later rows, and the next day's see all of
-//!   them, merged in time's order (`timeline`).
+//! - `customers` and then `join` give each row its features from the rows before it, at most 44 days back, as bins
+//!   ([`features`], [`edges`]): first what its customer says, and then what its terminal says too. Of the datasets
+//!   before its own it sees the rows that are not later than its own first row: files of a day that overlap do not
+//!   see each other's later rows, and the next day's see all of them, merged in time's order (`timeline`).
 //! - `fold` learns from the day's rows, in the order of the datasets ([`ftrl`], `model`).
 //! - `evaluate` measures the checkpoint on its own dataset and on the test datasets ([`metrics`]).
 //!
@@ -13,6 +13,7 @@
 mod bytes;
 pub mod chains;
 mod customer;
+mod customers;
 pub mod edges;
 mod evaluate;
 pub mod feature_set;
@@ -20,21 +21,27 @@ pub mod features;
 pub mod ftrl;
 mod handbook;
 pub mod history;
+mod join;
 mod joined;
 mod likelihood;
 mod linfa;
+mod memory;
 pub mod metrics;
 mod model;
 mod month;
 mod purchase;
+mod replay;
 mod report;
 mod rich;
 pub mod rows;
 pub mod score;
+mod slots;
+mod spent;
 pub mod stretch;
 mod suspicion;
 mod tasks;
 mod terminal;
+mod terminals;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -52,18 +59,21 @@ use engine::order::Period;
 use engine::pipeline::{Input, Order, Pipeline, Stage, StageSpec};
 
 use chains::Chains;
+use customers::Customers;
 use engine::workload::{
-    Curve, Failed, Inputs, Once, Outcome, Part, ReportInput, Task, Workload, checkpoint_names,
+    Curve, Failed, Inputs, Once, Outcome, Part, PartName, ReportInput, Task, Workload, checkpoint_names,
 };
 use evaluate::Evaluation;
 use feature_set::FeatureSet;
 use ftrl::Rates;
+use join::{Join, OfCustomers, OfTerminals};
 use joined::{Joined, Kept};
 use metrics::Metrics;
 use model::Model;
 use purchase::DAY_S;
+use replay::Shared;
 use rows::Rows;
-use timeline::Timeline;
+use terminals::Terminals;
 
 /// How many days before a dataset's its window begins: the 44 that features look back, and what a row
 /// late in that first day needs of it.
@@ -73,12 +83,13 @@ const WINDOW_DAYS: i32 = 45;
 pub const NAME: &str = "fraud";
 
 pub const PREPARE: Stage = Stage(0);
-pub const JOIN: Stage = Stage(1);
-pub const FOLD: Stage = Stage(2);
-pub const EVALUATE: Stage = Stage(3);
+pub const CUSTOMERS: Stage = Stage(1);
+pub const JOIN: Stage = Stage(2);
+pub const FOLD: Stage = Stage(3);
+pub const EVALUATE: Stage = Stage(4);
 
-/// `prepare` of each file alone; `join` of each with the days before it, in the memory of the worker that joined
-/// the last; `fold`, the chain; `evaluate` of each checkpoint on its own day and the test days.
+/// `prepare` of each file alone; `customers` and `join` of each with the days before it, each in the memory of the
+/// worker that did it for the last one; `fold`, the chain; `evaluate` of each checkpoint on its own day and the test days.
 pub const PIPELINE: Pipeline = Pipeline::new(&[
     StageSpec {
         name: "prepare",
@@ -88,11 +99,18 @@ pub const PIPELINE: Pipeline = Pipeline::new(&[
         inputs: &[Input::Content],
     },
     StageSpec {
+        name: "customers",
+        folder: "customers",
+        order: Order::Sticky,
+        roles: &[Role::Train, Role::Test],
+        inputs: &[Input::Own(PREPARE), Input::LazyWindow(PREPARE)],
+    },
+    StageSpec {
         name: "join",
         folder: "joined",
         order: Order::Sticky,
         roles: &[Role::Train, Role::Test],
-        inputs: &[Input::Own(PREPARE), Input::Window(PREPARE)],
+        inputs: &[Input::Own(PREPARE), Input::LazyWindow(PREPARE), Input::Own(CUSTOMERS)],
     },
     StageSpec {
         name: "fold",
@@ -199,7 +217,8 @@ impl Params {
 pub struct Fraud {
     params: Params,
     columns: Arc<Columns>,
-    timeline: Arc<Mutex<Timeline>>,
+    customers: Shared<Customers>,
+    terminals: Shared<Terminals>,
     joined: Mutex<Kept>,
 }
 
@@ -212,7 +231,10 @@ impl fmt::Debug for Fraud {
 impl Fraud {
     pub fn new(params: Params) -> Self {
         let joined = Mutex::new(Kept::new(JOINED_KEPT));
-        Self { params, columns: Arc::default(), timeline: Arc::default(), joined }
+        let headers = Arc::default();
+        let customers = Shared::knowing(Arc::clone(&headers));
+        let terminals = Shared::knowing(headers);
+        Self { params, columns: Arc::default(), customers, terminals, joined }
     }
 
     /// The same for datasets with columns of other names.
@@ -261,10 +283,19 @@ impl Fraud {
         Once::task(move || prepared(&path, content, &columns))
     }
 
-    /// From the dataset's own prepared part and those of its window.
-    pub fn join(&self, own: &Part, window: &[Part]) -> Box<dyn Task> {
-        let features = self.params.features;
-        Box::new(tasks::Join::new(self.timeline.clone(), features, own.clone(), window.to_vec()))
+    /// From the dataset's own prepared part and those of its window, of which it asks for the missing ones.
+    pub fn customers(&self, own: &Part, window: &[PartName]) -> Box<dyn Task> {
+        let set = self.params.features;
+        let (making, made_from) = (OfCustomers::new(set), [set.name().as_bytes()]);
+        Box::new(Join::new(self.customers.clone(), making, own.clone(), window.to_vec(), &made_from))
+    }
+
+    /// From the same, and from what the dataset's customers give.
+    pub fn join(&self, own: &Part, window: &[PartName], customers: &Part) -> Box<dyn Task> {
+        let set = self.params.features;
+        let making = OfTerminals::new(set, customers.clone());
+        let made_from = [set.name().as_bytes(), &customers.hash.0[..]];
+        Box::new(Join::new(self.terminals.clone(), making, own.clone(), window.to_vec(), &made_from))
     }
 
     /// From the previous checkpoint (`None` for the first) and a joined part.
@@ -344,7 +375,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        8
+        9
     }
 
     fn params(&self) -> BTreeMap<String, String> {
@@ -410,7 +441,8 @@ impl Workload for Fraud {
         };
         let task = match stage {
             PREPARE => Ok(self.prepare(&inputs.dataset, inputs.content)),
-            JOIN => own(0).map(|own| self.join(&own, &inputs.window)),
+            CUSTOMERS => own(0).map(|own| self.customers(&own, &inputs.lazy_window)),
+            JOIN => own(0).and_then(|rows| Ok(self.join(&rows, &inputs.lazy_window, &own(1)?))),
             FOLD => own(0).map(|joined| self.fold(inputs.previous.as_ref(), &joined, inputs.lineage)),
             _ => own(0).and_then(|checkpoint| Ok(self.evaluate(&checkpoint, &own(1)?, &inputs.tests))),
         };

@@ -21,6 +21,14 @@ pub(super) fn newest<T>(events: &[T]) -> &[T] {
     &events[events.len().saturating_sub(LOOKED_AT_MAX)..]
 }
 
+/// Adds an event where room grows by a quarter, not twofold: what is remembered are mostly these.
+pub(super) fn add_event<T>(events: &mut Vec<T>, event: T) {
+    if events.len() == events.capacity() {
+        events.reserve_exact((events.len() / 4).max(4));
+    }
+    events.push(event);
+}
+
 /// Amounts count up to this (about 10,000.00) in squares, so that their sums fit an i64.
 const SQUARED_CENTS_MAX: i64 = 1 << 20;
 

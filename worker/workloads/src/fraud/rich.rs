@@ -2,11 +2,11 @@
 //! customer whose amounts are large for a while, a terminal whose transactions are fraud for a while.
 
 use super::customer::{BIG_DAYS, Customer, is_big};
-use super::history::History;
 use super::likelihood::Usual;
 use super::purchase::{DAY_S, DELAY_S, Stamp, newest};
 use super::stretch::Now;
 use super::terminal::{TERMINAL_WINDOWS_S, Terminal, known};
+use super::terminals::Known;
 
 /// Where nothing is known that a value could be taken from; below every value that is.
 const NONE: f64 = -1.0;
@@ -43,8 +43,7 @@ pub(super) struct OfTerminal {
 }
 
 /// Of the purchase that was added last.
-pub(super) fn of_customer(history: &mut History, now: Now) -> OfCustomer {
-    let customer = &mut history.customers[now.customer as usize];
+pub(super) fn of_customer(customer: &mut Customer, now: Now) -> OfCustomer {
     let usual = customer.usual(now.time);
     let over_usual = usual.map_or(NONE, |usual| now.cents as f64 / usual.cents as f64);
     let (big, big_first_age) = big(customer, now, usual);
@@ -62,9 +61,8 @@ pub(super) fn of_customer(history: &mut History, now: Now) -> OfCustomer {
 }
 
 /// Of a visit to a terminal, at a level of the amount over its customer's usual.
-pub(super) fn of_terminal(history: &mut History, now: Now, level: u8) -> OfTerminal {
-    let (small, small_first_age) = small_frauds(history, now);
-    let terminal = &mut history.terminals[now.terminal as usize];
+pub(super) fn of_terminal(terminal: &mut Terminal, known: &Known, now: Now, level: u8) -> OfTerminal {
+    let (small, small_first_age) = small_frauds(terminal, known, now);
     let [frauds_21d, frauds_28d] =
         TERMINAL_REACH_S.map(|reach| terminal.frauds(reach, now.time).len() as f64);
     let [run, run_age, genuine_since, genuine_age] = run(terminal, now);
@@ -95,11 +93,10 @@ fn spending(customer: &mut Customer, now: Now) -> [f64; 2] {
 }
 
 /// How many known frauds at the terminal were not big for their customers, and the age of the first.
-fn small_frauds(history: &mut History, now: Now) -> (usize, f64) {
+fn small_frauds(terminal: &Terminal, known: &Known, now: Now) -> (usize, f64) {
     let (mut small, mut first_age) = (0, 0.0);
-    for fraud in newest(history.terminals[now.terminal as usize].frauds(TERMINAL_REACH_S[1], now.time)) {
-        let usual = history.customers[fraud.customer as usize].usual(now.time);
-        if !is_big(fraud.cents, usual) {
+    for fraud in newest(terminal.frauds(TERMINAL_REACH_S[1], now.time)) {
+        if !is_big(fraud.cents, known.usual(fraud)) {
             small += 1;
             first_age = f64::max(first_age, days(now.time - fraud.time));
         }

@@ -10,7 +10,8 @@ use super::rows::Rows;
 /// A row as history takes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    /// Its customer's and its terminal's places in the history.
+    /// Its customer's and its terminal's places in the history: of the one that remembers it, and at a terminal, of a fraud's
+    /// customer.
     pub(super) customer: u32,
     pub(super) terminal: u32,
     pub(super) time: i64,
@@ -41,17 +42,8 @@ pub fn of_day(rows: &Rows, from: usize, most: usize) -> Range<usize> {
 }
 
 impl Stretch {
-    /// Fills `into` with its rows and their numbers, those of a customer together and in their order.
-    pub(super) fn by_customer(&self, into: &mut Vec<(usize, Now)>) {
-        self.by(|now| now.customer, into);
-    }
-
-    /// The same by terminal.
-    pub(super) fn by_terminal(&self, into: &mut Vec<(usize, Now)>) {
-        self.by(|now| now.terminal, into);
-    }
-
-    fn by(&self, place: impl Fn(&Now) -> u32, into: &mut Vec<(usize, Now)>) {
+    /// Fills `into` with its rows and their numbers, those of a place together and in their order.
+    pub(super) fn by(&self, place: impl Fn(&Now) -> u32, into: &mut Vec<(usize, Now)>) {
         into.clear();
         into.extend(grouped(&self.0, place).into_iter().map(|row| (row as usize, self.0[row as usize])));
     }

@@ -27,7 +27,7 @@ const CARD_CHANCE: f64 = 3.0 / 5_000.0;
 const CARD_SHARE: f64 = 1.0 / 3.0;
 
 /// Days of a terminal's visits that are looked at, today among them.
-const REACH_DAYS: i64 = 44;
+pub(super) const REACH_DAYS: i64 = 44;
 
 /// Chance of a fraud that has nothing to do with the customer's card: it is the terminal's.
 const NOT_THE_CARDS: f64 = 0.0065;
@@ -47,7 +47,7 @@ pub(super) struct Chance {
 
 impl Chance {
     /// Of `weight` against 1.
-    fn of_odds(weight: f64) -> Self {
+    pub(super) fn of_odds(weight: f64) -> Self {
         Self { yes: weight / (1.0 + weight), no: 1.0 / (1.0 + weight) }
     }
 
@@ -74,14 +74,14 @@ impl Suspected {
     }
 }
 
-/// Odds of a fraud by misuse of a card, from those of the misuse and the likelihood of the amount.
-fn by_card(misused: f64, ratio: f64) -> Chance {
+/// Odds of a fraud by misuse of a card, from the chance of the misuse and the likelihood of the amount.
+fn by_card(misused: f64, ratio: f64) -> f64 {
     let share = misused * CARD_SHARE;
-    Chance::of_odds(share * ratio / (1.0 - share))
+    share * ratio / (1.0 - share)
 }
 
-/// Chance that the customer's last purchase is a fraud by misuse of the card.
-pub(super) fn of_card(customer: &Customer, now: i64, likelihood: &Likelihood) -> Chance {
+/// Odds that the customer's last purchase is a fraud by misuse of the card.
+pub(super) fn of_card(customer: &Customer, now: i64, likelihood: &Likelihood) -> f64 {
     let Some((last, before)) = customer.purchases.split_last() else { return by_card(0.0, 1.0) };
     let today = now.div_euclid(DAY_S);
     // How much likelier the purchases after a day are if the misuse began on the day after it.
@@ -133,7 +133,7 @@ pub(super) fn of_terminal(
         day = visit.day();
         match visit.is_fraud().then(|| frauds.next()).flatten() {
             Some(fraud) => {
-                let by_card = by_card(CARD_CHANCE * CARD_DAYS as f64, ratio_of(fraud));
+                let by_card = Chance::of_odds(by_card(CARD_CHANCE * CARD_DAYS as f64, ratio_of(fraud)));
                 state.see(by_card.yes.max(NOT_THE_TERMINALS));
             }
             None => state.see(1.0 / GENUINE_ALL_THE_SAME),
@@ -269,7 +269,7 @@ mod tests {
         let today = NOW.div_euclid(DAY_S);
         let since = |day: i64| before.iter().filter(move |purchase| purchase.stamp.day() >= day).map(weight);
         let odds: f64 = (0..CARD_DAYS).map(|back| CARD_CHANCE * since(today - back).product::<f64>()).sum();
-        by_card(odds / (1.0 + odds), likelihood.at(last.cell())).log_odds()
+        Chance::of_odds(by_card(odds / (1.0 + odds), likelihood.at(last.cell()))).log_odds()
     }
 
     /// The log-odds of a terminal, and which frauds were looked at.
@@ -287,7 +287,8 @@ mod tests {
         #[test]
         fn a_card_is_suspected_by_all_of_its_purchases_of_14_days(events in events(20, 120)) {
             let (customer, likelihood) = (customer(&events), Likelihood::default());
-            let (found, expected) = (of_card(&customer, NOW, &likelihood).log_odds(), by_each_day(&customer, &likelihood));
+            let found = Chance::of_odds(of_card(&customer, NOW, &likelihood)).log_odds();
+            let expected = by_each_day(&customer, &likelihood);
             prop_assert!((found - expected).abs() <= 1e-9 * expected.abs(), "{found} {expected}");
         }
 
@@ -295,10 +296,10 @@ mod tests {
         #[test]
         fn only_the_newest_purchases_of_a_card_are_looked_at(events in events(14, 3 * LOOKED_AT_MAX)) {
             let mut all = customer(&events);
-            let found = of_card(&all, NOW, &Likelihood::default()).log_odds().to_bits();
+            let found = of_card(&all, NOW, &Likelihood::default()).to_bits();
             let old = all.purchases.len().saturating_sub(LOOKED_AT_MAX + 1);
             all.purchases.drain(..old);
-            prop_assert_eq!(of_card(&all, NOW, &Likelihood::default()).log_odds().to_bits(), found);
+            prop_assert_eq!(of_card(&all, NOW, &Likelihood::default()).to_bits(), found);
         }
 
         #[test]

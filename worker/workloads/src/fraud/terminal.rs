@@ -2,7 +2,8 @@
 
 use crate::prefetch::prefetch;
 
-use super::purchase::{DAY_S, DELAY_S, Fraud, Stamp};
+use super::memory::Entity;
+use super::purchase::{DAY_S, DELAY_S, Fraud, Stamp, add_event};
 use super::stretch::Now;
 
 /// Ends of the terminals' windows, back from now: where labels become known, and 1, 7 and 30 days
@@ -32,24 +33,28 @@ impl Terminal {
     pub(super) fn frauds(&self, reach_s: i64, now: i64) -> &[Fraud] {
         known(&self.frauds, reach_s, now)
     }
+}
 
-    pub(super) fn forget(&mut self, until: i64) {
+impl Entity for Terminal {
+    fn place(now: &Now) -> u32 {
+        now.terminal
+    }
+
+    fn forget(&mut self, until: i64) {
         let count = self.visits.partition_point(|visit| visit.time() <= until);
         self.visits.drain(..count);
         self.frauds.retain(|fraud| fraud.time > until);
         self.cursors.iter_mut().for_each(|cursor| *cursor = cursor.saturating_sub(count));
     }
 
-    /// Adds a visit, not older than those before it.
-    pub(super) fn visit(&mut self, now: Now) {
-        self.visits.push(Stamp::new(now.time, now.fraud));
+    fn add(&mut self, now: Now) {
+        add_event(&mut self.visits, Stamp::new(now.time, now.fraud));
         if now.fraud {
             self.frauds.push(now.as_fraud());
         }
     }
 
-    /// Asks for what it points to that its next row will look at.
-    pub(super) fn prefetch(&self) {
+    fn prefetch(&self) {
         for visit in [self.visits.get(self.cursors[0]), self.visits.last()].into_iter().flatten() {
             prefetch(visit);
         }

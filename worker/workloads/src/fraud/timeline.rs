@@ -5,24 +5,24 @@ use crate::days::day_of;
 use engine::hash::Hash;
 use engine::manifest::Role;
 
-use super::history::{History, REACH_S};
+use super::memory::{Memory, REACH_S};
 use super::purchase::DAY_S;
 use super::rows::{Header, Rows, text_of};
 
-/// A prepared part: whose it is, when its rows are, and its rows' bytes.
-#[derive(Debug)]
-pub(super) struct Candidate<'a> {
+/// A prepared part: whose it is, when its rows are, and the hash of its rows, which another file may have too.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
     pub(super) hash: Hash,
     pub(super) header: Header,
-    pub(super) rows: &'a [u8],
+    pub(super) rows: Hash,
 }
 
-impl<'a> Candidate<'a> {
+impl Candidate {
     /// # Errors
     /// What is wrong with the bytes, for a message.
-    pub(super) fn decode(hash: Hash, bytes: &'a [u8]) -> Result<Self, String> {
+    pub(super) fn decode(hash: Hash, bytes: &[u8]) -> Result<Self, String> {
         let (header, rows) = Header::decode(bytes)?;
-        Ok(Self { hash, header, rows })
+        Ok(Self { hash, header, rows: Hash::of(rows) })
     }
 
     /// Why it takes no part after those before it in the run, if it does not: another file has its rows, or
@@ -51,8 +51,8 @@ impl<'a> Candidate<'a> {
 }
 
 /// Those of a window, in the run's order, that take part.
-pub(super) fn taking_part(window: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    let mut kept = Vec::new();
+pub(super) fn taking_part(window: Vec<Candidate>) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::new();
     for candidate in window {
         if candidate.objection(&kept).is_none() {
             kept.push(candidate);
@@ -103,8 +103,8 @@ impl Layer {
 
 /// What rows from `now` on see of the parts that take part, in time's order: the rows that are not later.
 /// Parts of which each begins when the one before it has ended are a layer each.
-pub(super) fn layers(parts: &[Candidate<'_>], now: i64) -> Vec<Layer> {
-    let seen = |part: &Candidate<'_>| {
+pub(super) fn layers(parts: &[Candidate], now: i64) -> Vec<Layer> {
+    let seen = |part: &Candidate| {
         let past = Past::whole(part.hash, &part.header);
         Past { until: past.until.min(now), ..past }
     };
@@ -121,17 +121,17 @@ pub(super) fn layers(parts: &[Candidate<'_>], now: i64) -> Vec<Layer> {
     layers
 }
 
-/// History, and what it was made from.
+/// What is remembered, and what it was made from.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Timeline {
-    pub(super) history: History,
+pub(super) struct Timeline<M> {
+    pub(super) memory: M,
     seen: Vec<Layer>,
     /// The beginning of the day of the newest rows that it was made ready for: what earlier ones look at may be
     /// forgotten.
     ready_for: i64,
 }
 
-impl Timeline {
+impl<M: Memory> Timeline<M> {
     /// Makes ready for rows from `now` on that see `layers`, and says how many of the last layers are still to
     /// be pushed. The result of that depends on the layers alone: if anything within reach was seen that is not
     /// among them, or in another order, history starts again from nothing.
@@ -144,7 +144,7 @@ impl Timeline {
         let next_first = wanted.get(seen.len()).map_or(now, |layer| layer.first());
         let day = now.div_euclid(DAY_S) * DAY_S;
         if wanted.starts_with(&seen) && seen_last <= next_first && day >= self.ready_for {
-            self.history.forget(day);
+            self.memory.forget(day);
             self.seen.retain(|layer| layer.until() > day - REACH_S);
             self.ready_for = day;
             return missing;
@@ -156,7 +156,7 @@ impl Timeline {
 
     /// Adds a layer's rows, of which no features are asked, for rows from `now` on.
     pub(super) fn push(&mut self, layer: Layer, rows: &Rows, now: i64) {
-        self.history.push_all(rows, now);
+        self.memory.push_all(rows, now);
         self.seen.push(layer);
     }
 
@@ -170,15 +170,15 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn part(path: &str, first: i64, last: i64) -> Candidate<'_> {
+    fn part(path: &str, first: i64, last: i64) -> Candidate {
         Candidate {
             hash: Hash::of(path.as_bytes()),
             header: Header { path: path.to_owned(), first, last, rows: 1 },
-            rows: path.as_bytes(),
+            rows: Hash::of(path.as_bytes()),
         }
     }
 
-    fn shown(parts: &[Candidate<'_>], now: i64) -> Vec<Vec<(i64, i64)>> {
+    fn shown(parts: &[Candidate], now: i64) -> Vec<Vec<(i64, i64)>> {
         let layer = |layer: &Layer| layer.0.iter().map(|past| (past.first, past.until)).collect();
         layers(parts, now).iter().map(layer).collect()
     }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn undated_files_follow_each_other_or_take_no_part() {
-        let kept = |parts: Vec<Candidate<'_>>| {
+        let kept = |parts: Vec<Candidate>| {
             taking_part(parts).iter().map(|part| part.header.path.clone()).collect::<Vec<_>>()
         };
         // They may meet within a second.

@@ -10,16 +10,34 @@ use std::sync::Arc;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Refusal, Role};
 use engine::pipeline::Stage;
-use engine::workload::{Outcome, Part, ReportInput, Step, Task, Workload};
+use engine::workload::{Outcome, Part, PartName, ReportInput, Step, Task, Wanted, Workload};
 use workloads::fraud::Fraud;
 use workloads::fraud::rows::Rows;
 
 /// Seconds since 1970 at which 2018-04-01 begins.
 pub const APRIL_S: i64 = 17_622 * 86_400;
 
-pub fn finish(mut task: Box<dyn Task>) -> Outcome {
-    for _ in 0..1_000_000 {
+pub fn finish(task: Box<dyn Task>) -> Outcome {
+    finish_with(task, &[])
+}
+
+/// A step that needs nothing: what those before it need is given from these parts.
+pub fn step_with(task: &mut Box<dyn Task>, parts: &[Part]) -> Step {
+    loop {
         match task.step() {
+            Step::Need(Wanted::Part(name)) => {
+                let part = parts.iter().find(|part| part.hash == name.hash).expect("a part of the window");
+                task.give(part.bytes.to_vec());
+            }
+            step => return step,
+        }
+    }
+}
+
+/// Does a task that asks for parts of its window.
+pub fn finish_with(mut task: Box<dyn Task>, parts: &[Part]) -> Outcome {
+    for _ in 0..1_000_000 {
+        match step_with(&mut task, parts) {
             Step::More => {}
             Step::Done(outcome) => return outcome,
             Step::Need(_) | Step::Keep(_) | Step::Save | Step::NotReady(_) | Step::Stopped => {
@@ -71,12 +89,17 @@ impl Chain {
     }
 
     pub fn join_one(&self, fraud: &Fraud, index: u32) -> Outcome {
-        let window: Vec<Part> = fraud
+        let window: Vec<PartName> = fraud
             .window(&self.datasets, index)
             .into_iter()
-            .map(|index| self.prepared[index as usize].clone())
+            .map(|index| PartName::from(&self.prepared[index as usize]))
             .collect();
-        finish(fraud.join(&self.prepared[index as usize], &window))
+        let own = &self.prepared[index as usize];
+        let customers = match finish_with(fraud.customers(own, &window), &self.prepared) {
+            Outcome::Part(bytes) => part(index, bytes),
+            rejected => return rejected,
+        };
+        finish_with(fraud.join(own, &window, &customers), &self.prepared)
     }
 
     pub fn join(&mut self, fraud: &Fraud) {
