@@ -230,7 +230,8 @@ fn who_joined_a_dataset_joins_the_next() {
     let roles = [vec![Role::Train; 120], vec![Role::History; 7], vec![Role::Test; 7]].concat();
     let joins = 127;
     let (pair, ended) = Pair::run(&roles, &as_preferred);
-    assert!(pair.added < joins + 2 * WINDOW, "{} for {joins} joins", pair.added);
+    // A worker that takes the joins over reads a window first: that happens four times here.
+    assert!(pair.added < joins + 5 * WINDOW, "{} for {joins} joins", pair.added);
     let (other, ended_by_rank) = Pair::run(&roles, &by_rank);
     assert!(other.added > 3 * joins / 2, "{}: the pair has no need of a preference", other.added);
     assert!(ended <= ended_by_rank, "at {ended} and {ended_by_rank}");
