@@ -51,6 +51,12 @@ kueue: worker
 handbook:
     cargo test --workspace --test handbook -- --nocapture
 
+# When each alert fires and when not, by Prometheus' own promtool (needs Go and its module proxy; some minutes the first time)
+alerts:
+    command -v promtool >/dev/null || go install -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0
+    PATH="$PATH:$(go env GOPATH)/bin" promtool check rules --lint=all --lint-fatal manifests/monitoring/alerts.yaml
+    PATH="$PATH:$(go env GOPATH)/bin" promtool test rules manifests/monitoring/alerts_test.yaml
+
 # Simulated schedules on all cores: `just explore --seeds 1000000`
 explore *args:
     cargo run --release -p sim -- explore {{args}}
