@@ -71,4 +71,5 @@ fn files_are_checked_without_a_run() {
     };
     insta::assert_snapshot!("checked", check(&["--map-columns", MAPPING]));
     insta::assert_snapshot!("check_refuses_a_mapping", check(&["--map-columns", "price=total"]));
+    insta::assert_snapshot!("check_cannot_open", check(&["--map-columns", MAPPING, "nowhere.csv"]));
 }

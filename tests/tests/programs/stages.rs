@@ -97,6 +97,7 @@ fn a_command_that_the_run_was_not_begun_with_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let begun = work(folder.path(), &["--retries", "1"], "exit 3");
     assert_eq!(begun.status.code(), Some(1), "{}", transcript(&begun));
+    assert!(transcript(&begun).contains("hint: correct the program and"), "{}", transcript(&begun));
     let other = work(folder.path(), &[], "exit 0");
     assert_eq!(other.status.code(), Some(7), "{}", transcript(&other));
     let words = [

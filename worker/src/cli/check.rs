@@ -22,13 +22,18 @@ pub(crate) struct CheckArgs {
 /// Shows of each file what was read, or why it would be rejected.
 pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let columns = args.columns.columns().map_err(|why| Failure::of(Exit::Usage, why))?;
-    let (mut text, mut rejected) = (String::new(), 0);
+    let (mut text, mut rejected, mut unread) = (String::new(), 0, 0);
     for file in &args.files {
         let shown = file.to_string();
-        let bytes = bytes_of(file).await;
-        let read =
-            |bytes: Vec<u8>| read_mapped(&shown, &bytes, &columns).map_err(|reject| reject.to_string());
-        match bytes.and_then(read) {
+        let bytes = match bytes_of(file).await {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                unread += 1;
+                text += &format!("{shown}: cannot be opened: {why}\n");
+                continue;
+            }
+        };
+        match read_mapped(&shown, &bytes, &columns) {
             Ok(found) => text += &format!("{shown}: {}\n", words(&found)),
             Err(why) => {
                 rejected += 1;
@@ -37,6 +42,12 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         }
     }
     print(&text)?;
+    if unread > 0 {
+        let reason = format!("{unread} of {} files could not be opened", args.files.len());
+        return Err(
+            Failure::of(Exit::Input, reason).hint("look at the paths above; a folder's files are FOLDER/*")
+        );
+    }
     if rejected == 0 {
         return Ok(Exit::Finished);
     }

@@ -115,7 +115,14 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     // A preemption is no error, and a log of JSON holds nothing else.
     let is_said = matches!(ended.exit, Exit::Finished | Exit::Preempted) || args.log != log::Form::Text;
     if !is_said {
-        return Err(Failure::of(ended.exit, ended.reason));
+        let failure = Failure::of(ended.exit, ended.reason);
+        let is_program = ended.exit == Exit::Failed && batch.is_program() && failure.hint.is_none();
+        let hint = || {
+            format!(
+                "correct the program and start workers again; for another command first `worker abandon {name}`"
+            )
+        };
+        return Err(if is_program { failure.hint(hint()) } else { failure });
     }
     Ok(ended.exit)
 }
