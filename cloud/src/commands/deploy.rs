@@ -56,7 +56,11 @@ enum Reached {
 }
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connect: &C) -> Result<()> {
-    let asked = Asked::of(&arguments.shape, site.google.project(), &site.name).await?;
+    let asked = tokio::select! {
+        biased;
+        interrupted = interrupted() => return Err(interrupted),
+        asked = Asked::of(&arguments.shape, site.google.project(), &site.name) => asked?,
+    };
     let (mut terminal, mut reached) = (Terminal::new(arguments.yes), Reached::Before);
     if !arguments.then_destroy {
         return deploy(&arguments, &asked, &mut site, connect, &mut terminal, &mut reached).await;
@@ -64,7 +68,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
     terminal = terminal.then_destroying();
     let ended = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Error::new("see the batch through", "interrupted", Kind::Interrupted)),
+        interrupted = interrupted() => Err(interrupted),
         ended = deploy(&arguments, &asked, &mut site, connect, &mut terminal, &mut reached) => ended,
     };
     match (&ended, reached) {
@@ -89,6 +93,14 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
             Err(left)
         }
     }
+}
+
+/// Ctrl-C, as the first press of it ends a command that then cleans up.
+async fn interrupted() -> Error {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    Error::new("see the batch through", "interrupted", Kind::Interrupted)
 }
 
 fn bills(asked: &Asked, site: &Site) -> String {

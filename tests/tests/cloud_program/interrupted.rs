@@ -52,15 +52,20 @@ fn ctrl_c_at_the_question_is_heard() {
 /// The dataset is a pipe that somebody holds open: it never comes to an end.
 #[test]
 fn ctrl_c_while_datasets_are_read_is_heard() {
-    in_time(async |cloud| {
-        let training = cloud.folder.join("datasets/training");
-        std::fs::create_dir_all(&training).unwrap();
-        mkfifo(&training.join("day"), Mode::S_IRWXU).unwrap();
-        let mut pipe = pipe::OpenOptions::new().read_write(true).open_sender(training.join("day")).unwrap();
-        let mut command = cloud.command(&["plan", "--datasets", "datasets", "--image", "worker:1"]);
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        // More than a pipe holds: it is being read.
-        pipe.write_all(&vec![0; 1 << 20]).await.unwrap();
-        assert_eq!(press_ctrl_c(&mut child).await, Some(130));
-    });
+    let told = ["--datasets", "datasets", "--image", "worker:1"];
+    // A command that cleans up after itself has nothing to clean up yet: one press ends it too.
+    for command in [&["plan"][..], &["deploy", "--yes", "--then-destroy"]] {
+        in_time(async |cloud| {
+            let training = cloud.folder.join("datasets/training");
+            std::fs::create_dir_all(&training).unwrap();
+            mkfifo(&training.join("day"), Mode::S_IRWXU).unwrap();
+            let mut pipe =
+                pipe::OpenOptions::new().read_write(true).open_sender(training.join("day")).unwrap();
+            let mut command = cloud.command(&[command, &told].concat());
+            let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+            // More than a pipe holds: it is being read.
+            pipe.write_all(&vec![0; 1 << 20]).await.unwrap();
+            assert_eq!(press_ctrl_c(&mut child).await, Some(130));
+        });
+    }
 }
