@@ -201,14 +201,19 @@ fn a_map_has_its_numbers_in_the_report() {
 fn a_loop_goes_on_from_its_checkpoint() {
     let Some(python) = plain_python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (days, out) = (folder.path().join("days"), folder.path().join("out"));
+    let days = folder.path().join("days");
     write_csv(&days);
     let script = file("examples/checkpoints/train.py");
-    let summary = simulate(&days, &out, &["--deterministic", "--grace", "2s", "--", &python, &script]);
-    assert!(interrupted(&summary) > 0);
-    let logs = out.join("logs/1").read_dir().unwrap().flatten();
-    let logs: String = logs.map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
-    assert!(logs.contains("goes on from step "), "{logs}");
+    // Where the machine is slow, all preemptions of a schedule may fall between items.
+    let goes_on = ["1", "2", "3", "4"].into_iter().any(|seed| {
+        let out = folder.path().join(seed);
+        let options = ["--deterministic", "--grace", "2s", "--seed", seed, "--", &python, &script];
+        simulate(&days, &out, &options);
+        let logs = out.join("logs/1").read_dir().unwrap().flatten();
+        let logs: String = logs.map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
+        logs.contains("goes on from step ")
+    });
+    assert!(goes_on, "in none of four schedules was a loop interrupted after it had saved");
 }
 
 #[test]
