@@ -2,11 +2,11 @@
 //! ends, and nothing survives the program's own end.
 //!
 //! The worker executes itself again as `guard <scratch>`, once, and keeps the other end of a socket that is the guard's
-//! standard input ([`client`]). Over it the worker asks for one program after the other, with the ends of the pipes that
-//! the program writes to, and is sent each exit code. [`TERMINATE`] asks for SIGTERM to the program's process
-//! group. [`KILL`], and the socket's end (the worker has closed it, or is gone), ask for SIGKILL. What the program left
+//! standard input (`client.rs`). Over it the worker asks for one program after the other, with the ends of the pipes that
+//! the program writes to, and is sent each exit code. `TERMINATE` asks for SIGTERM to the program's process
+//! group. `KILL`, and the socket's end (the worker has closed it, or is gone), ask for SIGKILL. What the program left
 //! running is killed once it has ended: as the subreaper of its descendants the guard also finds those outside the
-//! group. Where the worker died, the guard removes what it kept in scratch ([`serve`]).
+//! group. Where the worker died, the guard removes what it kept in scratch (`serve.rs`).
 
 mod client;
 mod serve;
