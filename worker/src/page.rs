@@ -165,13 +165,19 @@ pub fn lane(
 
 /// The class, and so the colour, of an attempt: its step, or that it was interrupted.
 pub fn class_of(attempt: &Attempt) -> &'static str {
-    const COLOURED: [&str; 4] = ["prepare", "join", "fold", "evaluate"];
+    /// Steps and their classes; a join's two halves have one.
+    const COLOURED: [(&str, &str); 5] = [
+        ("prepare", "prepare"),
+        ("customers", "join"),
+        ("join", "join"),
+        ("fold", "fold"),
+        ("evaluate", "evaluate"),
+    ];
     if matches!(attempt.end, End::Died | End::GaveBack(_)) {
         return "interrupted";
     }
-    // The two halves of the fraud model's join.
-    let step = if attempt.held.item.step() == "customers" { "join" } else { attempt.held.item.step() };
-    COLOURED.into_iter().find(|coloured| *coloured == step).unwrap_or("other")
+    let step = attempt.held.item.step();
+    COLOURED.into_iter().find(|(coloured, _)| *coloured == step).map_or("other", |(_, class)| class)
 }
 
 fn title_of(attempt: &Attempt) -> String {

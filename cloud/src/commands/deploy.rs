@@ -97,9 +97,7 @@ pub(super) async fn run<C: Connect>(arguments: Arguments, mut site: Site, connec
 
 /// Ctrl-C, as the first press of it ends a command that then cleans up.
 async fn interrupted() -> Error {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    super::pressed(1).await;
     Error::new("see the batch through", "interrupted", Kind::Interrupted)
 }
 

@@ -39,6 +39,10 @@ impl Committed {
     fn bytes(&self) -> usize {
         self.part.as_ref().map_or(0, |part| part.bytes.len())
     }
+
+    fn named(&self) -> Named {
+        Named { hash: self.hash, part: self.part.as_ref().ok().map(PartName::from) }
+    }
 }
 
 /// What is known of a committed result without its bytes.
@@ -117,8 +121,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
         if let Some(named) = self.names.borrow().get(&(stage, index)) {
             return Ok(*named);
         }
-        let committed = self.load(stage, index).await?;
-        Ok(Named { hash: committed.hash, part: committed.part.ok().as_ref().map(PartName::from) })
+        Ok(self.load(stage, index).await?.named())
     }
 
     /// The bytes of a part that a task was given by name.
@@ -182,8 +185,7 @@ impl<'a, P: Ports> Artifacts<'a, P> {
         let committed = Committed::new(stage, index, record);
         // Others are read once: by the chain and by what is made of each dataset alone.
         if self.view.is_shared(stage, index) {
-            let part = committed.part.as_ref().ok().map(PartName::from);
-            self.names.borrow_mut().insert((stage, index), Named { hash: committed.hash, part });
+            self.names.borrow_mut().insert((stage, index), committed.named());
             self.cache.borrow_mut().keep(stage, index, &committed);
         }
         committed

@@ -19,6 +19,9 @@ impl Share {
 
     /// Whether the item that commits at this path is one of the share.
     pub fn takes(self, path: &str) -> bool {
+        if self == Self::NONE {
+            return false;
+        }
         let [a, b, c, d, e, f, g, h, ..] = Hash::of_fields([&b"audit"[..], path.as_bytes()]).0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(WHOLE) < u64::from(self.0)
     }

@@ -286,22 +286,19 @@ impl<P: Ports> Executor<'_, P> {
         gathered: Gathered,
     ) -> Result<Record, ItemError> {
         let Gathered { parent, inputs } = gathered;
-        let outcome = match inputs {
-            Err(reason) => Outcome::Rejected(reason),
-            Ok(inputs) => {
-                let dataset = open.manifest.dataset(inputs.dataset.index);
-                let path = open.commit_path(&self.ctx.paths, stage, inputs.dataset.index);
-                let twin = self.ctx.config.audit.takes(&path).then(|| inputs.clone());
-                let task = self.task(open, stage, inputs).await?;
-                let outcome = self.runner.run(attempt, task, parent, dataset).await?;
-                if let Some(twin) = twin {
-                    let made = Record::new(parent, outcome.clone());
-                    self.audit(open, attempt, (stage, &path), twin, &made).await?;
-                }
-                outcome
-            }
+        let inputs = match inputs {
+            Err(reason) => return Ok(Record::new(parent, Outcome::Rejected(reason))),
+            Ok(inputs) => inputs,
         };
-        Ok(Record::new(parent, outcome))
+        let dataset = open.manifest.dataset(inputs.dataset.index);
+        let path = open.commit_path(&self.ctx.paths, stage, inputs.dataset.index);
+        let twin = self.ctx.config.audit.takes(&path).then(|| inputs.clone());
+        let task = self.task(open, stage, inputs).await?;
+        let made = Record::new(parent, self.runner.run(attempt, task, parent, dataset).await?);
+        if let Some(twin) = twin {
+            self.audit(open, attempt, (stage, &path), twin, &made).await?;
+        }
+        Ok(made)
     }
 
     async fn task(&self, open: &OpenRun, stage: Stage, inputs: Inputs) -> Result<Box<dyn Task>, ItemError> {

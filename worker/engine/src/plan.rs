@@ -154,22 +154,23 @@ impl Plan<'_> {
             .map(|stage| (stage, self.first_missing(commits, stage).unwrap_or(self.manifest.len())))
             .collect();
         let (Some((before, begun)), Some((_, ended))) = (sticky.first(), sticky.last()) else { return items };
-        let (own, left): (Vec<_>, Vec<_>) = sticky.iter().partition(|(stage, first)| {
-            did.iter().any(|(own, last)| own == stage && self.is_next(*stage, *last, *first))
-        });
+        let (own, left): (Vec<_>, Vec<_>) =
+            sticky.iter().copied().partition(|(stage, first)| self.goes_on(did, *stage, *first));
         let chain = self.pipeline.chain();
         let chained =
             chain.and_then(|chain| self.first_missing(commits, chain)).unwrap_or(self.manifest.len());
         let is_behind = ended.saturating_sub(chained) >= CHAIN_BEHIND;
         let chain = chain.map(|chain| self.pipeline.item(Step::Chain(chain)));
         items.extend(chain.filter(|_| own.is_empty() || is_behind));
-        let next = |(stage, first): &&(Stage, u32)| {
-            (*first < self.manifest.len()).then(|| self.pipeline.item(Step::Each(*stage, *first)))
+        let next = |&(stage, first): &(Stage, u32)| {
+            (first < self.manifest.len()).then(|| self.pipeline.item(Step::Each(stage, first)))
         };
         items.extend(own.iter().filter_map(next));
-        // Somebody has to begin.
-        let is_new = |(_, first): &&&(Stage, u32)| self.manifest.train_before(*first).is_none();
-        items.extend(left.iter().filter(|_| own.is_empty()).filter(is_new).filter_map(next));
+        if own.is_empty() {
+            // Somebody has to begin.
+            let new = left.iter().filter(|(_, first)| self.manifest.train_before(*first).is_none());
+            items.extend(new.filter_map(next));
+        }
         items.extend(self.others(commits, *before, *begun));
         items.extend(left.iter().filter_map(next));
         items
@@ -178,21 +179,26 @@ impl Plan<'_> {
     /// The oldest claimable item, where a worker that does one sticky stage should leave it to others for a moment: all that
     /// is claimable are sticky stages that others have begun. Taking one costs as much as all that it looks back at.
     pub fn left_to_others(&self, commits: &mut CommitIndex, did: &[(Stage, u32)]) -> Option<Item> {
+        if did.is_empty() {
+            return None;
+        }
         let items = self.claimable(commits, 1);
         let is_left = |item: &Item| match self.pipeline.step(item.name) {
             Some(Step::Each(stage, index)) => {
                 self.pipeline.is_sticky(stage)
                     && self.manifest.train_before(index).is_some()
-                    && !did.iter().any(|(own, last)| *own == stage && self.is_next(stage, *last, index))
+                    && !self.goes_on(did, stage, index)
             }
             _ => false,
         };
-        items.first().copied().filter(|_| !did.is_empty() && items.iter().all(is_left))
+        items.first().copied().filter(|_| items.iter().all(is_left))
     }
 
-    /// Whether no dataset lies between two to which a stage is done.
-    fn is_next(&self, stage: Stage, last: u32, next: u32) -> bool {
-        last < next && !(last + 1..next).any(|between| self.applies(stage, between))
+    /// Whether a worker did a stage of the dataset before `next`, of those to which that stage is done.
+    fn goes_on(&self, did: &[(Stage, u32)], stage: Stage, next: u32) -> bool {
+        did.iter().any(|&(own, last)| {
+            own == stage && last < next && !(last + 1..next).any(|between| self.applies(stage, between))
+        })
     }
 
     /// What can be done beside the sticky stages, the first of which has come to dataset `first`.

@@ -13,7 +13,6 @@ local VOID_MAX = 16 -- deadlines looked at, the farthest first, where nothing is
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local removed = {}
-local hints = string.gsub(KEYS[1], 'pending$', 'hints')
 
 local function to_pending(items, leases)
     for i, item in ipairs(items) do
@@ -67,6 +66,7 @@ if not first[1] then
         first = take_first()
     end
     if not first[1] then
+        local hints = string.gsub(KEYS[1], 'pending$', 'hints')
         redis.pcall('DEL', hints)
         return { false, 0, 0, 0, 0, '', removed }
     end
