@@ -1,12 +1,8 @@
 //! Why something failed: words for a person, and a kind where the program itself goes on by it.
 
 use worker::contract::Exit;
-use worker::failure::Failure;
-
-/// The exit code after Ctrl-C, as shells have it.
-pub(crate) const INTERRUPTED: u8 = 130;
-/// The exit code of a run that was stopped because its time or money was over, as timeout(1) has it.
-const LATE: u8 = 124;
+use worker::explained::{self, Code};
+use worker::failure::{Failure, INTERRUPTED, LATE};
 
 /// What kind of failure it is, as far as the program decides by it. What a person should do is the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +111,19 @@ impl From<Error> for Failure {
             _ => Exit::Failed.code(),
         };
         let failure = Self::new(Exit::Failed, error.doing, error.why);
-        Self { exit, hint: error.hint, ..failure }
+        Self { exit, hint: error.hint, page: page(error.kind), ..failure }
     }
+}
+
+/// What `worker explain` has about a kind.
+fn page(kind: Kind) -> Option<Code> {
+    Some(match kind {
+        Kind::Credentials => explained::LOG_IN,
+        Kind::Permission => explained::RIGHTS,
+        Kind::Differs => explained::DIFFERS,
+        Kind::Transient | Kind::Busy => explained::AWAY,
+        _ => return None,
+    })
 }
 
 /// The innermost reason; what is around it repeats "error sending request", "client error" and the like.

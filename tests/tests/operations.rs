@@ -265,9 +265,10 @@ fn a_doctor_names_the_right_that_a_user_of_redis_lacks() {
 fn codes_are_explained() {
     let explain = |code: &[&str]| run(SIM, &[&["worker", "explain"], code].concat());
     let mut printed = String::new();
-    for code in [&[][..], &["11"], &["Volume"], &["no-space"], &["12"]] {
+    for code in [&[][..], &["11"], &["Volume"], &["no-space"], &["b303"], &["12"], &["B999"]] {
         printed += &transcript(&explain(code));
     }
+    assert_eq!(run(SIM, &["explain", "B303"]).stdout, explain(&["no-space"]).stdout);
     insta::assert_snapshot!("explain", printed);
     assert!(printed.lines().all(|line| line.chars().count() <= 150), "{printed}");
 }

@@ -5,6 +5,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::contract::Exit;
+use crate::explained::{self, Code};
+
+/// The exit code after Ctrl-C, SIGTERM or SIGHUP of a program that is no worker: 128 + SIGINT, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+/// The exit code of a run that was stopped because its time or money was over, as timeout(1) has it.
+pub const LATE: u8 = 124;
 
 /// How the hint is marked, on a line of its own.
 const HINT: &str = "hint: ";
@@ -28,12 +34,14 @@ pub struct Failure {
     pub why: String,
     /// What to do next, if anything is known.
     pub hint: Option<String>,
+    /// The page about it, where it is not the one that exit code and reason lead to.
+    pub page: Option<Code>,
 }
 
 impl Failure {
     /// `doing` is the rest of "failed to …".
     pub fn new(exit: Exit, doing: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { exit: exit.code(), doing: Some(doing.into()), why: why.to_string(), hint: None }
+        Self { exit: exit.code(), doing: Some(doing.into()), why: why.to_string(), hint: None, page: None }
     }
 
     /// A reason that says itself what was tried. It may end with a line `hint: …`.
@@ -43,7 +51,7 @@ impl Failure {
             Some((why, hint)) => (why.to_owned(), Some(hint.to_owned())),
             None => (reason, None),
         };
-        Self { exit: exit.code(), doing: None, why, hint }
+        Self { exit: exit.code(), doing: None, why, hint, page: None }
     }
 
     /// Makes a failure of an error: `open(path).map_err(Failure::when(Exit::Volume, "open it"))`.
@@ -56,10 +64,26 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same with the page about it.
+    pub fn page(self, page: Code) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    /// The code by which `explain` says more.
+    pub fn code(&self) -> Option<Code> {
+        self.page.or_else(|| explained::code_of(self.exit, &self.to_string()))
+    }
+
+    /// All that a person is shown: `error[B005]: …`, and the hint.
+    pub fn shown(&self) -> String {
+        let code = self.code().map(|code| format!("[{code}]")).unwrap_or_default();
+        format!("error{code}: {self}")
+    }
+
     /// Writes it to standard error, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         // Where the terminal is gone there is nobody to tell.
-        let _ = writeln!(io::stderr(), "error: {self}");
+        let _ = writeln!(io::stderr(), "{}", self.shown());
         ExitCode::from(self.exit)
     }
 }

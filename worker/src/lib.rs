@@ -9,6 +9,7 @@ pub use engine::{conformance, queue_conformance, store_conformance};
 pub use workloads::{duration, guard, input};
 
 pub mod cli;
+pub mod explained;
 pub mod failure;
 pub mod page;
 

@@ -22,19 +22,19 @@ mod terminal;
 pub mod workers;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, registry};
-use worker::cli::shell::ShellCommand;
+use worker::cli::command_line;
+use worker::cli::common::CommonCommand;
 use worker::contract::Exit;
-use worker::failure::Failure;
-use worker::workload::exec::scenario;
+use worker::failure::{Failure, INTERRUPTED};
 
-use crate::error::{INTERRUPTED, Result};
+use crate::error::Result;
 use crate::gke::connect::GoogleConnect;
 use crate::gke::reason::explain;
 use crate::gke::state::Memory;
@@ -86,33 +86,22 @@ enum Command {
     /// Have Compute Engine preempt one of the deployment's Spot machines.
     Preempt(preempt::Arguments),
     #[command(flatten)]
-    Shell(ShellCommand),
+    Common(CommonCommand),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, with the reason and a hint on standard error; 2 wrong \
-                          command line; 124 the run was stopped by --deadline or --max-run-cost; 130 interrupted";
+                          command line; 124 the run was stopped by --deadline or --max-run-cost; 130 interrupted. \
+                          `cloud explain CODE` says more of one";
 
 /// Runs the command line; the first argument is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let log = fmt::layer().with_writer(io::stderr).without_time();
     registry().with(log).with(worker::cli::levels("cloud=warn")).init();
-    let arguments = match scenario::expand("cloud", arguments.into_iter().collect()) {
-        Ok(arguments) => arguments,
-        Err(why) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {why}");
-            return ExitCode::from(Exit::Usage.code());
-        }
-    };
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli: Cli = match command_line::read(arguments.into_iter().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(code) => return code,
     };
-    if let Command::Shell(command) = &cli.command {
+    if let Command::Common(command) = &cli.command {
         return match command.run(Cli::command()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
@@ -189,6 +178,6 @@ async fn at_google(command: Command, target: Target) -> Result<()> {
         Command::Credential => credentials::token(&site).await,
         Command::Image(arguments) => image::run(arguments, site).await,
         Command::Preempt(arguments) => preempt::run(arguments, &site).await,
-        Command::Render(_) | Command::Run(_) | Command::Shell(_) => Ok(()),
+        Command::Render(_) | Command::Run(_) | Command::Common(_) => Ok(()),
     }
 }

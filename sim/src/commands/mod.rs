@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use worker::cli::shell::ShellCommand;
+use worker::cli::command_line;
+use worker::cli::common::CommonCommand;
 use worker::contract::Exit;
-use worker::failure::Failure;
-use worker::workload::exec::scenario;
+use worker::failure::INTERRUPTED;
 
 use crate::backend::process::child;
 
@@ -57,12 +57,15 @@ enum Command {
         args: Vec<OsString>,
     },
     #[command(flatten)]
-    Shell(ShellCommand),
+    Common(CommonCommand),
 }
 
 /// The workers' exit codes, which are this program's too, and the one that only it has.
 fn exit_codes() -> String {
-    format!("{}\n  {:>3}  interrupted by Ctrl-C, SIGTERM or SIGHUP", Exit::table(), run::INTERRUPTED)
+    format!(
+        "{}\n  {INTERRUPTED:>3}  interrupted by Ctrl-C, SIGTERM or SIGHUP\n\n`sim explain CODE` says more of one",
+        Exit::table()
+    )
 }
 
 /// Runs the command line; the first argument is the program's name.
@@ -71,17 +74,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = worker::guard::main(&args).or_else(|| child::main(&args)) {
         return code;
     }
-    let args = match scenario::expand("sim", args) {
-        Ok(args) => args,
-        Err(why) => return Failure::of(Exit::Usage, why).report(),
-    };
-    let cli = match Cli::try_parse_from(args) {
+    let cli: Cli = match command_line::read(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 });
-        }
+        Err(code) => return code,
     };
     let answer = match cli.command {
         Command::Run(args) => run::main(*args),
@@ -96,7 +91,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Worker { args } => {
             return worker::cli::main([OsString::from("worker")].into_iter().chain(args));
         }
-        Command::Shell(command) => command.run(Cli::command()).map(|()| 0),
+        Command::Common(command) => command.run(Cli::command()).map(|()| 0),
     };
     match answer {
         Ok(exit) => ExitCode::from(exit),

@@ -126,8 +126,6 @@ const IDLE_ON_BUCKET: Span = Span::ms(200);
 const PATIENCE_PER_PROGRAM: Duration = Duration::from_secs(1_800);
 /// The file that lists a run's datasets, in its own folder.
 const LIST: &str = "datasets.txt";
-/// 128 + SIGINT, as shells have it.
-pub const INTERRUPTED: u8 = 130;
 
 /// Everything decided before the first process starts.
 struct Prepared {

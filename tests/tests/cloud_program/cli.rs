@@ -111,6 +111,17 @@ fn cost_of_what_has_no_price() {
 }
 
 #[test]
+fn codes_of_errors_are_explained() {
+    insta::assert_snapshot!([printed(&["explain", "B321"]), printed(&["explain", "B1"])].join("\n"));
+}
+
+#[test]
+fn wrong_command_lines() {
+    let lines: [&[&str]; 3] = [&["pln"], &["plan", "--wokers", "4"], &["plan", "--workers", "four"]];
+    insta::assert_snapshot!(lines.map(printed).join("\n"));
+}
+
+#[test]
 fn logs_of_nothing() {
     insta::assert_snapshot!(printed(&["logs"]));
 }

@@ -27,7 +27,7 @@ const ALWAYS: usize = usize::MAX;
 
 /// As the command prints it.
 fn shown(error: Error) -> String {
-    format!("error: {}", Failure::from(explain(error)))
+    Failure::from(explain(error)).shown()
 }
 
 /// Agrees, and keeps the one line that a failure printed.

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{Failure, location, print};
 use crate::contract::Exit;
+use crate::explained;
 use crate::input::cli::ColumnArgs;
 use crate::input::{Transactions, read_mapped};
 use crate::store::any;
@@ -55,7 +56,7 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         "{rejected} of {} files would be rejected\nhint: docs/data.md says what a file may hold",
         args.files.len()
     );
-    Err(Failure::of(Exit::Input, reason))
+    Err(Failure::of(Exit::Input, reason).page(explained::REJECTED))
 }
 
 async fn bytes_of(file: &Location) -> Result<Vec<u8>, String> {

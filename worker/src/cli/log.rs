@@ -11,6 +11,7 @@ use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::contract::Exit;
 use crate::events::{Event, What};
+use crate::explained;
 use crate::failure::Failure;
 
 /// The form of the log.
@@ -91,7 +92,9 @@ fn say(form: Form, session: &str, what: &What) {
             warn!(%item, ?why, "released: {reason}");
         }
         What::Foreign { item } => warn!(%item, "removed from the queue: not an item of this run"),
-        What::Refused { path, reason } => warn!("refused {}: {reason}", path.escape_debug()),
+        What::Refused { path, reason } => {
+            warn!(explain = %explained::REFUSED, "refused {}: {reason}", path.escape_debug())
+        }
         What::Continues { run, datasets } => info!("continuing run {run}, with {datasets} datasets"),
         What::BeganFromNothing { earlier } => {
             warn!(
@@ -100,13 +103,17 @@ fn say(form: Form, session: &str, what: &What) {
         }
         What::LeftOut { tally } => warn!("{}: the report says why", tally.left_out()),
         What::LeaseLost { item, token } => {
-            warn!(%item, token, "the lease is lost; its commit will tell who was first")
+            warn!(%item, token, explain = %explained::LEASE_LOST, "the lease is lost; its commit will tell who was first")
         }
-        What::Stalled { item, token } => warn!(%item, token, "no progress: the lease is no longer extended"),
-        What::QueueAway { error } => warn!("waiting for the queue: {error}"),
+        What::Stalled { item, token } => {
+            warn!(%item, token, explain = %explained::STALLED, "no progress: the lease is no longer extended");
+        }
+        What::QueueAway { error } => {
+            warn!(explain = %explained::QUEUE_AWAY, "waiting for the queue: {error}")
+        }
         What::QueueBack => info!("the queue is back"),
         What::Waits { reason } => warn!("waiting: {reason}"),
-        What::Repaired { path, .. } => warn!(path, "replaced a torn file"),
+        What::Repaired { path, .. } => warn!(path, explain = %explained::TORN, "replaced a torn file"),
         What::Sealed { datasets } => info!(datasets, "sealed"),
         What::Audited { path, equal: true, .. } => info!(path, "audited: two results are equal"),
         What::Violation { path, attempts } => error!(path, ?attempts, "two results of one item differ"),
@@ -117,8 +124,9 @@ fn say(form: Form, session: &str, what: &What) {
         What::Exited { code, reason } if *code == Exit::Preempted.code() => info!(code, "{reason}"),
         // In text the program's own last line says it, with its hint.
         What::Exited { code, reason } if form == Form::Json => {
-            let Failure { why, hint, .. } = Failure::of(Exit::Failed, reason);
-            error!(code, hint, "{why}");
+            let failure = Failure { exit: *code, ..Failure::of(Exit::Failed, reason) };
+            let explain = failure.code().map(|code| code.to_string());
+            error!(code, hint = failure.hint, explain, "{}", failure.why);
         }
         What::Exited { .. } => {}
         other => debug!(?other, "event"),

@@ -19,11 +19,12 @@ use crate::store::identity::identify;
 use crate::store::location::Location;
 use crate::store::{Kind, Store, StoreError};
 use crate::system::random_nonce;
-use crate::workload::exec::scenario;
 
 mod abandon;
 pub mod batch;
 mod check;
+pub mod command_line;
+pub mod common;
 mod doctor;
 mod events;
 mod explain;
@@ -37,7 +38,6 @@ mod run;
 mod runs;
 mod score;
 mod serve;
-pub mod shell;
 mod shown;
 mod status;
 mod table;
@@ -50,7 +50,7 @@ pub use log::levels;
 /// Leases datasets from a queue, trains on them, and commits each exactly once, on machines that
 /// may vanish at any moment.
 #[derive(Debug, Parser)]
-#[command(name = "worker", version = crate::VERSION, after_help = Exit::table())]
+#[command(name = "worker", version = crate::VERSION, after_help = exit_codes())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -89,10 +89,12 @@ enum Command {
     Abandon(abandon::AbandonArgs),
     /// Remove the results of runs that nobody needs any more; say first what that frees.
     Prune(prune::PruneArgs),
-    /// Say what an exit code or a message means, and what to do about it.
-    Explain(explain::ExplainArgs),
     #[command(flatten)]
-    Shell(shell::ShellCommand),
+    Common(common::CommonCommand),
+}
+
+fn exit_codes() -> String {
+    format!("{}\n\n`worker explain CODE` says more of one", Exit::table())
 }
 
 /// Reads a folder, or the URL of a bucket.
@@ -227,22 +229,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = guard::main(&args) {
         return code;
     }
-    let args = match scenario::expand("worker", args) {
-        Ok(args) => args,
-        Err(why) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {why}");
-            return ExitCode::from(Exit::Usage.code());
-        }
-    };
-    let cli = match Cli::try_parse_from(args) {
+    let cli: Cli = match command_line::read(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Where the terminal is gone there is nobody to tell.
-            let _ = error.print();
-            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
     match dispatch(cli.command) {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -272,8 +261,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             Command::Doctor(args) => doctor::doctor(args).await,
             Command::Abandon(args) => abandon::abandon(args).await,
             Command::Prune(args) => prune::prune(args).await,
-            Command::Explain(args) => explain::explain(&args),
-            Command::Shell(command) => command.run(Cli::command()).map(|()| Exit::Finished),
+            Command::Common(command) => command.run(Cli::command()).map(|()| Exit::Finished),
         }
     });
     // A look-up of a name that hangs must not keep the process.

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use worker::contract::{Exit, OUTPUT, RUNS, RunPaths};
-use worker::failure::Failure;
+use worker::failure::{Failure, INTERRUPTED};
 use worker::queue::Counts;
 
 use super::place::Backend;
 use super::results::{REPORT, Results};
-use super::{INTERRUPTED, Prepared, queue};
+use super::{Prepared, queue};
 use crate::backend::Ended;
 use crate::backend::process::{self, Plan};
 use crate::check::{self, Evidence, Verdict};

@@ -4,9 +4,9 @@ use std::fs::{File, TryLockError};
 
 use cloud::kind::{KindCluster, Spec, down, installed, local_node_image};
 use worker::contract::Exit;
-use worker::failure::Failure;
+use worker::failure::{Failure, INTERRUPTED};
 
-use super::{INTERRUPTED, Prepared, afterwards};
+use super::{Prepared, afterwards};
 use crate::backend::kind::{Place, Stand};
 use crate::report::terminal::{Terminal, tell};
 use crate::signals::Signals;
