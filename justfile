@@ -40,6 +40,11 @@ ci:
 worker:
     cargo rustc --release -p worker --bin worker -- -C target-feature=+crt-static
 
+# What a release hands out, in dist/: wheels that hold the programs alone, the programs, checksums; tried from their
+# files (needs Python 3 and PyPI): `just release worker` makes one of them
+release *programs:
+    packaging/release {{programs}}
+
 # A batch that the real Kueue admits, evicts and admits again, on a kind cluster (needs Docker, kind, kubectl and Go)
 kueue: worker
     cargo build --release -p sim
