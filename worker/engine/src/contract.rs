@@ -66,20 +66,25 @@ impl RunPaths {
         inside.and_then(|rest| rest.split_once('/')).map_or(path, |(_, place)| place)
     }
 
+    /// A path in the run's folder.
+    fn inside(&self, path: &str) -> String {
+        [&self.root, "/", path].concat()
+    }
+
     /// The folder of the manifest's pages.
     pub fn manifest(&self) -> String {
-        format!("{}/manifest", self.root)
+        self.inside("manifest")
     }
 
     /// Chapter `number`, or the seal in its place.
     pub fn chapter(&self, number: u32) -> String {
-        format!("{}/manifest/{number}", self.root)
+        [&self.root, "/manifest/", &number.to_string()].concat()
     }
 
     /// Where the first [`FOLDER_COMMITS`] of a stage's commits lie, and the folders of the later ones. `stage` is
     /// the stage's folder, as its pipeline names it.
     pub fn stage(&self, stage: &str) -> String {
-        [&self.root, "/", stage].concat()
+        self.inside(stage)
     }
 
     /// The folder, counted from 0, of a dataset's commits of a stage: `prepared`, `prepared/from-1000`…
@@ -97,7 +102,7 @@ impl RunPaths {
 
     /// The folder of the blocks that results refer to.
     pub fn blocks(&self) -> String {
-        format!("{}/blocks", self.root)
+        self.inside("blocks")
     }
 
     /// Where such a block lies, below the first two digits of its hash.
@@ -108,22 +113,22 @@ impl RunPaths {
 
     /// The committed report.
     pub fn report(&self) -> String {
-        format!("{}/report", self.root)
+        self.inside("report")
     }
 
     /// Present once `output/` has held all of the run: it may have become another's since.
     pub fn projected(&self) -> String {
-        format!("{}/projected", self.root)
+        self.inside("projected")
     }
 
     /// Present once two intact results of one item differed: nobody exits 0 any more.
     pub fn violation(&self) -> String {
-        format!("{}/violation", self.root)
+        self.inside("violation")
     }
 
     /// The folder of what attempts leave on the way.
     pub fn attempts(&self) -> String {
-        format!("{}/attempts", self.root)
+        self.inside("attempts")
     }
 
     /// The private folder of one attempt. Item, token and nonce make it unique among all attempts.
@@ -133,7 +138,7 @@ impl RunPaths {
 
     /// The folder of the workers' event files.
     pub fn events(&self) -> String {
-        format!("{}/events", self.root)
+        self.inside("events")
     }
 
     /// Every folder that a run needs before its first page; those of stages are made with their first commit.

@@ -83,6 +83,12 @@ impl Name {
         std::str::from_utf8(&text[..end]).unwrap_or_default()
     }
 
+    /// Whether the step has this name, which has no slash in it.
+    pub fn has_step(&self, step: &str) -> bool {
+        let text = &self.bytes[..usize::from(self.length)];
+        text.strip_prefix(step.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
+
     /// The dataset's index, where the step is one of a dataset; written as [`Name::of`] writes it.
     pub fn index(&self) -> Option<u32> {
         let text = &self.bytes[..usize::from(self.length)];
@@ -177,6 +183,7 @@ mod tests {
             let name = Name::of(&step, index);
             prop_assert_eq!(name.as_str(), format!("{step}/{index}"));
             prop_assert_eq!((name.step(), name.index()), (step.as_str(), Some(index)));
+            prop_assert!(name.has_step(&step) && !name.has_step(&step[1..]));
             prop_assert_eq!(Name::try_from(name.to_string()), Ok(name));
         }
 

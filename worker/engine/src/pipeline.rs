@@ -233,12 +233,12 @@ impl Pipeline {
 
     /// What a name stands for here.
     pub fn step(&self, name: Name) -> Option<Step> {
-        for step in [Step::Begin, Step::Intake, Step::Report] {
-            if self.item(step).name == name {
+        for (known, step) in [(Item::BEGIN, Step::Begin), (INTAKE, Step::Intake), (REPORT, Step::Report)] {
+            if known.name == name {
                 return Some(step);
             }
         }
-        let stage = self.stages().find(|stage| self.spec(*stage).name == name.step())?;
+        let stage = self.stages().find(|stage| name.has_step(self.spec(*stage).name))?;
         match (self.spec(stage).order, name.index()) {
             (Order::Chain, None) if name.as_str() == self.spec(stage).name => Some(Step::Chain(stage)),
             (Order::Each | Order::Sticky, Some(index)) => Some(Step::Each(stage, index)),
