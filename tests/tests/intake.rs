@@ -299,7 +299,7 @@ fn a_second_run_says_that_it_learns_from_nothing() {
         assert!(output.status.success(), "{}", transcript(&output));
         logs.push(transcript(&output));
     }
-    let said = "WARN this run learns from nothing";
+    let said = "WARN this run starts without a model";
     assert!(!logs[0].contains(said) && logs[1].contains(said), "{}", logs.concat());
     let report = fs::read_to_string(folder.path().join("output/report.txt")).unwrap();
     assert!(report.contains("it does not continue the model of an earlier run"), "{report}");

@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// What is asked about if nothing is deployed yet.
     #[command(flatten)]
     shape: Shape,
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

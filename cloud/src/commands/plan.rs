@@ -15,7 +15,7 @@ use crate::gke::cost::Stop;
 pub(super) struct Arguments {
     #[command(flatten)]
     shape: Shape,
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     /// Estimate from the table of prices alone: without a log-in, a project or a network.

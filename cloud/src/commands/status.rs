@@ -15,7 +15,7 @@ use crate::k8s::cluster::JobState;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -32,10 +32,10 @@ pub struct CheckArgs {
     /// A dataset to test with [default: those with `test` in their name]
     #[arg(long, value_name = "FILE")]
     test: Vec<PathBuf>,
-    /// The time between the two runs: what is stamped with the time differs then.
+    /// The time between the two runs, so that time stamps differ.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     apart: Span,
-    /// A command that prints what counts of a result, for formats whose bytes cannot be equal: {output} and
+    /// A command that prints the part of a result to compare, for formats whose bytes cannot be equal: {output} and
     /// BATCH_OUTPUT are a folder with the result. Split into words as a shell does; no shell runs it.
     #[arg(long, value_name = "COMMAND")]
     digest: Option<String>,

@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a batch, preempted as scheduled: on this machine's processes, or in a cluster of kind's.
+    /// Run a batch with scheduled preemptions: in processes on this machine, or on a kind cluster.
     #[command(after_help = exit_codes(), args_override_self = true)]
     Run(Box<run::RunArgs>),
     /// Run a program of your own twice on one or two datasets, and say whether its results are equal.
@@ -46,11 +46,11 @@ enum Command {
     Explore(explore::ExploreArgs),
     /// Run one large simulated batch, and show the calls per result over time.
     Scale(scale::ScaleArgs),
-    /// Hunt workers that forget one rule each: every one must be caught.
+    /// Run every mutant (a worker that breaks one rule): each must be caught.
     Mutants(mutants::MutantsArgs),
     /// Tell the story of one simulated schedule.
     Replay(replay::ReplayArgs),
-    /// Be the worker: `sim worker` takes what `worker` takes.
+    /// Run as a worker (same arguments as `worker`).
     #[command(disable_help_flag = true)]
     Worker {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

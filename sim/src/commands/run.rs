@@ -60,11 +60,11 @@ pub struct RunArgs {
     /// [default: sqlite; on kind the cluster's Redis]
     #[arg(long, value_name = "QUEUE")]
     queue: Option<QueueChoice>,
-    /// Who goes when: `progress` (by what has been done), `none`, `poisson:<mean>` or `every:<time>`
+    /// When machines are preempted: `progress` (by the work done), `none`, `poisson:<mean>` or `every:<time>`
     /// (each for each worker), or `schedule:<file>` (as a run recorded it)
     #[arg(long, value_name = "RULE", default_value = "progress")]
     preempt: Rule,
-    /// From SIGTERM to SIGKILL [default: 250ms]; not for kind, where it is the 15s that GKE leaves
+    /// Time from SIGTERM to SIGKILL [default: 250ms; fixed at 15s on kind, as on GKE]
     #[arg(long, value_name = "TIME")]
     grace: Option<Span>,
     /// The time without a heartbeat after which an item is redelivered to another worker [default: 1s; on kind 5s]
@@ -76,11 +76,11 @@ pub struct RunArgs {
     /// Share of the preemptions by time that stop a machine past its lease and let it return.
     #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
     pause: f64,
-    /// How much longer each dataset takes to prepare, by computing [default: 400ms without
+    /// Computing time added to the preparation of each dataset [default: 400ms without
     /// --datasets (on kind 8s), else nothing]
     #[arg(long, value_name = "TIME")]
     work: Option<Span>,
-    /// What the schedule is drawn from; the results do not depend on it.
+    /// The seed of the schedule; the results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     seed: u64,
     /// Where the volume, the report and the page go [default: out/<name of the datasets' folder>]
@@ -97,10 +97,10 @@ pub struct RunArgs {
     /// Continue the newest complete run in the same --out; where there is none, begin from nothing
     #[arg(long = "continue", requires = "datasets", conflicts_with = "work")]
     continues: bool,
-    /// Go on with the newest run in --out, which was interrupted; the other options as they were
+    /// Resume the newest run in --out, which was interrupted. Give the other options as before
     #[arg(long, conflicts_with = "work")]
     resume: bool,
-    /// Exit with 9 where a dataset was rejected, though the others were trained on. Where none could be, that is so
+    /// Exit with 9 where a dataset was rejected, though the others were trained on. If none could be, it exits with 9
     /// in any case.
     #[arg(long)]
     fail_on_rejected: bool,

@@ -14,8 +14,7 @@ pub struct ScaleArgs {
     workers: u32,
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     datasets: u32,
-    /// Faults, spread over the run: of each kind in turn, but for the four that take the queue back to an
-    /// earlier state.
+    /// Faults, spread over the run, each kind in turn except the four that restore the queue to an earlier state.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     faults: u32,
     #[arg(long, value_name = "SEED", default_value_t = 0)]

@@ -1,5 +1,6 @@
-//! What must hold when a run is done: read from the volume and from the queue, compared with
-//! results made from the manifest by the workload alone, with no worker.
+//! What must hold when a run is done: read from the volume and from the queue, compared with results that the
+//! workload alone makes, with no worker, from the contents in the world's parameters (`content_of`). The manifest
+//! gives only the order.
 
 mod left;
 mod shown;

@@ -37,16 +37,16 @@ pub struct BatchArgs {
     #[arg(long, env = "WORKER_PROGRESS_EVERY", value_name = "TIME", default_value = PROGRESS_EVERY,
           value_parser = parse_duration)]
     pub progress_every: Duration,
-    /// Attempts at a dataset that is missing or changed before the run stops loudly.
+    /// Failed attempts at one item (its dataset is missing or changed, or the workload fails) before the worker ends.
     #[arg(long, env = "WORKER_RETRIES", value_name = "N", default_value_t = RETRIES)]
     pub retries: u32,
-    /// Workers in a row that may die at one item, none of them making progress, before the run stops loudly with 10.
+    /// Consecutive workers that may die at one item without progress before the run stops with exit code 10.
     /// A worker that runs out of memory counts as one that died.
     #[arg(long, env = "WORKER_MAX_DELIVERIES", value_name = "N", default_value_t = MAX_DELIVERIES,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_deliveries: u32,
-    /// Exit with 9 where a dataset was rejected or a pushed path refused, though the run is complete. Where nothing
-    /// could be trained on, that is so in any case.
+    /// Exit with 9 where a dataset was rejected or a pushed path refused, though the run is complete. If no dataset
+    /// could be trained on, it exits with 9 in any case.
     #[arg(long, env = "WORKER_FAIL_ON_REJECTED")]
     pub fail_on_rejected: bool,
     /// Rounds of extra work on each dataset, saved and resumed as hashing is (4,000 take about a

@@ -22,7 +22,7 @@ use crate::system::{Machine, System};
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     queue: QueueArgs,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -97,13 +97,11 @@ fn say(form: Form, session: &str, what: &What) {
         }
         What::Continues { run, datasets } => info!("continuing run {run}, with {datasets} datasets"),
         What::BeganFromNothing { earlier } => {
-            warn!(
-                "this run learns from nothing: it continues neither the model of run {earlier} nor another"
-            );
+            warn!("this run starts without a model: it does not continue run {earlier} or any other");
         }
         What::LeftOut { tally } => warn!("{}: the report says why", tally.left_out()),
         What::LeaseLost { item, token } => {
-            warn!(%item, token, explain = %explained::LEASE_LOST, "the lease is lost; its commit will tell who was first")
+            warn!(%item, token, explain = %explained::LEASE_LOST, "the lease is lost; the first commit wins")
         }
         What::Stalled { item, token } => {
             warn!(%item, token, explain = %explained::STALLED, "no progress: the lease is no longer extended");

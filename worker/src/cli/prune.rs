@@ -126,7 +126,9 @@ fn refuse(args: &PruneArgs, plan: &[Planned]) -> Result<(), Failure> {
         if let Verdict::Stays(why) = &planned.verdict {
             let hint = match why {
                 Stays::Open => format!("finish it, or end it first: worker abandon {run}"),
-                Stays::ContinuedBy(later) => format!("prune run {later} with it, once that may go"),
+                Stays::ContinuedBy(later) => {
+                    format!("prune run {later} in the same command, once it can be pruned")
+                }
                 _ => "it can go once a later run is complete".to_owned(),
             };
             return Err(Failure::new(Exit::Failed, doing, why).hint(hint));

@@ -40,7 +40,7 @@ pub(crate) struct RunArgs {
     /// The time between SIGTERM and SIGKILL.
     #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
-    /// How often an idle worker asks for work [default: 50ms; on a bucket, where each look costs, 1s]
+    /// How often an idle worker asks for work [default: 50ms; on a bucket, where each poll costs money, 1s]
     #[arg(long, env = "WORKER_IDLE", value_name = "TIME", value_parser = parse_positive)]
     idle: Option<Duration>,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::store::any::AnyStore;
 pub(crate) struct RunsArgs {
     #[command(flatten)]
     on: VolumeArgs,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

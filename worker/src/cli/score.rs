@@ -22,8 +22,8 @@ pub(crate) struct ScoreArgs {
     /// The checkpoint: a file as in output/model_cpt_2018-04-04.ftrl.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Datasets that came before (repeatable, in any order), or a folder of .parquet, .csv and .pkl files: what
-    /// features look back on. Those of the last 44 days matter; without them, every customer is new.
+    /// Earlier datasets, from which features are computed (repeatable, in any order), or a folder of .parquet, .csv
+    /// and .pkl files. Those of the last 44 days matter; without them, every customer is new.
     #[arg(long, value_name = "PATH")]
     history: Vec<PathBuf>,
     #[command(flatten)]

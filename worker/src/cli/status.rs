@@ -24,7 +24,7 @@ pub(crate) struct StatusArgs {
     /// Show every dataset and every worker, also the ones that are done.
     #[arg(long)]
     all: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

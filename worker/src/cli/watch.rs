@@ -22,7 +22,7 @@ pub(crate) struct WatchArgs {
     /// The run's name [default: the newest number]
     #[arg(long, env = "WORKER_RUN", value_name = "NAME")]
     run: Option<String>,
-    /// The time between two looks.
+    /// The refresh interval.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_positive)]
     every: Duration,
     /// Show it once, and end.
@@ -214,7 +214,7 @@ pub(crate) fn preemptions(moment: &Moment) -> String {
     let sums = &moment.sums;
     let share = if sums.busy_ms == 0 { 0.0 } else { 100.0 * sums.lost_ms as f64 / sums.busy_ms as f64 };
     format!(
-        "{} told to stop, {} vanished; {} redelivered, {} resumed; lost {share:.1} % of the work",
+        "{} received a stop notice, {} vanished; {} redelivered, {} resumed; lost {share:.1} % of the work",
         sums.notices, sums.vanished, sums.redelivered, sums.resumed
     )
 }

@@ -58,7 +58,7 @@ pub struct PlaceArgs {
     /// Where the workers run.
     #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
     pub backend: Backend,
-    /// kind: the cluster's name. One of ours that is healthy is used again [default: batch-aiml]
+    /// kind: the cluster's name. A healthy cluster of that name that `sim` made is reused [default: batch-aiml]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// kind: the image of the nodes [default: the newest that Docker has, else kind's own choice]
