@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tests::bucket::gcs::Gcs;
@@ -261,4 +264,58 @@ fn calls_are_few() {
         assert!(store.client().calls().writes <= 10, "{:?}", store.client().calls());
         assert_eq!(store.get("events/log.jsonl").await.unwrap().len(), 7_000);
     });
+}
+
+/// Gives tokens as Google's metadata server does, and an empty bucket to who has one. Returns its address, and each
+/// request with its credentials.
+fn metadata_and_bucket() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+            let header = |name: &str| {
+                let line = head.lines().find(|line| line.to_lowercase().starts_with(name));
+                line.map_or("none", |line| line[name.len()..].trim()).to_owned()
+            };
+            let path =
+                head.split_whitespace().nth(1).unwrap_or_default().split('?').next().unwrap().to_owned();
+            let body = match path.contains("/service-accounts/default/token")
+                && header("metadata-flavor:") == "Google"
+            {
+                true => r#"{"access_token": "the-pods-own", "expires_in": 3600, "token_type": "Bearer"}"#,
+                false => "<ListBucketResult></ListBucketResult>",
+            };
+            heard.lock().unwrap().push(format!("{path} {}", header("authorization:")));
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    (address, asked)
+}
+
+/// In a pod at Google there is no key and no log-in: the machine gives tokens of the pod's identity.
+#[test]
+fn a_pod_needs_no_key() {
+    let (address, asked) = metadata_and_bucket();
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_worker-under-test"));
+    command.args(["runs", "--volume", "gs://data/volume"]).env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+    command.env("HOME", nowhere.path()).env("GCE_METADATA_HOST", &address);
+    command.env("GOOGLE_BASE_URL", format!("http://{address}"));
+    let output = command.output().unwrap();
+    let asked = asked.lock().unwrap().clone();
+    let said = tests::command::transcript(&output);
+    assert_eq!(asked[0], "/computeMetadata/v1/instance/service-accounts/default/token none", "{said}");
+    assert!(
+        asked.len() > 1 && asked[1..].iter().all(|one| one.ends_with(" Bearer the-pods-own")),
+        "{asked:?} {said}"
+    );
 }

@@ -170,6 +170,26 @@ fn rendered(options: &[&str]) -> String {
     std::fs::read_to_string(out.path().join("gke/job.yaml")).unwrap()
 }
 
+/// No export, no claim and no staging pod: a service account, and a URL.
+#[test]
+fn manifests_for_a_bucket() {
+    let out = tempfile::tempdir().unwrap();
+    let options = ["--storage", "gs://data/team", "--image", "worker:1"];
+    rendering(Target::Gke, &options, out.path()).run().unwrap();
+    let mut text = String::new();
+    for path in walk(&out.path().join("gke")).into_iter().collect::<std::collections::BTreeSet<_>>() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        text += &format!("== {name}\n");
+        // The queue is the same for any volume.
+        if name != "redis.yaml" {
+            text += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+    insta::assert_snapshot!(text);
+    let words = ["render", "--target", "gke", "--storage", "s3://data/team"];
+    assert!(Cli::try_parse_from(words).is_err(), "whose access no identity of pods gives");
+}
+
 #[test]
 fn a_programs_job_runs_in_the_users_image() {
     insta::assert_snapshot!(rendered(&PROGRAM));

@@ -55,10 +55,10 @@ pub(super) async fn fetch(
 ) -> Result<Vec<ResultFile>> {
     let results = within(clock, VOLUME_LIMIT, "list the results", cluster.results(deployment)).await?;
     let missing =
-        |file: &&ResultFile| !memory.is_fetched(&file.path, &file.sha256) || !out.join(&file.path).exists();
+        |file: &&ResultFile| !memory.is_fetched(&file.path, &file.content) || !out.join(&file.path).exists();
     let missing: Vec<_> = results.iter().filter(missing).cloned().collect();
     cluster.fetch(deployment, &missing, out).await?;
-    memory.note_fetched(missing.iter().map(|file| (file.path.clone(), file.sha256.clone())))?;
+    memory.note_fetched(missing.iter().map(|file| (file.path.clone(), file.content.clone())))?;
     eprintln!("fetched {} of {} results to {}", missing.len(), results.len(), out.display());
     Ok(results)
 }

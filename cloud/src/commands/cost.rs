@@ -10,7 +10,6 @@ use super::status::as_deployed;
 use super::terminal::print;
 use crate::error::Result;
 use crate::gke::connect::Connect;
-use crate::gke::plan::is_ours;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,11 +23,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run<C: Connect>(arguments: Arguments, site: &Site, connect: &C) -> Result<()> {
     let (observed, cluster) = site.everything(connect).await?;
-    let found_cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
-    let found_filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
-    let desired = match (found_cluster, found_filestore) {
-        (Some(_), _) | (_, Some(_)) => as_deployed(site, found_cluster, found_filestore),
-        (None, None) => arguments.shape.desired(site.google.project(), &site.name, None)?,
+    let desired = match as_deployed(site, &observed) {
+        Some(desired) => desired,
+        None => arguments.shape.desired(site.google.project(), &site.name, None)?,
     };
     let estimate = site.prices.estimate(&desired);
     match arguments.json {

@@ -26,7 +26,9 @@ pub(super) async fn run(arguments: Arguments, site: &Site) -> Result<()> {
         scope: Scope::Deployment,
         kept: &[],
         version_in: None,
-        made: false,
+        storage: None,
+        bucket: None,
+        made: Default::default(),
     };
     let observed = site.google.observe(&query).await?;
     let Some(seen) = ready_cluster(&observed, &site.name) else {
@@ -135,6 +137,7 @@ mod tests {
             network: "default".into(),
             endpoint: "34.1.2.3".into(),
             ca: "Y2E=".into(),
+            has_identities: true,
             created_s: None,
         }
     }

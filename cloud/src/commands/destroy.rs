@@ -37,5 +37,19 @@ pub(super) async fn destroy<C: Connect>(yes: bool, site: &mut Site, connect: &C)
         let (noun, name, location) = (foreign.resource.noun(), &foreign.name, &foreign.location);
         print(&format!("not touched, for it is not this deployment's: {noun} {name} in {location}"))?;
     }
-    print("nothing is left: clusters, Filestore, disks and image repositories were listed in all locations")
+    for unlisted in &proof.unlisted {
+        let (noun, why) = (unlisted.resource.noun(), &unlisted.why);
+        print(&format!("no {noun} was looked for, for this machine made none and may not list them: {why}"))?;
+    }
+    for (kept, until) in &proof.kept {
+        let (noun, name, location) = (kept.resource.noun(), &kept.name, &kept.location);
+        print(&format!(
+            "deleted, but a soft delete policy keeps it until {until}, and bills it: {noun} {name} in {location}"
+        ))?;
+    }
+    let nothing = if proof.kept.is_empty() { "nothing" } else { "nothing else" };
+    let buckets = if proof.unlisted.is_empty() { "buckets, " } else { "" };
+    print(&format!(
+        "{nothing} is left: clusters, Filestore, {buckets}disks and image repositories were listed in all locations"
+    ))
 }

@@ -4,7 +4,7 @@ use k8s_openapi::serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::k8s::objects::{Config, REDIS, job, redis, staging, volume};
+use crate::k8s::objects::{Config, REDIS, access, job, redis, staging, volume};
 use crate::{gke, kind};
 
 /// Which of the committed sets of manifests.
@@ -43,16 +43,26 @@ pub struct File {
 /// datasets are there, as the tutorial does. The password is in no file; it comes from `redis.env`.
 pub fn files(target: Target, config: &Config) -> Result<Vec<File>> {
     let [closed, open] = redis::network_policies(config);
-    let mut files = vec![
-        file("volume.yaml", &[value(&volume::persistent_volume(config))?, value(&volume::claim(config))?])?,
-        file(
-            "redis.yaml",
-            &[value(&redis::pod(config))?, value(&redis::service(config))?, value(&closed)?, value(&open)?],
-        )?,
-        file("staging.yaml", &[value(&staging::pod(config))?])?,
-        file("job.yaml", &[value(&job::job(config))?])?,
-        file("kustomization.yaml", &[kustomization(config)])?,
-    ];
+    let mut files = match config.nfs() {
+        Some(nfs) => {
+            let export =
+                [value(&volume::persistent_volume(config, nfs))?, value(&volume::claim(config, nfs))?];
+            vec![file("volume.yaml", &export)?]
+        }
+        None => {
+            let account = access::account(config).map(|account| value(&account)).transpose()?;
+            vec![file("access.yaml", account.as_slice())?]
+        }
+    };
+    let queue =
+        [value(&redis::pod(config))?, value(&redis::service(config))?, value(&closed)?, value(&open)?];
+    files.push(file("redis.yaml", &queue)?);
+    if config.nfs().is_some() {
+        files.push(file("staging.yaml", &[value(&staging::pod(config))?])?);
+    }
+    let resources: Vec<_> = files.iter().map(|file| file.path).collect();
+    files.push(file("kustomization.yaml", &[kustomization(config, &resources)])?);
+    files.push(file("job.yaml", &[value(&job::job(config))?])?);
     if target == Target::Kind {
         let cluster = kind::config(config.workers, false);
         files.push(file("cluster/kind.yaml", &[cluster])?);
@@ -60,11 +70,11 @@ pub fn files(target: Target, config: &Config) -> Result<Vec<File>> {
     Ok(files)
 }
 
-fn kustomization(config: &Config) -> Value {
+fn kustomization(config: &Config, resources: &[&str]) -> Value {
     json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": ["volume.yaml", "redis.yaml", "staging.yaml"],
+        "resources": resources,
         "secretGenerator": [{
             "name": REDIS,
             "namespace": config.namespace,

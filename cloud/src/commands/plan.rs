@@ -25,7 +25,9 @@ pub(super) struct Arguments {
 
 /// What is asked for, priced; nothing is asked of Google.
 pub(super) async fn offline(arguments: Arguments, target: &Target) -> Result<()> {
-    let asked = Asked::of(&arguments.shape, "PROJECT", &target.name).await?;
+    // No price depends on it, but a bucket's name is made of it, and must be one.
+    let project = target.project.as_deref().filter(|project| !project.is_empty()).unwrap_or("project");
+    let asked = Asked::of(&arguments.shape, project, &target.name).await?;
     asked.desired.check()?;
     let cost = target.prices()?.estimate(&asked.desired);
     let stop = asked.desired.work.as_ref().map_or(Ok(None), |work| Stop::of(work, &cost))?;

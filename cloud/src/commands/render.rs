@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
+use worker::store::location::{Location, Provider};
 
 use crate::commands::manifests::{File, Target, files};
 use crate::commands::workers::{Workers, WorkersArgs};
 use crate::error::{Error, Result};
+use crate::k8s::cluster::{Nfs, Volume};
 use crate::k8s::objects::volume;
 
 /// Write the Kubernetes manifests, for use with kubectl alone.
@@ -25,6 +27,9 @@ pub struct Render {
     /// The NFS export, SERVER:/PATH, on GKE Filestore's address and share.
     #[arg(long, value_name = "SERVER:/PATH")]
     pub nfs: Option<String>,
+    /// A bucket in place of the export, gs://BUCKET/PREFIX.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["nfs", "mount_options"], value_parser = bucket)]
+    pub storage: Option<String>,
     /// How many workers run at once.
     #[arg(long)]
     pub workers: Option<u32>,
@@ -66,8 +71,12 @@ impl Render {
                         "on GKE: `gcloud filestore instances list` shows the address; --nfs 10.1.2.3:/NFSVol",
                     )
                 })?;
-            config.nfs.server = server.to_owned();
-            config.nfs.path = format!("/{path}");
+            let capacity_gib = config.nfs().map_or(0, |nfs| nfs.capacity_gib);
+            config.volume =
+                Volume::Nfs(Nfs { server: server.to_owned(), path: format!("/{path}"), capacity_gib });
+        }
+        if let Some(url) = &self.storage {
+            config.volume = Volume::Bucket(url.clone());
         }
         let Workers { image, args, pod } = self.workers_args.workers()?;
         config.image = image.unwrap_or(config.image);
@@ -81,11 +90,20 @@ impl Render {
     }
 }
 
+/// A bucket of Google's, whose access the pods' identity gives.
+fn bucket(text: &str) -> Result<String, String> {
+    match Location::parse(text.into())? {
+        Location::Bucket(url) if url.provider == Provider::Gcs => Ok(url.to_string()),
+        _ => Err("give gs://BUCKET/PREFIX".to_owned()),
+    }
+}
+
 pub(super) fn run(arguments: &Render) -> Result<()> {
     // What is committed has placeholders, and with `check` is compared with them.
     if arguments.target == Target::Gke && !arguments.check {
         let image = arguments.workers_args.workers()?.image;
-        let missing = [("--nfs", arguments.nfs.is_none()), ("--image", image.is_none())];
+        let missing =
+            [("--nfs", arguments.nfs.is_none() && arguments.storage.is_none()), ("--image", image.is_none())];
         if let Some((option, _)) = missing.iter().find(|(_, missing)| *missing) {
             let hint = "--nfs ADDRESS:/NFSVol is Filestore's (`gcloud filestore instances list`), --image is what \
                         `cloud image` prints";

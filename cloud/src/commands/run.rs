@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gke::SPOT;
 use crate::gke::plan::check_name;
 use crate::gke::state::Memory;
-use crate::k8s::cluster::{Batch, Cluster, Datasets, JobState, Nfs, Objects, Placement};
+use crate::k8s::cluster::{Batch, Cluster, Datasets, JobState, Nfs, Objects, Placement, Volume};
 use crate::k8s::live::LiveCluster;
 use crate::k8s::objects::volume;
 
@@ -117,7 +117,7 @@ impl What {
         let options = self.mount_options.as_deref().map(volume::mount_options);
         Batch {
             deployment: name.to_owned(),
-            nfs: nfs.clone(),
+            volume: Volume::Nfs(nfs.clone()),
             mount_options: options.and_then(Result::ok).unwrap_or_default(),
             deadline_s: self.deadline,
             image: workers.image,
@@ -221,7 +221,7 @@ mod tests {
     fn a_job_that_does_something_else_is_left_alone() {
         let batch = Batch {
             deployment: "batch-aiml".into(),
-            nfs: nfs("10.0.0.2:/NFSVol").unwrap(),
+            volume: Volume::Nfs(nfs("10.0.0.2:/NFSVol").unwrap()),
             mount_options: Vec::new(),
             deadline_s: None,
             image: Some("worker:1".into()),

@@ -11,7 +11,7 @@ use crate::gke::cost::Prices;
 use crate::gke::deploy::Deployer;
 use crate::gke::gcp::Google;
 use crate::gke::money::Money;
-use crate::gke::plan::{Desired, Mode, Tier, Work};
+use crate::gke::plan::{Desired, Mode, Storage, Tier, Work};
 use crate::k8s::cluster::{Datasets, GRACE_SECONDS, datasets_digest};
 
 /// What the deployment looks like; the defaults are the tutorial's.
@@ -33,6 +33,12 @@ pub(super) struct Shape {
     /// Spot machines of a Standard cluster.
     #[arg(long, default_value_t = 1)]
     nodes: u32,
+    /// What holds the volume: a Filestore instance, or a bucket.
+    #[arg(long, value_enum, default_value = "filestore")]
+    storage: Storage,
+    /// The bucket's name. [default: the project's and the deployment's]
+    #[arg(long)]
+    bucket: Option<String>,
     /// Filestore's service tier.
     #[arg(long, default_value_t = Tier::BasicHdd)]
     tier: Tier,
@@ -96,8 +102,10 @@ impl Shape {
             zone,
             network: self.network.clone(),
             mode,
+            storage: self.storage,
             tier: self.tier,
             capacity_gib: self.capacity,
+            bucket: self.bucket.clone(),
             workers: self.workers,
             work,
         })

@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::gke::cost::{Estimate, Stop};
+use crate::gke::cost::{Estimate, Operations, Stop};
 use crate::gke::destroy::Loss;
 use crate::gke::money::Range;
 use crate::gke::plan::{Action, Plan, Resource, Step};
@@ -56,11 +56,19 @@ pub(super) fn cost_text(cost: &Estimate) -> String {
         true => String::new(),
         false => " or more".to_owned(),
     };
+    let operations = cost.operations.map(|operations| {
+        let Operations { writes_million, reads_million } = operations;
+        format!(
+            "\n and by use, in none of the sums: {writes_million} for a million of the bucket's writes and lists, \
+             {reads_million} for a million reads"
+        )
+    });
     let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     format!(
-        "{}\n\nwhile it is up: {} an hour, {} a month{unpriced}; while workers run: {} an hour{unpriced}\n\
+        "{}{}\n\nwhile it is up: {} an hour, {} a month{unpriced}; while workers run: {} an hour{unpriced}\n\
          (US dollars before tax; GKE's free tier gives {} a month back for one cluster){}{}",
         rows.join("\n"),
+        operations.unwrap_or_default(),
         cost.idle_hour,
         cost.idle_month,
         cost.busy_hour,
@@ -96,14 +104,23 @@ pub(super) fn range_json(range: Range) -> Value {
 /// The estimate for programs.
 pub(super) fn cost_json(cost: &Estimate) -> Value {
     let line = |line: &crate::gke::cost::Line| json!({"what": line.what, "hour": line.hour.map(range_json), "billed_with": line.with, "sources": line.sources});
-    json!({
+    let operations = cost.operations.map(|operations| {
+        let Operations { writes_million, reads_million } = operations;
+        json!({"writes_million": range_json(writes_million), "reads_million": range_json(reads_million)})
+    });
+    let mut shown = json!({
         "as_of": cost.sources().first().map(|source| &source.as_of),
         "lines": cost.lines.iter().map(line).collect::<Vec<_>>(),
         "idle_hour": range_json(cost.idle_hour),
         "idle_month": range_json(cost.idle_month),
         "busy_hour": range_json(cost.busy_hour),
         "unpriced": cost.unpriced(),
-    })
+    });
+    // Only a bucket has any.
+    if let Some(operations) = operations {
+        shown["operations"] = operations;
+    }
+    shown
 }
 
 /// What `destroy` would delete, and what would be lost with it.

@@ -10,10 +10,11 @@ use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::gke::connect::Connect;
 use crate::gke::cost::Prices;
-use crate::gke::deploy::{access, retry_transient};
+use crate::gke::deploy::{access, bucket_volume, retry_transient};
 use crate::gke::gcp::{self, Google, Query, Scope, Settings};
 use crate::gke::plan::{ClusterSeen, Observed, State, is_ours};
 use crate::gke::state::Memory;
+use crate::gke::volume::Deployed;
 use crate::k8s::cluster::{Cluster, Objects};
 
 /// Which deployment.
@@ -71,18 +72,25 @@ impl Target {
 
 impl Site {
     /// Everything of the deployment's, wherever it is, with what is in its cluster.
-    pub(super) async fn everything<C: Connect>(&self, connect: &C) -> Result<(Observed, Option<C::Cluster>)> {
+    pub(super) async fn everything<C: Connect>(
+        &self,
+        connect: &C,
+    ) -> Result<(Observed, Option<Deployed<C::Cluster>>)> {
         let query = Query {
             deployment: &self.name,
             region: None,
             scope: Scope::Everything,
             kept: self.memory.operations(),
             version_in: None,
-            made: self.memory.made(),
+            storage: None,
+            bucket: None,
+            made: self.memory.asked(),
         };
         let mut observed = self.google.observe(&query).await?;
         let Some(seen) = ready_cluster(&observed, &self.name) else { return Ok((observed, None)) };
         let cluster = connect.connect(&access(seen)).await?;
+        let bucket = bucket_volume(&self.google, &self.name, &observed);
+        let cluster = Deployed { cluster, bucket };
         observed.objects = Some(self.objects(&cluster).await?);
         Ok((observed, Some(cluster)))
     }
@@ -92,7 +100,7 @@ impl Site {
     }
 
     /// The deployment's cluster, which must be up.
-    pub(super) async fn cluster<C: Connect>(&self, connect: &C) -> Result<C::Cluster> {
+    pub(super) async fn cluster<C: Connect>(&self, connect: &C) -> Result<Deployed<C::Cluster>> {
         let (_, cluster) = self.everything(connect).await?;
         cluster.ok_or_else(|| {
             let doing = format!("reach the cluster of deployment {}", self.name);

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gke::connect::Connect;
 use crate::gke::cost::sum_text;
 use crate::gke::money::Range;
-use crate::gke::plan::{ClusterSeen, Desired, FilestoreSeen, Observed, Resource, State, Tier, is_ours};
+use crate::gke::plan::{Desired, Observed, Resource, State, Storage, Tier, bucket_url, is_ours, own_bucket};
 use crate::k8s::cluster::JobState;
 
 #[derive(Debug, Args)]
@@ -66,6 +66,9 @@ fn rows(observed: &Observed, name: &str) -> Vec<(String, String)> {
         let what = format!("Filestore {} ({address}) in {}", seen.name, seen.location);
         rows.push((what, words(&seen.state)));
     }
+    for seen in observed.buckets.iter().filter(|seen| is_ours(&seen.labels, name)) {
+        rows.push((format!("bucket {} in {}", bucket_url(&seen.name), seen.location), "there".into()));
+    }
     for seen in &observed.repositories {
         rows.push((format!("image repository {} in {}", seen.name, seen.location), "there".into()));
     }
@@ -84,7 +87,7 @@ fn rows(observed: &Observed, name: &str) -> Vec<(String, String)> {
         };
         rows.push(("Job workload".into(), job));
     }
-    for unasked in &observed.unasked {
+    for unasked in observed.unasked.iter().chain(&observed.unlisted) {
         rows.push((
             format!("{} in {}", unasked.resource.noun(), unasked.place),
             format!("unknown: {}", unasked.why),
@@ -100,12 +103,15 @@ fn total(site: &Site, observed: &Observed, now_s: u64) -> (Range, Vec<String>) {
         |created_s: Option<u64>| u128::from(created_s.map_or(0, |created_s| now_s.saturating_sub(created_s)));
     let cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
     let filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
-    let estimate = site.prices.estimate(&as_deployed(site, cluster, filestore));
+    let bucket = own_bucket(&site.name, observed);
+    let deployed = as_deployed(site, observed);
+    let estimate = site.prices.estimate(&deployed.unwrap_or(Desired::tutorial(site.google.project())));
     let (mut sum, mut unpriced) = (Range::default(), Vec::new());
     for line in estimate.lines {
         let created_s = match line.with {
             Resource::Cluster => cluster.map(|seen| seen.created_s),
             Resource::Filestore => filestore.map(|seen| seen.created_s),
+            Resource::Bucket => bucket.map(|seen| seen.created_s),
             _ => None,
         };
         match (created_s, line.hour) {
@@ -117,26 +123,30 @@ fn total(site: &Site, observed: &Observed, now_s: u64) -> (Range, Vec<String>) {
     (sum, unpriced)
 }
 
-/// What is there, as if it had been asked for.
-pub(super) fn as_deployed(
-    site: &Site,
-    cluster: Option<&ClusterSeen>,
-    filestore: Option<&FilestoreSeen>,
-) -> Desired {
+/// What is there, as if it had been asked for. None: nothing that has a price.
+pub(super) fn as_deployed(site: &Site, observed: &Observed) -> Option<Desired> {
+    let cluster = observed.clusters.iter().find(|seen| is_ours(&seen.labels, &site.name));
+    let filestore = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &site.name));
+    let bucket = own_bucket(&site.name, observed);
+    let locations = [
+        cluster.map(|seen| region(&seen.location)),
+        filestore.map(|seen| region(&seen.location)),
+        bucket.map(|seen| seen.location.as_str()),
+    ];
     let mut desired = Desired::tutorial(site.google.project());
     desired.deployment.clone_from(&site.name);
+    locations.into_iter().flatten().next()?.clone_into(&mut desired.region);
     if let Some(seen) = cluster {
-        desired.region = region(&seen.location).to_owned();
         desired.mode.clone_from(&seen.mode);
     }
     if let Some(seen) = filestore {
-        if cluster.is_none() {
-            desired.region = region(&seen.location).to_owned();
-        }
         desired.capacity_gib = seen.capacity_gib;
         desired.tier = seen.tier.parse().unwrap_or(Tier::BasicHdd);
+    } else if let Some(seen) = bucket {
+        desired.storage = Storage::Gcs;
+        desired.bucket = Some(seen.name.clone());
     }
-    desired
+    Some(desired)
 }
 
 /// Of a zone or a region.

@@ -10,12 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::gke::SUPPORT_RAISED;
 use crate::gke::money::{Money, Range};
-use crate::gke::plan::desired::{Desired, Mode, Work};
+use crate::gke::plan::desired::{Desired, Mode, Storage, Work};
 use crate::gke::plan::observed::Resource;
 use crate::gke::reason::Reason;
-use crate::k8s::cluster::{PodSize, PodUse, SUPPORT};
+use crate::k8s::cluster::{PodSize, PodUse};
 
 const TABLE: &str = include_str!("../../prices.toml");
 
@@ -46,6 +45,16 @@ struct RegionPrices {
     boot_disk_gib_month: Price,
     machines: BTreeMap<String, Family>,
     filestore_gib_month: BTreeMap<String, Price>,
+    bucket: Option<BucketPrices>,
+}
+
+/// Of a bucket: what is in it, and operations on it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BucketPrices {
+    gib_month: Price,
+    writes_million: Price,
+    reads_million: Price,
 }
 
 /// A family of machines, of which `e2-standard-4` names one.
@@ -129,8 +138,17 @@ pub struct Line {
     pub hour: Option<Range>,
     /// Where its prices come from.
     pub sources: BTreeSet<Source>,
-    /// What it is billed with: the cluster, Filestore, or the Job, which is only while workers run.
+    /// What it is billed with: the cluster, Filestore, the bucket, or the Job, which is only while workers run.
     pub with: Resource,
+}
+
+/// What a million operations on a bucket cost. How many a batch takes depends on its datasets, so no hour has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operations {
+    /// Class A: writes and lists.
+    pub writes_million: Range,
+    /// Class B.
+    pub reads_million: Range,
 }
 
 /// What a deployment costs.
@@ -139,6 +157,8 @@ pub struct Estimate {
     pub lines: Vec<Line>,
     /// What the table has prices for, where something has none.
     pub known: Option<String>,
+    /// Of a bucket; in none of the sums. None: there is no bucket, or no price is known.
+    pub operations: Option<Operations>,
     /// Up, with no workers.
     pub idle_hour: Range,
     pub idle_month: Range,
@@ -333,6 +353,7 @@ impl Prices {
             idle_hour,
             busy_hour: sum(true),
             credit_a_month: self.cluster_credit_a_month.0,
+            operations: self.operations(desired),
             lines,
         }
     }
@@ -344,23 +365,31 @@ impl Prices {
             Line { what, hour: hour.map(|hour| hour.range), sources, with }
         };
         let fee = region.map(|region| self.priced(&region.cluster_fee));
+        let (storage, with) = match desired.storage {
+            Storage::Filestore => {
+                let what = format!("Filestore {} {} GiB", desired.tier.name(), desired.capacity_gib);
+                (what, Resource::Filestore)
+            }
+            Storage::Gcs => (format!("bucket, for {} GiB in it", desired.bucket_gib()), Resource::Bucket),
+        };
         let mut lines = vec![
             line("cluster fee".into(), fee, Resource::Cluster),
-            line(
-                format!("Filestore {} {} GiB", desired.tier.name(), desired.capacity_gib),
-                self.filestore_hour(desired),
-                Resource::Filestore,
-            ),
+            line(storage, self.storage_hour(desired), with),
         ];
         let workers = u128::from(desired.workers);
         match &desired.mode {
             Mode::Autopilot => {
+                let [least, most] = desired.storage.support();
                 let support = region.map(|region| {
-                    let least = self.pod_hour(region, SUPPORT, false);
-                    let most = self.pod_hour(region, SUPPORT_RAISED, false).range.high;
+                    let least = self.pod_hour(region, least, false);
+                    let most = self.pod_hour(region, most, false).range.high;
                     Priced { range: Range { high: most, ..least.range }, ..least }
                 });
-                lines.push(line("Redis and staging pods".into(), support, Resource::Cluster));
+                let pods = match desired.storage {
+                    Storage::Filestore => "Redis and staging pods",
+                    Storage::Gcs => "Redis pod",
+                };
+                lines.push(line(pods.into(), support, Resource::Cluster));
                 let size = desired.worker_size();
                 let spot = region.map(|region| self.pod_hour(region, size, true).scaled(workers, 1));
                 lines.push(line(format!("worker pods on Spot: {workers}"), spot, Resource::Job));
@@ -378,9 +407,21 @@ impl Prices {
         lines
     }
 
-    fn filestore_hour(&self, desired: &Desired) -> Option<Priced> {
-        let month = self.regions.get(&desired.region)?.filestore_gib_month.get(desired.tier.name())?;
-        Some(self.priced(month).scaled(u128::from(desired.capacity_gib), u128::from(self.hours_a_month)))
+    fn storage_hour(&self, desired: &Desired) -> Option<Priced> {
+        let region = self.regions.get(&desired.region)?;
+        let (month, gib) = match desired.storage {
+            Storage::Filestore => {
+                (region.filestore_gib_month.get(desired.tier.name())?, desired.capacity_gib)
+            }
+            Storage::Gcs => (&region.bucket.as_ref()?.gib_month, desired.bucket_gib()),
+        };
+        Some(self.priced(month).scaled(u128::from(gib), u128::from(self.hours_a_month)))
+    }
+
+    fn operations(&self, desired: &Desired) -> Option<Operations> {
+        let region = self.regions.get(&desired.region).filter(|_| desired.storage == Storage::Gcs)?;
+        let BucketPrices { writes_million, reads_million, .. } = region.bucket.as_ref()?;
+        Some(Operations { writes_million: writes_million.range(), reads_million: reads_million.range() })
     }
 
     /// A machine of a family in the table with GKE's default boot disk of 100 GiB. Spot makes the machine cheaper
@@ -431,7 +472,9 @@ impl RegionPrices {
             &self.autopilot_spot_gib,
             &self.boot_disk_gib_month,
         ];
-        fixed.into_iter().chain(of_machines).chain(self.filestore_gib_month.values())
+        let of_bucket =
+            self.bucket.iter().flat_map(|of| [&of.gib_month, &of.writes_million, &of.reads_million]);
+        fixed.into_iter().chain(of_machines).chain(of_bucket).chain(self.filestore_gib_month.values())
     }
 
     /// The family, the vCPUs and the GiB of `e2-standard-4`.

@@ -12,12 +12,13 @@ use crate::gke::cost::{Estimate, Prices};
 use crate::gke::gcp::{Google, Query, RetryBudget, Scope, from_operation};
 use crate::gke::money::Money;
 use crate::gke::plan::{
-    ClusterSeen, Desired, Observed, OperationSeen, Plan, Resource, State, Step, Verb, export, plan,
-    target_cluster, target_filestore,
+    ClusterSeen, Desired, Observed, OperationSeen, Plan, Resource, State, Step, Storage, Verb, export,
+    own_bucket, plan, target_cluster, target_filestore,
 };
 use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
-use crate::k8s::cluster::{Batch, Cluster, Datasets, Placement};
+use crate::gke::volume::{BucketVolume, Deployed};
+use crate::k8s::cluster::{Batch, Cluster, Datasets, Placement, Volume};
 
 /// Between two looks at what Google is doing.
 pub(crate) const POLL: Duration = Duration::from_secs(5);
@@ -69,7 +70,7 @@ impl<C: Connect> Deployer<'_, C> {
         &self,
         memory: &mut Memory,
         prompt: &mut impl Prompt<Plan>,
-    ) -> Result<(C::Cluster, Estimate)> {
+    ) -> Result<(Deployed<C::Cluster>, Estimate)> {
         self.desired.check()?;
         let ended = self.bring_up(memory, prompt).await;
         // The reason may be Filestore's, while the cluster that was begun before it is billed.
@@ -83,7 +84,7 @@ impl<C: Connect> Deployer<'_, C> {
         &self,
         memory: &mut Memory,
         prompt: &mut impl Prompt<Plan>,
-    ) -> Result<(C::Cluster, Estimate)> {
+    ) -> Result<(Deployed<C::Cluster>, Estimate)> {
         let mut budget = RetryBudget::default();
         let mut approved: Option<Vec<Resource>> = None;
         let mut waited_for = BTreeSet::new();
@@ -119,14 +120,17 @@ impl<C: Connect> Deployer<'_, C> {
     }
 
     /// Observes, in the cluster too if there is one, and plans.
-    async fn look(&self, memory: &Memory) -> Result<(Observed, Plan, Option<C::Cluster>)> {
+    async fn look(&self, memory: &Memory) -> Result<(Observed, Plan, Option<Deployed<C::Cluster>>)> {
+        let bucket = self.desired.bucket_name();
         let query = Query {
             deployment: &self.desired.deployment,
             region: Some(&self.desired.region),
             scope: Scope::Deployment,
             kept: memory.operations(),
             version_in: self.desired.mode.shutdown_grace().map(|_| self.desired.cluster_location()),
-            made: false,
+            storage: Some(self.desired.storage),
+            bucket: Some(&bucket),
+            made: BTreeSet::new(),
         };
         let mut observed = self.google.observe(&query).await?;
         let ready = |seen: &&ClusterSeen| {
@@ -134,7 +138,13 @@ impl<C: Connect> Deployer<'_, C> {
             ours && matches!(seen.state, State::Ready | State::Busy)
         };
         let cluster = match target_cluster(self.desired, &observed).filter(ready) {
-            Some(seen) => Some(self.connect.connect(&access(seen)).await?),
+            Some(seen) => {
+                let cluster = self.connect.connect(&access(seen)).await?;
+                Some(Deployed {
+                    cluster,
+                    bucket: bucket_volume(self.google, &self.desired.deployment, &observed),
+                })
+            }
             None => None,
         };
         if let Some(cluster) = &cluster {
@@ -189,12 +199,29 @@ impl<C: Connect> Deployer<'_, C> {
                 (Resource::Apis, Verb::Update, Some(self.google.enable_apis(apis).await?))
             }
             Step::Make(Resource::Cluster) => {
+                memory.ask_for(Resource::Cluster)?;
                 prompt.show(&format!("making cluster {}, about five minutes", desired.cluster_name()));
                 (Resource::Cluster, Verb::Create, Some(self.google.create_cluster(desired).await?))
             }
+            Step::Make(Resource::Bucket) => {
+                memory.ask_for(Resource::Bucket)?;
+                prompt.show(&format!("making bucket {}", desired.bucket_name()));
+                self.google.create_bucket(desired).await?;
+                return memory.note_made();
+            }
+            Step::Make(Resource::Access) => {
+                let Some(seen) = own_bucket(&desired.deployment, observed) else { return Ok(()) };
+                prompt.show(&format!("letting the pods use bucket {}", seen.name));
+                return self.google.admit(&seen.name, &seen.pods(&desired.project)).await;
+            }
             Step::Make(_) => {
+                memory.ask_for(Resource::Filestore)?;
                 prompt.show(&format!("making Filestore {}, about three minutes", desired.filestore_name()));
                 (Resource::Filestore, Verb::Create, Some(self.google.create_filestore(desired).await?))
+            }
+            Step::Change(Resource::Bucket) => {
+                prompt.show(&format!("changing the settings of bucket {}", desired.bucket_name()));
+                return self.google.repair_bucket(&desired.bucket_name()).await;
             }
             Step::Change(_) => {
                 prompt.show(&format!("growing Filestore to {} GiB", desired.capacity_gib));
@@ -242,16 +269,21 @@ impl<C: Connect> Deployer<'_, C> {
         step: &Step,
         observed: &Observed,
         plan: &Plan,
-        cluster: &C::Cluster,
+        cluster: &Deployed<C::Cluster>,
         prompt: &mut impl Prompt<Plan>,
     ) -> Result<()> {
-        let Some(nfs) = target_filestore(self.desired, observed).and_then(export) else {
+        let export = || target_filestore(self.desired, observed).and_then(export);
+        let volume = match self.desired.storage {
+            Storage::Filestore => export().map(Volume::Nfs),
+            Storage::Gcs => Some(Volume::Bucket(self.desired.bucket_url())),
+        };
+        let Some(volume) = volume else {
             let why = "Filestore gave no address";
             return Err(Error::new("prepare the cluster", why, Reason::Transient));
         };
         let batch = Batch {
             deployment: self.desired.deployment.clone(),
-            nfs,
+            volume,
             mount_options: Vec::new(),
             deadline_s: plan.stop.map(|stop| stop.after_s),
             image: self.desired.work.as_ref().map(|work| work.image.clone()),
@@ -263,7 +295,10 @@ impl<C: Connect> Deployer<'_, C> {
         };
         match (step, self.datasets) {
             (Step::Apply, _) => {
-                prompt.show("making the volume and Redis");
+                prompt.show(match self.desired.storage {
+                    Storage::Filestore => "making the volume and Redis",
+                    Storage::Gcs => "making the workers' service account and Redis",
+                });
                 cluster.fit().await?;
                 cluster.apply(&batch, &mut |line| prompt.show(line)).await
             }
@@ -356,6 +391,11 @@ pub(crate) async fn retry_transient<T>(google: &Google, call: impl AsyncFn() -> 
             done => return done,
         }
     }
+}
+
+/// The volume of a deployment that has a bucket for it.
+pub fn bucket_volume(google: &Google, deployment: &str, observed: &Observed) -> Option<BucketVolume> {
+    own_bucket(deployment, observed).map(|seen| BucketVolume::new(google, &seen.name))
 }
 
 /// How to reach the API server of a cluster that is ready.

@@ -7,11 +7,11 @@ use crate::clock::within;
 use crate::error::{Cause, Error, Kind, Result};
 use crate::gke::connect::Connect;
 use crate::gke::deploy::{
-    POLL, Prompt, Waiting, access, fail_if_ended_badly, retry_transient, wait_for_operations,
+    POLL, Prompt, Waiting, access, bucket_volume, fail_if_ended_badly, retry_transient, wait_for_operations,
 };
 use crate::gke::gcp::{Google, Query, RetryBudget, Scope};
 use crate::gke::plan::{
-    ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_ours, teardown,
+    ClusterSeen, Doomed, Observed, Resource, State, Teardown, Unasked, Verb, is_bucket, is_ours, teardown,
 };
 use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
@@ -41,6 +41,10 @@ pub struct Destroyer<'a, C: Connect> {
 pub struct Proof {
     /// Things that bear a name of the deployment's without its labels; they were not touched.
     pub foreign: Vec<Doomed>,
+    /// Not asked about, for want of a right: this machine never made any.
+    pub unlisted: Vec<Unasked>,
+    /// Deleted; a policy keeps it, and it is billed, until then.
+    pub kept: Vec<(Doomed, String)>,
 }
 
 impl<C: Connect> Destroyer<'_, C> {
@@ -62,7 +66,8 @@ impl<C: Connect> Destroyer<'_, C> {
                 .map_err(|error| left(&down, &error))?;
             if down.is_clean() {
                 memory.clear()?;
-                return Ok(Proof { foreign: down.foreign });
+                let Teardown { foreign, unlisted, kept, .. } = down;
+                return Ok(Proof { foreign, unlisted, kept });
             }
             if !approved {
                 self.approve(&down, &observed, memory, prompt).await?;
@@ -106,7 +111,9 @@ impl<C: Connect> Destroyer<'_, C> {
             scope: Scope::Everything,
             kept: memory.operations(),
             version_in: None,
-            made: memory.made(),
+            storage: None,
+            bucket: None,
+            made: memory.asked(),
         };
         self.google.observe(&query).await
     }
@@ -115,7 +122,7 @@ impl<C: Connect> Destroyer<'_, C> {
         &self,
         down: &Teardown,
         observed: &Observed,
-        memory: &Memory,
+        memory: &mut Memory,
         prompt: &mut impl Prompt<Loss>,
     ) -> Result<()> {
         // Without a limit, this would wait forever for a volume that is gone, even with --yes.
@@ -130,7 +137,17 @@ impl<C: Connect> Destroyer<'_, C> {
     }
 
     /// Results on the volume whose content was never fetched to this machine.
-    async fn unfetched(&self, observed: &Observed, memory: &Memory) -> Result<Vec<ResultFile>> {
+    async fn unfetched(&self, observed: &Observed, memory: &mut Memory) -> Result<Vec<ResultFile>> {
+        let results = match bucket_volume(self.google, self.deployment, observed) {
+            Some(bucket) => bucket.results().await?,
+            None => self.mounted_results(observed, memory).await?,
+        };
+        let unfetched = |file: &ResultFile| !memory.is_fetched(&file.path, &file.content);
+        Ok(results.into_iter().filter(unfetched).collect())
+    }
+
+    /// The results on a volume that is looked at through the cluster.
+    async fn mounted_results(&self, observed: &Observed, memory: &mut Memory) -> Result<Vec<ResultFile>> {
         let Some(seen) = self.reachable(observed) else {
             if observed.filestores.iter().any(|seen| is_ours(&seen.labels, self.deployment)) {
                 return Err(Error::other(
@@ -141,13 +158,19 @@ impl<C: Connect> Destroyer<'_, C> {
             return Ok(Vec::new());
         };
         let cluster = self.connect.connect(&access(seen)).await?;
-        let results =
-            retry_transient(self.google, async || match cluster.observe(self.deployment).await?.volume {
-                Some(_) => cluster.results(self.deployment).await,
-                None => Ok(Vec::new()),
-            });
-        let unfetched = |file: &ResultFile| !memory.is_fetched(&file.path, &file.sha256);
-        Ok(results.await?.into_iter().filter(unfetched).collect())
+        let volume = async || Ok(cluster.observe(self.deployment).await?.volume);
+        match retry_transient(self.google, volume).await? {
+            // Another machine made it, and it was not listed: that is to be proved, too.
+            Some(url) if is_bucket(&url) => {
+                memory.ask_for(Resource::Bucket)?;
+                Err(Error::other(
+                    "look for results",
+                    format!("{url} is not among the buckets that were listed"),
+                ))
+            }
+            Some(_) => retry_transient(self.google, async || cluster.results(self.deployment).await).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     fn reachable<'a>(&self, observed: &'a Observed) -> Option<&'a ClusterSeen> {
@@ -191,6 +214,10 @@ impl<C: Connect> Destroyer<'_, C> {
             let sent = match resource {
                 Resource::Cluster => self.google.delete_cluster(name, location).await,
                 Resource::Filestore => self.google.delete_filestore(name, location).await,
+                Resource::Bucket => {
+                    let tell = &mut |line: &str| prompt.show(line);
+                    self.google.delete_bucket(name, self.deployment, tell).await.map(|()| None)
+                }
                 Resource::Repository => self.google.delete_repository(name, location).await,
                 _ => self.google.delete_disk(name, location).await.map(|()| None),
             };
@@ -224,7 +251,7 @@ fn left(down: &Teardown, error: &Error) -> Error {
         |doomed: &&Doomed| format!("{} {} in {}", doomed.resource.noun(), doomed.name, doomed.location);
     let left = down.left().iter().map(names).collect::<Vec<_>>().join("; ");
     let mut why = format!("{error}; this may still be there and be billed: {left}");
-    if !down.unasked.is_empty() {
+    if !down.unasked.is_empty() || !down.unlisted.is_empty() {
         why = format!("{why}; this could not be asked: {}", unasked_names(down));
     }
     let cause = match error.kind {
@@ -245,5 +272,5 @@ fn unasked(down: &Teardown) -> Error {
 fn unasked_names(down: &Teardown) -> String {
     let name =
         |unasked: &Unasked| format!("{} in {} ({})", unasked.resource.noun(), unasked.place, unasked.why);
-    down.unasked.iter().map(name).collect::<Vec<_>>().join("; ")
+    down.unasked.iter().chain(&down.unlisted).map(name).collect::<Vec<_>>().join("; ")
 }

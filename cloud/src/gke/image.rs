@@ -31,7 +31,9 @@ pub async fn make_repository(
             scope: Scope::Image,
             kept: memory.operations(),
             version_in: None,
-            made: false,
+            storage: None,
+            bucket: None,
+            made: Default::default(),
         };
         let observed = google.observe(&query).await?;
         memory.learn(&observed.operations)?;

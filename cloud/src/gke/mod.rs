@@ -1,4 +1,4 @@
-//! Google alone: what a deployment costs, the plan, and the loops that bring GKE and Filestore up and down.
+//! Google alone: what a deployment costs, the plan, and the loops that bring GKE and what holds the volume up and down.
 //!
 //! [`plan`] decides, purely; [`deploy`] and [`destroy`] carry out; [`gcp`] speaks to Google, [`connect`] to its
 //! clusters.
@@ -19,6 +19,8 @@ pub mod destroy;
 pub mod gcp;
 #[cfg(feature = "gcp")]
 pub mod image;
+#[cfg(feature = "gcp")]
+pub mod volume;
 
 use crate::k8s::cluster::PodSize;
 
@@ -34,6 +36,9 @@ pub const NOTICE: &str = "cloud.google.com/impending-node-termination";
 /// What Autopilot may make of [`SUPPORT`](crate::k8s::cluster::SUPPORT): it has higher minimums, of half a vCPU as far
 /// as is known, for a pod that is not to be evicted.
 pub const SUPPORT_RAISED: PodSize = PodSize { milli_cpu: 1000, mib: 1024 };
+
+/// What Autopilot may make of [`REDIS`](crate::k8s::cluster::REDIS), likewise.
+pub const REDIS_RAISED: PodSize = PodSize { milli_cpu: 500, mib: 512 };
 
 /// The tutorial's batch on GKE, with a Filestore address to be filled in.
 #[cfg(feature = "cluster")]

@@ -68,9 +68,14 @@ impl FromStr for Money {
 }
 
 impl fmt::Display for Money {
-    /// Cents; four decimals below ten cents, where cents would say nothing.
+    /// Cents; four decimals below ten cents, where cents would say nothing, and six where four would.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decimals = if self.nanos >= NANOS / 10 || self.nanos == 0 { 2 } else { 4 };
+        let decimals = match self.nanos {
+            0 => 2,
+            few if few < NANOS / 20_000 => 6,
+            some if some < NANOS / 10 => 4,
+            _ => 2,
+        };
         let unit = NANOS / 10_u128.pow(decimals);
         let rounded = (self.nanos + unit / 2) / unit;
         let scale = 10_u128.pow(decimals);
@@ -125,9 +130,13 @@ mod tests {
 
     #[test]
     fn shows_cents_and_small_amounts() {
-        for (text, shown) in
-            [("0", "$0.00"), ("0.0445", "$0.0445"), ("74.4", "$74.40"), ("0.099999", "$0.1000")]
-        {
+        for (text, shown) in [
+            ("0", "$0.00"),
+            ("0.0445", "$0.0445"),
+            ("74.4", "$74.40"),
+            ("0.099999", "$0.1000"),
+            ("0.0000274", "$0.000027"),
+        ] {
             assert_eq!(text.parse::<Money>().unwrap().to_string(), shown);
         }
     }

@@ -3,6 +3,8 @@
 use crate::error::{Cause, Error, Kind, PROXY_HINT};
 
 const SERVICE_USAGE: &str = "serviceusage.googleapis.com";
+/// Cloud Storage's.
+pub const STORAGE_API: &str = "storage.googleapis.com";
 
 /// What an error of Google's means, or of a plan for Google.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,12 @@ pub enum Reason {
     Capacity,
     /// The name belongs to something that is not this deployment's.
     NameTaken,
+    /// The name belongs to another project's bucket.
+    BucketTaken,
+    /// Somebody gave the bucket, or an object in it, a policy under which it must be kept.
+    Retained,
+    /// A policy of the organisation's stands against it.
+    Organisation,
     /// The resource is there twice, or at another place than asked for.
     Elsewhere,
     /// An operation ended in an error.
@@ -120,7 +128,7 @@ impl Reason {
             // By Service Usage the others are enabled, itself only by hand.
             Self::ApiDisabled { service } if service == SERVICE_USAGE => Kind::Other,
             Self::ApiDisabled { .. } => Kind::Disabled,
-            Self::Permission { .. } => Kind::Permission,
+            Self::Permission { .. } | Self::Retained => Kind::Permission,
             _ => Kind::Other,
         }
     }
@@ -160,6 +168,19 @@ impl Reason {
             Self::NameTaken => {
                 "choose another deployment name with --name; nothing that lacks this deployment's labels is ever \
                  touched"
+            }
+            Self::BucketTaken => {
+                "no two buckets of all projects have the same name: choose another with --bucket"
+            }
+            Self::Retained => {
+                "a retention policy or a hold keeps it: `gcloud storage buckets describe gs://BUCKET` shows until when; \
+                 one that is not locked goes with `gcloud storage buckets update gs://BUCKET --clear-retention-period`; \
+                 then run the same command again"
+            }
+            Self::Organisation => {
+                "the organisation's policy asks for something else than a bucket in --region whose deleted objects are \
+                 gone at once (constraints storage.softDeletePolicySeconds and gcp.resourceLocations): ask its \
+                 administrator for an exception, or take --storage filestore"
             }
             Self::Elsewhere => {
                 "deploy with the location it already has, or choose another deployment name with --name, or \
@@ -234,6 +255,7 @@ fn role_for(service: &str) -> &'static str {
         "file.googleapis.com" => "roles/file.editor",
         SERVICE_USAGE => "roles/serviceusage.serviceUsageAdmin",
         "iam.googleapis.com" => "roles/iam.serviceAccountUser",
+        STORAGE_API => "roles/storage.admin",
         "artifactregistry.googleapis.com" => "roles/artifactregistry.admin",
         "compute.googleapis.com" => "roles/compute.instanceAdmin.v1",
         _ => "roles/editor",

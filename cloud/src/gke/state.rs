@@ -6,7 +6,7 @@
 //! what is there is always read from Google, and an operation whose name was lost is found again in
 //! Google's list of operations. Losing the file costs a few reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::gke::plan::{OperationSeen, Resource, Verb};
 
 const VERSION: u32 = 1;
+/// What bills, and whose API may be disabled.
+const BILLED: [Resource; 3] = [Resource::Cluster, Resource::Filestore, Resource::Bucket];
 
 /// An operation that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,13 +37,29 @@ struct Content {
     operations: Vec<Kept>,
     /// Something was begun and not yet proved gone.
     made: bool,
+    /// What was asked for, noted before it was.
+    #[serde(default)]
+    asked: BTreeSet<Resource>,
     /// SHA-256 by path of the results that were fetched.
     fetched: BTreeMap<String, String>,
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self { version: VERSION, operations: Vec::new(), made: false, fetched: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            operations: Vec::new(),
+            made: false,
+            asked: BTreeSet::new(),
+            fetched: BTreeMap::new(),
+        }
+    }
+}
+
+impl Content {
+    /// Of a file that could not be read: anything may have been asked for.
+    fn unknown() -> Self {
+        Self { made: true, asked: BILLED.into(), ..Self::default() }
     }
 }
 
@@ -62,11 +80,17 @@ impl Memory {
                 .filter(|content: &Content| content.version == VERSION)
                 .unwrap_or_else(|| {
                     tracing::warn!(path = %path.display(), "not readable, ignored: operations are looked up instead");
-                    Content { made: true, ..Content::default() }
+                    Content::unknown()
                 }),
-            Err(error) => Content { made: error.kind() != ErrorKind::NotFound, ..Content::default() },
+            Err(error) if error.kind() == ErrorKind::NotFound => Content::default(),
+            Err(_) => Content::unknown(),
         };
-        Self { path, content }
+        // A file of an earlier version does not say what was asked for. It knew no buckets.
+        let asked = match content.made && content.asked.is_empty() {
+            true => [Resource::Cluster, Resource::Filestore].into(),
+            false => content.asked,
+        };
+        Self { path, content: Content { asked, ..content } }
     }
 
     /// Where it lies without --state-dir: `$XDG_STATE_HOME/batch-cloud`, else `~/.local/state/batch-cloud`.
@@ -91,10 +115,25 @@ impl Memory {
         self.content.made
     }
 
+    /// What may have been made and was not proved gone since.
+    pub fn asked(&self) -> BTreeSet<Resource> {
+        self.content.asked.clone()
+    }
+
+    /// Notes, on disk, that `resource` is about to be asked for.
+    pub fn ask_for(&mut self, resource: Resource) -> Result<()> {
+        if self.content.asked.insert(resource) { self.save() } else { Ok(()) }
+    }
+
+    /// Notes that something was made that has no operation.
+    pub fn note_made(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.content.made, true) { Ok(()) } else { self.save() }
+    }
+
     /// Keeps an operation's name, on disk, before anybody waits for it.
     pub fn keep(&mut self, kept: Kept) -> Result<()> {
         self.content.operations.retain(|earlier| earlier.resource != kept.resource);
-        self.content.made |= kept.resource != Resource::Apis;
+        self.note(kept.resource);
         self.content.operations.push(kept);
         self.save()
     }
@@ -110,10 +149,17 @@ impl Memory {
         for running in seen.iter().filter(|seen| !seen.done) {
             let (resource, verb) = (running.resource, running.verb);
             self.content.operations.retain(|kept| kept.resource != resource);
-            self.content.made |= resource != Resource::Apis;
+            self.note(resource);
             self.content.operations.push(Kept { resource, verb, name: running.name.clone() });
         }
         if self.content.operations == before { Ok(()) } else { self.save() }
+    }
+
+    fn note(&mut self, resource: Resource) {
+        if resource != Resource::Apis {
+            self.content.asked.insert(resource);
+            self.content.made = true;
+        }
     }
 
     /// Whether this very content was fetched.
@@ -151,5 +197,28 @@ impl Memory {
     fn failed(&self, verb: &str, error: &dyn std::error::Error) -> Error {
         let doing = format!("{verb} the deployment's state in {}", self.path.display());
         Error::with_hint(doing, error, "choose another place with --state-dir")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked_of(file: Option<&str>) -> Vec<Resource> {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(text) = file {
+            fs::create_dir(folder.path().join("p")).unwrap();
+            fs::write(folder.path().join("p/d.json"), text).unwrap();
+        }
+        Memory::open(folder.path(), "p", "d").asked().into_iter().collect()
+    }
+
+    /// A right to list buckets is asked for only where there may be one.
+    #[test]
+    fn what_may_have_been_made_is_known_of_files_of_earlier_versions_too() {
+        assert_eq!(asked_of(None), []);
+        let earlier = r#"{"version": 1, "operations": [], "made": true, "fetched": {}}"#;
+        assert_eq!(asked_of(Some(earlier)), [Resource::Cluster, Resource::Filestore]);
+        assert_eq!(asked_of(Some("torn")), BILLED);
     }
 }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
 use super::attend::attended;
+use super::cluster::{Nfs, Volume};
 use super::delete::{delete_and_wait, delete_volume};
-use super::object::{Object, apply, failed, get, own, put};
-use super::objects::{Config, PASSWORD_KEY, job, redis, staging, volume};
+use super::object::{Object, apply, failed, find, get, own, put};
+use super::objects::{Config, PASSWORD_KEY, access, job, redis, staging, volume};
 use super::obstacle;
 use super::wait::until;
 use super::watch::outcome;
@@ -45,8 +46,36 @@ pub(crate) async fn up(client: &Client, config: &Config, tell: &mut dyn FnMut(&s
 
 /// Gives the names and uids of the pods that are then to become ready.
 async fn make(client: &Client, config: &Config) -> Result<Vec<(String, String)>> {
+    match &config.volume {
+        Volume::Nfs(nfs) => make_volume(client, config, nfs).await?,
+        Volume::Bucket(_) => {
+            if let Some(account) = access::account(config) {
+                apply(client, config, &account).await?;
+            }
+        }
+    }
+    secret(client, config).await?;
+    for policy in redis::network_policies(config) {
+        apply(client, config, &policy).await?;
+    }
+    apply(client, config, &redis::service(config)).await?;
+    let staging = config.nfs().map(|_| staging::pod(config));
+    if staging.is_some() {
+        // First, for the scheduler complains of pods whose claim is not bound yet.
+        bound(client, config).await?;
+    }
+    let mut pods = Vec::new();
+    for pod in [redis::pod(config)].into_iter().chain(staging) {
+        let made = apply_new(client, config, &pod).await?;
+        pods.push((made.name_any(), made.uid().unwrap_or_default()));
+    }
+    Ok(pods)
+}
+
+/// The PersistentVolume of an export, and the claim.
+async fn make_volume(client: &Client, config: &Config, nfs: &Nfs) -> Result<()> {
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    let wanted = volume::persistent_volume(config);
+    let wanted = volume::persistent_volume(config, nfs);
     if let Some(there) = get(&volumes, &config.volume_name()).await? {
         own(config, &there)?;
         if mounted(&there) != mounted(&wanted) {
@@ -54,20 +83,7 @@ async fn make(client: &Client, config: &Config) -> Result<Vec<(String, String)>>
         }
     }
     put(&volumes, &wanted).await?;
-    apply(client, config, &volume::claim(config)).await?;
-    secret(client, config).await?;
-    for policy in redis::network_policies(config) {
-        apply(client, config, &policy).await?;
-    }
-    apply(client, config, &redis::service(config)).await?;
-    // First, for the scheduler complains of pods whose claim is not bound yet.
-    bound(client, config).await?;
-    let mut pods = Vec::new();
-    for pod in [redis::pod(config), staging::pod(config)] {
-        let made = apply_new(client, config, &pod).await?;
-        pods.push((made.name_any(), made.uid().unwrap_or_default()));
-    }
-    Ok(pods)
+    apply(client, config, &volume::claim(config, nfs)).await.map(drop)
 }
 
 /// Starts the Job. One that runs with the same specification is left alone; any other is replaced.
@@ -117,6 +133,15 @@ pub(crate) async fn password(client: &Client, config: &Config) -> Result<String>
 /// The NFS export that a volume points at, as `server:/path`.
 pub(crate) fn export(volume: &PersistentVolume) -> Option<String> {
     source(volume).map(|(server, path)| format!("{server}:{path}"))
+}
+
+/// The bucket that is the deployment's volume, by its URL. Without the right to see service accounts there is none.
+pub(crate) async fn bucket(client: &Client, config: &Config) -> Result<Option<String>> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &config.namespace);
+    match find(&accounts, config, &config.workload()).await {
+        Err(error) if error.kind == Kind::Permission => Ok(None),
+        found => Ok(found?.and_then(|account| account.annotations().get(access::BUCKET).cloned())),
+    }
 }
 
 /// What pods get to mount, and how.

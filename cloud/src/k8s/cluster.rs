@@ -19,12 +19,43 @@ pub struct Nfs {
     pub capacity_gib: u64,
 }
 
+impl Nfs {
+    /// As `mount` takes it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.server, self.path)
+    }
+}
+
+/// What holds a batch's datasets and results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// Mounted by every pod.
+    Nfs(Nfs),
+    /// Spoken to by every worker, at this URL: nothing is mounted, and files come to it and from it by other ways than
+    /// the cluster.
+    Bucket(String),
+}
+
+impl Volume {
+    /// What tells it from another.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Nfs(nfs) => nfs.address(),
+            Self::Bucket(url) => url.clone(),
+        }
+    }
+}
+
 /// The worker's requests.
 pub const WORKER: PodSize = PodSize { milli_cpu: 1000, mib: 2048 };
+/// The Job, and the service account that its pods run under where a bucket is the volume.
+pub const WORKLOAD: &str = "workload";
 /// What a Spot machine leaves to its pods between notice and end, where it is not asked for more.
 pub const GRACE_SECONDS: u32 = 15;
 /// What Redis and the staging pod request together. Neither runs on machines that may vanish.
 pub const SUPPORT: PodSize = PodSize { milli_cpu: 500, mib: 1024 };
+/// What Redis requests alone, where no staging pod is needed.
+pub const REDIS: PodSize = PodSize { milli_cpu: 250, mib: 512 };
 
 /// On which machines worker pods run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +71,8 @@ pub enum Placement {
 pub struct Batch {
     /// The deployment's name; every object carries it as a label.
     pub deployment: String,
-    pub nfs: Nfs,
-    /// How the export is mounted; empty for the default.
+    pub volume: Volume,
+    /// How an export is mounted; empty for the default.
     pub mount_options: Vec<String>,
     /// How long the Job may take, in seconds; None: as long as it takes.
     pub deadline_s: Option<u64>,
@@ -137,9 +168,9 @@ pub enum JobState {
 /// What of a deployment's objects is in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
-    /// The NFS export that the bound volume points at, as `server:/path`.
+    /// What the volume is, by [`Volume::address`].
     pub volume: Option<String>,
-    /// Redis and the staging pod are ready.
+    /// Redis is ready, and the staging pod where there is to be one.
     pub redis_ready: bool,
     /// The digest ([`datasets_digest`]) of the files staged last, kept as an annotation on the claim.
     pub staged: Option<String>,
@@ -159,8 +190,18 @@ pub struct ResultFile {
     /// Relative to the volume, `output/report.txt`.
     pub path: String,
     pub bytes: u64,
-    /// Lower-case hex.
-    pub sha256: String,
+    /// What no other content has: its SHA-256 in lower-case hex, or the generation that a bucket gave it.
+    pub content: String,
+}
+
+/// A Job that was started, for the bill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its uid, which is the run's name.
+    pub run: String,
+    /// What each worker requests.
+    pub size: PodSize,
+    pub spot: bool,
 }
 
 /// How long a pod ran, for the bill; from the run's events.
@@ -195,9 +236,9 @@ pub trait Cluster {
     /// Reads what is there. Writes nothing.
     async fn observe(&self, deployment: &str) -> Result<Objects>;
 
-    /// Makes the volume, the claim, Redis with its secret, service and network policy, and waits
-    /// until the claim is bound and Redis is ready. A volume that points elsewhere is replaced (its source
-    /// can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in the way.
+    /// Makes the volume and the claim, or the service account for a bucket, Redis with its secret, service and network
+    /// policy, and waits until the claim is bound and Redis is ready. A volume that points elsewhere is replaced (its
+    /// source can't be changed), which deletes nothing on the export. `tell` gets what Kubernetes says is in the way.
     async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Copies the batch's files from the local datasets to the volume, checks them there, and notes the batch's digest
@@ -219,6 +260,9 @@ pub trait Cluster {
     /// Copies the given results into `into`, keeping their paths, checked against their hashes.
     async fn fetch(&self, deployment: &str, files: &[ResultFile], into: &Path) -> Result<()>;
 
+    /// The deployment's last run.
+    async fn ran(&self, deployment: &str) -> Result<Option<Ran>>;
+
     /// What each worker pod of the deployment's last run used.
     async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>>;
 
@@ -238,6 +282,16 @@ pub fn datasets_digest(files: &[StagedFile]) -> String {
         hash.update(format!("{}  {}\n", file.sha256, file.path));
     }
     hex::encode(hash.finalize())
+}
+
+/// Where the list of a run's datasets lies on the volume. Its name is its content's.
+pub fn list_path(digest: &str) -> String {
+    format!("datasets/list-{}.txt", digest.get(..16).unwrap_or(digest))
+}
+
+/// The datasets of a run, one path a line. The test days, too: a run that is given a list looks for no more.
+pub fn list(files: &[StagedFile]) -> String {
+    files.iter().map(|file| format!("{}\n", file.path)).collect()
 }
 
 /// One hash for what decides the results, apart from the datasets: the images, and the arguments that were added.

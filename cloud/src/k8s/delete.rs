@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
@@ -13,7 +15,7 @@ use super::attend::attended;
 use super::object::{Object, failed, find, get};
 use super::objects::{Config, DEPLOYMENT_LABEL};
 use super::wait::until;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// How long objects may take to go: pods have up to 30 s of grace.
 const DELETED: Duration = Duration::from_secs(180);
@@ -33,6 +35,12 @@ async fn delete_all(client: &Client, config: &Config) -> Result<()> {
     delete_ours(&services, config).await?;
     delete_ours(&policies, config).await?;
     delete_ours(&secrets, config).await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &config.namespace);
+    match delete_ours(&accounts, config).await {
+        // Who may not see them made none.
+        Err(error) if error.kind == Kind::Permission => {}
+        deleted => deleted?,
+    }
     delete_volume(client, config).await
 }
 

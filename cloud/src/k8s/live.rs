@@ -11,7 +11,8 @@ use serde_json::json;
 use worker::contract::RunPaths;
 
 use super::cluster::{
-    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, StagedFile,
+    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, Ran, ResultFile, Volume, list,
+    list_path,
 };
 use super::exec::PodExec;
 use super::forward::{Forward, forward};
@@ -129,11 +130,6 @@ impl LiveCluster {
     }
 }
 
-/// Where the list of a run's datasets lies on the volume. Its name is its content's.
-fn list_path(digest: &str) -> String {
-    format!("datasets/list-{}.txt", digest.get(..16).unwrap_or(digest))
-}
-
 impl Cluster for LiveCluster {
     async fn fit(&self) -> Result<()> {
         version::new_enough(&self.client, "upgrade the cluster, or use another").await
@@ -143,11 +139,13 @@ impl Cluster for LiveCluster {
         let config = self.config(deployment);
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         let volume = find(&volumes, &config, &config.volume_name()).await?;
+        let volume = volume.as_ref().and_then(apply::export);
+        let bucket = if volume.is_none() { apply::bucket(&self.client, &config).await? } else { None };
         let claim: Option<PersistentVolumeClaim> = find(&self.namespaced(), &config, &config.claim()).await?;
         let (redis, staging) = apply::pods_ready(&self.client, &config).await?;
         Ok(Objects {
-            volume: volume.as_ref().and_then(apply::export),
-            redis_ready: redis && staging,
+            redis_ready: redis && (staging || bucket.is_some()),
+            volume: volume.or(bucket),
             staged: claim.and_then(|claim| claim.annotations().get(DATASETS).cloned()),
             job: self.job(deployment).await?.map(|job| job_seen(&job)),
         })
@@ -179,12 +177,13 @@ impl Cluster for LiveCluster {
         if let Some(running) = found.filter(|job| job.state == JobState::Running) {
             return self.keep_running(&running, batch).await;
         }
-        let path = list_path(&batch.digest());
-        // Aside, then renamed: a worker reads all of it or none.
-        let script = format!("cd {MOUNT} && cat > {path}.new && mv -f {path}.new {path}");
-        self.staging_pod(&batch.deployment)
-            .sh(&script, list(&batch.files).as_bytes(), "write the list of datasets")
-            .await?;
+        if let Volume::Nfs(_) = batch.volume {
+            let path = list_path(&batch.digest());
+            // Aside, then renamed: a worker reads all of it or none.
+            let script = format!("cd {MOUNT} && cat > {path}.new && mv -f {path}.new {path}");
+            let doing = "write the list of datasets";
+            self.staging_pod(&batch.deployment).sh(&script, list(&batch.files).as_bytes(), doing).await?;
+        }
         apply::start(&self.client, &self.batch_config(batch)).await.map(|_| ())
     }
 
@@ -203,26 +202,31 @@ impl Cluster for LiveCluster {
         stage::get(&self.staging_pod(deployment), files, into).await
     }
 
+    async fn ran(&self, deployment: &str) -> Result<Option<Ran>> {
+        let job = self.job(deployment).await?;
+        Ok(job.map(|job| Ran {
+            run: job.uid().unwrap_or_default(),
+            size: usage::worker_size(&job),
+            spot: usage::is_placed(&job),
+        }))
+    }
+
     async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>> {
-        let Some(job) = self.job(deployment).await? else { return Ok(Vec::new()) };
-        let events = RunPaths::new(&job.uid().unwrap_or_default()).events();
+        let Some(ran) = self.ran(deployment).await? else { return Ok(Vec::new()) };
+        let events = RunPaths::new(&ran.run).events();
         // A torn last line is left out; the one before it says nearly the same.
         let script = format!(
             "cd {MOUNT}/{events} 2>/dev/null || exit 0; for file in *.jsonl; do head -n 1 \"$file\"; tail -n 2 \"$file\"; echo; echo {}; done",
             usage::FILE_END
         );
         let printed = self.staging_pod(deployment).sh(&script, &[], "read the run's events").await?;
-        Ok(usage::usage(&String::from_utf8_lossy(&printed), usage::worker_size(&job), usage::is_placed(&job)))
+        let printed = String::from_utf8_lossy(&printed);
+        Ok(usage::usage(printed.split(&format!("\n{}\n", usage::FILE_END)).map(str::as_bytes), &ran))
     }
 
     async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
         delete::delete(&self.client, &self.config(deployment), tell).await
     }
-}
-
-/// The datasets of a run, one path a line. The test days, too: a run that is given a list looks for no more.
-fn list(files: &[StagedFile]) -> String {
-    files.iter().map(|file| format!("{}\n", file.path)).collect()
 }
 
 fn job_seen(job: &Job) -> JobSeen {
@@ -248,7 +252,7 @@ fn job_seen(job: &Job) -> JobSeen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::cluster::Placement;
+    use crate::k8s::cluster::{Placement, StagedFile};
     use crate::k8s::pod::PodChoice;
 
     #[test]
@@ -262,7 +266,7 @@ mod tests {
     fn a_job_tells_what_it_was_started_for() {
         let batch = Batch {
             deployment: "batch-aiml".into(),
-            nfs: Config::tutorial().nfs,
+            volume: Config::tutorial().volume,
             mount_options: Vec::new(),
             deadline_s: None,
             image: Some("worker:1".into()),

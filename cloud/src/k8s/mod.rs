@@ -39,7 +39,7 @@ pub(crate) mod proxy;
 #[cfg(feature = "cluster")]
 pub mod stage;
 #[cfg(feature = "cluster")]
-mod usage;
+pub(crate) mod usage;
 #[cfg(feature = "cluster")]
 pub(crate) mod version;
 #[cfg(feature = "cluster")]

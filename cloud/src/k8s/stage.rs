@@ -100,7 +100,8 @@ pub struct Local<'a> {
 const DATASETS: &str = "datasets/";
 
 impl Local<'_> {
-    fn path(&self, file: &StagedFile) -> PathBuf {
+    /// Where a dataset lies here.
+    pub(crate) fn path(&self, file: &StagedFile) -> PathBuf {
         let name = || file.path.rsplit('/').next().unwrap_or(&file.path);
         let below = || file.path.strip_prefix(DATASETS).unwrap_or(&file.path);
         self.folder.join(if self.is_flat { name() } else { below() })
@@ -246,7 +247,7 @@ pub async fn results(inside: &PodExec, folder: &str) -> Result<Vec<ResultFile>> 
     for line in String::from_utf8_lossy(&printed).lines() {
         let parsed = line.split_once(' ').and_then(|(bytes, rest)| {
             let (sha256, path) = rest.split_once("  ")?;
-            Some(ResultFile { path: path.to_owned(), bytes: bytes.parse().ok()?, sha256: sha256.to_owned() })
+            Some(ResultFile { path: path.to_owned(), bytes: bytes.parse().ok()?, content: sha256.to_owned() })
         });
         files.push(parsed.ok_or_else(|| Error::other("list the results", format!("cannot read {line:?}")))?);
     }
@@ -297,7 +298,7 @@ fn unpack(archive: impl Read, wanted: &[ResultFile], into: &Path) -> std::io::Re
         fs::create_dir_all(folder)?;
         let mut private = tempfile::NamedTempFile::new_in(folder)?;
         std::io::copy(&mut entry, &mut private)?;
-        if digest(private.reopen()?)? != (file.bytes, file.sha256.clone()) {
+        if digest(private.reopen()?)? != (file.bytes, file.content.clone()) {
             return Err(std::io::Error::other(format!("{} arrived with another hash", file.path)));
         }
         private.persist(&target)?;
@@ -317,7 +318,7 @@ mod tests {
         let result = |file: &StagedFile| ResultFile {
             path: file.path.clone(),
             bytes: file.bytes,
-            sha256: file.sha256.clone(),
+            content: file.sha256.clone(),
         };
         files.iter().map(result).collect()
     }

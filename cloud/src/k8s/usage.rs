@@ -2,21 +2,21 @@
 
 use k8s_openapi::api::batch::v1::Job;
 
-use super::cluster::{PodSize, PodUse, WORKER};
+use super::cluster::{PodSize, PodUse, Ran, WORKER};
 
 /// Stands between two files of events; no line of JSON is this.
 pub(super) const FILE_END: &str = "==";
 
-/// One file of events after another, each with [`FILE_END`] behind it: from an incarnation's first event
-/// to its last. What a machine that vanished did after its last event nobody knows; it is billed, too.
-pub(super) fn usage(events: &str, size: PodSize, spot: bool) -> Vec<PodUse> {
-    let of_incarnation = |file: &str| {
-        let (events, _) = worker::events::parse(file.as_bytes());
+/// By the files of events, one an incarnation: from its first event to its last. What a machine that vanished did after
+/// its last event nobody knows; it is billed, too.
+pub(crate) fn usage<'a>(files: impl IntoIterator<Item = &'a [u8]>, ran: &Ran) -> Vec<PodUse> {
+    let of_incarnation = |file: &[u8]| {
+        let (events, _) = worker::events::parse(file);
         let (first, last) = (events.first()?, events.last()?);
         let seconds = last.at_ms.saturating_sub(first.at_ms).div_ceil(1000);
-        Some(PodUse { pod: first.worker.clone(), seconds, size, spot })
+        Some(PodUse { pod: first.worker.clone(), seconds, size: ran.size, spot: ran.spot })
     };
-    events.split(&format!("\n{FILE_END}\n")).filter_map(of_incarnation).collect()
+    files.into_iter().filter_map(of_incarnation).collect()
 }
 
 /// What the Job's workers request.
@@ -67,10 +67,11 @@ mod tests {
             line("workload-1", 0, 5_000),
             line("workload-1", 0, 5_000),
         );
-        let used = usage(&printed, WORKER, true);
+        let ran = Ran { run: String::new(), size: WORKER, spot: true };
+        let used = usage(printed.split("\n==\n").map(str::as_bytes), &ran);
         let seconds: Vec<_> = used.iter().map(|used| (used.pod.as_str(), used.seconds)).collect();
         assert_eq!(seconds, [("workload-0", 91), ("workload-1", 0)]);
-        assert_eq!(usage("", WORKER, true), []);
+        assert_eq!(usage([&b""[..]], &ran), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::image::{LABEL, context, image_id};
 use super::program::{docker, run_in};
-use super::{KindCluster, batch_config, network};
+use super::{KindCluster, export, network};
 use crate::error::{Error, Result};
 use crate::k8s::cluster::Nfs;
 use crate::k8s::objects::FILESERVER;
@@ -37,7 +37,7 @@ impl KindCluster {
             docker(&args, &doing).await?;
         }
         reachable(&name).await?;
-        Ok(batch_config(self.name()).nfs)
+        Ok(export(self.name()))
     }
 
     /// Kills the NFS server, which stays away for `away` and comes back at the same address with the

@@ -28,7 +28,7 @@ pub use nodes::{Cut, Fault, Nodes, Step};
 use crate::error::{Error, Result};
 use crate::gke;
 use crate::k8s::client;
-use crate::k8s::cluster::{Nfs, PodSize};
+use crate::k8s::cluster::{Nfs, PodSize, Volume};
 use crate::k8s::live::LiveCluster;
 use crate::k8s::objects::{Config, FILESERVER};
 use crate::k8s::version;
@@ -55,12 +55,17 @@ pub struct Spec {
 pub fn batch_config(cluster: &str) -> Config {
     let base = gke::batch_config();
     Config {
-        nfs: Nfs { server: format!("{cluster}-{FILESERVER}"), ..base.nfs },
+        volume: Volume::Nfs(export(cluster)),
         workers: 3,
         worker: PodSize { milli_cpu: 200, mib: 256 },
         worker_limit: PodSize { milli_cpu: 2000, mib: 2048 },
         ..base
     }
+}
+
+/// What the NFS server of the cluster `cluster` exports.
+fn export(cluster: &str) -> Nfs {
+    Nfs { server: format!("{cluster}-{FILESERVER}"), path: "/NFSVol".to_owned(), capacity_gib: 1024 }
 }
 
 /// How a cluster came to be ours to use.

@@ -5,7 +5,8 @@ use std::path::Path;
 use cloud::error::{Error, Kind, Result};
 use cloud::gke::connect::{Access, Connect};
 use cloud::k8s::cluster::{
-    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, ResultFile, WORKER, shape_digest,
+    Batch, Cluster, Datasets, Follow, JobSeen, JobState, Objects, PodUse, Ran, ResultFile, WORKER,
+    shape_digest,
 };
 
 use super::faults::Fault;
@@ -79,7 +80,7 @@ impl Cluster for FakeCluster {
     }
 
     async fn apply(&self, batch: &Batch, _tell: &mut dyn FnMut(&str)) -> Result<()> {
-        let volume = format!("{}:{}", batch.nfs.server, batch.nfs.path);
+        let volume = batch.volume.address();
         let point = |project: &mut Project| {
             // With one that points elsewhere go its pods, its Job, and the claim that notes what was staged.
             if project.objects.volume.as_ref().is_some_and(|there| *there != volume) {
@@ -146,6 +147,14 @@ impl Cluster for FakeCluster {
             written.map_err(|error| Error::other("write a result", error))?;
         }
         Ok(())
+    }
+
+    async fn ran(&self, _deployment: &str) -> Result<Option<Ran>> {
+        let ran = |project: &mut Project| {
+            let run = "run".to_owned();
+            project.objects.job.as_ref().map(|_| Ran { run, size: WORKER, spot: true })
+        };
+        self.call("look at the Job", ran).await
     }
 
     async fn usage(&self, _deployment: &str) -> Result<Vec<PodUse>> {

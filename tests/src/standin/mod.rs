@@ -1,4 +1,4 @@
-//! A stateful stand-in of the Google Cloud APIs that the deployer uses: GKE, Filestore, Service Usage,
+//! A stateful stand-in of the Google Cloud APIs that the deployer uses: GKE, Filestore, Cloud Storage, Service Usage,
 //! Artifact Registry, Compute Engine and the token endpoint, on loopback.
 //!
 //! It takes what gcloud and what Google's crates send (enums by name or by number), lets operations take
@@ -6,6 +6,7 @@
 //! project is a world of its own, so one server serves a thousand schedules.
 
 mod artifacts;
+mod bucket;
 mod clock;
 mod compute;
 mod container;
@@ -18,7 +19,9 @@ mod registry;
 mod reply;
 mod serve;
 mod services;
+mod storage;
 
+pub use bucket::{Bucket, Stored};
 pub use clock::VirtualClock;
 pub use faults::{Fault, Rule, Schedule};
 pub use kubernetes::{FakeCluster, FakeConnect};

@@ -7,6 +7,7 @@ use cloud::k8s::cluster::{JobSeen, JobState, Objects, ResultFile};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::bucket::Bucket;
 use super::clock::VirtualClock;
 use super::faults::{Fault, Rule, Schedule};
 
@@ -24,6 +25,7 @@ pub enum Api {
     Services,
     Compute,
     Artifacts,
+    Storage,
 }
 
 impl Api {
@@ -34,6 +36,7 @@ impl Api {
             Self::Services => "serviceusage.googleapis.com",
             Self::Compute => "compute.googleapis.com",
             Self::Artifacts => "artifactregistry.googleapis.com",
+            Self::Storage => "storage.googleapis.com",
         }
     }
 }
@@ -104,6 +107,11 @@ pub struct Project {
     pub clusters: Resources,
     pub filestores: Resources,
     pub repositories: Resources,
+    pub buckets: BTreeMap<String, Bucket>,
+    /// Deleted under a soft delete policy.
+    pub deleted_buckets: Vec<Value>,
+    /// Names of other projects' buckets.
+    pub taken_names: BTreeSet<String>,
     /// By zone and name.
     pub disks: Resources,
     pub machines: Resources,
@@ -152,6 +160,9 @@ impl Project {
             clusters: Resources::new(),
             filestores: Resources::new(),
             repositories: Resources::new(),
+            buckets: BTreeMap::new(),
+            deleted_buckets: Vec::new(),
+            taken_names: BTreeSet::new(),
             disks: Resources::new(),
             machines: Resources::new(),
             operations: BTreeMap::new(),
@@ -245,7 +256,7 @@ impl Project {
                 }
             }
             Api::Artifacts => self.finish_repository(operation),
-            Api::Compute => {}
+            Api::Compute | Api::Storage => {}
         }
     }
 
@@ -270,6 +281,14 @@ impl Project {
         };
         let mut all = of("cluster", &self.clusters, "resourceLabels");
         all.extend(of("Filestore", &self.filestores, "labels"));
+        let buckets = self
+            .buckets
+            .iter()
+            .filter(|(_, bucket)| bucket.resource["labels"]["batch-deployment"] == deployment);
+        all.extend(buckets.map(|(name, bucket)| {
+            let location = bucket.resource["location"].as_str().unwrap_or_default().to_lowercase();
+            format!("bucket {name} in {location}")
+        }));
         all.extend(of("image repository", &self.repositories, "labels"));
         all.extend(of("disk", &self.disks, "labels"));
         all

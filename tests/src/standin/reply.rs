@@ -7,17 +7,30 @@ use serde_json::{Value, json};
 pub struct Reply {
     pub status: u16,
     pub body: Value,
+    /// In place of the body.
+    pub text: Option<Vec<u8>>,
+    pub header: Option<(&'static str, String)>,
 }
 
 impl Reply {
     pub fn ok(body: Value) -> Self {
-        Self { status: 200, body }
+        Self { status: 200, body, text: None, header: None }
+    }
+
+    /// What is no JSON.
+    pub fn text(text: impl Into<Vec<u8>>) -> Self {
+        Self { text: Some(text.into()), ..Self::ok(Value::Null) }
+    }
+
+    pub fn with_header(self, name: &'static str, value: String) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     /// An error with its canonical code.
     pub fn error(status: u16, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, body: json!({"error": {"code": status, "message": message, "status": code}}) }
+        let body = json!({"error": {"code": status, "message": message, "status": code}});
+        Self { status, ..Self::ok(body) }
     }
 
     /// The same with an `ErrorInfo`.

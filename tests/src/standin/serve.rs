@@ -58,6 +58,7 @@ impl Standin {
             services: listen(Door::Api(Api::Services)).await?,
             compute: listen(Door::Api(Api::Compute)).await?,
             artifacts: listen(Door::Api(Api::Artifacts)).await?,
+            storage: listen(Door::Api(Api::Storage)).await?,
         };
         let token_uri = format!("{}/token", listen(Door::Token).await?);
         let images = listen(Door::Images).await?.trim_start_matches("http://").to_owned();
@@ -70,13 +71,14 @@ impl Standin {
 
     /// The variables that point gcloud, and the deployer, here.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let Settings { container, filestore, services, compute, artifacts } = &self.settings;
+        let Settings { container, filestore, services, compute, artifacts, storage } = &self.settings;
         let pairs = [
             ("CONTAINER", container.clone()),
             ("FILE", filestore.clone()),
             ("SERVICEUSAGE", services.clone()),
             ("COMPUTE", format!("{compute}/compute/v1")),
             ("ARTIFACTREGISTRY", artifacts.clone()),
+            ("STORAGE", format!("{storage}/storage/v1")),
         ];
         let name = |api: &str| format!("CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}");
         let apis = pairs.into_iter().map(|(api, url)| (name(api), format!("{url}/")));
@@ -132,16 +134,18 @@ async fn answer(
         Door::Images => return Ok(image_pushed(&parts, &body, projects)),
     };
     if !has_length(&parts) {
-        return Ok(respond(411, "<html><title>Error 411 (Length Required)!!1</title></html>".into()));
+        return Ok(respond(411, "<html><title>Error 411 (Length Required)!!1</title></html>"));
     }
-    let body = serde_json::from_slice(&body).map(named).unwrap_or_default();
+    let raw = body;
+    let body = serde_json::from_slice(&raw).map(named).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
             .map(|(key, value)| (key.into_owned(), value.into_owned()))
             .collect();
     let in_numbers = query.iter().any(|(key, value)| key == "$alt" && value.contains("enum-encoding=int"));
-    let asked = Asked { api, method: parts.method.as_str(), path: &path, query: &query, body: &body };
+    let (method, headers) = (parts.method.as_str(), &parts.headers);
+    let asked = Asked { api, method, path: &path, query: &query, body: &body, raw: &raw, headers };
     let authorized = parts.headers.contains_key("authorization");
     let counted = parts.headers.get("x-goog-user-project").and_then(|project| project.to_str().ok());
     let done = {
@@ -157,10 +161,24 @@ async fn answer(
             (None, _) => None,
         }
     };
-    let unknown = || Done::Reply(Reply::error(403, "PERMISSION_DENIED", "Permission denied on the project"));
+    let unknown = || {
+        Done::Reply(match api {
+            Api::Storage => super::bucket::error(404, "The specified bucket does not exist."),
+            _ => Reply::error(403, "PERMISSION_DENIED", "Permission denied on the project"),
+        })
+    };
     match done.unwrap_or_else(unknown) {
         Done::Reply(reply) if in_numbers => Ok(respond(reply.status, numbered(reply.body).to_string())),
-        Done::Reply(reply) => Ok(respond(reply.status, reply.body.to_string())),
+        Done::Reply(reply) => {
+            let text = reply.text.unwrap_or_else(|| reply.body.to_string().into_bytes());
+            let mut response = respond(reply.status, text);
+            if let Some((name, value)) = reply.header
+                && let Ok(value) = hyper::header::HeaderValue::from_str(&value)
+            {
+                response.headers_mut().insert(name, value);
+            }
+            Ok(response)
+        }
         Done::Text(status, text) => Ok(respond(status, text)),
         Done::Cut => Err(Cut),
         Done::Silence => std::future::pending().await,
@@ -189,8 +207,8 @@ fn image_pushed(parts: &Parts, body: &[u8], projects: &Projects) -> Response<Ful
     projects.get_mut(*id).map_or_else(|| registry::answer(404, &[]), |project| project.push(&asked))
 }
 
-fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     response
         .headers_mut()
@@ -218,11 +236,19 @@ struct Asked<'a> {
     path: &'a str,
     query: &'a [(String, String)],
     body: &'a Value,
+    raw: &'a Bytes,
+    headers: &'a hyper::HeaderMap,
 }
 
 impl Asked<'_> {
-    /// Service Usage's operations are in no project's path: the one that began it is found.
+    /// Service Usage's operations are in no project's path: the one that began it is found. So is whose a bucket is.
     fn project(&self, projects: &BTreeMap<String, Project>) -> Option<String> {
+        if self.api == Api::Storage {
+            let named = self.query.iter().find(|(key, _)| key == "project").map(|(_, id)| id.clone());
+            let bucket = super::storage::bucket_of(self.path);
+            let owner = || projects.values().find(|project| project.buckets.contains_key(&bucket));
+            return named.or_else(|| owner().map(|project| project.id.clone()));
+        }
         let mut parts = self.path.split('/').skip_while(|part| *part != "projects").skip(1);
         if let Some(id) = parts.next() {
             return projects.contains_key(id).then(|| id.to_owned());
@@ -304,6 +330,16 @@ impl Asked<'_> {
             }
             (Api::Filestore, ["v1", "projects", _, "locations", rest @ ..]) => {
                 project.filestore(self.method, rest, self.query, self.body)
+            }
+            (Api::Storage, parts) => {
+                let asked = super::bucket::Asked {
+                    method: self.method,
+                    query: self.query,
+                    body: self.body,
+                    raw: self.raw,
+                    headers: self.headers,
+                };
+                project.storage(parts, &asked)
             }
             (Api::Artifacts, ["v1", "projects", _, "locations", rest @ ..]) => {
                 project.artifacts(self.method, rest, self.query, self.body)

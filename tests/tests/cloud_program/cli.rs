@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::command::transcript;
-use tests::standin::{Project, Standin};
+use tests::standin::{Bucket, Project, Standin};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::program::Cloud;
@@ -44,6 +44,38 @@ fn plan_of_an_empty_project_reads_and_writes_nothing() {
 }
 
 #[test]
+fn a_bucket_in_place_of_filestore() {
+    let made = |project: &mut Project| {
+        project.apis.extend(cloud::gke::plan::Storage::Gcs.apis().map(str::to_owned));
+        let labels = json!({"managed-by": "batch-cloud", "batch-deployment": "batch-aiml"});
+        let resource = json!({"name": "my-project-batch-aiml", "location": "US-CENTRAL1", "labels": labels,
+                              "timeCreated": "2026-11-24T00:00:00Z"});
+        let mut bucket = Bucket::new(resource);
+        bucket.put("volume/output/report.txt", b"a report", json!({}));
+        project.buckets.insert("my-project-batch-aiml".into(), bucket);
+    };
+    let of = |arguments: &[&str]| {
+        let printed = ran(made, arguments, |_| {}).0;
+        // It has been there since then.
+        let lines = printed.lines().map(|line| match line.starts_with("cost so far") {
+            true => "cost so far …",
+            false => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let commands: [&[&str]; 6] = [
+        &["plan", "--storage", "gcs"],
+        &["cost", "--json"],
+        &["status"],
+        &["plan"],
+        &["destroy"],
+        &["destroy", "--yes"],
+    ];
+    let said = commands.map(|command| format!("$ cloud {}\n{}", command.join(" "), of(command)));
+    insta::assert_snapshot!(said.join("\n\n"));
+}
+
+#[test]
 fn plan_for_programs() {
     insta::assert_snapshot!(printed(&["plan", "--json", "--mode", "standard", "--nodes", "3"]));
 }
@@ -66,6 +98,9 @@ fn plan_offline_asks_nobody() {
     insta::assert_snapshot!(offline(&["--region", "europe-west1", "--max-cost", "1"]));
     let standard = ["--mode", "standard", "--machine-type", "n9-standard-2"];
     insta::assert_snapshot!(offline(&standard));
+    insta::assert_snapshot!(offline(&["--storage", "gcs"]));
+    assert!(offline(&["--bucket", "data"]).contains("give --storage gcs too, or leave --bucket out"));
+    insta::assert_snapshot!(offline(&["--storage", "gcs", "--region", "europe-west1", "--max-cost", "1"]));
 }
 
 #[test]

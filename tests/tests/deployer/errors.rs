@@ -445,7 +445,7 @@ fn repairing(times: usize) -> Rule {
 #[test]
 fn a_cluster_that_google_repairs_is_waited_for_longer_than_patience_lasts() {
     let ended = left(|project| project.rules.push(repairing(100)));
-    assert_eq!(ended, "With(Ok(Proof { foreign: [] }))");
+    assert_eq!(ended, "With(Ok(Proof { foreign: [], unlisted: [], kept: [] }))");
 }
 
 #[test]

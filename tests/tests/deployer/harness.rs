@@ -1,6 +1,5 @@
 //! A project in the stand-in, and deploying to it as the command does.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,10 @@ use cloud::gke::cost::{Estimate, Prices};
 use cloud::gke::deploy::{Deployer, Prompt};
 use cloud::gke::destroy::{Destroyer, Loss, Proof};
 use cloud::gke::gcp::{Google, credentials};
-use cloud::gke::plan::{Desired, Plan, Work};
+use cloud::gke::plan::{Desired, Plan, Storage, Work};
 use cloud::gke::state::Memory;
-use cloud::k8s::cluster::{Datasets, StagedFile, datasets_digest};
+use cloud::gke::volume::Deployed;
+use cloud::k8s::cluster::{Datasets, datasets_digest};
 use cloud::k8s::pod::PodChoice;
 use tests::standin::{FakeCluster, FakeConnect, Project, Standin};
 
@@ -75,27 +75,48 @@ pub(crate) enum Ended<T> {
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Site {
-    /// Asks for the tutorial's five datasets to be run, too.
+    /// Asks for the tutorial's datasets to be run, too.
     pub(crate) fn with_work(mut self) -> Self {
-        let file =
-            |path: &str, byte: &str| StagedFile { path: path.into(), bytes: 1, sha256: byte.repeat(32) };
-        let files = vec![
-            file("datasets/training/2018-04-01.pkl", "01"),
-            file("datasets/training/2018-04-02.pkl", "02"),
-            file("datasets/testing/2018-04-09.pkl", "09"),
+        let days = [
+            ("training/2018-04-01.pkl", "1"),
+            ("training/2018-04-02.pkl", ""),
+            ("testing/2018-04-09.pkl", "9"),
         ];
-        let work = Work {
+        for (name, text) in days {
+            let path = self.folder.path().join("here").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        self.read_datasets();
+        self
+    }
+
+    /// Asks for the same with other content in one dataset.
+    pub(crate) fn change_a_dataset(&mut self) {
+        std::fs::write(self.folder.path().join("here/training/2018-04-01.pkl"), "changed").unwrap();
+        self.read_datasets();
+    }
+
+    fn read_datasets(&mut self) {
+        let from = self.folder.path().join("here");
+        let mut files = cloud::k8s::stage::list(&from).unwrap();
+        files.iter_mut().for_each(|file| file.path.insert_str(0, "datasets/"));
+        self.desired.work = Some(Work {
             image: "worker:1".into(),
             worker_args: Vec::new(),
             pod: PodChoice::default(),
             digest: datasets_digest(&files),
-            files: 3,
-            bytes: 3,
+            files: files.len(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
             deadline_s: None,
             max_run_cost: None,
-        };
-        self.desired.work = Some(work);
-        self.datasets = Some(Datasets { from: PathBuf::from("."), is_flat: false, files });
+        });
+        self.datasets = Some(Datasets { from, is_flat: false, files });
+    }
+
+    /// Asks for a bucket to hold the volume.
+    pub(crate) fn with_bucket(mut self) -> Self {
+        self.desired.storage = Storage::Gcs;
         self
     }
 
@@ -130,14 +151,14 @@ impl Site {
     }
 
     /// Deploys, agreeing to everything, until it ends or the schedule presses Ctrl-C.
-    pub(crate) async fn deploy(&self) -> Ended<(FakeCluster, Estimate)> {
+    pub(crate) async fn deploy(&self) -> Ended<(Deployed<FakeCluster>, Estimate)> {
         self.deploy_asking(&mut Agrees).await
     }
 
     pub(crate) async fn deploy_asking(
         &self,
         prompt: &mut impl Prompt<Plan>,
-    ) -> Ended<(FakeCluster, Estimate)> {
+    ) -> Ended<(Deployed<FakeCluster>, Estimate)> {
         let prices = Prices::built_in().unwrap();
         let (deployer, mut memory) = (self.deployer(&prices), self.memory());
         self.until_interrupted(deployer.deploy(&mut memory, prompt)).await

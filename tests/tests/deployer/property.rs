@@ -15,7 +15,7 @@ use cloud::k8s::cluster::JobState;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;
-use tests::standin::{Fault, Project, Schedule};
+use tests::standin::{Bucket, Fault, Project, Schedule};
 
 use crate::harness::{Ended, Site, World, runtime};
 
@@ -34,6 +34,8 @@ struct Case {
     forgets: BTreeSet<usize>,
     leaves_disk: bool,
     work: bool,
+    /// A bucket holds the volume.
+    bucket: bool,
     /// How many looks an operation takes.
     looks: usize,
     /// After how many attempts of destroying the user changes their mind and deploys again.
@@ -44,12 +46,13 @@ fn case() -> impl Strategy<Value = Case> {
     let schedule = proptest::collection::btree_map(0..160_usize, Fault::any(), 0..40);
     let forgets = proptest::collection::btree_set(0..ATTEMPTS_MAX, 0..ATTEMPTS_MAX / 2);
     let regret = proptest::option::weighted(0.3, 1..4_usize);
-    (schedule, forgets, any::<bool>(), any::<bool>(), 1..4_usize, regret).prop_map(
-        |(schedule, forgets, leaves_disk, work, looks, regret)| Case {
+    (schedule, forgets, any::<bool>(), any::<bool>(), any::<bool>(), 1..4_usize, regret).prop_map(
+        |(schedule, forgets, leaves_disk, work, bucket, looks, regret)| Case {
             schedule,
             forgets,
             leaves_disk,
             work,
+            bucket,
             looks,
             regret,
         },
@@ -78,6 +81,8 @@ fn project(id: &str, case: &Case) -> Project {
         key("us-central1-b", "another-filestore"),
         json!({"name": format!("projects/{id}/locations/us-central1-b/instances/another-filestore"), "state": "READY", "labels": another}),
     );
+    let resource = json!({"name": "another-bucket", "location": "US-CENTRAL1", "labels": another});
+    project.buckets.insert("another-bucket".into(), Bucket::new(resource));
     project.disks.insert(
         key("us-central1-b", "precious"),
         json!({"name": "precious", "zone": "us-central1-b", "labels": another}),
@@ -92,6 +97,7 @@ fn assert_foreign_untouched(site: &Site) -> Result<(), TestCaseError> {
         prop_assert!(project.clusters.keys().any(|(place, _)| place == "europe-west1"));
         prop_assert!(project.filestores.keys().any(|(_, name)| name == "another-filestore"));
         prop_assert!(project.disks.keys().any(|(_, name)| name == "precious"));
+        prop_assert!(project.buckets.contains_key("another-bucket"));
         Ok(())
     })
 }
@@ -99,7 +105,7 @@ fn assert_foreign_untouched(site: &Site) -> Result<(), TestCaseError> {
 /// One of each at most, whatever happened.
 fn assert_nothing_twice(site: &Site) -> Result<(), TestCaseError> {
     let labelled = site.with(|project| project.labelled("batch-aiml"));
-    for kind in ["cluster", "Filestore"] {
+    for kind in ["cluster", "Filestore", "bucket"] {
         let count = labelled.iter().filter(|name| name.starts_with(kind)).count();
         prop_assert!(count <= 1, "{labelled:?}");
     }
@@ -127,19 +133,58 @@ fn assert_up(site: &Site, case: &Case) -> Result<(), TestCaseError> {
     site.with(|project| {
         let cluster = &project.clusters[&("us-central1".to_owned(), "batch-aiml".to_owned())];
         prop_assert_eq!(&cluster["status"], "RUNNING");
-        let instance = &project.filestores[&("us-central1-b".to_owned(), "batch-aiml-filestore".to_owned())];
-        prop_assert_eq!(&instance["state"], "READY");
-        let address = instance["networks"][0]["ipAddresses"][0].as_str().unwrap();
-        prop_assert_eq!(project.objects.volume.clone(), Some(format!("{address}:/NFSVol")));
+        match case.bucket {
+            true => assert_bucket(project, case)?,
+            false => assert_filestore(project)?,
+        }
         prop_assert!(project.objects.redis_ready);
         if case.work {
-            prop_assert_eq!(project.staged.len(), 3);
+            prop_assert_eq!(project.staged.len(), if case.bucket { 0 } else { 3 });
             let state = project.objects.job.as_ref().map(|job| job.state.clone());
             prop_assert!(matches!(state, Some(JobState::Running)));
             prop_assert!(project.jobs_started <= 1 + project.forgotten, "a Job was started twice");
         }
         Ok(())
     })
+}
+
+fn assert_filestore(project: &Project) -> Result<(), TestCaseError> {
+    let instance = &project.filestores[&("us-central1-b".to_owned(), "batch-aiml-filestore".to_owned())];
+    prop_assert_eq!(&instance["state"], "READY");
+    let address = instance["networks"][0]["ipAddresses"][0].as_str().unwrap();
+    prop_assert_eq!(project.objects.volume.clone(), Some(format!("{address}:/NFSVol")));
+    Ok(())
+}
+
+/// Closed to all but the pods, with the datasets in it.
+fn assert_bucket(project: &Project, case: &Case) -> Result<(), TestCaseError> {
+    prop_assert!(project.filestores.keys().all(|(_, name)| name == "another-filestore"));
+    let bucket = &project.buckets["my-project-batch-aiml"];
+    prop_assert_eq!(&bucket.resource["iamConfiguration"]["publicAccessPrevention"], "enforced");
+    prop_assert_eq!(&bucket.resource["softDeletePolicy"]["retentionDurationSeconds"], "0");
+    let members: Vec<_> =
+        bucket.policy.iter().map(|(role, members)| (role.as_str(), members.len())).collect();
+    prop_assert_eq!(members, [("roles/storage.objectUser", 1)]);
+    prop_assert_eq!(project.objects.volume.as_deref(), Some("gs://my-project-batch-aiml/volume"));
+    if case.work {
+        // Three datasets, what says that they are there, and the list that the run gets.
+        let count = bucket.names().iter().filter(|name| !name.contains("/output/")).count();
+        prop_assert_eq!(count, 5, "{:?}", bucket.names());
+        let day = bucket.objects.iter().find(|((name, _), _)| name.ends_with("training/2018-04-01.pkl"));
+        prop_assert_eq!(&day.unwrap().1.bytes, b"1");
+    }
+    Ok(())
+}
+
+/// What workers leave, and what somebody else's settings keep.
+fn leave_results(project: &mut Project) {
+    let Some(bucket) = project.buckets.get_mut("my-project-batch-aiml") else { return };
+    bucket.resource["versioning"] = json!({"enabled": true});
+    bucket.resource["softDeletePolicy"] = json!({"retentionDurationSeconds": "604800"});
+    for text in ["first", "second"] {
+        bucket.put("volume/output/report.txt", text.as_bytes(), json!({}));
+    }
+    bucket.uploads.insert("upload-1".into(), "volume/runs/1/a model & more.bin".into());
 }
 
 /// What `destroy` says when it can't go on names everything that may still be billed, or says that such things
@@ -149,8 +194,9 @@ fn assert_named(site: &Site, error: &Error) -> Result<(), TestCaseError> {
         return Ok(());
     }
     for left in site.with(|project| project.labelled("batch-aiml")) {
-        let kind =
-            ["cluster", "Filestore", "image repository", "disk"].iter().find(|kind| left.starts_with(**kind));
+        let kind = ["cluster", "Filestore", "bucket", "image repository", "disk"]
+            .iter()
+            .find(|kind| left.starts_with(**kind));
         let (kind, place) = (kind.copied().unwrap_or_default(), left.rsplit(' ').next().unwrap_or_default());
         let named = [left.clone(), format!("{kind} in {place} ("), format!("{kind} in all locations (")];
         prop_assert!(
@@ -170,11 +216,18 @@ async fn take_down(site: &Site, case: &Case) -> Result<(), TestCaseError> {
             site.lose_memory();
         }
         match site.destroy().await {
-            Ended::With(Ok(_)) => {
+            Ended::With(Ok(proof)) => {
                 let left = site.with(|project| project.labelled("batch-aiml"));
-                prop_assert!(left.is_empty(), "left behind: {left:?}");
+                // It says of what nothing was proved: buckets that it may not list and knows nothing of.
+                let unlisted = |left: &String| {
+                    proof.unlisted.iter().any(|unlisted| left.starts_with(unlisted.resource.noun()))
+                };
+                prop_assert!(left.iter().all(unlisted), "left behind: {left:?}");
+                prop_assert!(site.with(|project| project.deleted_buckets.is_empty()), "billed for a while");
                 prop_assert!(!site.remembers_anything());
-                return Ok(());
+                if left.is_empty() {
+                    return Ok(());
+                }
             }
             Ended::With(Err(error)) => {
                 assert_named(site, &error)?;
@@ -196,6 +249,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
     const ID: &str = "my-project";
     let site = world.project(project(ID, case));
     let site = if case.work { site.with_work() } else { site };
+    let site = if case.bucket { site.with_bucket() } else { site };
     site.plan().await;
     site.with(|project| {
         let writes = project.writes().len();
@@ -204,6 +258,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
     })?;
     bring_up(&site, case).await?;
     assert_foreign_untouched(&site)?;
+    site.with(leave_results);
     take_down(&site, case).await?;
     assert_foreign_untouched(&site)
 }
@@ -291,7 +346,15 @@ fn schedules_that_once_failed() {
     let world = runtime.block_on(World::start());
     for schedule in schedules {
         let forgets = BTreeSet::new();
-        let case = Case { schedule, forgets, leaves_disk: false, work: false, looks: 1, regret: None };
+        let case = Case {
+            schedule,
+            forgets,
+            leaves_disk: false,
+            work: false,
+            bucket: false,
+            looks: 1,
+            regret: None,
+        };
         runtime.block_on(check(&world, &case)).unwrap();
     }
 }

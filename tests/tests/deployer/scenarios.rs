@@ -320,7 +320,9 @@ fn application_default_credentials_get_a_token_and_use_it() {
             scope: Scope::Everything,
             kept: &[],
             version_in: None,
-            made: false,
+            storage: None,
+            bucket: None,
+            made: Default::default(),
         };
         let observed = google.observe(&query).await.unwrap();
         assert_eq!(observed.apis.len(), 3);

@@ -95,9 +95,12 @@ fn seen(found: Cluster) -> ClusterSeen {
         cluster::Status::Error => State::Broken(conditions),
         other => State::Odd(other.name().unwrap_or("unknown").to_owned()),
     };
+    let pool = found.workload_identity_config.as_ref().map_or("", |config| config.workload_pool.as_str());
+    let mode = mode(&found);
     ClusterSeen {
         state,
-        mode: mode(&found),
+        has_identities: mode == Mode::Autopilot || !pool.is_empty(),
+        mode,
         network: if found.network.is_empty() { "default".into() } else { last_part(&found.network) },
         labels: found.resource_labels.into_iter().collect(),
         ca: found.master_auth.map(|auth| auth.cluster_ca_certificate).unwrap_or_default(),

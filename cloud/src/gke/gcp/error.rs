@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use google_cloud_auth::errors::CredentialsError;
-use google_cloud_gax::error::rpc::{Status, StatusDetails};
+use google_cloud_gax::error::rpc::{Code, Status, StatusDetails};
 
 use crate::error::{Cause, Error, innermost, unconnected};
-use crate::gke::reason::Reason;
+use crate::gke::reason::{Reason, STORAGE_API};
 
 /// The project of gcloud's own client: calls with a person's log-in count against it where no other is named.
 const GCLOUDS_OWN: &str = "projects/764086051850";
@@ -31,7 +31,8 @@ impl Answer {
     pub(super) fn new(http: Option<u16>, status: &Status) -> Self {
         let mut answer = Self {
             http,
-            code: status.code.name().to_owned(),
+            // Some APIs, as Cloud Storage's, say none.
+            code: if status.code == Code::Unknown { String::new() } else { status.code.name().to_owned() },
             message: status.message.clone(),
             ..Self::default()
         };
@@ -67,6 +68,9 @@ impl Answer {
             }
             _ => {}
         }
+        if let Some(reason) = (service == STORAGE_API).then(|| self.reason_of_storage()).flatten() {
+            return reason;
+        }
         if says("billing") && self.http != Some(200) {
             return Reason::Billing;
         }
@@ -97,6 +101,34 @@ impl Answer {
             ("RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED", _) => Reason::Transient,
             _ => Reason::Other,
         }
+    }
+
+    /// Cloud Storage says in words what other APIs say by codes.
+    fn reason_of_storage(&self) -> Option<Reason> {
+        let message = self.message.to_ascii_lowercase();
+        let says = |words: &str| message.contains(words);
+        let reason = match self.http {
+            Some(409) if says("is not available") || says("already exists") => Reason::BucketTaken,
+            Some(409) if says("already own") => Reason::Exists,
+            Some(403)
+                if says("retention policy")
+                    || says("object retention")
+                    || says("temporary hold")
+                    || says("event-based hold") =>
+            {
+                Reason::Retained
+            }
+            _ if says("violates constraint") || says("soft_delete") || says("softdelete") => {
+                Reason::Organisation
+            }
+            _ if says("location constraint") => Reason::Location,
+            // Made with the first cluster whose pods have identities, and not known everywhere at once.
+            Some(400) if says("identity pool does not exist") => Reason::Transient,
+            // Something else is there than was seen.
+            Some(412) => Reason::Exists,
+            _ => return None,
+        };
+        Some(reason)
     }
 
     /// Whether a quota is named, of whichever kind: Filestore refuses what is too large with 429 and

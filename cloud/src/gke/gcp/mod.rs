@@ -1,6 +1,6 @@
 //! Google Cloud, through Google's own crates where they are (GKE, Filestore, Service Usage) and plain
-//! REST where theirs is large and the need is small (three calls of Artifact Registry, five of Compute
-//! Engine, whose generated crate alone is larger than the rest of the tree).
+//! REST where theirs is large and the need is small (three calls of Artifact Registry, some of Cloud Storage, five of
+//! Compute Engine, whose generated crate alone is larger than the rest of the tree).
 //!
 //! A read is retried with exponential backoff; **a write is sent once**. A write without a response may or may not
 //! have been carried out, so the caller observes and plans again. The retries of Google's crates are off: only this
@@ -12,17 +12,20 @@ mod compute;
 mod container;
 mod error;
 mod filestore;
+mod objects;
 mod observe;
 mod requests;
 mod rest;
 mod services;
 mod settings;
+mod storage;
 
 pub use call::{RETRY_WAITS_S, RetryBudget};
 pub use compute::MachineSeen;
 pub(crate) use error::from_operation;
+pub use objects::{ObjectSeen, Upload};
 pub use observe::{Query, Scope};
-pub use requests::{cluster_request, filestore_request};
+pub use requests::{bucket_request, cluster_request, filestore_request};
 pub(crate) use settings::authorization;
 pub use settings::{Settings, credentials};
 
@@ -36,6 +39,7 @@ use google_cloud_gax::retry_policy::NeverRetry;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::gke::reason::STORAGE_API;
 use rest::Rest;
 
 /// Clients for one project.
@@ -48,6 +52,7 @@ pub struct Google {
     services: ServiceUsage,
     compute: Rest,
     artifacts: Rest,
+    storage: Rest,
 }
 
 impl Google {
@@ -83,7 +88,12 @@ impl Google {
             filestore: filestore.build().await.map_err(failed)?,
             services: services.build().await.map_err(failed)?,
             compute: Rest::new(&settings.compute, "compute.googleapis.com", credentials.clone())?,
-            artifacts: Rest::new(&settings.artifacts, "artifactregistry.googleapis.com", credentials)?,
+            artifacts: Rest::new(
+                &settings.artifacts,
+                "artifactregistry.googleapis.com",
+                credentials.clone(),
+            )?,
+            storage: Rest::new(&settings.storage, STORAGE_API, credentials)?,
         })
     }
 

@@ -1,13 +1,14 @@
 //! Reads everything a plan needs. Writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Google;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::gke::plan::{
-    APIS, ClusterSeen, FilestoreSeen, Observed, OperationSeen, RegionSeen, RepositorySeen, Resource, State,
-    Unasked, is_ours,
+    APIS, BucketSeen, ClusterSeen, FilestoreSeen, Observed, OperationSeen, RegionSeen, RepositorySeen,
+    Resource, State, Storage, Unasked, is_ours,
 };
+use crate::gke::reason::STORAGE_API;
 use crate::gke::state::Kept;
 
 const ARTIFACTS: &str = "artifactregistry.googleapis.com";
@@ -35,11 +36,15 @@ pub struct Query<'a> {
     pub scope: Scope,
     /// Operations whose names were kept.
     pub kept: &'a [Kept],
+    /// The bucket that is asked for: one of that name is shown also if it is somebody else's.
+    pub bucket: Option<&'a str>,
     /// Where to ask which Kubernetes a new cluster gets.
     pub version_in: Option<&'a str>,
-    /// The deployment is known to have made something: an API that is not enabled then means that it
-    /// can't be asked, not that nothing is there.
-    pub made: bool,
+    /// What holds the volume of what is asked for; None: it is not known.
+    pub storage: Option<Storage>,
+    /// What the deployment may have made: an API that is not enabled then means that it can't be asked, not that
+    /// nothing is there.
+    pub made: BTreeSet<Resource>,
 }
 
 impl Google {
@@ -53,17 +58,18 @@ impl Google {
                 observed.operations.push(operation);
             }
         }
-        let mut enabled = self.apis(&[APIS[0], APIS[1], APIS[2], ARTIFACTS]).await?;
+        let mut enabled = self.apis(&[APIS[0], APIS[1], APIS[2], STORAGE_API, ARTIFACTS]).await?;
         observed.artifacts_enabled = enabled.remove(ARTIFACTS).unwrap_or(false);
-        if query.made {
-            observed.unasked.extend(cannot_be_asked(&enabled));
-        }
+        observed.unasked.extend(cannot_be_asked(&enabled, &query.made));
         let asks = |api: &str| query.scope != Scope::Image && enabled.get(api).copied().unwrap_or(false);
         if asks("container.googleapis.com") {
             self.observe_clusters(query, &mut observed).await?;
         }
         if asks("file.googleapis.com") {
             self.observe_filestores(query, &mut observed).await?;
+        }
+        if asks(STORAGE_API) {
+            self.observe_buckets(query, &mut observed).await?;
         }
         if asks("compute.googleapis.com") {
             self.observe_compute(query, &mut observed).await?;
@@ -72,6 +78,8 @@ impl Google {
             self.observe_repositories(query, &mut observed).await?;
         }
         self.find_lost_operations(&mut observed).await?;
+        let needed = query.storage.unwrap_or(Storage::Filestore).apis();
+        enabled.retain(|api, _| needed.contains(&api.as_str()));
         observed.apis = enabled;
         Ok(observed)
     }
@@ -104,6 +112,42 @@ impl Google {
         let name = format!("{}-filestore", query.deployment);
         let related = |seen: &FilestoreSeen| is_ours(&seen.labels, query.deployment) || seen.name == name;
         observed.filestores = filestores.into_iter().filter(related).collect();
+        Ok(())
+    }
+
+    async fn observe_buckets(&self, query: &Query<'_>, observed: &mut Observed) -> Result<()> {
+        let buckets = match (query.scope, query.storage) {
+            (Scope::Everything, _) => match self.buckets().await {
+                // A deployment with Filestore takes no right to list buckets.
+                Err(error) if error.kind == Kind::Permission && !query.made.contains(&Resource::Bucket) => {
+                    observed.unlisted.push(unasked(Resource::Bucket, ALL, error));
+                    Vec::new()
+                }
+                Ok(buckets) => {
+                    let deleted = self.deleted_buckets().await;
+                    let deleted = asked(deleted, Resource::Bucket, ALL, &mut observed.unasked)?;
+                    let ours = |seen: &BucketSeen| is_ours(&seen.labels, query.deployment);
+                    observed.deleted_buckets = deleted.into_iter().flatten().filter(ours).collect();
+                    buckets
+                }
+                buckets => asked(buckets, Resource::Bucket, ALL, &mut observed.unasked)?.unwrap_or_default(),
+            },
+            (_, Some(Storage::Gcs)) => self.buckets().await?,
+            // Where it is not the volume, only to find that it was: without the right to, go on.
+            _ => match self.buckets().await {
+                Err(error) if error.kind == Kind::Permission => Vec::new(),
+                buckets => buckets?,
+            },
+        };
+        for mut seen in buckets {
+            let ours = is_ours(&seen.labels, query.deployment);
+            if ours && query.storage == Some(Storage::Gcs) {
+                seen.users = Some(self.users(&seen.name).await?);
+            }
+            if ours || query.bucket.is_some_and(|name| name == seen.name) {
+                observed.buckets.push(seen);
+            }
+        }
         Ok(())
     }
 
@@ -183,18 +227,22 @@ fn asked<T>(
     answer: Result<T>,
     resource: Resource,
     place: &str,
-    unasked: &mut Vec<Unasked>,
+    noted: &mut Vec<Unasked>,
 ) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.kind == Kind::Credentials => Err(error),
         Err(error) => {
-            let role = error.hint.filter(|_| error.kind == Kind::Permission);
-            let why = [Some(error.why), role].into_iter().flatten().collect::<Vec<_>>().join("; ");
-            unasked.push(Unasked { resource, place: place.to_owned(), why });
+            noted.push(unasked(resource, place, error));
             Ok(None)
         }
     }
+}
+
+fn unasked(resource: Resource, place: &str, error: Error) -> Unasked {
+    let role = error.hint.filter(|_| error.kind == Kind::Permission);
+    let why = [Some(error.why), role].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    Unasked { resource, place: place.to_owned(), why }
 }
 
 fn no_answer(resource: Resource, places: Vec<String>) -> impl Iterator<Item = Unasked> {
@@ -203,15 +251,18 @@ fn no_answer(resource: Resource, places: Vec<String>) -> impl Iterator<Item = Un
 }
 
 /// What only APIs that are not enabled could show.
-fn cannot_be_asked(enabled: &BTreeMap<String, bool>) -> Vec<Unasked> {
+fn cannot_be_asked(enabled: &BTreeMap<String, bool>, made: &BTreeSet<Resource>) -> Vec<Unasked> {
     let unasked = |api: &str, resource| {
         let why = format!("{api} is not enabled");
         let asked = enabled.get(api).copied().unwrap_or(false);
-        (!asked).then(|| Unasked { resource, place: ALL.into(), why })
+        // A cluster's machines have disks.
+        let maker = if resource == Resource::Disk { Resource::Cluster } else { resource };
+        (!asked && made.contains(&maker)).then(|| Unasked { resource, place: ALL.into(), why })
     };
     let by_api = [
         unasked("container.googleapis.com", Resource::Cluster),
         unasked("file.googleapis.com", Resource::Filestore),
+        unasked(STORAGE_API, Resource::Bucket),
         unasked("compute.googleapis.com", Resource::Disk),
     ];
     by_api.into_iter().flatten().collect()

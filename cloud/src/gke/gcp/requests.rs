@@ -3,8 +3,9 @@
 
 use google_cloud_container_v1::model as gke;
 use google_cloud_filestore_v1::model as file;
+use serde_json::{Value, json};
 
-use crate::gke::plan::{Desired, Mode, SHARE, Tier, labels};
+use crate::gke::plan::{Desired, Mode, SHARE, Storage, Tier, identity_pool, labels};
 
 /// What gcloud gives the nodes of a new cluster.
 const OAUTH_SCOPES: [&str; 6] = [
@@ -40,7 +41,7 @@ pub fn cluster_request(desired: &Desired) -> gke::Cluster {
                 )
                 .set_node_pools([pool])
         }
-        Mode::Standard { machine_type, nodes, .. } => cluster.set_node_pools([
+        Mode::Standard { machine_type, nodes, .. } => with_identities(desired, cluster).set_node_pools([
             standard_pool(desired, "default-pool", machine_type, 1, false),
             standard_pool(
                 desired,
@@ -50,6 +51,16 @@ pub fn cluster_request(desired: &Desired) -> gke::Cluster {
                 true,
             ),
         ]),
+    }
+}
+
+/// Autopilot's pods have identities in any case, others where they are asked for.
+fn with_identities(desired: &Desired, cluster: gke::Cluster) -> gke::Cluster {
+    match desired.storage {
+        Storage::Filestore => cluster,
+        Storage::Gcs => cluster.set_workload_identity_config(
+            gke::WorkloadIdentityConfig::new().set_workload_pool(identity_pool(&desired.project)),
+        ),
     }
 }
 
@@ -65,6 +76,10 @@ fn standard_pool(desired: &Desired, name: &str, machine_type: &str, nodes: i32, 
             .set_value("true")
             .set_effect(gke::node_taint::Effect::NoSchedule);
         config = config.set_taints([taint]);
+    }
+    if desired.storage == Storage::Gcs {
+        let mode = gke::workload_metadata_config::Mode::GkeMetadata;
+        config = config.set_workload_metadata_config(gke::WorkloadMetadataConfig::new().set_mode(mode));
     }
     if let Some((all, system)) = desired.mode.shutdown_grace().filter(|_| spot) {
         let seconds = |seconds: u32| i32::try_from(seconds).unwrap_or(i32::MAX);
@@ -98,6 +113,29 @@ pub fn filestore_request(desired: &Desired) -> file::Instance {
 pub(super) fn share(capacity_gib: u64) -> file::FileShareConfig {
     let capacity = i64::try_from(capacity_gib).unwrap_or(i64::MAX);
     file::FileShareConfig::new().set_name(SHARE).set_capacity_gb(capacity)
+}
+
+/// The bucket to be made. An upload in parts that a worker's end cut off goes after a day.
+pub fn bucket_request(desired: &Desired) -> Value {
+    let mut request = bucket_settings();
+    request["name"] = json!(desired.bucket_name());
+    request["location"] = json!(desired.region);
+    request["storageClass"] = json!("STANDARD");
+    request["labels"] = json!(labels(&desired.deployment));
+    let abort = json!({"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 1}});
+    request["lifecycle"] = json!({"rule": [abort]});
+    request
+}
+
+/// Access by the bucket's policy alone and never to the public; what is deleted is gone, and billed no longer.
+pub(super) fn bucket_settings() -> Value {
+    json!({
+        "iamConfiguration": {
+            "uniformBucketLevelAccess": {"enabled": true},
+            "publicAccessPrevention": "enforced",
+        },
+        "softDeletePolicy": {"retentionDurationSeconds": "0"},
+    })
 }
 
 fn tier(tier: Tier) -> file::instance::Tier {

@@ -1,9 +1,11 @@
 //! Plain REST for the few calls whose generated clients would be larger than all the rest.
 
+use bytes::Bytes;
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::rpc::Status;
 use http::header::CONTENT_LENGTH;
-use reqwest::Method;
+use http::{HeaderMap, StatusCode};
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 use super::error::{Answer, not_the_apis};
@@ -35,29 +37,47 @@ impl Rest {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value> {
-        let headers = headers(&self.credentials).await?;
-        let url = format!("{}{path}", self.endpoint);
-        let is_post = method == Method::POST;
-        let request = self.client.request(method, url).query(query).headers(headers);
+        let request = self.request(method, path).query(query);
         let request = match body {
             Some(body) => request.json(body),
-            // reqwest sends no length by itself, and Google's front end then returns 411.
-            None if is_post => request.header(CONTENT_LENGTH, 0),
             None => request,
         };
+        let (_, _, bytes) = self.exchange(doing, request).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Error::other(doing, error))
+    }
+
+    /// A request to the API, to be sent by [`Self::exchange`].
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.endpoint))
+    }
+
+    /// Sends one request with the credentials, and returns what is answered unless that is a refusal.
+    pub(super) async fn exchange(
+        &self,
+        doing: &str,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, HeaderMap, Bytes)> {
         let cut = |error: reqwest::Error| {
             let why = innermost(&error);
             let kind = unconnected(&why);
             Error::new(doing, why, kind)
         };
-        let response = request.send().await.map_err(cut)?;
-        let http = response.status();
-        let bytes = response.bytes().await.map_err(cut)?;
-        if http.is_success() && bytes.is_empty() {
-            return Ok(Value::Null);
+        let request = request.headers(headers(&self.credentials).await?);
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|error| Error::other(doing, innermost(&error)))?;
+        // reqwest sends no length by itself, and Google's front end then returns 411.
+        if request.body().is_none() && request.method() == Method::POST {
+            request.headers_mut().insert(CONTENT_LENGTH, 0.into());
         }
-        if http.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| Error::other(doing, error));
+        let response = client.execute(request).await.map_err(cut)?;
+        let (http, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.map_err(cut)?;
+        // 308: of an upload, some has arrived.
+        if http.is_success() || http == StatusCode::PERMANENT_REDIRECT {
+            return Ok((http, headers, bytes));
         }
         let answer = match Status::try_from(&bytes) {
             Ok(status) => Answer::new(Some(http.as_u16()), &status),
@@ -65,6 +85,15 @@ impl Rest {
         };
         Err(answer.into_error(doing, self.service))
     }
+}
+
+/// The path of `segments`, each of which may hold any character.
+pub(super) fn path(segments: &[&str]) -> String {
+    let Ok(mut url) = reqwest::Url::parse("http://path/") else { return String::new() };
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(segments);
+    }
+    url.path().to_owned()
 }
 
 /// A text field; empty if there is none.

@@ -25,6 +25,7 @@ pub struct Settings {
     pub services: String,
     pub compute: String,
     pub artifacts: String,
+    pub storage: String,
 }
 
 impl Settings {
@@ -34,9 +35,10 @@ impl Settings {
             let given =
                 variable(&format!("CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}")).filter(|url| !url.is_empty());
             let url = given.unwrap_or_else(|| format!("https://{default}.googleapis.com"));
-            // gcloud's own form of the Compute Engine override carries the path.
+            // gcloud's own forms of some overrides carry the path.
             let url = url.trim_end_matches('/');
-            url.strip_suffix("/compute/v1").unwrap_or(url).to_owned()
+            let base = url.strip_suffix("/compute/v1").or_else(|| url.strip_suffix("/storage/v1"));
+            base.unwrap_or(url).to_owned()
         };
         Self {
             container: endpoint("CONTAINER", "container"),
@@ -44,6 +46,7 @@ impl Settings {
             services: endpoint("SERVICEUSAGE", "serviceusage"),
             compute: endpoint("COMPUTE", "compute"),
             artifacts: endpoint("ARTIFACTREGISTRY", "artifactregistry"),
+            storage: endpoint("STORAGE", "storage"),
         }
     }
 }

@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::gke::SUPPORT_RAISED;
 use crate::gke::money::Money;
-use crate::gke::reason::Reason;
-use crate::k8s::cluster::{GRACE_SECONDS, PodSize, WORKER, program_digest};
+use crate::gke::reason::{Reason, STORAGE_API};
+use crate::gke::{REDIS_RAISED, SUPPORT_RAISED};
+use crate::k8s::cluster::{GRACE_SECONDS, PodSize, REDIS, SUPPORT, WORKER, program_digest};
 use crate::k8s::pod::PodChoice;
+
+/// The APIs that a deployment with Filestore needs enabled.
+pub const APIS: [&str; 3] = ["compute.googleapis.com", "container.googleapis.com", "file.googleapis.com"];
 
 /// The export's name, as in the tutorial.
 pub const SHARE: &str = "NFSVol";
@@ -67,6 +70,33 @@ impl fmt::Display for Mode {
                 let is_usual = *grace_s <= GRACE_SECONDS;
                 if is_usual { Ok(()) } else { write!(f, " that leave pods {grace_s}s") }
             }
+        }
+    }
+}
+
+/// What holds the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Storage {
+    /// A Filestore instance, which every pod mounts.
+    Filestore,
+    /// A bucket of Cloud Storage, which workers speak to.
+    Gcs,
+}
+
+impl Storage {
+    /// The APIs that a deployment with it needs enabled.
+    pub fn apis(self) -> [&'static str; 3] {
+        match self {
+            Self::Filestore => APIS,
+            Self::Gcs => [APIS[0], APIS[1], STORAGE_API],
+        }
+    }
+
+    /// What pods beside the workers request, as it is asked for and as Autopilot may raise it.
+    pub fn support(self) -> [PodSize; 2] {
+        match self {
+            Self::Filestore => [SUPPORT, SUPPORT_RAISED],
+            Self::Gcs => [REDIS, REDIS_RAISED],
         }
     }
 }
@@ -163,8 +193,12 @@ pub struct Desired {
     pub zone: Option<String>,
     pub network: String,
     pub mode: Mode,
+    pub storage: Storage,
+    /// Of Filestore, as is the capacity.
     pub tier: Tier,
     pub capacity_gib: u64,
+    /// The bucket's name; None: made of the project's and the deployment's.
+    pub bucket: Option<String>,
     pub workers: u32,
     /// Repository of images to be there, too.
     pub work: Option<Work>,
@@ -180,8 +214,10 @@ impl Desired {
             zone: Some("us-central1-b".into()),
             network: "default".into(),
             mode: Mode::Autopilot,
+            storage: Storage::Filestore,
             tier: Tier::BasicHdd,
             capacity_gib: 1024,
+            bucket: None,
             workers: 1,
             work: None,
         }
@@ -193,6 +229,23 @@ impl Desired {
 
     pub fn filestore_name(&self) -> String {
         format!("{}-filestore", self.deployment)
+    }
+
+    /// No two buckets of all projects have the same name. That of a project is in no other's.
+    pub fn bucket_name(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let made = || format!("{}-{}", self.project, self.deployment).chars().map(plain).collect();
+        self.bucket.clone().unwrap_or_else(made)
+    }
+
+    /// What is reckoned to lie in the bucket: the datasets, and a GiB of results.
+    pub fn bucket_gib(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.bytes.div_ceil(1 << 30)) + 1
+    }
+
+    /// The volume in the bucket, as the worker's `--volume` takes it.
+    pub fn bucket_url(&self) -> String {
+        bucket_url(&self.bucket_name())
     }
 
     /// A region for Autopilot, a zone for Standard.
@@ -227,7 +280,8 @@ impl Desired {
         match &self.mode {
             Mode::Autopilot => {
                 let spot = (self.worker_size().milli_cpu * u64::from(self.workers)).div_ceil(1000);
-                (spot, SUPPORT_RAISED.milli_cpu.div_ceil(1000))
+                let [_, support] = self.storage.support();
+                (spot, support.milli_cpu.div_ceil(1000))
             }
             Mode::Standard { machine_type, nodes, .. } => {
                 let vcpus = machine_type.rsplit('-').next().and_then(|vcpus| vcpus.parse().ok()).unwrap_or(1);
@@ -240,10 +294,14 @@ impl Desired {
     pub fn check(&self) -> Result<()> {
         self.check_names()?;
         self.check_place()?;
-        let (least, most) = self.tier.capacity_gib();
-        if !(least..=most).contains(&self.capacity_gib) {
-            let why = format!("{} takes {least} to {most} GiB, not {}", self.tier, self.capacity_gib);
-            return Err(Error::new("choose a capacity for Filestore", why, Reason::Capacity));
+        match (self.storage, &self.bucket) {
+            (Storage::Filestore, None) => self.check_capacity()?,
+            (Storage::Filestore, Some(name)) => {
+                let why = "the volume that was asked for is a Filestore instance";
+                let hint = "give --storage gcs too, or leave --bucket out";
+                return Err(Error::with_hint(format!("take bucket {name} for the volume"), why, hint));
+            }
+            (Storage::Gcs, _) => check_bucket_name(&self.bucket_name())?,
         }
         if !(1..=1000).contains(&self.workers) {
             return Err(Error::other("choose a number of workers", "1 to 1000 workers can be asked for"));
@@ -258,6 +316,15 @@ impl Desired {
         }
     }
 
+    fn check_capacity(&self) -> Result<()> {
+        let (least, most) = self.tier.capacity_gib();
+        if (least..=most).contains(&self.capacity_gib) {
+            return Ok(());
+        }
+        let why = format!("{} takes {least} to {most} GiB, not {}", self.tier, self.capacity_gib);
+        Err(Error::new("choose a capacity for Filestore", why, Reason::Capacity))
+    }
+
     fn check_names(&self) -> Result<()> {
         check_name(&self.deployment)
     }
@@ -269,6 +336,7 @@ impl Desired {
             return Err(Error::new(doing, why, Reason::Location));
         }
         match &self.zone {
+            _ if self.storage == Storage::Gcs => {}
             Some(zone) if self.tier.is_regional() => {
                 let why = format!("{} is a regional tier, and zone {zone} was asked for", self.tier);
                 return Err(Error::new(doing, why, Reason::TierPlace));
@@ -305,6 +373,35 @@ pub fn check_name(name: &str) -> Result<()> {
     let why = "a name is 1 to 30 lower-case letters, digits and hyphens, begins with a letter and does not \
                end with a hyphen";
     Err(Error::other(format!("name a deployment `{name}`"), why))
+}
+
+/// The folder of a deployment's bucket that is its volume.
+pub const VOLUME_FOLDER: &str = "volume";
+
+/// The volume in a deployment's bucket, as the worker's `--volume` takes it.
+pub fn bucket_url(bucket: &str) -> String {
+    format!("gs://{bucket}/{VOLUME_FOLDER}")
+}
+
+/// Whether the address of a volume is a bucket's.
+pub fn is_bucket(volume: &str) -> bool {
+    volume.starts_with("gs://")
+}
+
+/// Refuses what Cloud Storage takes for no name (<https://cloud.google.com/storage/docs/buckets#naming>). Names with
+/// dots belong to who owns the domain, and are left out.
+fn check_bucket_name(name: &str) -> Result<()> {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (3..=63).contains(&name.len())
+        && name.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_'))
+        && name.starts_with(alphanumeric)
+        && name.ends_with(alphanumeric);
+    if fits {
+        return Ok(());
+    }
+    let why = "a bucket's name is 3 to 63 lower-case letters, digits, hyphens and underscores, and begins and ends with a \
+               letter or digit";
+    Err(Error::with_hint(format!("name a bucket `{name}`"), why, "choose a name with --bucket"))
 }
 
 /// `us-central1`: words and a digit at the end.

@@ -3,14 +3,18 @@
 //! `deploy` is a reconciliation loop: observe, plan, do the plan's next step, repeat. Resuming after Ctrl-C,
 //! repairing what is half destroyed and waiting for what another run began need no code of their own.
 
+pub(crate) mod bucket;
 pub(crate) mod desired;
 pub(crate) mod observed;
 mod teardown;
 
-pub use desired::{Desired, Mode, SHARE, Tier, Work, check_name};
+pub use bucket::{ROLE, identity_pool, own_bucket, target_bucket};
+pub use desired::{
+    APIS, Desired, Mode, SHARE, Storage, Tier, VOLUME_FOLDER, Work, bucket_url, check_name, is_bucket,
+};
 pub use observed::{
-    ClusterSeen, DEPLOYMENT, DiskSeen, FilestoreSeen, Labels, MANAGED_BY, Observed, OperationSeen, QuotaSeen,
-    RegionSeen, RepositorySeen, Resource, State, Unasked, Verb, is_ours, labels,
+    BucketSeen, ClusterSeen, DEPLOYMENT, DiskSeen, FilestoreSeen, Labels, MANAGED_BY, Observed,
+    OperationSeen, QuotaSeen, RegionSeen, RepositorySeen, Resource, State, Unasked, Verb, is_ours, labels,
 };
 pub use teardown::{Doomed, Teardown, teardown};
 
@@ -18,9 +22,6 @@ use crate::error::Error;
 use crate::gke::cost::{Estimate, Prices, Stop};
 use crate::gke::reason::Reason;
 use crate::k8s::cluster::{JobSeen, JobState, Nfs};
-
-/// The APIs that a deployment needs enabled.
-pub const APIS: [&str; 3] = ["compute.googleapis.com", "container.googleapis.com", "file.googleapis.com"];
 
 /// The boot disk that GKE gives a machine: of the kind pd-balanced, which counts as SSD.
 const BOOT_DISK_GB: u64 = 100;
@@ -88,10 +89,10 @@ impl Plan {
                 (Resource::Apis, Action::Make(_)) => {
                     return Step::EnableApis(item.name.split(", ").map(str::to_owned).collect());
                 }
-                (Resource::Cluster | Resource::Filestore, Action::Make(_)) => {
+                (Resource::Cluster | Resource::Filestore | Resource::Bucket, Action::Make(_)) => {
                     return Step::Make(item.resource);
                 }
-                (Resource::Cluster | Resource::Filestore, Action::Change(_)) => {
+                (Resource::Cluster | Resource::Filestore | Resource::Bucket, Action::Change(_)) => {
                     return Step::Change(item.resource);
                 }
                 (Resource::Cluster | Resource::Filestore, Action::Replace(_)) => {
@@ -105,6 +106,7 @@ impl Plan {
         }
         let open = |item: &&Item| matches!(item.action, Action::Make(_) | Action::Change(_));
         match self.items.iter().find(open).map(|item| item.resource) {
+            Some(Resource::Access) => Step::Make(Resource::Access),
             Some(Resource::Volume | Resource::Redis) => Step::Apply,
             Some(Resource::Datasets) => Step::Stage,
             Some(Resource::Job) => Step::Start,
@@ -142,24 +144,18 @@ impl Plan {
 
 /// Compares what is asked for with what is there.
 pub fn plan(desired: &Desired, observed: &Observed, prices: &Prices) -> Plan {
-    let cluster = cluster_action(desired, observed);
-    let filestore = filestore_action(desired, observed);
-    let mut items = vec![apis_item(observed)];
-    items.push(Item {
+    let cluster = Item {
         resource: Resource::Cluster,
         name: format!("{} ({}) in {}", desired.cluster_name(), desired.mode, desired.cluster_location()),
-        action: cluster,
-    });
-    items.push(Item {
-        resource: Resource::Filestore,
-        name: format!(
-            "{} ({}, {} GiB) in {}",
-            desired.filestore_name(),
-            desired.tier,
-            desired.capacity_gib,
-            desired.filestore_location()
-        ),
-        action: filestore,
+        action: cluster_action(desired, observed),
+    };
+    let storage = storage_item(desired, observed);
+    let mut items = vec![apis_item(observed)];
+    items.extend(match desired.storage {
+        // Its making takes longer, so it begins first.
+        Storage::Filestore => [cluster, storage],
+        // A bucket is there at once. Whether its name is free is known before anything else is paid for.
+        Storage::Gcs => [storage, cluster],
     });
     let cost = prices.estimate(&billed(desired, observed));
     let stop = desired.work.as_ref().map_or(Ok(None), |work| Stop::of(work, &cost));
@@ -291,6 +287,13 @@ fn cluster_action(desired: &Desired, observed: &Observed) -> Action {
         _ if seen.network != desired.network => {
             refuse(resource, networks(&seen.network, desired), Reason::Differs)
         }
+        _ if desired.storage == Storage::Gcs && !seen.has_identities => {
+            let why = format!(
+                "the pods of {} have no identities (Workload Identity), which a bucket takes",
+                seen.name
+            );
+            refuse(resource, why, Reason::Differs)
+        }
         State::Making => Action::Wait("being made".into()),
         State::Ready => Action::Keep(None),
         State::Busy => Action::Keep(Some("Google is at work on it".into())),
@@ -310,6 +313,20 @@ fn silence(resource: Resource, location: &str, observed: &Observed) -> Option<Ac
 
 fn networks(found: &str, desired: &Desired) -> String {
     format!("it is in network {found}, {} was asked for", desired.network)
+}
+
+fn storage_item(desired: &Desired, observed: &Observed) -> Item {
+    let item = match desired.storage {
+        Storage::Filestore => filestore_item(desired, observed),
+        Storage::Gcs => bucket::item(desired, observed),
+    };
+    Item { action: bucket::other_storage(desired, observed).unwrap_or(item.action), ..item }
+}
+
+fn filestore_item(desired: &Desired, observed: &Observed) -> Item {
+    let (name, location) = (desired.filestore_name(), desired.filestore_location());
+    let name = format!("{name} ({}, {} GiB) in {location}", desired.tier, desired.capacity_gib);
+    Item { resource: Resource::Filestore, name, action: filestore_action(desired, observed) }
 }
 
 fn filestore_action(desired: &Desired, observed: &Observed) -> Action {
@@ -425,24 +442,24 @@ fn region_refusal(desired: &Desired, observed: &Observed) -> Option<Action> {
 
 fn object_items(desired: &Desired, observed: &Observed, stop: Result<&Option<Stop>, &Error>) -> Vec<Item> {
     let objects = observed.objects.clone().unwrap_or_default();
-    let export = target_filestore(desired, observed).and_then(export);
-    let export = export.map(|nfs| format!("{}:{}", nfs.server, nfs.path));
-    let volume = match (&objects.volume, &export) {
+    let address = match desired.storage {
+        Storage::Filestore => target_filestore(desired, observed).and_then(export).map(|nfs| nfs.address()),
+        Storage::Gcs => Some(desired.bucket_url()),
+    };
+    let volume = match (&objects.volume, &address) {
         (None, _) => Action::Make(None),
-        (Some(points_at), Some(export)) if points_at == export => Action::Keep(None),
+        (Some(points_at), Some(address)) if points_at == address => Action::Keep(None),
         (Some(points_at), _) => Action::Change(format!("points at {points_at}")),
     };
     let settled = volume == Action::Keep(None);
     let redis = if objects.redis_ready { Action::Keep(None) } else { Action::Make(None) };
     let item = |resource, name: String, action| Item { resource, name, action };
-    let mut items = vec![
-        item(
-            Resource::Volume,
-            format!("fileserver at {}", export.unwrap_or("Filestore's address".into())),
-            volume,
-        ),
-        item(Resource::Redis, "redis-leader".into(), redis),
-    ];
+    let at = address.unwrap_or("Filestore's address".into());
+    let mut items = match desired.storage {
+        Storage::Filestore => vec![item(Resource::Volume, format!("fileserver at {at}"), volume)],
+        Storage::Gcs => vec![bucket::access_item(desired, observed), item(Resource::Volume, at, volume)],
+    };
+    items.push(item(Resource::Redis, "redis-leader".into(), redis));
     if let Some(work) = &desired.work {
         let staged = settled && objects.staged.as_deref() == Some(work.digest.as_str());
         let datasets = if staged { Action::Keep(None) } else { Action::Make(None) };

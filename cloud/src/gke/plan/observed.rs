@@ -54,6 +54,8 @@ pub struct ClusterSeen {
     pub endpoint: String,
     /// Base64 of PEM.
     pub ca: String,
+    /// Its pods have identities of their own at Google (Workload Identity).
+    pub has_identities: bool,
     /// Seconds since 1970.
     pub created_s: Option<u64>,
 }
@@ -71,6 +73,30 @@ pub struct FilestoreSeen {
     pub network: String,
     pub address: Option<String>,
     pub created_s: Option<u64>,
+}
+
+/// A bucket of Cloud Storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSeen {
+    pub name: String,
+    /// In lower case, as regions are written elsewhere.
+    pub location: String,
+    pub labels: Labels,
+    pub created_s: Option<u64>,
+    /// Of the project that it belongs to; principals are named by it.
+    pub project_number: String,
+    /// Access is given by the bucket's policy alone.
+    pub uniform_access: bool,
+    /// Whatever its policy says, the public has none.
+    pub public_prevented: bool,
+    /// How long what is deleted is kept, and billed.
+    pub soft_delete_s: u64,
+    /// What is overwritten is kept, and billed.
+    pub versioned: bool,
+    /// When what was deleted is gone, in Google's words; empty for what is there.
+    pub kept_until: String,
+    /// Who may read and write its objects by its policy; None: not asked.
+    pub users: Option<BTreeSet<String>>,
 }
 
 /// An Artifact Registry repository.
@@ -98,8 +124,11 @@ pub enum Resource {
     Apis,
     Cluster,
     Filestore,
+    Bucket,
     Repository,
     Disk,
+    /// What pods may do with the bucket.
+    Access,
     Volume,
     Redis,
     Datasets,
@@ -113,8 +142,10 @@ impl Resource {
             Self::Apis => "APIs",
             Self::Cluster => "cluster",
             Self::Filestore => "Filestore",
+            Self::Bucket => "bucket",
             Self::Repository => "image repository",
             Self::Disk => "disk",
+            Self::Access => "access",
             Self::Volume => "volume",
             Self::Redis => "Redis",
             Self::Datasets => "datasets",
@@ -197,6 +228,9 @@ pub struct Observed {
     /// All of the project's that carry the deployment's labels or one of its names.
     pub clusters: Vec<ClusterSeen>,
     pub filestores: Vec<FilestoreSeen>,
+    pub buckets: Vec<BucketSeen>,
+    /// Deleted, and kept and billed for a while.
+    pub deleted_buckets: Vec<BucketSeen>,
     pub repositories: Vec<RepositorySeen>,
     pub disks: Vec<DiskSeen>,
     /// For each resource the newest first.
@@ -204,6 +238,8 @@ pub struct Observed {
     /// In the cluster; None if there is none to ask.
     pub objects: Option<Objects>,
     pub unasked: Vec<Unasked>,
+    /// Could not be asked for want of a right, and was never asked for by this machine either.
+    pub unlisted: Vec<Unasked>,
 }
 
 impl Observed {
@@ -216,11 +252,14 @@ impl Observed {
             default_version: None,
             clusters: Vec::new(),
             filestores: Vec::new(),
+            buckets: Vec::new(),
+            deleted_buckets: Vec::new(),
             repositories: Vec::new(),
             disks: Vec::new(),
             operations: Vec::new(),
             objects: None,
             unasked: Vec::new(),
+            unlisted: Vec::new(),
         }
     }
 

@@ -19,8 +19,12 @@ pub struct Teardown {
     pub wait: Vec<Doomed>,
     /// What could not be asked, and why; while there is any, nothing is proved.
     pub unasked: Vec<Unasked>,
+    /// Could not be asked and was never asked for: of these, nothing is said.
+    pub unlisted: Vec<Unasked>,
     /// Has a name of the deployment's without its labels: shown, and never touched.
     pub foreign: Vec<Doomed>,
+    /// Deleted, and kept by a policy until then.
+    pub kept: Vec<(Doomed, String)>,
 }
 
 impl Teardown {
@@ -37,7 +41,8 @@ impl Teardown {
 
 /// Sorts what is there by what can be done about it.
 pub fn teardown(deployment: &str, observed: &Observed) -> Teardown {
-    let mut down = Teardown { unasked: observed.unasked.clone(), ..Teardown::default() };
+    let (unasked, unlisted) = (observed.unasked.clone(), observed.unlisted.clone());
+    let mut down = Teardown { unasked, unlisted, ..Teardown::default() };
     for seen in &observed.clusters {
         let doomed = doomed(Resource::Cluster, &seen.name, &seen.location);
         let busy = is_moving(&seen.state) || observed.running(Resource::Cluster).is_some();
@@ -56,12 +61,22 @@ pub fn teardown(deployment: &str, observed: &Observed) -> Teardown {
             busy,
         );
     }
-    // A cluster's disks go with it; what outlives it is ours to delete.
-    let clusters_gone = !down.left().iter().any(|left| left.resource == Resource::Cluster);
+    // A cluster's disks go with it; what outlives it is ours to delete. One that is still being made is not seen yet.
+    let clusters_gone = observed.running(Resource::Cluster).is_none()
+        && !down.left().iter().any(|left| left.resource == Resource::Cluster);
     for seen in observed.disks.iter().filter(|seen| is_ours(&seen.labels, deployment)) {
         let busy = seen.in_use || !clusters_gone;
         down.sort_in(doomed(Resource::Disk, &seen.name, &seen.zone), true, busy);
     }
+    // Its workers write to it as long as there is one.
+    for seen in &observed.buckets {
+        let ours = is_ours(&seen.labels, deployment);
+        down.sort_in(doomed(Resource::Bucket, &seen.name, &seen.location), ours, !clusters_gone);
+    }
+    let kept = observed.deleted_buckets.iter();
+    down.kept = kept
+        .map(|seen| (doomed(Resource::Bucket, &seen.name, &seen.location), seen.kept_until.clone()))
+        .collect();
     for operation in observed.operations.iter().filter(|operation| !operation.done) {
         let known = down.left().iter().any(|left| left.resource == operation.resource);
         if !known

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -42,7 +44,7 @@ prop_compose! {
         ClusterSeen {
             name: name.into(), location: location.into(), labels, state, network: "default".into(),
             mode: if autopilot { Mode::Autopilot } else { Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 1, grace_s: 15 } },
-            endpoint: "34.1.2.3".into(), ca: "Y2E=".into(), created_s: None,
+            endpoint: "34.1.2.3".into(), ca: "Y2E=".into(), created_s: None, has_identities: autopilot,
         }
     }
 }
@@ -63,6 +65,21 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_bucket()(
+        name in prop::sample::select(vec!["p-batch-aiml", "another"]),
+        location in prop::sample::select(vec!["us-central1", "europe-west1"]),
+        (labels, is_as_made) in (any_labels(), any::<bool>()),
+        users in prop::option::of(Just(BTreeSet::new())),
+    ) -> BucketSeen {
+        BucketSeen {
+            name: name.into(), location: location.into(), labels, users, created_s: None, project_number: "1".into(),
+            uniform_access: is_as_made, public_prevented: is_as_made, soft_delete_s: 0, versioned: false,
+            kept_until: String::new(),
+        }
+    }
+}
+
+prop_compose! {
     fn any_operation()(
         resource in prop::sample::select(vec![Resource::Cluster, Resource::Filestore, Resource::Apis]),
         verb in prop::sample::select(vec![Verb::Create, Verb::Update, Verb::Delete]),
@@ -78,6 +95,7 @@ prop_compose! {
         enabled in prop::bool::weighted(0.8),
         clusters in prop::collection::vec(any_cluster(), 0..3),
         filestores in prop::collection::vec(any_filestore(), 0..3),
+        buckets in prop::collection::vec(any_bucket(), 0..3),
         operations in prop::collection::vec(any_operation(), 0..3),
         objects in prop::option::of((any::<bool>(), any::<bool>())),
     ) -> Observed {
@@ -87,7 +105,7 @@ prop_compose! {
             ..Objects::default()
         });
         let apis = APIS.map(|api| (api.to_owned(), enabled)).into();
-        Observed { apis, clusters, filestores, operations, objects, ..Observed::nothing() }
+        Observed { apis, clusters, filestores, buckets, operations, objects, ..Observed::nothing() }
     }
 }
 
@@ -143,10 +161,33 @@ proptest! {
     fn a_teardown_is_clean_only_of_nothing_and_deletes_only_ours(observed in any_observed()) {
         let down = teardown("batch-aiml", &observed);
         let ours = observed.clusters.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count()
-            + observed.filestores.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count();
+            + observed.filestores.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count()
+            + observed.buckets.iter().filter(|seen| is_ours(&seen.labels, "batch-aiml")).count();
         prop_assert!(!down.is_clean() || ours == 0);
         prop_assert!(down.left().len() >= ours);
         prop_assert!(down.delete.len() <= ours);
+        // Its workers write to the bucket as long as there is a cluster.
+        let deletes = |resource| down.delete.iter().any(|doomed| doomed.resource == resource);
+        let has_cluster = down.left().iter().any(|left| left.resource == Resource::Cluster);
+        prop_assert!(!(deletes(Resource::Bucket) && has_cluster));
+    }
+
+    #[test]
+    fn a_bucket_that_is_not_ours_is_never_changed_and_ours_is_the_only_one(observed in any_observed()) {
+        let desired = Desired { storage: Storage::Gcs, ..desired() };
+        let plan = plan(&desired, &observed, &prices());
+        let ours = |seen: &BucketSeen| is_ours(&seen.labels, "batch-aiml");
+        let target = target_bucket(&desired, &observed);
+        let is_only_one = observed.buckets.iter().filter(|seen| ours(seen)).all(|seen| target == Some(seen));
+        match plan.next() {
+            Step::Make(Resource::Bucket) => prop_assert!(target.is_none() && is_only_one),
+            Step::Change(_) | Step::Make(Resource::Access) | Step::Apply | Step::Done => {
+                prop_assert!(target.is_some_and(ours) && is_only_one);
+            }
+            // Nothing else is paid for before.
+            Step::Make(_) => prop_assert!(target.is_some_and(ours)),
+            Step::Delete(_) | Step::Stage | Step::Start | Step::EnableApis(_) | Step::Wait | Step::Stop(_) => {}
+        }
     }
 
     /// At the plan's highest prices, a run that is stopped has cost what it may and not a second more.
@@ -318,6 +359,28 @@ fn the_plan_as_it_is_shown() {
     let standard = Mode::Standard { machine_type: "e2-standard-2".into(), nodes: 3, grace_s: 15 };
     let refused = plan(&Desired { mode: standard, ..desired() }, &observed, &prices());
     insta::assert_snapshot!("plan_that_is_refused", crate::commands::plan_text(&refused));
+}
+
+/// Filestore's 1 TiB, and a staging pod that mounts it, are gone; what the issue of a bucket promised.
+#[test]
+fn a_bucket_costs_at_most_a_third_of_filestore() {
+    let bucket = Desired { storage: Storage::Gcs, ..desired() };
+    let (with_bucket, with_filestore) = (prices().estimate(&bucket), prices().estimate(&desired()));
+    let third = with_filestore.idle_hour.scaled(1, 3);
+    assert!(with_bucket.idle_hour.low <= third.low && with_bucket.idle_hour.high <= third.high);
+    assert_eq!(with_bucket.unpriced(), [""; 0]);
+    assert!(prices().estimate(&Desired { region: "europe-west1".into(), ..bucket }).operations.is_none());
+}
+
+#[cfg(feature = "gcp")]
+#[test]
+fn the_plan_of_a_bucket_as_it_is_shown() {
+    let observed = Observed {
+        apis: Storage::Gcs.apis().map(|api| (api.to_owned(), false)).into(),
+        ..Observed::nothing()
+    };
+    let fresh = plan(&Desired { storage: Storage::Gcs, ..desired() }, &observed, &prices());
+    insta::assert_snapshot!(crate::commands::plan_text(&fresh));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! `cloud render` writes them into `manifests/`; the deployer and the simulator apply them. The names are the
 //! tutorial's.
 
+pub mod access;
 pub mod job;
 pub mod redis;
 pub mod staging;
@@ -18,7 +19,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::k8s::cluster::{Batch, Nfs, Placement, PodSize, WORKER, program_digest, shape_digest};
+pub use crate::k8s::cluster::WORKLOAD;
+use crate::k8s::cluster::{
+    Batch, Nfs, Placement, PodSize, Volume as Storage, WORKER, program_digest, shape_digest,
+};
 use crate::k8s::pod::PodChoice;
 
 /// The PersistentVolume, and the pod through which files are copied.
@@ -29,8 +33,6 @@ pub const CLAIM: &str = "fileserver-claim";
 pub const REDIS: &str = "redis";
 /// The pod that runs Redis.
 pub const REDIS_LEADER: &str = "redis-leader";
-/// The Job.
-pub const WORKLOAD: &str = "workload";
 /// The worker's container in the Job's pods.
 pub const WORKER_CONTAINER: &str = "worker";
 /// Where the volume is mounted.
@@ -65,7 +67,7 @@ pub struct Config {
     /// The deployment's name, on every object as a label.
     pub deployment: String,
     pub namespace: String,
-    pub nfs: Nfs,
+    pub volume: Storage,
     /// The worker's image; the staging pod runs it, too.
     pub image: String,
     pub redis_image: String,
@@ -90,7 +92,7 @@ pub struct Config {
     /// On the Job, as the annotation [`DATASETS`]: the digest of the datasets that it runs on. None: nobody
     /// asks what it ran.
     pub digest: Option<String>,
-    /// How the export is mounted, see [`volume::mount_options`].
+    /// How an export is mounted, see [`volume::mount_options`].
     pub mount_options: Vec<String>,
     /// How long the Job may take, in seconds; None: as long as it takes.
     pub deadline_s: Option<u64>,
@@ -105,7 +107,11 @@ impl Config {
         Self {
             deployment: "batch-aiml".to_owned(),
             namespace: "default".to_owned(),
-            nfs: Nfs { server: "10.0.0.2".to_owned(), path: "/NFSVol".to_owned(), capacity_gib: 1024 },
+            volume: Storage::Nfs(Nfs {
+                server: "10.0.0.2".to_owned(),
+                path: "/NFSVol".to_owned(),
+                capacity_gib: 1024,
+            }),
             image: "worker:dev".to_owned(),
             redis_image: "redis:7-bookworm".to_owned(),
             workers: 1,
@@ -128,7 +134,7 @@ impl Config {
     pub fn with(&self, batch: &Batch) -> Self {
         Self {
             deployment: batch.deployment.clone(),
-            nfs: batch.nfs.clone(),
+            volume: batch.volume.clone(),
             // The staging pod needs no worker, only a shell and tar.
             image: batch.image.clone().unwrap_or_else(|| self.redis_image.clone()),
             workers: batch.workers,
@@ -141,6 +147,22 @@ impl Config {
             },
             deadline_s: batch.deadline_s,
             ..self.clone()
+        }
+    }
+
+    /// The export; None: the volume is a bucket.
+    pub fn nfs(&self) -> Option<&Nfs> {
+        match &self.volume {
+            Storage::Nfs(nfs) => Some(nfs),
+            Storage::Bucket(_) => None,
+        }
+    }
+
+    /// What the worker's `--volume` is.
+    fn volume_argument(&self) -> &str {
+        match &self.volume {
+            Storage::Nfs(_) => MOUNT,
+            Storage::Bucket(url) => url,
         }
     }
 
@@ -258,20 +280,23 @@ fn pull_secrets(config: &Config) -> Option<Vec<LocalObjectReference>> {
     config.pod.pull_secret.clone().map(|name| vec![LocalObjectReference { name }])
 }
 
-fn claim_volume(config: &Config) -> Volume {
+/// The volume of every pod that mounts it. None: it is a bucket.
+fn claim_volume(config: &Config) -> Option<Volume> {
     use k8s_openapi::api::core::v1::PersistentVolumeClaimVolumeSource;
-    Volume {
+    config.nfs()?;
+    Some(Volume {
         name: VOLUME.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
             claim_name: config.claim(),
             read_only: None,
         }),
         ..Volume::default()
-    }
+    })
 }
 
-fn claim_mount() -> VolumeMount {
-    VolumeMount { name: VOLUME.to_owned(), mount_path: MOUNT.to_owned(), ..VolumeMount::default() }
+fn claim_mount(config: &Config) -> Option<VolumeMount> {
+    config.nfs()?;
+    Some(VolumeMount { name: VOLUME.to_owned(), mount_path: MOUNT.to_owned(), ..VolumeMount::default() })
 }
 
 #[cfg(test)]
@@ -287,12 +312,13 @@ mod tests {
         let text = |config: &Config| {
             let pod = to_value(staging::pod(config)).unwrap();
             let job = to_value(job::job(config)).unwrap();
-            let volume = to_value(volume::persistent_volume(config)).unwrap();
+            let nfs = config.nfs().unwrap();
+            let volume = to_value(volume::persistent_volume(config, nfs)).unwrap();
             let worker = &job["spec"]["template"]["spec"];
             [
                 pod["metadata"]["name"].clone(),
                 pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"].clone(),
-                to_value(volume::claim(config)).unwrap()["metadata"]["name"].clone(),
+                to_value(volume::claim(config, nfs)).unwrap()["metadata"]["name"].clone(),
                 volume["metadata"]["name"].clone(),
                 volume["spec"]["claimRef"]["name"].clone(),
                 to_value(redis::service(config)).unwrap()["metadata"]["name"].clone(),

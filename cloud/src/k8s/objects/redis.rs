@@ -15,10 +15,9 @@ use super::{
     Config, DEPLOYMENT_LABEL, PASSWORD_KEY, REDIS, REDIS_LEADER, WORKLOAD, container_security, pod_security,
     resources,
 };
-use crate::k8s::cluster::PodSize;
+use crate::k8s::cluster::REDIS as SIZE;
 
 const PORT: i32 = 6379;
-const SIZE: PodSize = PodSize { milli_cpu: 250, mib: 512 };
 
 /// The password goes in by the standard input, where no list of processes shows it. Nothing is kept
 /// on a disk: the volume of the run is the truth and a worker rebuilds the queue from it. What does

@@ -42,7 +42,7 @@ pub fn pod(config: &Config) -> Pod {
                 security_context: Some(container_security()),
                 ..base(config)
             }],
-            volumes: Some(vec![claim_volume(config), state()]),
+            volumes: Some(claim_volume(config).into_iter().chain([state()]).collect()),
             ..PodSpec::default()
         }),
         ..Pod::default()
@@ -91,7 +91,7 @@ fn init(config: &Config, name: &str, script: String) -> Container {
     Container {
         name: name.to_owned(),
         command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
-        volume_mounts: Some(vec![claim_mount(), state]),
+        volume_mounts: Some(claim_mount(config).into_iter().chain([state]).collect()),
         // What it says last is in the pod's status, where a deployer reads it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..base(config)
@@ -114,7 +114,7 @@ fn base(config: &Config) -> Container {
         image: Some(config.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         resources: Some(resources(SIZE, SIZE)),
-        volume_mounts: Some(vec![claim_mount()]),
+        volume_mounts: Some(claim_mount(config).into_iter().collect()),
         ..Container::default()
     }
 }

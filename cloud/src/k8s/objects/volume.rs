@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{CLAIM, Config, FILESERVER};
+use crate::k8s::cluster::Nfs;
 
 /// `hard`: calls wait for a server that is away, for `soft` can corrupt in silence. `lookupcache=pos`:
 /// a commit that another machine made must not stay unseen. `nolock`: nothing locks; commits are links.
@@ -49,7 +50,7 @@ pub fn mount_options(given: &str) -> Result<Vec<String>, String> {
 
 /// The NFS export as a PersistentVolume. The `claimRef` binds it at once and to no other claim;
 /// deleting it deletes nothing on the export.
-pub fn persistent_volume(config: &Config) -> PersistentVolume {
+pub fn persistent_volume(config: &Config, nfs: &Nfs) -> PersistentVolume {
     PersistentVolume {
         metadata: ObjectMeta {
             name: Some(config.volume_name()),
@@ -57,7 +58,7 @@ pub fn persistent_volume(config: &Config) -> PersistentVolume {
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeSpec {
-            capacity: Some([("storage".to_owned(), capacity(config))].into()),
+            capacity: Some([("storage".to_owned(), capacity(nfs))].into()),
             access_modes: Some(vec!["ReadWriteMany".to_owned()]),
             persistent_volume_reclaim_policy: Some("Retain".to_owned()),
             storage_class_name: Some(String::new()),
@@ -68,8 +69,8 @@ pub fn persistent_volume(config: &Config) -> PersistentVolume {
                 ..ObjectReference::default()
             }),
             nfs: Some(NFSVolumeSource {
-                server: config.nfs.server.clone(),
-                path: config.nfs.path.clone(),
+                server: nfs.server.clone(),
+                path: nfs.path.clone(),
                 read_only: None,
             }),
             ..PersistentVolumeSpec::default()
@@ -79,7 +80,7 @@ pub fn persistent_volume(config: &Config) -> PersistentVolume {
 }
 
 /// `fileserver-claim`.
-pub fn claim(config: &Config) -> PersistentVolumeClaim {
+pub fn claim(config: &Config, nfs: &Nfs) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: config.meta(CLAIM, FILESERVER),
         spec: Some(PersistentVolumeClaimSpec {
@@ -88,7 +89,7 @@ pub fn claim(config: &Config) -> PersistentVolumeClaim {
             storage_class_name: Some(String::new()),
             volume_name: Some(config.volume_name()),
             resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), capacity(config))].into()),
+                requests: Some([("storage".to_owned(), capacity(nfs))].into()),
                 ..VolumeResourceRequirements::default()
             }),
             ..PersistentVolumeClaimSpec::default()
@@ -97,8 +98,8 @@ pub fn claim(config: &Config) -> PersistentVolumeClaim {
     }
 }
 
-fn capacity(config: &Config) -> Quantity {
-    Quantity(format!("{}Gi", config.nfs.capacity_gib))
+fn capacity(nfs: &Nfs) -> Quantity {
+    Quantity(format!("{}Gi", nfs.capacity_gib))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    Config, MOUNT, Placement, WORKER_CONTAINER, WORKLOAD, claim_mount, claim_volume, container_security,
+    Config, Placement, WORKER_CONTAINER, WORKLOAD, access, claim_mount, claim_volume, container_security,
     pod_security, pull_secrets, redis, resources,
 };
 use crate::k8s::cluster::GRACE_SECONDS;
@@ -35,10 +35,12 @@ const GPU: &str = "nvidia.com/gpu";
 
 /// The pods of the Job.
 pub(super) fn pod(config: &Config) -> PodSpec {
-    let mut volumes = vec![claim_volume(config), empty_dir("tmp", &tmp_size(config))];
+    let mut volumes: Vec<_> = claim_volume(config).into_iter().collect();
+    volumes.push(empty_dir("tmp", &tmp_size(config)));
     volumes.extend(is_copied(config).then(|| empty_dir("program", TMP)));
     PodSpec {
         automount_service_account_token: Some(false),
+        service_account_name: access::account_name(config),
         enable_service_links: Some(false),
         image_pull_secrets: pull_secrets(config),
         security_context: Some(pod_security()),
@@ -153,7 +155,8 @@ fn copier(config: &Config) -> Container {
 }
 
 fn container(config: &Config) -> Container {
-    let mut mounts = vec![claim_mount(), mount("tmp", "/tmp")];
+    let mut mounts: Vec<_> = claim_mount(config).into_iter().collect();
+    mounts.push(mount("tmp", "/tmp"));
     mounts
         .extend(is_copied(config).then(|| VolumeMount { read_only: Some(true), ..mount("program", COPIES) }));
     Container {
@@ -193,8 +196,19 @@ fn args(config: &Config) -> Vec<String> {
     let queue = format!("redis://{}:6379/0", config.redis());
     let (lease, grace) = (format!("{}ms", config.lease_ms), format!("{}s", grace_s(config)));
     let fixed = [
-        "run", "--volume", MOUNT, "--queue", &queue, "--run", "$(RUN)", "--lease", &lease, "--grace", &grace,
-        "--log", "json",
+        "run",
+        "--volume",
+        config.volume_argument(),
+        "--queue",
+        &queue,
+        "--run",
+        "$(RUN)",
+        "--lease",
+        &lease,
+        "--grace",
+        &grace,
+        "--log",
+        "json",
     ];
     let list = config.list.iter().flat_map(|path| ["--list", path]);
     let mut args: Vec<String> = fixed.into_iter().chain(list).map(str::to_owned).collect();

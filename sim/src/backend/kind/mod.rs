@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cloud::error::{Error, Result};
-use cloud::k8s::cluster::{Batch, Cluster as _, Datasets, Nfs};
+use cloud::k8s::cluster::{Batch, Cluster as _, Datasets, Nfs, Volume};
 use cloud::k8s::exec::PodExec;
 use cloud::k8s::forward::Forward;
 use cloud::k8s::live::LiveCluster;
@@ -234,7 +234,7 @@ fn batch_of(plan: &Plan, config: &Config, nfs: Nfs, image: String, program: Opti
     let program_image = program.map(str::to_owned).or_else(|| is_program.then(|| image.clone()));
     Ok(Batch {
         deployment: config.deployment.clone(),
-        nfs,
+        volume: Volume::Nfs(nfs),
         mount_options: Vec::new(),
         deadline_s: None,
         image: Some(image),
