@@ -29,7 +29,7 @@ fn in_a_project(prepare: impl FnOnce(&mut Project), story: impl AsyncFnOnce(Site
 
 /// As the command prints it.
 fn shown(error: Error) -> String {
-    format!("error: {}", Failure::from(explain(error)))
+    Failure::from(explain(error)).shown()
 }
 
 /// As Cloud Storage says it, which gives no canonical code.
