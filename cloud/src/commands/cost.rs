@@ -13,7 +13,7 @@ use crate::gke::connect::Connect;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// What is asked about if nothing is deployed yet.
+    /// The deployment to estimate, if nothing is deployed yet.
     #[command(flatten)]
     shape: Shape,
     /// Print JSON.

@@ -19,7 +19,7 @@ use crate::k8s::cluster::Cluster;
 pub(super) struct Arguments {
     #[command(flatten)]
     shape: Shape,
-    /// Agree to the plan beforehand.
+    /// Approve the plan without asking.
     #[arg(long)]
     yes: bool,
     /// Before anything else, print the plan for programs, as `cloud plan --json` does.
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// Where the results go.
     #[arg(long, default_value = "out")]
     out: PathBuf,
-    /// Start the batch and leave; `cloud status`, `logs` and `fetch` come back to it.
+    /// Start the batch and exit; `cloud status`, `cloud logs` and `cloud fetch` find it later.
     #[arg(long)]
     detach: bool,
     /// Destroy everything once the results are here, and also when the run fails or Ctrl-C is pressed once.
@@ -124,7 +124,7 @@ async fn deploy<C: Connect>(
     if desired.work.is_none() {
         eprintln!("ready; `cloud deploy --datasets DIR --image IMAGE` runs a batch in it");
     } else if arguments.detach {
-        eprintln!("running; `cloud status`, `cloud logs --follow` and `cloud fetch` come back to it");
+        eprintln!("running; see it by `cloud status`, `cloud logs --follow` and `cloud fetch`");
     }
     let ended = match desired.work.is_some() && !arguments.detach {
         true => see_through(&cluster, site, desired, &arguments.out, reached).await,

@@ -11,7 +11,7 @@ use crate::gke::destroy::{Destroyer, Loss};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Agree beforehand, also to losing results that were not fetched.
+    /// Approve without asking, also the loss of results that were not fetched.
     #[arg(long)]
     yes: bool,
 }

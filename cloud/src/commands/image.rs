@@ -15,7 +15,7 @@ use crate::kind::{STATIC_HINT, worker_image};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where the repository lies, and best the cluster, too.
+    /// The repository's region: best the cluster's.
     #[arg(long, default_value = "us-central1")]
     region: String,
     /// The worker's stripped binary, built on Debian 12 or an older system.

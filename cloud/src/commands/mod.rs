@@ -110,7 +110,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let interrupted = match cli.command {
         Command::Run(_) => run::INTERRUPTED,
         _ => {
-            "interrupted: what was begun goes on and may be billed; the same command again goes on from it, `cloud \
+            "interrupted: what was begun continues and may be billed; the same command resumes it, `cloud \
              status` shows it, `cloud destroy` removes it"
         }
     };

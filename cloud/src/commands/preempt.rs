@@ -12,7 +12,7 @@ pub(super) struct Arguments {
     /// Which machine. [default: the first Spot machine by name]
     #[arg(long)]
     machine: Option<String>,
-    /// Agree beforehand.
+    /// Approve without asking.
     #[arg(long)]
     yes: bool,
 }

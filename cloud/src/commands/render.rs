@@ -33,7 +33,7 @@ pub struct Render {
     /// How many workers run at once.
     #[arg(long)]
     pub workers: Option<u32>,
-    /// Options of the mount, which replace those of the default that speak of the same: `nfsvers=4.1`.
+    /// Mount options; each replaces the default for the same setting: `nfsvers=4.1`.
     #[arg(long, value_name = "OPTIONS")]
     pub mount_options: Option<String>,
     #[command(flatten)]

@@ -44,11 +44,11 @@ struct What {
     /// The NFS export for the volume, SERVER:/PATH.
     #[arg(long, value_parser = nfs, required_unless_present = "down")]
     nfs: Option<Nfs>,
-    /// Options of its mount, which replace those of the default that speak of the same: `nfsvers=4.1`.
+    /// Mount options; each replaces the default for the same setting: `nfsvers=4.1`.
     /// [default: hard,nfsvers=3,lookupcache=pos,nolock,noatime]
     #[arg(long, value_name = "OPTIONS", value_parser = mount_options)]
     mount_options: Option<String>,
-    /// A folder with training/ and testing/, for a program any folder of files.
+    /// A folder with training/ and testing/; with a program, any folder of files.
     #[arg(long, required_unless_present = "down")]
     datasets: Option<PathBuf>,
     /// Workers at once.
@@ -57,7 +57,7 @@ struct What {
     /// Run on GKE Spot machines.
     #[arg(long)]
     spot: bool,
-    /// Give the Job up after this long, as in 90m or 6h. [default: never]
+    /// Stop the Job after this time, such as 90m or 6h [default: never]
     #[arg(long, value_parser = deadline)]
     deadline: Option<u64>,
     #[command(flatten)]
@@ -78,8 +78,8 @@ fn mount_options(text: &str) -> Result<String, String> {
 pub(super) const NO_PROJECT: &str = "no_project";
 
 /// Shown after Ctrl-C.
-pub(super) const INTERRUPTED: &str = "interrupted: what was begun goes on in the cluster; the same command again \
-                                      goes on from it, `cloud run --down` removes it";
+pub(super) const INTERRUPTED: &str = "interrupted: the run continues in the cluster; the same command \
+                                      resumes watching it, `cloud run --down` removes it";
 
 pub(super) async fn run(arguments: Arguments, name: &str, memory: Memory) -> Result<()> {
     check_name(name)?;

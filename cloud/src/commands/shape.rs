@@ -19,7 +19,7 @@ use crate::k8s::cluster::{Datasets, GRACE_SECONDS, datasets_digest};
 pub(super) struct Shape {
     #[arg(long, default_value = "us-central1")]
     region: String,
-    /// For Filestore, and for a Standard cluster. [default: the region's zone b, unless the tier is regional]
+    /// The zone of Filestore and of a Standard cluster. [default: the region's zone b, unless the tier is regional]
     #[arg(long)]
     zone: Option<String>,
     #[arg(long, default_value = "default")]
@@ -27,7 +27,7 @@ pub(super) struct Shape {
     /// Who runs the machines: Google (autopilot), or you (standard).
     #[arg(long, value_enum, default_value = "autopilot")]
     mode: ModeName,
-    /// Of a Standard cluster.
+    /// The machine type of a Standard cluster.
     #[arg(long, default_value = "e2-standard-2")]
     machine_type: String,
     /// Spot machines of a Standard cluster.
@@ -52,13 +52,14 @@ pub(super) struct Shape {
     /// rest is made.
     #[arg(long)]
     datasets: Option<PathBuf>,
-    /// Give the Job up after this long, as in 90m or 6h. [default: never]
+    /// Stop the Job after this time, such as 90m or 6h [default: never]
     #[arg(long, value_parser = deadline)]
     deadline: Option<u64>,
     /// Refuse what may cost more than this many dollars an hour.
     #[arg(long, value_name = "DOLLARS")]
     max_cost: Option<Money>,
-    /// Stop the Job when everything may have cost this many dollars since it began to run, by the highest of the prices.
+    /// Stop the Job once the deployment, at the highest of the prices, may have cost this many dollars since the Job
+    /// began to run.
     #[arg(long, value_name = "DOLLARS", requires = "datasets")]
     max_run_cost: Option<Money>,
     #[command(flatten)]

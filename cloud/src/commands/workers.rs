@@ -17,8 +17,8 @@ use crate::k8s::pod::{
 /// The workers of a batch.
 #[derive(Clone, Debug, Args)]
 pub struct WorkersArgs {
-    /// The image that workers run in: with a command after `--` yours, unchanged; else the worker's, as `cloud image`
-    /// prints it. The cluster's nodes must be able to pull it or already have it.
+    /// The image that workers run in. With a command after `--`: your image, unchanged. Otherwise: the worker's, as
+    /// `cloud image` prints it. The cluster's nodes must be able to pull it or already have it.
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// With a command after `--`: the worker's image, from which the worker's program is copied into yours.
@@ -52,8 +52,8 @@ pub struct WorkersArgs {
     /// Let Kueue start and stop the Job: the name of a LocalQueue in the namespace.
     #[arg(long, value_name = "NAME", value_parser = parse_object)]
     kueue_queue: Option<String>,
-    /// From SIGTERM to SIGKILL, at most 120s, where the machines leave their pods that much: Spot machines of GKE's do so
-    /// in a Standard cluster with Kubernetes 1.35 or newer [default: 15s]
+    /// Time from SIGTERM to SIGKILL, at most 120s. The machines must allow it: GKE Spot does in a Standard cluster
+    /// with Kubernetes 1.35 or newer [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = parse_grace)]
     grace: Option<u32>,
     #[command(flatten)]
