@@ -111,7 +111,7 @@ impl From<Error> for Failure {
             _ => Exit::Failed.code(),
         };
         let failure = Self::new(Exit::Failed, error.doing, error.why);
-        Self { exit, hint: error.hint, page: page(error.kind), ..failure }
+        Self { exit, hint: error.hint.or(failure.hint), page: page(error.kind), ..failure }
     }
 }
 

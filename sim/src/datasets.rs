@@ -63,8 +63,10 @@ impl Datasets {
     pub fn find(folder: &Path, tests: &[PathBuf], workload: &dyn Workload) -> Result<Self, Failure> {
         let mut datasets = Self::default();
         let shown = folder.display();
-        let failed =
-            |error: std::io::Error| Failure::new(Exit::Input, format!("read --datasets {shown}"), error);
+        let failed = |error: std::io::Error| {
+            let failure = Failure::new(Exit::Input, format!("read --datasets {shown}"), error);
+            failure.hint("name a folder of datasets, a file each")
+        };
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {

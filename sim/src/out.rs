@@ -59,7 +59,7 @@ impl Out {
         let failed = |verb: &str| Failure::when(Exit::Volume, format!("{verb} --out {shown}"));
         let sim = root.join(SIM);
         if root.exists() && !root.is_dir() {
-            return Err(refuse("it is no folder"));
+            return Err(refuse("it is no folder").hint("give a new or empty folder"));
         }
         if !sim.is_dir() && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
             let failure = refuse("it holds other things than a simulator's runs");

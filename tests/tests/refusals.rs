@@ -55,6 +55,103 @@ fn wrong_arguments() {
     }
 }
 
+/// What a newcomer gets wrong: commands and options of other names, values of other kinds, paths that are not there.
+const WRONG: &str = "
+    rnu
+    explain B999
+    completions cmd
+    manual HERE/file
+    init HERE/nowhere
+    init HERE/file
+    explore --seeds many
+    explore --mutant nosuch
+    explore --faults meteor
+    replay five
+    replay --schedule HERE/nowhere
+    replay --schedule HERE/file
+    scale --workers 0
+    check
+    check --datasets HERE/nowhere -- x
+    run --wrokers 3
+    run --workers
+    run --workers three
+    run --datasets HERE/nowhere
+    run --datasets HERE/file
+    run --datasets HERE/empty
+    run --out HERE/file
+    run --out HERE/file/below
+    run --out HERE/volume
+    run --resume --out HERE/empty
+    run --continue
+    run --preempt often
+    run --preempt schedule:HERE/nowhere
+    run --preempt schedule:HERE/file
+    run --queue amqp://host
+    run --queue redis://127.0.0.1:1 --out HERE/away
+    run --backend docker
+    run --scenario
+    run --scenario HERE/nowhere
+    run --scenario HERE/file
+    run --scenario HERE/empty
+    run --verify maybe
+    run --map-columns price=total --out HERE/mapped
+    worker rnu
+    worker run
+    worker run --volume HERE/nowhere
+    worker run --volume HERE/file
+    worker run --volume ftp://host/folder
+    worker run --volume s3://
+    worker run --volume HERE/volume extra
+    worker run --volume HERE/volume --run a/b
+    worker run --volume HERE/volume --name a/b
+    worker run --volume HERE/volume --list nowhere
+    worker run --volume HERE/volume --queue nosuch
+    worker run --volume HERE/volume --queue sqlite:HERE/no/such/file
+    worker run --volume HERE/volume --queue sqlite:HERE/file
+    worker run --volume HERE/volume --map-columns amount
+    worker push --volume HERE/volume
+    worker push --volume HERE/volume nowhere.csv
+    worker push --volume HERE/volume datasets
+    worker push --volume HERE/volume datasets/training/2018-04-01.parquet --queue redis://127.0.0.1:1
+    worker score --checkpoint HERE/nowhere HERE/file
+    worker score --checkpoint HERE/file HERE/file --out HERE/scores.csv
+    worker runs --volume HERE/file
+    worker status --volume HERE/volume
+    worker status --volume HERE/volume --run 7
+    worker status --volume HERE/volume --run .
+    worker report --volume HERE/volume --run 7 --html -
+    worker events --volume HERE/volume --run 7
+    worker logs --volume HERE/volume --run 7
+    worker logs --volume s3://bucket/prefix
+    worker watch --volume HERE/volume
+    worker serve --volume HERE/volume --listen nowhere
+    worker serve --volume HERE/volume --listen 203.0.113.1:1
+    worker doctor --volume HERE/nowhere
+    worker abandon 7 --volume HERE/volume
+    worker abandon .. --volume HERE/volume
+    worker prune --volume HERE/volume
+    worker prune --volume HERE/volume 7
+    worker explain nosuch
+";
+
+#[test]
+fn every_refusal_says_why_once_with_a_code_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    write_volume(&folder.path().join("volume"));
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::write(folder.path().join("file"), "x\n").unwrap();
+    let here = folder.path().to_str().unwrap();
+    for line in WRONG.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = line.replace("HERE", here);
+        let output = run(SIM, &line.split(' ').collect::<Vec<_>>());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let count = |begin: &str| said.lines().filter(|line| line.starts_with(begin)).count();
+        assert!(matches!(output.status.code(), Some(1..=6)), "{line}: {}", transcript(&output));
+        assert_eq!([count("error"), count("error[B"), count("hint: ")], [1; 3], "{line}: {said}");
+        assert!(output.stdout.is_empty(), "{line}: {}", transcript(&output));
+    }
+}
+
 /// A recorded schedule that somebody has edited.
 #[test]
 fn schedules_of_worlds_that_cannot_be() {

@@ -39,9 +39,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// `doing` is the rest of "failed to …".
+    /// `doing` is the rest of "failed to …". The reason may end with a line `hint: …`.
     pub fn new(exit: Exit, doing: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { exit: exit.code(), doing: Some(doing.into()), why: why.to_string(), hint: None, page: None }
+        Self { doing: Some(doing.into()), ..Self::of(exit, why) }
     }
 
     /// A reason that says itself what was tried. It may end with a line `hint: …`.
@@ -74,10 +74,14 @@ impl Failure {
         self.page.or_else(|| explained::code_of(self.exit, &self.to_string()))
     }
 
-    /// All that a person is shown: `error[B005]: …`, and the hint.
+    /// All that a person is shown: `error[B005]: …`, and a hint; where nothing better is known, to read on.
     pub fn shown(&self) -> String {
-        let code = self.code().map(|code| format!("[{code}]")).unwrap_or_default();
-        format!("error{code}: {self}")
+        let Some(code) = self.code() else { return format!("error: {self}") };
+        let shown = format!("error[{code}]: {self}");
+        match self.hint {
+            Some(_) => shown,
+            None => format!("{shown}\n{HINT}the command `explain {code}` says what to do"),
+        }
     }
 
     /// Writes it to standard error, and gives the exit code.
@@ -111,6 +115,18 @@ mod tests {
         assert_eq!(failure.to_string(), reason);
         assert_eq!(failure.hint.as_deref(), Some("push some\nor list them"));
         assert_eq!((failure.exit, failure.why.as_str()), (3, "no datasets: run 1 has not begun"));
+    }
+
+    #[test]
+    fn an_error_without_a_hint_leads_to_its_page() {
+        let failure = Failure::new(Exit::Queue, "open the queue", "it is away");
+        let shown = failure.shown();
+        assert_eq!(
+            shown,
+            "error[B006]: failed to open the queue: it is away\nhint: the command `explain B006` says what to do"
+        );
+        let shown = failure.hint("start it").shown();
+        assert_eq!(shown, "error[B006]: failed to open the queue: it is away\nhint: start it");
     }
 
     #[test]

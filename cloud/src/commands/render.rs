@@ -118,19 +118,18 @@ pub(super) fn run(arguments: &Render) -> Result<()> {
 }
 
 fn write(path: &std::path::Path, text: &str) -> Result<()> {
-    let doing = || format!("write {}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| Error::other(doing(), error))?;
-    }
-    fs::write(path, text).map_err(|error| Error::other(doing(), error))
+    path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text)).map_err(|error| {
+        let hint = "name a folder with --out that is there or can be made";
+        Error::with_hint(format!("write {}", path.display()), error, hint)
+    })
 }
 
 fn check(path: &std::path::Path, text: &str) -> Result<()> {
     let doing = format!("check {}", path.display());
-    let found = fs::read_to_string(path).map_err(|error| Error::other(&doing, error))?;
+    let hint = "run `cloud render`, and commit the difference";
+    let found = fs::read_to_string(path).map_err(|error| Error::with_hint(&doing, error, hint))?;
     if found == text {
         return Ok(());
     }
-    let hint = "run `cloud render`, and commit the difference";
     Err(Error::with_hint(doing, "it is not what the objects in cloud/src/k8s/objects say", hint))
 }

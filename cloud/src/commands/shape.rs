@@ -46,7 +46,7 @@ pub(super) struct Shape {
     #[arg(long, default_value_t = 1024)]
     capacity: u64,
     /// Workers at once.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     workers: u32,
     /// A folder with training/ and testing/. A program takes any folder of files. Without datasets no Job is started: the
     /// rest is made.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use worker::cli::batch::BatchArgs;
 
 use super::datasets;
@@ -19,7 +20,7 @@ use crate::k8s::pod::{
 pub struct WorkersArgs {
     /// The image that workers run in. With a command after `--`: your image, unchanged. Otherwise: the worker's, as
     /// `cloud image` prints it. The cluster's nodes must be able to pull it or already have it.
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     pub image: Option<String>,
     /// With a command after `--`: the worker's image, from which the worker's program is copied into yours.
     #[arg(long, env = "CLOUD_WORKER_IMAGE", value_name = "IMAGE")]

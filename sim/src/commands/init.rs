@@ -47,7 +47,8 @@ impl Found {
     fn look(folder: &Path) -> Result<Self, Failure> {
         let names = |folder: &Path| -> Result<Vec<String>, Failure> {
             let entries = fs::read_dir(folder)
-                .map_err(Failure::when(Exit::Usage, format!("read {}", folder.display())))?;
+                .map_err(Failure::when(Exit::Usage, format!("read {}", folder.display())))
+                .map_err(|failure| failure.hint("name a folder with your program and its data"))?;
             let mut names: Vec<String> =
                 entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
             names.sort_unstable();

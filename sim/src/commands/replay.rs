@@ -50,9 +50,10 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
 
 fn read(path: &Path) -> Result<Schedule, Failure> {
     let doing = || format!("read schedule {}", path.display());
-    let content = std::fs::read(path).map_err(Failure::when(Exit::Usage, doing()))?;
-    let parsed: Result<Schedule, _> = serde_json::from_slice(&content);
-    let checked = parsed.map_err(|error| error.to_string()).and_then(|schedule| {
+    let content = std::fs::read(path).map_err(|error| error.to_string());
+    let parsed = content
+        .and_then(|content| serde_json::from_slice::<Schedule>(&content).map_err(|error| error.to_string()));
+    let checked = parsed.and_then(|schedule| {
         schedule.check()?;
         Ok(schedule)
     });

@@ -354,8 +354,10 @@ fn schedule_of(
     let schedule = match &args.preempt {
         Rule::File(file) => {
             let doing = || format!("read schedule {file}");
-            let text = std::fs::read_to_string(file).map_err(Failure::when(Exit::Usage, doing()))?;
-            Schedule::parse(&text).map_err(Failure::when(Exit::Usage, doing()))?
+            let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+            let hint = "each `sim run` writes its own, OUT/sim/RUN/schedule.toml";
+            let schedule = text.and_then(|text| Schedule::parse(&text).map_err(|error| error.to_string()));
+            schedule.map_err(|why| Failure::new(Exit::Usage, doing(), why.trim_end()).hint(hint))?
         }
         rule => Schedule::draw(
             rule,

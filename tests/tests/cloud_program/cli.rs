@@ -157,6 +157,42 @@ fn wrong_command_lines() {
 }
 
 #[test]
+fn every_refusal_says_why_once_with_a_code_and_a_hint() {
+    let lines = "
+        plan --offline --workers 0
+        plan --offline --region mars
+        plan --offline --tier gold
+        plan --offline --prices nowhere
+        plan --offline --max-cost cheap
+        plan --offline --datasets nowhere --image worker:1
+        plan --offline --name A_b
+        plan --offline --grace 10m
+        plan --offline --max-run-cost 5
+        deploy --then-destroy
+        logs -x
+        fetch --project
+        cost --workers x
+        image --binary nowhere
+        run
+        run --nfs nowhere --datasets . --image worker:1
+        run --nfs 10.0.0.2:/x --datasets nowhere --image worker:1
+        run --down --kubeconfig nowhere
+        render
+        render --target moon
+        render --target kind --out /dev/null
+        render --target kind --check --out nowhere
+        render --target gke --nfs 10.0.0.2
+        explain nosuch
+        completions cmd
+    ";
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let said = printed(&line.split(' ').collect::<Vec<_>>());
+        let count = |begin: &str| said.lines().filter(|line| line.starts_with(begin)).count();
+        assert_eq!([count("error"), count("error[B"), count("hint: ")], [1; 3], "{line}: {said}");
+    }
+}
+
+#[test]
 fn logs_of_nothing() {
     insta::assert_snapshot!(printed(&["logs"]));
 }

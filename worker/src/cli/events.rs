@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::tail::Tail;
-use super::{Failure, VolumeArgs, named_or_newest};
+use super::{Failure, VolumeArgs, existing_run, named_or_newest};
 use crate::contract::Exit;
 use crate::system::{Machine, System};
 
@@ -32,7 +32,11 @@ pub(crate) async fn events(args: EventsArgs) -> Result<Exit, Failure> {
     let store = args.on.store().await?;
     let look_again = if store.is_bucket() { LOOK_AGAIN_IN_BUCKET } else { LOOK_AGAIN };
     let machine = Machine::new(args.follow).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
-    let run = named_or_newest(&store, args.run).await?;
+    // Who follows may have come before the run.
+    let run = match args.follow {
+        true => named_or_newest(&store, args.run).await?,
+        false => existing_run(&store, args.run).await?,
+    };
     let mut tail = Tail::default();
     loop {
         let doing = || format!("read the events of run {run}");

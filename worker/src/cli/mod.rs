@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::contract::{Exit, RUNS};
+use crate::contract::{Exit, RUNS, RunPaths};
 use crate::failure::Failure;
 use crate::guard;
 use crate::queue::QueueError;
@@ -195,7 +195,7 @@ pub(crate) async fn newest_run(store: &AnyStore) -> Result<Option<u32>, Failure>
 /// The run that a command is about: the one named, or the newest.
 pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> Result<String, Failure> {
     if let Some(name) = named {
-        return Ok(name);
+        return check_name("--run", &name).cloned();
     }
     match newest_run(store).await? {
         Some(newest) => Ok(newest.to_string()),
@@ -207,19 +207,36 @@ pub(crate) async fn named_or_newest(store: &AnyStore, named: Option<String>) -> 
     }
 }
 
+/// The same of what must be on the volume by now.
+pub(crate) async fn existing_run(store: &AnyStore, named: Option<String>) -> Result<String, Failure> {
+    let run = named_or_newest(store, named).await?;
+    if store.list(RunPaths::new(&run).root()).await.is_ok_and(|names| names.is_empty()) {
+        let failure = Failure::new(Exit::NoDatasets, format!("find run {run}"), "it is not on the volume");
+        return Err(failure.hint("`worker runs` lists the runs"));
+    }
+    Ok(run)
+}
+
 /// Names become parts of file names and keys.
 pub(crate) fn check_name<'a>(what: &str, name: &'a String) -> Result<&'a String, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         let why = "a name has 1 to 100 letters, digits, `-`, `_` and `.`, and begins with no `.`";
-        return Err(Failure::new(Exit::Usage, format!("use {what} `{name}`"), why));
+        let failure = Failure::new(Exit::Usage, format!("use {what} `{name}`"), why);
+        return Err(failure.hint("choose another, as in `w1` or `2018-04`"));
     }
     Ok(name)
 }
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
-        Self::of(Exit::Queue, error)
+        let failure = Self::of(Exit::Queue, &error);
+        match error {
+            QueueError::Away(_) if failure.hint.is_none() => {
+                failure.hint("start it, or name another with --queue: `sqlite` needs no server")
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::table::for_a_time;
 use super::tail::Tail;
 use super::watched::{Moment, Watched};
-use super::{Failure, VolumeArgs, look, named_or_newest, print, watch};
+use super::{Failure, VolumeArgs, existing_run, look, print, watch};
 use crate::contract::Exit;
 use crate::ending::Ending;
 use crate::events::{Event, first_of, parse};
@@ -45,7 +45,7 @@ const ATTEMPTS_MAX: usize = 20_000;
 pub(crate) async fn report(args: ReportArgs) -> Result<Exit, Failure> {
     let store = args.on.store().await?;
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
-    let run = named_or_newest(&store, args.run).await?;
+    let run = existing_run(&store, args.run).await?;
     let lives = files(&store, &run).await?;
     let moment = Watched::new(store, run).look(&machine).await?;
     let lives = incarnations(lives, moment.state.has_ended());
@@ -78,7 +78,10 @@ fn write(file: &PathBuf, text: &str) -> Result<(), Failure> {
     if file.as_os_str() == "-" {
         return print(text);
     }
-    std::fs::write(file, text).map_err(Failure::when(Exit::Failed, format!("write {}", file.display())))
+    std::fs::write(file, text).map_err(|error| {
+        let failure = Failure::new(Exit::Failed, format!("write {}", file.display()), error);
+        failure.hint("name a file in a folder that is there and may be written to")
+    })
 }
 
 /// One event a line of the trace: the attempts as spans, by machine.

@@ -5,13 +5,12 @@ use serde::Serialize;
 
 use super::shown::{self, ROWS_MAX};
 use super::watched::{Moment, Watched};
-use super::{Failure, QueueArgs, named_or_newest, print};
-use crate::contract::{Exit, OUTPUT, RunPaths};
+use super::{Failure, QueueArgs, existing_run, print};
+use crate::contract::{Exit, OUTPUT};
 use crate::manifest::Refusal;
 use crate::queue::{Counts, Inbox, WorkQueue};
 use crate::reader::state::State;
 use crate::report::Tally;
-use crate::store::Store;
 use crate::system::Machine;
 
 #[derive(Debug, Args)]
@@ -47,12 +46,7 @@ struct Status {
 
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
     let store = args.queue.store().await?;
-    let run = named_or_newest(&store, args.run).await?;
-    let paths = RunPaths::new(&run);
-    if store.list(paths.root()).await.is_ok_and(|names| names.is_empty()) {
-        let failure = Failure::new(Exit::NoDatasets, format!("show run {run}"), "it is not on the volume");
-        return Err(failure.hint("`worker run` begins one"));
-    }
+    let run = existing_run(&store, args.run).await?;
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
     let queue = args.queue.open(&store, &run).await?;
     let moment = Watched::new(store, run).look(&machine).await?;

@@ -372,7 +372,11 @@ pub fn check_name(name: &str) -> Result<()> {
     }
     let why = "a name is 1 to 30 lower-case letters, digits and hyphens, begins with a letter and does not \
                end with a hyphen";
-    Err(Error::other(format!("name a deployment `{name}`"), why))
+    Err(Error::with_hint(
+        format!("name a deployment `{name}`"),
+        why,
+        "choose another --name, as in `batch-2`",
+    ))
 }
 
 /// The folder of a deployment's bucket that is its volume.

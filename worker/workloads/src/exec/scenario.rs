@@ -117,8 +117,10 @@ pub fn expand(program: &str, arguments: Vec<OsString>) -> Result<Vec<OsString>, 
     let shown = Path::new(&path).display();
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("failed to read {OPTION} {shown}: {error}\nhint: `sim init` writes one"))?;
-    let (options, last) =
-        options(&text, takes).map_err(|why| format!("failed to read {OPTION} {shown}: {why}"))?;
+    let (options, last) = options(&text, takes).map_err(|why| {
+        let hint = if why.contains("\nhint: ") { "" } else { "\nhint: `sim init` writes one" };
+        format!("failed to read {OPTION} {shown}: {}{hint}", why.trim_end())
+    })?;
     let mut given = arguments;
     given.drain(at..at + used);
     let command = if at < command { command - used } else { command };

@@ -30,6 +30,8 @@ impl ColumnArgs {
     /// As [`Columns::parse`], with the option's name.
     pub fn columns(&self) -> Result<Columns, String> {
         let columns = Columns::parse(&self.map_columns.join(","));
-        Ok(columns.map_err(|why| format!("--map-columns {why}"))?.with_text_ids(self.text_ids))
+        let hint = "hint: --map-columns COLUMN=YOURS,…, as time=created_at; docs/data.md lists the columns";
+        let columns = columns.map_err(|why| format!("failed to read --map-columns: {why}\n{hint}"));
+        Ok(columns?.with_text_ids(self.text_ids))
     }
 }
