@@ -300,6 +300,9 @@ fn any_run_has_a_page_and_a_trace() {
         "after a machine vanished",
         "report.txt",
         "2018-04-05&#60;b&#62;.csv",
+        "Average precision on the testing data",
+        "<title>recall 100 %: precision ",
+        "<h3>Calibration of the last checkpoint",
     ] {
         assert!(page.contains(shown), "the page lacks {shown}:\n{page}");
     }

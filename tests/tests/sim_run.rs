@@ -45,7 +45,7 @@ fn the_first_command_preempts_and_makes_no_difference() {
     for day in 1..=8 {
         assert!(page.contains(&format!("<td>datasets/training/2018-04-0{day}.parquet</td>")), "day {day}");
     }
-    assert_eq!(page.matches("<polyline").count(), 4, "three drawings, one of two figures");
+    assert_eq!(page.matches("<polyline").count(), 7, "five drawings, two of them of two figures");
     browser::look(&out.path().join("sim/1/report.html"));
     let picture = fs::read_to_string(out.path().join("sim/1/timeline.svg")).unwrap();
     for words in

@@ -264,14 +264,14 @@ pub struct ReportInput<'a> {
     pub end: Option<&'a Part>,
 }
 
-/// Some figures of the same scale, by dataset.
+/// Some figures of the same scale, by dataset or by threshold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// What they say, for people.
     pub title: String,
-    /// Names of the datasets, in their order.
-    pub datasets: Vec<String>,
-    /// Figures by name, each with a value for each dataset that has one.
+    /// Names of the points, in their order: of datasets, or of thresholds.
+    pub points: Vec<String>,
+    /// Figures by name, each with a value for each point that has one.
     pub lines: Vec<(String, Vec<Option<f64>>)>,
 }
 
@@ -334,7 +334,7 @@ pub trait Workload: Send + Sync {
         BTreeMap::new()
     }
 
-    /// The figures of a report that a page draws by dataset; none by default.
+    /// The figures of a report that a page draws; none by default.
     fn curves(&self, _file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Curve> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! Figures by dataset, drawn as lines.
+//! Figures by dataset or by threshold, drawn as lines.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ struct Point {
     title: String,
 }
 
-/// A value on the axis, or a dataset's name below it.
+/// A value on the axis, or a point's name below it.
 struct Label {
     at: f64,
     text: String,
@@ -55,9 +55,9 @@ struct Drawing<'a> {
     foot: f64,
 }
 
-/// Parts of a page, one a curve. A curve of fewer than two datasets says nothing that the figures do not.
+/// Parts of a page, one a curve. A curve of fewer than two points says nothing that the figures do not.
 pub fn curves(curves: &[Curve]) -> Vec<String> {
-    let drawn = curves.iter().filter(|curve| curve.datasets.len() > 1).map(|curve| drawing(curve).render());
+    let drawn = curves.iter().filter(|curve| curve.points.len() > 1).map(|curve| drawing(curve).render());
     drawn.map(Result::unwrap_or_default).collect()
 }
 
@@ -69,7 +69,7 @@ fn drawing(curve: &Curve) -> Drawing<'_> {
     let margin = if highest > lowest { 0.0 } else { 0.5 };
     let (low, high) = (lowest - margin, highest + margin);
     let y = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low);
-    let last = curve.datasets.len().saturating_sub(1);
+    let last = curve.points.len().saturating_sub(1);
     let x = |at: usize| LEFT + (WIDTH - LEFT - RIGHT) * at as f64 / last.max(1) as f64;
     let line = |(number, (name, values)): (usize, &(String, Vec<Option<f64>>))| {
         let known = values.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?)));
@@ -79,8 +79,8 @@ fn drawing(curve: &Curve) -> Drawing<'_> {
             // Writing to a string cannot fail.
             let _ = write!(corners, "{:.1},{:.1} ", x(at), y(value));
             if values.len() <= POINTS_MAX {
-                let dataset = curve.datasets.get(at).map_or("", String::as_str);
-                points.push(Point { x: x(at), y: y(value), title: format!("{dataset}: {name} {value:.4}") });
+                let point = curve.points.get(at).map_or("", String::as_str);
+                points.push(Point { x: x(at), y: y(value), title: format!("{point}: {name} {value:.4}") });
             }
         }
         Line { name: name.clone(), colour: number % COLOURS, corners: corners.trim_end().to_owned(), points }
@@ -91,7 +91,7 @@ fn drawing(curve: &Curve) -> Drawing<'_> {
         title: &curve.title,
         lines: curve.lines.iter().enumerate().map(line).collect(),
         values: steps.map(|value| Label { at: y(value), text: format!("{value:.4}") }).into(),
-        names: ends.into_iter().map(|at| Label { at: x(at), text: curve.datasets[at].clone() }).collect(),
+        names: ends.into_iter().map(|at| Label { at: x(at), text: curve.points[at].clone() }).collect(),
         width: WIDTH,
         height: HEIGHT,
         left: LEFT,
@@ -107,7 +107,7 @@ mod tests {
     fn curve(values: &[Option<f64>]) -> Curve {
         Curve {
             title: "AUC".to_owned(),
-            datasets: (1..=values.len()).map(|day| format!("day {day}")).collect(),
+            points: (1..=values.len()).map(|day| format!("day {day}")).collect(),
             lines: vec![("auc".to_owned(), values.to_vec())],
         }
     }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_and_a_single_dataset_divide_by_nothing() {
+    fn equal_values_and_a_single_point_divide_by_nothing() {
         let flat = curve(&[Some(0.5), Some(0.5)]);
         assert_eq!(drawing(&flat).lines[0].corners, "64.0,102.0 984.0,102.0");
         assert!(curves(&[curve(&[Some(0.5)])]).is_empty());

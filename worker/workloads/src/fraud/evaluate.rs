@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chains::Chains;
 use super::joined::{Joined, Labels};
-use super::metrics::{Metrics, Scored, measure, measure_each};
+use super::metrics::{Metrics, Scored, Shape, measure, measure_each};
 use super::model::Model;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Evaluation {
     /// On each test dataset by its first day, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub testing_days: Vec<(String, Metrics)>,
+    /// How the model does on all test datasets at each threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub testing_shape: Option<Shape>,
 }
 
 /// A part's labels with a model's log-odds of fraud.
@@ -34,13 +37,14 @@ impl Evaluation {
     /// Measures on a training dataset and on the test datasets.
     pub(super) fn of(model: &Model, training: &Joined, tests: &[Arc<Joined>]) -> Self {
         let on_tests: Vec<_> = tests.iter().map(|joined| scored(&model.chains, joined)).collect();
-        let (testing, each) = measure_each(&on_tests);
+        let (testing, each, shape) = measure_each(&on_tests);
         let days = on_tests.iter().map(|(labels, _)| day_text(labels));
         Self {
             learned_rows: model.rows,
             learned_frauds: model.frauds,
             training: measure(&[scored(&model.chains, training)]),
             testing: (!tests.is_empty()).then_some(testing),
+            testing_shape: (!tests.is_empty()).then_some(shape),
             testing_days: if tests.len() > 1 { days.zip(each).collect() } else { Vec::new() },
         }
     }

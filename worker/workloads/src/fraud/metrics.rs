@@ -31,6 +31,23 @@ pub struct Metrics {
     pub found_by_scenario: BTreeMap<u8, (u64, u64)>,
 }
 
+/// Levels of recall at which precision is given: each twentieth.
+pub(super) const RECALLS: u64 = 20;
+/// Bins of what a model says, one a unit of log-odds, the first from -8; what lies outside is in the first or the last.
+pub(super) const BINS: usize = 16;
+/// The log-odds at which the first bin begins.
+pub(super) const FIRST_BIN: f64 = -8.0;
+
+/// What precision-recall and calibration are drawn from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Precision at the highest score that finds at least one twentieth of the frauds, two twentieths, all. Empty
+    /// without frauds.
+    pub precision_at_recall: Vec<f64>,
+    /// Rows, and frauds among them, by what the model says of them.
+    pub by_log_odds: Vec<(u64, u64)>,
+}
+
 /// A dataset's labels, and a model's log-odds of fraud for each of its rows.
 pub(super) type Scored<'a> = (&'a Labels, Vec<f64>);
 
@@ -39,14 +56,29 @@ pub(super) fn measure(scored: &[Scored<'_>]) -> Metrics {
     measure_each(scored).0
 }
 
-/// The same, and on each of the datasets alone.
-pub(super) fn measure_each(scored: &[Scored<'_>]) -> (Metrics, Vec<Metrics>) {
+/// The same, on each of the datasets alone, and the shape on all.
+pub(super) fn measure_each(scored: &[Scored<'_>]) -> (Metrics, Vec<Metrics>, Shape) {
     let steps = Steps::of(scored);
     let counts: Vec<Counts> =
         scored.iter().map(|(labels, scores)| Counts::of(&steps, labels, scores)).collect();
     let (all_cards, cards) = search_cards(scored);
     let each = counts.iter().zip(&cards).map(|(counts, cards)| counts.metrics(cards)).collect();
-    (Counts::sum(&steps, &counts).metrics(&all_cards), each)
+    let sum = Counts::sum(&steps, &counts);
+    let shape = Shape { precision_at_recall: sum.precision_at_recall(), by_log_odds: by_log_odds(scored) };
+    (sum.metrics(&all_cards), each, shape)
+}
+
+fn by_log_odds(scored: &[Scored<'_>]) -> Vec<(u64, u64)> {
+    let mut bins = vec![(0, 0); BINS];
+    for (labels, scores) in scored {
+        for (score, fraud) in scores.iter().zip(&labels.fraud) {
+            // What is no number, or below the first, goes to the first.
+            let bin = &mut bins[((score.floor() - FIRST_BIN) as usize).min(BINS - 1)];
+            bin.0 += 1;
+            bin.1 += u64::from(*fraud);
+        }
+    }
+    bins
 }
 
 /// What is counted of some rows.
@@ -147,6 +179,19 @@ impl Counts {
         }
         let pairs = u128::from(self.frauds()) * u128::from(self.genuine);
         (pairs > 0).then(|| (2 * pairs - lost_twice) as f64 / (2 * pairs) as f64)
+    }
+
+    fn precision_at_recall(&self) -> Vec<f64> {
+        let frauds = self.frauds();
+        let (mut found, mut called, mut at) = (0, 0, Vec::new());
+        for place in self.places.iter().filter(|_| frauds > 0) {
+            found += place.frauds;
+            called += place.genuine_above + place.genuine + place.frauds;
+            while (at.len() as u64) < found * RECALLS / frauds {
+                at.push(found as f64 / called as f64);
+            }
+        }
+        at
     }
 
     /// Precision at each distinct score of a fraud, weighted by the frauds of it.
@@ -352,6 +397,20 @@ mod tests {
         }
     }
 
+    /// At each level of recall the highest score that reaches it, tried on all rows.
+    fn precisions(rows: &[Row]) -> Vec<f64> {
+        let frauds = rows.iter().filter(|row| row.1).count();
+        let mut scores: Vec<f64> = rows.iter().filter(|row| row.1).map(|row| row.0).collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let levels = 1..=if frauds > 0 { 20 } else { 0 };
+        let precision = |level: usize| {
+            let score = scores[(level * frauds).div_ceil(20) - 1];
+            let called: Vec<&Row> = rows.iter().filter(|row| row.0 >= score).collect();
+            called.iter().filter(|row| row.1).count() as f64 / called.len() as f64
+        };
+        levels.map(precision).collect()
+    }
+
     /// Each pair of a fraud and a genuine row.
     fn auc_roc(rows: &[Row]) -> Option<f64> {
         let (mut pairs, mut won_twice) = (0_u64, 0_u64);
@@ -404,11 +463,16 @@ mod tests {
             let labels: Vec<Labels> = datasets.iter().map(|rows| labels(rows)).collect();
             let scores = datasets.iter().map(|rows| rows.iter().map(|row| row.0).collect());
             let scored: Vec<(&Labels, Vec<f64>)> = labels.iter().zip(scores).collect();
-            let (metrics, each) = measure_each(&scored);
+            let (metrics, each, shape) = measure_each(&scored);
+            let rows = datasets.concat();
+            prop_assert_eq!(&shape.precision_at_recall, &precisions(&rows));
+            let counted = shape.by_log_odds.iter().fold((0, 0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
+            prop_assert_eq!(counted, (metrics.rows, metrics.frauds));
+            let above = rows.iter().filter(|row| row.0 >= 0.0).count() as u64;
+            prop_assert_eq!(shape.by_log_odds[BINS / 2..].iter().map(|bin| bin.0).sum::<u64>(), above);
             for (own, scored) in each.iter().zip(scored.chunks(1)) {
                 prop_assert_eq!(own, &measure(scored));
             }
-            let rows = datasets.concat();
             prop_assert_eq!(metrics.rows, rows.len() as u64);
             let right = rows.iter().filter(|row| (row.0 >= 0.0) == row.1).count();
             prop_assert_eq!(metrics.accuracy, (!rows.is_empty()).then(|| right as f64 / rows.len() as f64));

@@ -375,7 +375,7 @@ impl Workload for Fraud {
     }
 
     fn results_version(&self) -> u32 {
-        9
+        10
     }
 
     fn params(&self) -> BTreeMap<String, String> {

@@ -14,7 +14,7 @@ use super::evaluate::Evaluation;
 use super::feature_set::NAMES;
 use super::features;
 use super::ftrl::Ftrl;
-use super::metrics::Metrics;
+use super::metrics::{FIRST_BIN, Metrics, RECALLS, Shape};
 use super::model::Model;
 
 /// A training dataset's row of the report.
@@ -87,11 +87,15 @@ impl<'a> Report<'a> {
             let dataset = dataset(*index)?;
             Some(Rejected { dataset: name_of(&dataset.path), role: dataset.role, reason })
         };
+        let mut trained: Vec<Trained<'a>> = input.evals.iter().map(trained).collect::<Result<_, _>>()?;
+        // A hundred lines each; only the last one's is drawn.
+        let earlier = trained.iter_mut().rev().skip(1);
+        earlier.for_each(|trained| trained.evaluation.testing_shape = None);
         let model = input.model.map(|part| Model::decode(&part.bytes)).transpose()?;
         Ok(Self {
             created: input.created,
             lineage: model.as_ref().map(|model| model.lineage.to_string()),
-            trained: input.evals.iter().map(trained).collect::<Result<_, _>>()?,
+            trained,
             rejected: input.rejected.iter().filter_map(rejected).collect(),
             refused: input.refused,
             intercept: model.as_ref().map(intercept),
@@ -410,12 +414,39 @@ pub(super) fn curves(json: Option<&[u8]>) -> Vec<Curve> {
             (name.replace('_', " "), values)
         };
         let datasets = trained.iter().filter_map(|dataset| dataset["dataset"].as_str().map(str::to_owned));
-        Curve {
-            title: title.to_owned(),
-            datasets: datasets.collect(),
-            lines: names.iter().map(line).collect(),
-        }
+        Curve { title: title.to_owned(), points: datasets.collect(), lines: names.iter().map(line).collect() }
     };
     let has_values = |curve: &Curve| curve.lines.iter().any(|(_, values)| values.iter().any(Option::is_some));
-    CURVES.into_iter().map(curve).filter(has_values).collect()
+    let by_day = CURVES.into_iter().map(curve);
+    by_day.chain(trained.last().map(shapes).unwrap_or_default()).filter(has_values).collect()
+}
+
+/// How the last checkpoint does on the testing data at each threshold.
+fn shapes(last: &serde_json::Value) -> Vec<Curve> {
+    let Ok(shape) = serde_json::from_value::<Shape>(last["testing_shape"].clone()) else { return Vec::new() };
+    let recall = |level: usize| format!("recall {} %", 100 * level as u64 / RECALLS);
+    let precision = shape.precision_at_recall;
+    let precision_recall = Curve {
+        title: "Precision of the last checkpoint on the testing data, by recall".to_owned(),
+        points: (1..=precision.len()).map(recall).collect(),
+        lines: vec![("precision".to_owned(), precision.into_iter().map(Some).collect())],
+    };
+    let bins = shape.by_log_odds.iter().enumerate().filter(|(_, (rows, _))| *rows > 0);
+    let said = |bin: usize| {
+        let log_odds = FIRST_BIN + bin as f64 + 0.5;
+        1.0 / (1.0 + libm::exp(-log_odds))
+    };
+    let calibration = Curve {
+        title: "Calibration of the last checkpoint on the testing data, by the probability that it says"
+            .to_owned(),
+        points: bins.clone().map(|(bin, (rows, _))| format!("{:.4} ({rows} rows)", said(bin))).collect(),
+        lines: vec![
+            ("said".to_owned(), bins.clone().map(|(bin, _)| Some(said(bin))).collect()),
+            (
+                "were frauds".to_owned(),
+                bins.map(|(_, (rows, frauds))| Some(*frauds as f64 / *rows as f64)).collect(),
+            ),
+        ],
+    };
+    vec![precision_recall, calibration]
 }
