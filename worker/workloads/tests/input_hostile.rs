@@ -8,7 +8,7 @@ mod input_support;
 use input_support::asm::{Asm, pickle};
 use input_support::{Column, Row, columns, csv, expected, layouts, parquet, rows, samples};
 use proptest::prelude::*;
-use workloads::input::read;
+use workloads::input::{Columns, read, read_mapped};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -168,5 +168,39 @@ proptest! {
     #[test]
     fn a_parquet_reads_back(rows in rows(60), layout in layouts()) {
         prop_assert_eq!(read("day.parquet", &parquet(&columns(&rows), layout)), Ok(expected(&rows)));
+    }
+}
+
+proptest! {
+    #![proptest_config(config(30))]
+
+    /// With ids of text a UUID is what CSV holds for it; without, it is said how such ids are read.
+    #[test]
+    fn uuids_are_what_their_texts_are(rows in rows(30), layout in layouts()) {
+        let bytes = |row: &Row| i128::from(row.customer).to_be_bytes();
+        let text = |row: &Row| {
+            let dash = |at: usize| if [4, 6, 8, 10].contains(&at) { "-" } else { "" };
+            bytes(row).iter().enumerate().map(|(at, byte)| format!("{}{byte:02x}", dash(at))).collect::<String>()
+        };
+        let file = |customers: Column| {
+            let mut columns = columns(&rows);
+            columns[2].1 = customers;
+            parquet(&columns, layout)
+        };
+        let uuids = file(Column::Fixed(
+            "fixed_len_byte_array(16) (UUID)",
+            rows.iter().map(|row| Some(bytes(row).to_vec())).collect(),
+        ));
+        let texts = file(Column::Text(rows.iter().map(|row| Some(text(row))).collect()));
+        let by_text = |file: &[u8]| read_mapped("day.parquet", file, &Columns::default().with_text_ids(true));
+        prop_assert!(by_text(&uuids).is_ok());
+        prop_assert_eq!(by_text(&uuids), by_text(&texts));
+        let refused = read("day.parquet", &uuids).unwrap_err().to_string();
+        prop_assert!(refused.contains("a UUID where an integer is wanted (hint: --text-ids"), "{}", refused);
+        let plain = file(Column::Fixed("fixed_len_byte_array(16)", rows.iter().map(|row| Some(bytes(row).to_vec())).collect()));
+        for refused in [read("day.parquet", &plain), by_text(&plain)] {
+            let refused = refused.unwrap_err().to_string();
+            prop_assert!(refused.contains("bytes where an id is wanted (hint: write ids as"), "{}", refused);
+        }
     }
 }

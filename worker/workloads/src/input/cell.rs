@@ -17,6 +17,7 @@ pub(super) enum Cell<'a> {
     /// An integer, and how many of its last decimal digits are the fraction's.
     Decimal(i128, u32),
     Text(&'a str),
+    Uuid(u128),
     Time(i64, Unit),
     /// Anything else, by the name of its type.
     Other(&'a str),
@@ -138,6 +139,7 @@ impl<'a> Cell<'a> {
             Cell::Float(value, _) => format!("the float {value:?}"),
             Cell::Decimal(value, scale) => format!("the decimal {}", decimal_text(value, scale)),
             Cell::Text(text) => format!("the text {}", quote(text)),
+            Cell::Uuid(_) => "a UUID".to_owned(),
             Cell::Time(..) => "a time".to_owned(),
             Cell::Other(name) => name.to_owned(),
         };

@@ -14,6 +14,7 @@ pub(super) fn format_of(bytes: &[u8]) -> Option<&'static str> {
     let magic = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name);
     magic
         .or_else(|| is_workbook(bytes).then_some("a workbook of Excel"))
+        .or_else(|| is_tar(bytes).then_some("a tar archive"))
         .or_else(|| is_json(bytes).then_some("JSON"))
 }
 
@@ -22,6 +23,11 @@ fn is_workbook(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(4096)];
     let has = |name: &[u8]| head.windows(name.len()).any(|part| part == name);
     bytes.starts_with(b"PK\x03\x04") && (has(b"[Content_Types].xml") || has(b"xl/"))
+}
+
+/// The mark of the first member's header.
+fn is_tar(bytes: &[u8]) -> bool {
+    bytes.get(257..262) == Some(b"ustar")
 }
 
 /// An object or a list of them: no header of CSV begins so.
@@ -37,12 +43,14 @@ mod tests {
 
     #[test]
     fn other_formats_are_named_and_csv_is_none() {
-        let named: [(&[u8], &str); 5] = [
+        let tar = [&[b'a'; 257][..], b"ustar\x0000"].concat();
+        let named: [(&[u8], &str); 6] = [
             (b"ARROW1\0\0", "an Arrow file (Feather)"),
             (b"{\"TX_AMOUNT\": 1}\n", "JSON"),
             (b"\n[ {\n \"TX_AMOUNT\": 1}]", "JSON"),
             (b"PK\x03\x04\x14\0\x06\0[Content_Types].xml", "a workbook of Excel"),
             (b"ORC\n", "ORC"),
+            (&tar, "a tar archive"),
         ];
         for (bytes, name) in named {
             assert_eq!(format_of(bytes), Some(name));

@@ -56,6 +56,11 @@ pub enum Reject {
         missing_hint(.found)
     )]
     MissingColumns { missing: Vec<String>, found: Vec<String> },
+    #[error(
+        "missing {}, which the DataFrame's index holds (hint: `reset_index()` makes columns of it)",
+        Names("column", .0)
+    )]
+    ColumnsInIndex(Vec<String>),
     #[error("more than one column is named {0}")]
     DuplicateColumn(&'static str),
     #[error("the dataset has no rows")]
@@ -137,6 +142,8 @@ pub enum Problem {
     Mistyped { found: String, wanted: &'static str },
     #[error("{0} where an integer is wanted (hint: --text-ids takes any text as an id)")]
     TextId(String),
+    #[error("{0} where an id is wanted (hint: write ids as integers, or as text for --text-ids)")]
+    NotAnId(String),
     #[error("{0} does not fit into 64 bits")]
     TooWide(String),
     #[error(

@@ -32,6 +32,11 @@ pub(super) trait Table {
 
     fn rows(&self) -> usize;
 
+    /// Names of an index, where a table has one beside its columns.
+    fn index(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Every cell of a column, in the order of rows.
     fn visit(&self, column: usize, each: &mut Visit<'_>) -> Result<(), Reject>;
 
@@ -48,7 +53,8 @@ struct Column(usize, &'static str);
 /// Reads a table's columns into transactions sorted by (time, id).
 pub(super) fn transactions(table: &dyn Table, how: How<'_>) -> Result<Transactions, Reject> {
     let (labels, names) = (how.labels, how.columns.rename(table.names()));
-    let [id, time, customer, terminal, amount] = required(&names, labels)?;
+    let [id, time, customer, terminal, amount] =
+        required(&names, labels).map_err(|reject| in_index(reject, &how.columns.rename(table.index())))?;
     let label_of = |name| if labels == Labels::Unread { Ok(None) } else { optional(&names, name) };
     let (fraud, scenario) = (label_of(FRAUD)?, label_of(SCENARIO)?);
     match table.rows() {
@@ -98,6 +104,16 @@ fn required(names: &[String], labels: Labels) -> Result<[Column; 5], Reject> {
         }
     }
     Ok(columns)
+}
+
+/// Where an index holds columns that are missing, their names say more.
+fn in_index(reject: Reject, index: &[String]) -> Reject {
+    let Reject::MissingColumns { missing, .. } = &reject else { return reject };
+    let held = missing.iter().filter(|wanted| index.iter().any(|name| is_named(name, wanted)));
+    match held.cloned().collect::<Vec<_>>() {
+        held if held.is_empty() => reject,
+        held => Reject::ColumnsInIndex(held),
+    }
 }
 
 /// A column by its name: the one that has it to the letter, or else the one that is meant.

@@ -51,7 +51,8 @@ pub(super) fn key(cell: Cell<'_>) -> Result<i64, Problem> {
 pub(super) enum Ids {
     #[default]
     Integers,
-    /// Any text: 64 bits of its hash, so that equal texts are equal in every dataset. An integer is its digits.
+    /// Any text: 64 bits of its hash, so that equal texts are equal in every dataset. An integer is its digits, a UUID
+    /// what is usually written for it.
     Texts,
 }
 
@@ -78,6 +79,8 @@ fn text_id(cell: Cell<'_>, problem: Problem) -> Problem {
         (Cell::Text(text), Problem::Mistyped { found, .. }) if text.parse::<f64>().is_err() => {
             Problem::TextId(found)
         }
+        (Cell::Uuid(_), Problem::Mistyped { found, .. }) => Problem::TextId(found),
+        (Cell::Other(name), _) => Problem::NotAnId(name.to_owned()),
         (_, problem) => problem,
     }
 }
@@ -86,11 +89,20 @@ fn hashed(cell: Cell<'_>) -> Result<i64, Problem> {
     let text = match cell {
         missing if missing.is_missing() => return Err(Problem::Null),
         Cell::Text(text) => text.to_owned(),
+        Cell::Uuid(id) => uuid_text(id),
+        Cell::Other(name) => return Err(Problem::NotAnId(name.to_owned())),
         cell => key(cell)?.to_string(),
     };
     let mut low = [0; 8];
     low.copy_from_slice(&Hash::of(text.as_bytes()).0[..8]);
     Ok(i64::from_le_bytes(low))
+}
+
+/// Lower-case digits in groups, as RFC 9562 has them.
+fn uuid_text(id: u128) -> String {
+    let digits = format!("{id:032x}");
+    let groups = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    groups.join("-")
 }
 
 /// A decimal as an integer, where nothing follows its point.

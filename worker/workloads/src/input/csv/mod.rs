@@ -28,7 +28,7 @@ struct Csv {
 /// Reads a CSV file's table, without a byte order mark and with blanks around cells cut off.
 pub(super) fn read(bytes: &[u8], columns: &Columns) -> Result<impl Table + use<>, Reject> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+    if is_utf16(bytes) {
         return Err(Reject::Encoding("UTF-16"));
     }
     let (bytes, line) = match bytes.strip_prefix(b"sep=") {
@@ -44,6 +44,14 @@ pub(super) fn read(bytes: &[u8], columns: &Columns) -> Result<impl Table + use<>
         }
         read => read,
     }
+}
+
+/// By the mark at its beginning, or since every other byte of its first letters is zero.
+fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=127, 0, 1..=127, ..] | [1..=127, 0, 1..=127, 0, ..]
+    )
 }
 
 fn has_escaped_quote(bytes: &[u8]) -> bool {

@@ -17,6 +17,7 @@ pub(super) enum Meaning {
     /// Days since 1970.
     Date,
     Time(Unit),
+    Uuid,
     Other(&'static str),
 }
 
@@ -36,7 +37,7 @@ impl Meaning {
             }),
             Some(LogicalType::Decimal(kind)) => Self::decimal(kind.scale),
             Some(LogicalType::Float16) => Self::Half,
-            Some(LogicalType::Uuid) => Self::Other("a UUID"),
+            Some(LogicalType::Uuid) => Self::Uuid,
             Some(LogicalType::Time(_)) => Self::Other("a time of day"),
             Some(LogicalType::Json | LogicalType::Bson) => Self::Other("a JSON value"),
             Some(_) => Self::Other("a value of another type"),
@@ -73,7 +74,7 @@ impl Meaning {
             Self::Unsigned => Cell::Int(value.cast_unsigned().into()),
             Self::Decimal(scale) => Cell::Decimal(value.into(), scale),
             Self::Date => Cell::Time(i64::from(value) * 86_400, Unit::Seconds),
-            Self::Half | Self::Time(_) => Cell::Other("a value of another type"),
+            Self::Half | Self::Time(_) | Self::Uuid => Cell::Other("a value of another type"),
             Self::Other(name) => Cell::Other(name),
         }
     }
@@ -84,7 +85,7 @@ impl Meaning {
             Self::Unsigned => Cell::unsigned(value.cast_unsigned()),
             Self::Decimal(scale) => Cell::Decimal(value.into(), scale),
             Self::Time(unit) => Cell::Time(value, unit),
-            Self::Half | Self::Date => Cell::Other("a value of another type"),
+            Self::Half | Self::Date | Self::Uuid => Cell::Other("a value of another type"),
             Self::Other(name) => Cell::Other(name),
         }
     }
@@ -93,6 +94,9 @@ impl Meaning {
         match (self, value) {
             (Self::Decimal(scale), _) => Cell::decimal(value, scale),
             (Self::Half, &[low, high]) => Cell::half(u16::from_le_bytes([low, high])),
+            (Self::Uuid, _) => {
+                value.try_into().map_or(Cell::Other("a UUID"), |id| Cell::Uuid(u128::from_be_bytes(id)))
+            }
             (Self::Other(name), _) => Cell::Other(name),
             _ => Cell::text(value),
         }

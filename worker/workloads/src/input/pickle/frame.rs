@@ -17,6 +17,7 @@ type Wrong = &'static str;
 pub(in crate::input) struct Frame<'g> {
     graph: &'g Graph<'g>,
     names: Vec<String>,
+    index: Vec<String>,
     rows: usize,
     columns: Vec<Column>,
 }
@@ -41,7 +42,8 @@ impl<'g> Frame<'g> {
         if lengths.any(|length| length != rows) {
             return Err("its columns differ in length");
         }
-        Ok(Self { graph, names, rows, columns })
+        let index = manager.axes.get(1).map_or_else(Vec::new, |&rows| index_names(graph, rows));
+        Ok(Self { graph, names, index, rows, columns })
     }
 }
 
@@ -52,6 +54,10 @@ impl Table for Frame<'_> {
 
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn index(&self) -> Vec<String> {
+        self.index.clone()
     }
 
     fn visit(&self, column: usize, each: &mut Visit<'_>) -> Result<(), Reject> {
@@ -152,6 +158,16 @@ fn sliced(graph: &Graph<'_>, slice: &[Value], wanted: usize) -> Option<Vec<i64>>
     };
     let members = (0..=wanted as i64).map_while(|index| step.checked_mul(index)?.checked_add(start));
     Some(members.take_while(|&member| if step > 0 { member < stop } else { member > stop }).collect())
+}
+
+/// The names of an index of rows, or of the levels of one: as many as a person gives.
+fn index_names(graph: &Graph<'_>, index: Value) -> Vec<String> {
+    const MOST: usize = 16;
+    let Some(&[_class, entries]) = graph.args(index, Global::NewIndex) else { return Vec::new() };
+    let name = graph.get(entries, "name");
+    let levels = graph.get(entries, "names").and_then(|names| graph.list(names)).unwrap_or_default();
+    let all = name.iter().chain(levels).take(MOST);
+    all.filter_map(|&name| graph.text(name).map(str::to_owned)).collect()
 }
 
 const NO_NAMES: Wrong = "its columns have no names";
