@@ -31,6 +31,10 @@ pub enum Reason {
     Permission {
         service: String,
     },
+    /// The organization that the project belongs to forbids it.
+    Policy,
+    /// The project is not there, suspended, or another's.
+    Project,
     /// The project may not have that much.
     Quota,
     /// No such region or zone, or one does not lie in the other.
@@ -150,6 +154,13 @@ impl Reason {
                  new accounts come with a trial credit"
             }
             Self::Permission { service } => return Some(permission_hint(service)),
+            Self::Policy => {
+                "a policy of the project's organization forbids this: its administrators see the policies at \
+                 https://console.cloud.google.com/iam-admin/orgpolicies; or take another --project"
+            }
+            Self::Project => {
+                "`gcloud projects list` shows the projects that you may use: choose one with --project"
+            }
             Self::Quota => {
                 "ask for more at https://console.cloud.google.com/iam-admin/quotas (minutes to two days), or \
                  take another --region, or fewer --workers"

@@ -86,7 +86,7 @@ pub fn of_refusal(message: &str) -> Option<Outlook> {
         ["exceeded quota", "failed quota", " per Container is", " per Pod is", "limit to request ratio"];
     let admission = known.iter().any(|words| message.contains(words))
         || message.contains("violates PodSecurity")
-        || message.contains("denied the request");
+        || is_denied(message);
     admission.then(|| creation(message))
 }
 
@@ -120,12 +120,17 @@ fn creation(message: &str) -> Outlook {
              it `pod-security.kubernetes.io/enforce=privileged`, or use another namespace",
         );
     }
-    if has("denied the request") {
+    if is_denied(message) {
         return hopeless(
-            "an admission webhook of the cluster refuses these pods; its administrator can say why",
+            "an admission webhook or policy of the cluster refuses these pods; its administrator can say why",
         );
     }
     Outlook::MayPass
+}
+
+/// As webhooks deny, and as the server's own policies do (ValidatingAdmissionPolicy).
+fn is_denied(message: &str) -> bool {
+    ["denied the request", "denied request"].iter().any(|words| message.contains(words))
 }
 
 /// Whether a quota's message says that one pod requests more of something than its limit is, whatever is used:
@@ -166,10 +171,20 @@ fn mount(message: &str) -> Outlook {
     let said = message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|words| said.contains(words));
     let hopeless = |hint: &str| Outlook::Hopeless(hint.to_owned());
-    if any(&["access denied by server", "permission denied", "no such file or directory", "mnt3err_noent"]) {
+    if any(&["rpc.statd is not running"]) {
+        return hopeless("the nodes keep no locks for NFSv3, and none are needed: `--mount-options nolock`");
+    }
+    if any(&[
+        "access denied by server",
+        "permission denied",
+        "operation not permitted",
+        "no such file or directory",
+        "not a directory",
+        "mnt3err_noent",
+    ]) {
         return hopeless(
             "the NFS server has no such export for the cluster's nodes: `showmount --exports SERVER` shows what it \
-             exports, and to whom",
+             exports, and to whom (behind NAT it has to export with `insecure`)",
         );
     }
     if any(&[
@@ -183,7 +198,12 @@ fn mount(message: &str) -> Outlook {
              alone (the default is nfsvers=3)",
         );
     }
-    if any(&["name or service not known", "can not resolv"]) {
+    if any(&[
+        "name or service not known",
+        "can not resolv",
+        "no address associated with hostname",
+        "name does not resolve",
+    ]) {
         return hopeless(
             "it is the nodes that resolve the server's name, and not the cluster's DNS: give its address",
         );
@@ -191,8 +211,10 @@ fn mount(message: &str) -> Outlook {
     if any(&["incorrect mount option", "invalid argument", "unknown filesystem"]) {
         return hopeless("the nodes' mount refuses these options; --mount-options replaces some of them");
     }
-    if any(&["you might need a /sbin/mount", "helper program"]) {
-        return hopeless("the cluster's nodes have no NFS client: install nfs-common (nfs-utils) on them");
+    if any(&["you might need a /sbin/mount", "helper program", "no such device"]) {
+        return hopeless(
+            "the cluster's nodes have no NFS client: install nfs-common (nfs-utils) on them, and the kernel's module nfs",
+        );
     }
     Outlook::MayPass
 }
@@ -297,17 +319,29 @@ fn secret(message: &str) -> Outlook {
 /// What a failed pull means. A registry that can't be reached may be again.
 fn image(message: &str) -> Outlook {
     let said = message.to_lowercase();
-    let never = [
+    let any = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    if any(&["x509: ", "gave http response to https client"]) {
+        return Outlook::Hopeless(
+            "the nodes speak HTTPS to the registry, with certificates that they trust: configure the registry in the \
+             nodes' containerd, or name an image elsewhere with --image"
+                .to_owned(),
+        );
+    }
+    let never = any(&[
         "not found",
         "manifest unknown",
         "name unknown",
         "no match for platform",
+        "no matching manifest",
         "pull access denied",
+        "access to the resource is denied",
+        "denied: permission",
+        "no basic auth credentials",
         "repository does not exist",
         "unauthorized",
         "403 forbidden",
-    ];
-    match never.iter().any(|words| said.contains(words)) {
+    ]);
+    match never {
         false => Outlook::MayPass,
         true => Outlook::Hopeless(
             "the image is not there, or the nodes may not pull it: push it, or name another with --image; a kind \

@@ -66,6 +66,9 @@ impl Answer {
             (_, "BILLING_DISABLED" | "UREQ_PROJECT_BILLING_NOT_FOUND" | "UREQ_PROJECT_BILLING_NOT_OPEN") => {
                 return Reason::Billing;
             }
+            (_, "ACCESS_TOKEN_SCOPE_INSUFFICIENT") => return Reason::Credentials,
+            (_, "SECURITY_POLICY_VIOLATED" | "ORG_RESTRICTION_VIOLATION") => return Reason::Policy,
+            (_, "CONSUMER_INVALID" | "CONSUMER_SUSPENDED") => return Reason::Project,
             _ => {}
         }
         if let Some(reason) = (service == STORAGE_API).then(|| self.reason_of_storage()).flatten() {
@@ -73,6 +76,15 @@ impl Answer {
         }
         if says("billing") && self.http != Some(200) {
             return Reason::Billing;
+        }
+        if says("constraint constraints/")
+            || says("constraint 'constraints/")
+            || says("prohibited by organization")
+        {
+            return Reason::Policy;
+        }
+        if says("insufficient authentication scopes") {
+            return Reason::Credentials;
         }
         if self.names_a_quota() {
             return if self.is_a_rate() { Reason::Transient } else { Reason::Quota };
@@ -213,7 +225,7 @@ pub(crate) fn from_operation(doing: &str, why: &str) -> Error {
 fn reason_of_operation(why: &str) -> Reason {
     let answer = Answer { http: Some(200), message: why.to_owned(), ..Answer::default() };
     match answer.reason("") {
-        reason @ (Reason::Quota | Reason::StockOut | Reason::Network) => reason,
+        reason @ (Reason::Quota | Reason::StockOut | Reason::Network | Reason::Policy) => reason,
         _ => Reason::Failed,
     }
 }
@@ -286,6 +298,33 @@ mod tests {
         assert_eq!(refused.reason("file.googleapis.com"), Reason::QuotaProject);
         refused.metadata.insert("consumer".into(), "projects/mine".into());
         assert_eq!(refused.reason("f").clone(), Reason::ApiDisabled { service: "f".into() });
+    }
+
+    /// None of these is a right that lacks, or an operation that ends.
+    #[test]
+    fn what_no_role_and_no_waiting_gives_is_distinguished() {
+        let refused = |http: u16, code: &str, reason: &str, message: &str| {
+            answer(http, code, reason, "", false, message).reason("container.googleapis.com")
+        };
+        let external = "Constraint constraints/compute.vmExternalIpAccess violated for project 1.";
+        assert_eq!(refused(412, "FAILED_PRECONDITION", "", external), Reason::Policy);
+        let place = "Request violates constraint 'constraints/gcp.resourceLocations' on the resource.";
+        assert_eq!(refused(400, "FAILED_PRECONDITION", "", place), Reason::Policy);
+        assert_eq!(reason_of_operation(external), Reason::Policy);
+        let perimeter =
+            "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x";
+        assert_eq!(refused(403, "PERMISSION_DENIED", "", perimeter), Reason::Policy);
+        assert_eq!(refused(403, "PERMISSION_DENIED", "SECURITY_POLICY_VIOLATED", "No."), Reason::Policy);
+        let scopes = "Request had insufficient authentication scopes.";
+        for reason in ["", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"] {
+            assert_eq!(refused(403, "PERMISSION_DENIED", reason, scopes), Reason::Credentials);
+        }
+        let project = "Permission denied on resource project nosuch.";
+        assert_eq!(refused(403, "PERMISSION_DENIED", "CONSUMER_INVALID", project), Reason::Project);
+        let suspended = "Permission denied: Consumer 'project:p' has been suspended.";
+        assert_eq!(refused(403, "PERMISSION_DENIED", "CONSUMER_SUSPENDED", suspended), Reason::Project);
+        let busy = "Operation operation-1 is currently creating cluster c. Please wait and try again.";
+        assert_eq!(refused(400, "FAILED_PRECONDITION", "", busy), Reason::Busy);
     }
 
     #[test]

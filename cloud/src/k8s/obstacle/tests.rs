@@ -16,7 +16,7 @@ fn report(kind: &str, reason: &str, count: i32, message: &str) -> Report {
 }
 
 /// The text of `mount.nfs`, and part of the hint; the hint is empty where waiting may help.
-const MOUNTS: [(&str, &str); 13] = [
+const MOUNTS: [(&str, &str); 20] = [
     ("mount.nfs: access denied by server while mounting 10.0.0.2:/Wrong", "no such export"),
     (
         "mount.nfs: mounting 10.0.0.2:/Wrong failed, reason given by server: No such file or directory",
@@ -36,6 +36,17 @@ const MOUNTS: [(&str, &str); 13] = [
         "mount: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.",
         "nfs-common",
     ),
+    (
+        "mount.nfs: rpc.statd is not running but is required for remote locking.\nmount.nfs: Either use '-o nolock' to keep \
+         locks local, or start statd.\nmount.nfs: an incorrect mount option was specified",
+        "nolock",
+    ),
+    ("mount.nfs: Operation not permitted", "insecure"),
+    ("mount.nfs: mounting fs:/v failed, reason given by server: Not a directory", "no such export"),
+    ("mount.nfs: No such device", "kernel"),
+    ("mount.nfs: Failed to resolve server fs: No address associated with hostname", "address"),
+    ("mount.nfs: Stale file handle", ""),
+    ("mount.nfs: Network is unreachable", ""),
     ("mount.nfs: Connection refused for 10.0.0.2:/NFSVol on /v", ""),
     ("mount.nfs: Connection timed out", ""),
     ("mount.nfs: No route to host for 10.0.0.2:/NFSVol on /v", ""),
@@ -63,7 +74,9 @@ fn a_mount_that_fails_for_good_is_distinguished_from_one_that_may_not() {
         let obstacle = failed_mount(output, REPEATED);
         let found = hint(&obstacle.outlook);
         assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{output}: {found}");
+        let output = one_line(output);
         assert!(obstacle.words.ends_with(&format!("exit status 32 Output: {output}")), "{}", obstacle.words);
+        let output = output.as_str();
         assert_eq!(failed_mount(output, 1).outlook, Outlook::MayPass, "a server may just be starting");
     }
 }
@@ -85,6 +98,8 @@ fn a_pod_that_admission_always_refuses_is_distinguished_from_one_that_waits_for_
         ("pods \"w\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true".into(), "Pod Security"),
         ("pods \"w\" is forbidden: failed quota: q: must specify limits.ephemeral-storage for: worker".into(), "do not set"),
         ("admission webhook \"deny.example\" denied the request: no".into(), "webhook"),
+        ("pods \"w\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no".into(), "policy"),
+        ("Internal error occurred: failed calling webhook \"deny.example\": context deadline exceeded".into(), ""),
         ("Error creating: Internal error occurred: etcdserver: request timed out".into(), ""),
     ];
     for (message, expected) in table {
@@ -95,6 +110,7 @@ fn a_pod_that_admission_always_refuses_is_distinguished_from_one_that_waits_for_
     let rights = "pods is forbidden: User \"jane\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"";
     assert_eq!(of_refusal(rights), None);
     assert!(of_refusal(&quota("1", "2")).is_some());
+    assert!(of_refusal("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no").is_some());
 }
 
 #[test]
@@ -157,6 +173,33 @@ fn what_a_pod_waits_for() {
         (
             waiting("ErrImagePull", "pull access denied, repository does not exist"),
             Some(("access", "kind load")),
+        ),
+        (waiting("ErrImagePull", "no basic auth credentials"), Some(("no basic auth", "may not pull"))),
+        (
+            waiting(
+                "ErrImagePull",
+                "denied: Permission \"artifactregistry.repositories.downloadArtifacts\" denied",
+            ),
+            Some(("downloadArtifacts", "may not pull")),
+        ),
+        (
+            waiting("ErrImagePull", "no matching manifest for linux/arm64/v8 in the manifest list entries"),
+            Some(("linux/arm64", "--image")),
+        ),
+        (
+            waiting(
+                "ErrImagePull",
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            ),
+            Some(("x509", "trust")),
+        ),
+        (
+            waiting("ErrImagePull", "http: server gave HTTP response to HTTPS client"),
+            Some(("HTTP response", "HTTPS")),
+        ),
+        (
+            waiting("ErrImagePull", "toomanyrequests: You have reached your pull rate limit"),
+            Some(("toomany", "")),
         ),
         (
             waiting("CreateContainerConfigError", "secret \"hub\" not found"),
