@@ -1,5 +1,6 @@
 //! The ways in: TLS, users of an access control list, Sentinels. What is missing is named.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use tests::queue::block_on;
@@ -113,6 +114,48 @@ fn a_port_of_the_other_kind_is_named() {
     rediss://localhost:PORT/0: this port is one without TLS
     hint: begin the URL with redis://, or name the port for TLS
     "#);
+}
+
+/// An HTTP server, one that speaks first, one of a binary protocol.
+#[test]
+fn what_is_no_redis_is_named_with_its_first_words() {
+    let others: [(&[u8], &[u8]); 4] = [
+        (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", b""),
+        (b"", b"ERROR\r\n"),
+        (b"J\0\0\0\n8.0.36\0\x08\0\0\0", b""),
+    ];
+    let said = others.map(|(first, answer)| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its number").port();
+        // Until the tests end: nobody knows how often it is asked.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let _ = stream.write_all(first);
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(answer);
+            }
+        });
+        let first = first_answer(&format!("redis://127.0.0.1:{port}"));
+        match first.expect_err("no queue") {
+            QueueError::Refused(why) => why.replace(&port.to_string(), "PORT"),
+            QueueError::Away(why) => panic!("it is waited for: {why}"),
+        }
+    });
+    insta::assert_snapshot!(said.join("\n\n"), @r"
+    redis://127.0.0.1:PORT/0: what answers there is no Redis: it says `HTTP/1.1 400 Bad Request`
+    hint: the URL names another service's host or port
+
+    redis://127.0.0.1:PORT/0: what answers there is no Redis: it says `SSH-2.0-OpenSSH_9.6`
+    hint: the URL names another service's host or port
+
+    redis://127.0.0.1:PORT/0: what answers there is no Redis: it says `ERROR`
+    hint: the URL names another service's host or port
+
+    redis://127.0.0.1:PORT/0: what answers there is no Redis: it says `J\x00\x00\x00`
+    hint: the URL names another service's host or port
+    ");
 }
 
 /// A user who may do what `rules` say, in a database of its own.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, ConnectionAddr, ErrorKind, RedisError, Value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use super::address::{Address, bare, tls_at};
@@ -125,7 +127,11 @@ impl Connection {
         let client = self.master().await?;
         let connection = match in_time(self.patience, self.connect(&client)).await {
             Err(error) if self.may_be_other_port(&error) => {
-                return Err(self.other_port(&client).await.unwrap_or(error));
+                let other = match self.other_port(&client).await {
+                    None => self.other_protocol(&client).await,
+                    port => port,
+                };
+                return Err(other.unwrap_or(error));
             }
             connected => connected?,
         };
@@ -148,6 +154,7 @@ impl Connection {
             Err(error) if error.is_io_error() && !error.is_timeout() => {
                 return Err(failure::unanswered(&error));
             }
+            Err(error) if error.kind() == ErrorKind::Parse => return Err(error),
             // What cannot say what it is says the rest in its own words.
             Err(_) => {}
         }
@@ -192,6 +199,29 @@ impl Connection {
             Err(error) => error.code().is_some() || tls::refusal(&error).is_some(),
         };
         answered.then(|| failure::unfit(why))
+    }
+
+    /// Why a server could not be used that is none of Redis: what it says to a question that every one of Redis answers
+    /// with `+PONG` or an error.
+    async fn other_protocol(&self, client: &Client) -> Option<RedisError> {
+        const SHOWN: usize = 60;
+        let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else { return None };
+        let said = in_time(self.patience, async {
+            let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.write_all(b"PING\r\n").await?;
+            let mut said = [0; SHOWN];
+            let length = stream.read(&mut said).await?;
+            Ok(said[..length].to_vec())
+        });
+        let said = said.await.ok()?;
+        if matches!(said.first(), None | Some(b'+' | b'-')) {
+            return None;
+        }
+        let line = said.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+        Some(failure::unfit(&format!(
+            "what answers there is no Redis: it says `{}`\nhint: the URL names another service's host or port",
+            line.escape_ascii()
+        )))
     }
 
     async fn connect(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
