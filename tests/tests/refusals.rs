@@ -1,5 +1,7 @@
 //! Bad input: each a clear error with its exit code, and nothing lost.
 
+#![expect(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::process::{Command, Stdio};
 use fixtures::scenarios;
 use tests::command::{FILTERS, run, transcript, without, write_days, write_volume};
 use tests::queue::server::Server;
-use worker::contract::RunPaths;
+use worker::contract::{BLOCK_BYTES, RunPaths};
 use worker::events::{Event, What};
 use worker::hash::Hash;
 use worker::manifest::{Page, Spec};
@@ -286,17 +288,30 @@ fn a_path_that_is_no_whole_file_stops_the_run_loudly() {
     insta::assert_snapshot!("no_whole_file", printed.replace(&"x".repeat(300), "XXX"));
 }
 
-/// Killed while it prepares; the dataset changes; the next worker will not use it.
+/// The rows that it has by then are no dataset; a whole block says nothing of what follows it.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_dataset_that_changes_after_the_run_began_stops_it() {
+fn a_file_that_grows_while_it_is_hashed_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let volume = folder.path().to_str().unwrap();
-    write_volume(folder.path());
-    // Only these two: a third, unchanged, would be worked on for hours.
-    fs::remove_dir_all(folder.path().join("datasets/testing")).unwrap();
-    let paths = ["datasets/training/2018-04-01.parquet", "datasets/training/2018-04-02.parquet"];
-    run(SIM, &["worker", "push", "--volume", volume, paths[0], paths[1]]);
-    let begun = ["worker", "run", "--volume", volume, "--lease", "100ms", "--idle", "1ms", "--work-rounds"];
+    let (volume, mountpoint) = (folder.path().join("volume"), folder.path().join("mount"));
+    write_volume(&volume);
+    fs::create_dir(&mountpoint).unwrap();
+    let Some(_mounted) = tests::volume::fuse::mount(&mountpoint) else { return };
+    let path = "datasets/training/2018-04-05.csv";
+    std::os::unix::fs::symlink(mountpoint.join("growing"), volume.join(path)).unwrap();
+    fs::write(volume.join("list.txt"), path).unwrap();
+    let options = ["--list", "list.txt", "--retries", "1", "--idle", "1ms"];
+    let output = run(SIM, &[&["worker", "run", "--volume", volume.to_str().unwrap()], &options[..]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", transcript(&output));
+    let said = format!("dataset {path} had {BLOCK_BYTES} bytes when its hashing began, and has others now");
+    assert!(transcript(&output).contains(&said), "{}", transcript(&output));
+}
+
+/// A worker that begins a run with two datasets is killed while it prepares; they change; the next worker stops the run.
+fn stops_where_datasets_change(volume: &Path, paths: [&str; 2], change: impl Fn(&mut Vec<u8>)) -> String {
+    let shown = volume.to_str().unwrap();
+    run(SIM, &["worker", "push", "--volume", shown, paths[0], paths[1]]);
+    let begun = ["worker", "run", "--volume", shown, "--lease", "100ms", "--idle", "1ms", "--work-rounds"];
     let mut first = Command::new(SIM);
     first.args(begun).args(["4000000000", "--log", "events"]).stdout(Stdio::piped());
     let mut first = first.spawn().unwrap();
@@ -308,13 +323,41 @@ fn a_dataset_that_changes_after_the_run_began_stops_it() {
     first.kill().unwrap();
     first.wait().unwrap();
     for path in paths {
-        let mut bytes = fs::read(folder.path().join(path)).unwrap();
-        bytes[100] ^= 1;
-        fs::write(folder.path().join(path), bytes).unwrap();
+        let mut bytes = fs::read(volume.join(path)).unwrap();
+        change(&mut bytes);
+        fs::write(volume.join(path), bytes).unwrap();
     }
     let output = run(SIM, &[&begun[..], &["4000000000", "--retries", "2"]].concat());
     assert_eq!(output.status.code(), Some(4), "{}", transcript(&output));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_dataset_that_changes_after_the_run_began_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_volume(folder.path());
+    // Only these two: a third, unchanged, would be worked on for hours.
+    fs::remove_dir_all(folder.path().join("datasets/testing")).unwrap();
+    let paths = ["datasets/training/2018-04-01.parquet", "datasets/training/2018-04-02.parquet"];
+    let said = stops_where_datasets_change(folder.path(), paths, |bytes| bytes[100] ^= 1);
+    assert!(said.contains("is not what it was when the run began: block 0 has hash"), "{said}");
+}
+
+/// A dataset that filled its last block and has more now: all of its blocks are as they were.
+#[test]
+fn a_dataset_that_grows_after_the_run_began_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["datasets/training/2018-04-01.csv", "datasets/training/2018-04-02.csv"];
+    fs::create_dir_all(folder.path().join("datasets/training")).unwrap();
+    for (day, path) in [1, 2].into_iter().zip(paths) {
+        let header = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD";
+        let mut text = format!("{header}\n{day},2018-04-0{day} 10:00:00,2,3,4.50,0\n").into_bytes();
+        text.resize(usize::try_from(BLOCK_BYTES).unwrap(), b'\n');
+        fs::write(folder.path().join(path), text).unwrap();
+    }
+    let said = stops_where_datasets_change(folder.path(), paths, |bytes| {
+        bytes.extend(b"9,2018-04-01 10:00:00,2,3,4.50,0\n");
+    });
     assert!(said.contains("is not what it was when the run began: block 0 has hash"), "{said}");
 }
 

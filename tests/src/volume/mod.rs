@@ -1,6 +1,8 @@
 //! The file system's arms under test: a directory, the same as if it were on a server, and the simulator's model of NFS.
 
 pub mod conformance;
+#[cfg(target_os = "linux")]
+pub mod fuse;
 pub mod nfs;
 
 use worker::store::posix::Posix;

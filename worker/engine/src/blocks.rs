@@ -43,7 +43,10 @@ impl<'a, P: Ports> Blocks<'a, P> {
         let Some(expected) = dataset.blocks.get(number as usize) else {
             return Err(ItemError::Defect(format!("{} has no block {number}", dataset.path)));
         };
-        let block = self.ctx.store.get_range(&dataset.path, u64::from(number) * size, size).await;
+        let number_of_last = dataset.bytes.div_ceil(size).max(1) - 1;
+        // What follows the last block is no part of the dataset, and has it hash otherwise.
+        let asked = size + u64::from(u64::from(number) == number_of_last);
+        let block = self.ctx.store.get_range(&dataset.path, u64::from(number) * size, asked).await;
         let block = block.map_err(ItemError::with_dataset)?;
         self.ctx.tick();
         let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;

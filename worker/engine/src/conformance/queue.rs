@@ -251,7 +251,11 @@ pub async fn an_expired_lease_is_its_owners_until_taken(arm: &impl Arm) {
     add(&queue, &items).await;
     let mut claims = vec![];
     for _ in items {
-        claims.push(claimed(&queue, SHORT).await);
+        claims.push(claimed(&queue, LONG).await);
+    }
+    // Only now may time pass: a lease that expired before the last claim would be handed out by it.
+    for claim in &claims {
+        assert_eq!(queue.heartbeat(claim, SHORT, 0).await, Ok(Ownership::Held));
     }
     arm.pass(SHORT).await;
     let fold = claimed(&arm.client(), LONG).await;
@@ -425,6 +429,31 @@ pub async fn a_clock_that_is_set_back_voids_deadlines(arm: &impl Arm) {
     assert_eq!(claim(&queue, LONG).await, None, "deadlines by the new time hold");
 }
 
+/// What counts is how far ahead the deadline itself was set, and not an earlier one: by a claim, a heartbeat, a release.
+pub async fn a_deadline_is_void_by_its_own_length(arm: &impl Arm) {
+    let queue = arm.client();
+    let claimed_first = async |item: Item, lease| {
+        let claim = queue.claim("worker", NONCE, lease, &[item]).await.expect("a claim is answered");
+        claim.filter(|claim| claim.item == item).expect("the item that is preferred")
+    };
+    add(&queue, &[prepare(1)]).await;
+    claimed(&queue, LONG).await;
+    arm.set_back(2 * LONG).await;
+    add(&queue, &[prepare(2), prepare(3)]).await;
+    let extended = claimed_first(prepare(2), LONG).await;
+    let delayed = claimed_first(prepare(3), LONG).await;
+    assert_eq!(claimed(&queue, SHORT).await.item, prepare(1), "its lease was of the time before");
+    assert_eq!(queue.heartbeat(&extended, SHORT, 1).await, Ok(Ownership::Held));
+    assert_eq!(queue.release(&delayed, SHORT, Release::NotReady).await, Ok(Ownership::Held));
+    arm.set_back(LONG / 2).await;
+    let mut again = [claimed(&queue, LONG).await, claimed(&queue, LONG).await, claimed(&queue, LONG).await];
+    again.sort_by_key(|claim| claim.item.rank);
+    let seen = again.each_ref().map(|claim| (claim.item, claim.taken_over_from.as_deref()));
+    let worker = Some("worker");
+    assert_eq!(seen, [(prepare(1), worker), (prepare(2), worker), (prepare(3), None)]);
+    assert_eq!(claim(&queue, LONG).await, None, "deadlines by the new time hold");
+}
+
 /// Who sends the first heartbeat by the new time keeps what it holds.
 pub async fn a_live_owner_keeps_its_lease_when_the_clock_is_set_back(arm: &impl Arm) {
     let queue = arm.client();
@@ -562,6 +591,7 @@ macro_rules! queue_conformance {
                 claims_lost_in_a_row_are_counted,
                 a_delay_passes,
                 a_clock_that_is_set_back_voids_deadlines,
+                a_deadline_is_void_by_its_own_length,
                 a_live_owner_keeps_its_lease_when_the_clock_is_set_back,
                 counts_say_what_a_claim_could_have,
                 pushed_paths_are_taken_in_by_value,

@@ -77,4 +77,22 @@ mod tests {
         let before = one.now_ms();
         assert!(before > 0 && two.now_ms() >= before);
     }
+
+    /// And not the time of day, which people set.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_systems_clock_counts_from_the_boot_that_it_names() {
+        let clock = Clock::system().expect("a clock");
+        let read = |path| std::fs::read_to_string(path).expect("the kernel tells");
+        assert_eq!(clock.boot, read("/proc/sys/kernel/random/boot_id").trim());
+        // Seconds with two digits behind the point.
+        let uptime_ms = || {
+            let text = read("/proc/uptime");
+            let digits = text.split(' ').next().expect("a number").replace('.', "");
+            digits.parse::<u64>().expect("a number") * 10
+        };
+        let before = uptime_ms();
+        let now = clock.now_ms();
+        assert!((before..uptime_ms() + 10).contains(&now), "{now} ms, and {before} ms before");
+    }
 }

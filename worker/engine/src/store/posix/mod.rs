@@ -21,6 +21,8 @@ use crate::path::folder_of;
 
 pub mod calls;
 pub mod dir;
+#[cfg(test)]
+mod tests;
 
 /// A directory by the calls of its file system.
 #[derive(Debug)]
