@@ -74,6 +74,11 @@ scale *args:
 mutants:
     cargo run --release -p sim -- mutants
 
+# Which test notices when a text of the adapters is broken, in SQL, Lua and the directory's calls: `just mutants-of-stores
+# sqlite` for those with this word (Python 3.11, redis-server; minutes, and the last two build the whole workspace)
+mutants-of-stores *words:
+    tests/mutants/run {{words}}
+
 # Whole programs: tutorial pipeline start memory recovery goodput scale (any of them). Needs Python 3; for
 # tutorial and recovery redis-server, for pipeline benches/peer/requirements.txt, and the data in
 # ../shared/data, or in the folder that FRAUD_DATA names
