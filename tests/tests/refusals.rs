@@ -44,7 +44,7 @@ fn wrong_arguments() {
         ("grace_on_kind", vec!["run", "--backend", "kind", "--grace", "1s"]),
         ("cluster_of_processes", vec!["run", "--cluster", "mine"]),
         ("keep_of_processes", vec!["run", "--keep"]),
-        ("schedule_and_faults", vec!["replay", "--schedule", "file", "--faults", "kill"]),
+        ("world_and_faults", vec!["replay", "--world", "file", "--faults", "kill"]),
         ("no_datasets", vec!["run", "--datasets", empty]),
         ("datasets_missing", vec!["run", "--datasets", "/nowhere"]),
         ("worker_volume_missing", vec!["worker", "run", "--volume", "/nowhere"]),
@@ -69,8 +69,8 @@ const WRONG: &str = "
     explore --mutant nosuch
     explore --faults meteor
     replay five
-    replay --schedule HERE/nowhere
-    replay --schedule HERE/file
+    replay --world HERE/nowhere
+    replay --world HERE/file
     scale --workers 0
     check
     check --datasets HERE/nowhere -- x
@@ -159,7 +159,7 @@ fn every_refusal_says_why_once_with_a_code_and_a_hint() {
 fn schedules_of_worlds_that_cannot_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schedule.json");
-    let replay = ["replay", "--schedule", file.to_str().unwrap()];
+    let replay = ["replay", "--world", file.to_str().unwrap()];
     let recorded = run(SIM, &["replay", "5", "--json"]).stdout;
     fs::write(&file, &recorded).unwrap();
     assert!(run(SIM, &replay).status.success(), "as it was recorded it can be replayed");

@@ -16,15 +16,15 @@ use crate::world::story::story;
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// The seed, as `sim explore` prints it.
-    #[arg(required_unless_present = "schedule")]
+    #[arg(required_unless_present = "world")]
     seed: Option<u64>,
-    /// A recorded schedule, in place of a seed.
+    /// A recorded world with its faults, in place of a seed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "faults", "workers", "datasets", "mutant"])]
-    schedule: Option<PathBuf>,
+    world: Option<PathBuf>,
     /// With the fewest faults that still break the promise.
     #[arg(long)]
     shrink: bool,
-    /// Print the schedule as JSON, to be recorded, in place of the story.
+    /// Print the world and its faults as JSON, to be recorded, in place of the story.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
     let schedule = schedule(args)?;
     if args.json {
         let json = serde_json::to_string_pretty(&schedule)
-            .map_err(Failure::when(Exit::Failed, "write the schedule"))?;
+            .map_err(Failure::when(Exit::Failed, "write the world"))?;
         print(&(json + "\n"))?;
         return Ok(Exit::Finished.code());
     }
@@ -49,7 +49,7 @@ pub fn main(args: &ReplayArgs) -> Result<u8, Failure> {
 }
 
 fn read(path: &Path) -> Result<Schedule, Failure> {
-    let doing = || format!("read schedule {}", path.display());
+    let doing = || format!("read world {}", path.display());
     let content = std::fs::read(path).map_err(|error| error.to_string());
     let parsed = content
         .and_then(|content| serde_json::from_slice::<Schedule>(&content).map_err(|error| error.to_string()));
@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<Schedule, Failure> {
 }
 
 fn schedule(args: &ReplayArgs) -> Result<Schedule, Failure> {
-    let schedule = match (&args.schedule, args.seed) {
+    let schedule = match (&args.world, args.seed) {
         (Some(path), _) => read(path)?,
         (None, seed) => {
             let search = args.search.search()?;
