@@ -246,6 +246,10 @@ fn what_a_million_seeds_have_found_stays_mended() {
         (66_455, "a push after the seal was thought lost, since the worker that sealed was killed"),
         (84_965, "the report was recomputed whenever the output could not be written"),
         (170_775, "a worker that was asked to stop before it went on swept what others had saved"),
+        (
+            61_690,
+            "an attempt that recomputed what it had made before found its own output in the scratch folder",
+        ),
     ] {
         let broken = run(&Schedule::of_any_kind(seed), false).broken;
         assert!(broken.is_empty(), "sim replay {seed} --shrink ({found}): {broken:#?}");

@@ -40,8 +40,15 @@ impl Scratch {
         };
         let folders = Folders { output: format!("{own}/output"), previous: previous.map(name_of_state) };
         let mut there = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        // An attempt does a dataset again whose commit was torn: its folders are made anew.
+        if self.mutant != Some(Mutant::LeaveEarlierOutput) {
+            there.remove(&folders.output);
+        }
         there.entry(folders.output.clone()).or_default();
         if let (Some(name), Some(part)) = (&folders.previous, previous) {
+            if self.mutant != Some(Mutant::PreviousWritable) {
+                there.remove(name);
+            }
             there.entry(name.clone()).or_insert_with(|| part.bytes.to_vec());
         }
         folders

@@ -1,6 +1,7 @@
 //! One attempt at an item by a program: a fresh folder, a process of its own, and what comes of it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +133,13 @@ impl Program {
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
         };
+        // An attempt does an item again whose commit was torn. What could not be removed then must not be found now.
+        match fs::remove_dir_all(&item.folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("remove the folder", &item.folder, &error));
+            }
+            _ => {}
+        }
         let more = [item.has_previous.then(|| item.previous()), item.has_tests.then(|| item.tests())];
         let folders = [item.folder.join("input"), item.output(), item.checkpoint()];
         for folder in folders.into_iter().chain(more.into_iter().flatten()) {
