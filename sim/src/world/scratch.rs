@@ -40,7 +40,7 @@ impl Scratch {
         };
         let folders = Folders { output: format!("{own}/output"), previous: previous.map(name_of_state) };
         let mut there = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        // An attempt does a dataset again whose commit was torn: its folders are made anew.
+        // An attempt that recomputes a torn commit begins with empty folders.
         if self.mutant != Some(Mutant::LeaveEarlierOutput) {
             there.remove(&folders.output);
         }

@@ -133,7 +133,7 @@ impl Program {
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
         };
-        // An attempt does an item again whose commit was torn. What could not be removed then must not be found now.
+        // An attempt may recompute a torn commit. What it could not remove the first time must not be found now.
         match fs::remove_dir_all(&item.folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(failed("remove the folder", &item.folder, &error));
