@@ -32,6 +32,20 @@ pub(crate) struct Blocks<'a, P: Ports> {
     missed: RefCell<BTreeMap<Hash, Duration>>,
 }
 
+/// Reads a block of a dataset of `bytes` bytes. Of the last one a byte more than it has is asked for: a file may have grown
+/// that filled it.
+pub(crate) async fn read_block<P: Ports>(
+    ctx: &Context<'_, P>,
+    path: &str,
+    bytes: u64,
+    number: u64,
+) -> Result<Vec<u8>, ItemError> {
+    let size = ctx.system.block_bytes();
+    let last = bytes.div_ceil(size).max(1) - 1;
+    let asked = size + u64::from(number == last);
+    ctx.store.get_range(path, number * size, asked).await.map_err(ItemError::with_dataset)
+}
+
 impl<'a, P: Ports> Blocks<'a, P> {
     pub fn new(ctx: &'a Context<'a, P>, view: &'a RunView<'a, P>) -> Self {
         Self { ctx, view, missed: RefCell::default() }
@@ -39,15 +53,10 @@ impl<'a, P: Ports> Blocks<'a, P> {
 
     /// A block of a dataset, checked against the manifest (rule 9).
     pub async fn of_dataset(&self, dataset: &Dataset, number: u32) -> Result<Vec<u8>, ItemError> {
-        let size = self.ctx.system.block_bytes();
         let Some(expected) = dataset.blocks.get(number as usize) else {
             return Err(ItemError::Defect(format!("{} has no block {number}", dataset.path)));
         };
-        let number_of_last = dataset.bytes.div_ceil(size).max(1) - 1;
-        // What follows the last block is no part of the dataset, and has it hash otherwise.
-        let asked = size + u64::from(u64::from(number) == number_of_last);
-        let block = self.ctx.store.get_range(&dataset.path, u64::from(number) * size, asked).await;
-        let block = block.map_err(ItemError::with_dataset)?;
+        let block = read_block(self.ctx, &dataset.path, dataset.bytes, number.into()).await?;
         self.ctx.tick();
         let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
         let trusts = number > 0 && self.ctx.breaks(Mutant::CheckOneBlock);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Attempt;
+use crate::blocks::read_block;
 use crate::context::{Context, Ports};
 use crate::contract::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::events::What;
@@ -103,13 +104,9 @@ impl<'a, P: Ports> Hasher<'a, P> {
         let bytes = self.ctx.store.size(&path).await.map_err(ItemError::with_dataset)?;
         let done = hashing.file(&path, bytes).hashes.len() as u64;
         let size = self.ctx.system.block_bytes();
-        let last = bytes.div_ceil(size).max(1) - 1;
-        let blocks = if self.ctx.breaks(Mutant::HashOneBlock) { 1 } else { last + 1 };
+        let blocks = if self.ctx.breaks(Mutant::HashOneBlock) { 1 } else { bytes.div_ceil(size).max(1) };
         for number in done..blocks {
-            // One byte more than there was: a file may grow that fills its last block.
-            let asked = size + u64::from(number == last);
-            let block = self.ctx.store.get_range(&path, number * size, asked).await;
-            let block = block.map_err(ItemError::with_dataset)?;
+            let block = read_block(self.ctx, &path, bytes, number).await?;
             // The manifest would hold the beginning of a file that is being written.
             if block.len() as u64 != size.min(bytes - number * size) {
                 return Err(ItemError::Input(format!(
