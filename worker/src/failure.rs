@@ -64,6 +64,12 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same with something more to do next.
+    pub fn also(self, more: &str) -> Self {
+        let hint = self.hint.as_ref().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
+        self.hint(hint)
+    }
+
     /// The same with the page about it.
     pub fn page(self, page: Code) -> Self {
         Self { page: Some(page), ..self }

@@ -23,11 +23,7 @@ pub fn read<P: Parser>(args: Vec<OsString>) -> Result<P, ExitCode> {
     let args =
         scenario::expand(program.get_name(), args).map_err(|why| Failure::of(Exit::Usage, why).report())?;
     P::try_parse_from(&args).map_err(|error| match refusal(&error.render().to_string()) {
-        Some(why) => {
-            let help = format!("`{} --help` says what it takes", asked(&program, &args));
-            let hints: Vec<String> = why.hint.iter().cloned().chain([help]).collect();
-            why.hint(hints.join("; ")).report()
-        }
+        Some(why) => why.also(&format!("`{} --help` says what it takes", asked(&program, &args))).report(),
         None => {
             // Where the terminal is gone there is nobody to tell.
             let _ = error.print();
@@ -44,8 +40,7 @@ fn refusal(rendered: &str) -> Option<Failure> {
         said.partition(|line| line.trim_start().starts_with(SUGGESTION));
     let failure = Failure::of(Exit::Usage, why.join("\n").trim_end());
     let suggestions = suggestions.iter().filter_map(|line| line.trim_start().strip_prefix(SUGGESTION));
-    let hints: Vec<String> = failure.hint.iter().cloned().chain(suggestions.map(str::to_owned)).collect();
-    Some(if hints.is_empty() { failure } else { failure.hint(hints.join("; ")) })
+    Some(suggestions.fold(failure, Failure::also))
 }
 
 /// The program and the command of it that was asked for.
