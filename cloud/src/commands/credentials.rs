@@ -20,17 +20,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, site: &Site) -> Result<()> {
-    let query = Query {
-        deployment: &site.name,
-        region: None,
-        scope: Scope::Deployment,
-        kept: &[],
-        version_in: None,
-        storage: None,
-        bucket: None,
-        made: Default::default(),
-    };
-    let observed = site.google.observe(&query).await?;
+    let observed = site.google.observe(&Query::of(&site.name, Scope::Deployment)).await?;
     let Some(seen) = ready_cluster(&observed, &site.name) else {
         let doing = format!("find the cluster of deployment {}", site.name);
         return Err(Error::new(doing, "there is none that is ready", Kind::NotFound));

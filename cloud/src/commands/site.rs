@@ -77,14 +77,9 @@ impl Site {
         connect: &C,
     ) -> Result<(Observed, Option<Deployed<C::Cluster>>)> {
         let query = Query {
-            deployment: &self.name,
-            region: None,
-            scope: Scope::Everything,
             kept: self.memory.operations(),
-            version_in: None,
-            storage: None,
-            bucket: None,
             made: self.memory.asked(),
+            ..Query::of(&self.name, Scope::Everything)
         };
         let mut observed = self.google.observe(&query).await?;
         let Some(seen) = ready_cluster(&observed, &self.name) else { return Ok((observed, None)) };

@@ -123,14 +123,12 @@ impl<C: Connect> Deployer<'_, C> {
     async fn look(&self, memory: &Memory) -> Result<(Observed, Plan, Option<Deployed<C::Cluster>>)> {
         let bucket = self.desired.bucket_name();
         let query = Query {
-            deployment: &self.desired.deployment,
             region: Some(&self.desired.region),
-            scope: Scope::Deployment,
             kept: memory.operations(),
             version_in: self.desired.mode.shutdown_grace().map(|_| self.desired.cluster_location()),
             storage: Some(self.desired.storage),
             bucket: Some(&bucket),
-            made: BTreeSet::new(),
+            ..Query::of(&self.desired.deployment, Scope::Deployment)
         };
         let mut observed = self.google.observe(&query).await?;
         let ready = |seen: &&ClusterSeen| {

@@ -106,14 +106,9 @@ impl<C: Connect> Destroyer<'_, C> {
 
     async fn look(&self, memory: &Memory) -> Result<Observed> {
         let query = Query {
-            deployment: self.deployment,
-            region: None,
-            scope: Scope::Everything,
             kept: memory.operations(),
-            version_in: None,
-            storage: None,
-            bucket: None,
             made: memory.asked(),
+            ..Query::of(self.deployment, Scope::Everything)
         };
         self.google.observe(&query).await
     }

@@ -25,16 +25,8 @@ pub async fn make_repository(
     let mut waited_for = BTreeSet::new();
     let mut waiting = Waiting::default();
     for _ in 0..STEPS_MAX {
-        let query = Query {
-            deployment,
-            region: Some(region),
-            scope: Scope::Image,
-            kept: memory.operations(),
-            version_in: None,
-            storage: None,
-            bucket: None,
-            made: Default::default(),
-        };
+        let query =
+            Query { region: Some(region), kept: memory.operations(), ..Query::of(deployment, Scope::Image) };
         let observed = google.observe(&query).await?;
         memory.learn(&observed.operations)?;
         fail_if_ended_badly(&observed, &waited_for, &Verb::ALL)?;

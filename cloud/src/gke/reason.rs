@@ -49,8 +49,8 @@ pub enum Reason {
     BucketTaken,
     /// Somebody gave the bucket, or an object in it, a policy under which it must be kept.
     Retained,
-    /// A policy of the organisation's stands against it.
-    Organisation,
+    /// The organization allows no bucket as it is to be made.
+    BucketPolicy,
     /// The resource is there twice, or at another place than asked for.
     Elsewhere,
     /// An operation ended in an error.
@@ -188,7 +188,7 @@ impl Reason {
                  one that is not locked goes with `gcloud storage buckets update gs://BUCKET --clear-retention-period`; \
                  then run the same command again"
             }
-            Self::Organisation => {
+            Self::BucketPolicy => {
                 "the organisation's policy asks for something else than a bucket in --region whose deleted objects are \
                  gone at once (constraints storage.softDeletePolicySeconds and gcp.resourceLocations): ask its \
                  administrator for an exception, or take --storage filestore"

@@ -35,6 +35,11 @@ impl BucketVolume {
         self.google.objects(&self.bucket, &key(path)).await
     }
 
+    /// The file at a path.
+    async fn object(&self, path: &str) -> Result<Option<ObjectSeen>> {
+        Ok(self.objects(path).await?.into_iter().find(|object| object.name == key(path)))
+    }
+
     async fn read(&self, object: &ObjectSeen) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         let keep = async |bytes: bytes::Bytes| {
@@ -47,8 +52,7 @@ impl BucketVolume {
 
     /// The digest of the datasets that were staged last.
     async fn staged(&self) -> Result<Option<String>> {
-        let noted = self.objects(STAGED).await?.into_iter().find(|object| object.name == key(STAGED));
-        match noted {
+        match self.object(STAGED).await? {
             Some(object) => Ok(String::from_utf8(self.read(&object).await?).ok()),
             None => Ok(None),
         }
@@ -84,8 +88,7 @@ impl BucketVolume {
                 Err(error) if error.is_transient() || error.kind == Kind::Exists => error,
                 done => return done,
             };
-            let there = self.google.objects(&self.bucket, &name).await?;
-            if there.iter().any(|object| object.name == name && is_it(object, file)) {
+            if self.object(&file.path).await?.is_some_and(|there| is_it(&there, file)) {
                 return Ok(());
             }
             if failed.kind == Kind::Exists {
@@ -97,8 +100,7 @@ impl BucketVolume {
 
     /// Writes a small file, whatever is there.
     async fn put(&self, path: &str, content: &[u8]) -> Result<()> {
-        let there = self.objects(path).await?.into_iter().find(|object| object.name == key(path));
-        let replaces = there.map_or("0".to_owned(), |object| object.generation);
+        let replaces = self.object(path).await?.map_or("0".to_owned(), |object| object.generation);
         self.google.upload_bytes(&self.bucket, &key(path), content, &replaces).await
     }
 

@@ -314,17 +314,7 @@ fn application_default_credentials_get_a_token_and_use_it() {
         let user = google_cloud_auth::credentials::user_account::Builder::new(file).build().unwrap();
         let clock = Arc::new(cloud::clock::SystemClock);
         let google = Google::new("p", standin.settings(), user, clock).await.unwrap();
-        let query = Query {
-            deployment: "batch-aiml",
-            region: None,
-            scope: Scope::Everything,
-            kept: &[],
-            version_in: None,
-            storage: None,
-            bucket: None,
-            made: Default::default(),
-        };
-        let observed = google.observe(&query).await.unwrap();
+        let observed = google.observe(&Query::of("batch-aiml", Scope::Everything)).await.unwrap();
         assert_eq!(observed.apis.len(), 3);
         assert!(credentials(|_| Some("a token\n".into()), "p").is_err(), "what is no token is refused");
     });

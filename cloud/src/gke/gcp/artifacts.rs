@@ -4,9 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Google;
-use super::filestore::PAGES_MAX;
-use super::rest::{labels, last_part, text};
-use crate::error::{Error, Kind, Result};
+use super::call::PAGES_MAX;
+use super::rest::{array, labels, last_part, text};
+use crate::error::{Kind, Result};
 use crate::gke::plan::{OperationSeen, RepositorySeen, Resource, Verb};
 
 impl Google {
@@ -30,18 +30,10 @@ impl Google {
     }
 
     async fn list(&self, doing: &str, path: &str, field: &str) -> Result<Vec<Value>> {
-        let (mut found, mut page) = (Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            let query = [("pageToken", page.as_str())];
-            let send = || self.artifacts.send(doing, Method::GET, path, &query, None);
-            let answer = self.read(async || self.within_limit(doing, send()).await).await?;
-            found.extend(answer.get(field).and_then(Value::as_array).into_iter().flatten().cloned());
-            page = text(&answer, "nextPageToken");
-            if page.is_empty() {
-                return Ok(found);
-            }
-        }
-        Err(Error::other(doing, format!("more than {PAGES_MAX} pages")))
+        let mut found = Vec::new();
+        let take = |answer: &Value| found.extend(array(answer, field).cloned());
+        self.pages(&self.artifacts, doing, path, &[], PAGES_MAX, take).await?;
+        Ok(found)
     }
 
     /// Asks for a repository of Docker images. Returns the operation's name.
@@ -70,8 +62,7 @@ impl Google {
     pub(super) async fn repository_operation(&self, name: &str, verb: Verb) -> Result<Option<OperationSeen>> {
         let doing = format!("look at the image repository's operation {}", last_part(name));
         let path = format!("/v1/{name}");
-        let send = || self.artifacts.send(&doing, Method::GET, &path, &[], None);
-        let answer = match self.read(async || self.within_limit(&doing, send()).await).await {
+        let answer = match self.get(&self.artifacts, &doing, &path, &[]).await {
             Ok(answer) => answer,
             Err(error) if error.kind == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),

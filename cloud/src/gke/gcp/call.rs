@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
+use serde_json::Value;
+
 use crate::clock::{Clock, within};
 use crate::error::{Error, Kind, Result};
 
 use super::Google;
 use super::error::from_google;
+use super::rest::{Rest, text};
 
 /// Time limit of one request; no response of Google's takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -15,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Backoff between retries, in seconds. About a minute in all: a new permission or a newly enabled API takes about
 /// that long to be known everywhere.
 pub const RETRY_WAITS_S: [u64; 6] = [1, 2, 4, 8, 16, 32];
+
+/// More pages than any project has; a list that goes on longer is an error, not an endless loop.
+pub(super) const PAGES_MAX: usize = 100;
 
 /// How many more times an operation may fail in a row: exponential backoff, about a minute in all.
 #[derive(Debug, Default)]
@@ -53,6 +60,41 @@ impl Google {
                 done => return done,
             }
         }
+    }
+
+    /// Reads what a plain API answers to a GET.
+    pub(super) async fn get(
+        &self,
+        api: &Rest,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value> {
+        let send = || api.send(doing, Method::GET, path, query, None);
+        self.read(async || self.within_limit(doing, send()).await).await
+    }
+
+    /// Gives `take` each answer of a listing of a plain API, at most `most` of them.
+    pub(super) async fn pages(
+        &self,
+        api: &Rest,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        most: usize,
+        mut take: impl FnMut(&Value),
+    ) -> Result<()> {
+        let mut page = String::new();
+        for _ in 0..most {
+            let query = [query, &[("pageToken", page.as_str())]].concat();
+            let answer = self.get(api, doing, path, &query).await?;
+            take(&answer);
+            page = text(&answer, "nextPageToken");
+            if page.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Error::other(doing, format!("more than {most} pages")))
     }
 
     /// Sends one request of Google's crates, once, within the limit.

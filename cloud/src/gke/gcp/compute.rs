@@ -5,9 +5,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::Google;
-use super::filestore::PAGES_MAX;
-use super::rest::{labels, last_part, text};
-use crate::error::{Error, Kind, Result};
+use super::call::PAGES_MAX;
+use super::rest::{array, labels, last_part, text};
+use crate::error::{Kind, Result};
 use crate::gke::plan::{DEPLOYMENT, DiskSeen, QuotaSeen, RegionSeen};
 
 /// A machine of the deployment's.
@@ -23,19 +23,17 @@ impl Google {
     pub(super) async fn region(&self, region: &str) -> Result<RegionSeen> {
         let doing = format!("read the quotas of region {region}");
         let path = format!("/compute/v1/projects/{}/regions/{region}", self.project);
-        let send = || self.compute.send(&doing, Method::GET, &path, &[], None);
-        let answer = match self.read(async || self.within_limit(&doing, send()).await).await {
+        let answer = match self.get(&self.compute, &doing, &path, &[]).await {
             Ok(answer) => answer,
             Err(error) if error.kind == Kind::NotFound => return Ok(RegionSeen::Missing),
             Err(error) => return Err(error),
         };
-        let array = |field: &str| answer.get(field).and_then(Value::as_array).into_iter().flatten();
         // Quotas are JSON numbers with decimals; none is so large that a float would lose any.
         let number =
             |quota: &Value, field: &str| quota.get(field).and_then(Value::as_f64).unwrap_or(0.0) as u64;
         Ok(RegionSeen::There {
-            zones: array("zones").filter_map(Value::as_str).map(last_part).collect(),
-            quotas: array("quotas")
+            zones: array(&answer, "zones").filter_map(Value::as_str).map(last_part).collect(),
+            quotas: array(&answer, "quotas")
                 .map(|quota| QuotaSeen {
                     metric: text(quota, "metric"),
                     limit: number(quota, "limit"),
@@ -84,24 +82,15 @@ impl Google {
     ) -> Result<(Vec<Value>, Vec<String>)> {
         let path = format!("/compute/v1/projects/{}/aggregated/{what}", self.project);
         let filter = format!("labels.{DEPLOYMENT}={deployment}");
-        let (mut found, mut unreachable, mut page) = (Vec::new(), Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            // Without returnPartialSuccess, a zone that is out fails the call, which is what a proof needs.
-            let query = [("filter", filter.as_str()), ("pageToken", page.as_str())];
-            let send = || self.compute.send(doing, Method::GET, &path, &query, None);
-            let answer = self.read(async || self.within_limit(doing, send()).await).await?;
+        let (mut found, mut unreachable) = (Vec::new(), Vec::new());
+        let take = |answer: &Value| {
             let scopes = answer.get("items").and_then(Value::as_object).into_iter().flatten();
-            for (_, scope) in scopes {
-                found.extend(scope.get(what).and_then(Value::as_array).into_iter().flatten().cloned());
-            }
-            let silent = answer.get("unreachables").and_then(Value::as_array).into_iter().flatten();
-            unreachable.extend(silent.filter_map(Value::as_str).map(last_part));
-            page = text(&answer, "nextPageToken");
-            if page.is_empty() {
-                return Ok((found, unreachable));
-            }
-        }
-        Err(Error::other(doing, format!("more than {PAGES_MAX} pages")))
+            found.extend(scopes.flat_map(|(_, scope)| array(scope, what)).cloned());
+            unreachable.extend(array(answer, "unreachables").filter_map(Value::as_str).map(last_part));
+        };
+        // Without returnPartialSuccess, a zone that is out fails the call, which is what a proof needs.
+        self.pages(&self.compute, doing, &path, &[("filter", &filter)], PAGES_MAX, take).await?;
+        Ok((found, unreachable))
     }
 
     /// Deletes a disk; not there is success. Compute Engine's operation takes seconds and is not waited

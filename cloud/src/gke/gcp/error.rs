@@ -131,7 +131,7 @@ impl Answer {
                 Reason::Retained
             }
             _ if says("violates constraint") || says("soft_delete") || says("softdelete") => {
-                Reason::Organisation
+                Reason::BucketPolicy
             }
             _ if says("location constraint") => Reason::Location,
             // Made with the first cluster whose pods have identities, and not known everywhere at once.

@@ -4,15 +4,13 @@ use google_cloud_filestore_v1::model::{Instance, instance};
 use google_cloud_longrunning::model::{Operation, operation};
 use google_cloud_wkt::FieldMask;
 
+use super::call::PAGES_MAX;
 use super::rest::{last_part, text};
 use super::{Google, requests};
 use crate::error::{Error, Kind, Result};
 use crate::gke::plan::{Desired, FilestoreSeen, OperationSeen, Resource, State, Verb};
 
 const SERVICE: &str = "file.googleapis.com";
-
-/// More pages than any project has; a list that goes on longer is an error, not an endless loop.
-pub(super) const PAGES_MAX: usize = 100;
 
 impl Google {
     /// All instances of the project, and the places that did not answer.

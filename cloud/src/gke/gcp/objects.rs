@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::rest::{path, text};
+use super::rest::{array, path, text};
 use super::{Google, RetryBudget};
 use crate::error::{Error, Kind, Result};
 
@@ -45,37 +45,22 @@ pub struct Upload<'a> {
 }
 
 impl Google {
-    /// One answer's objects whose names begin with `prefix`, after those before `token`, and the next token; empty at
-    /// the end.
-    pub(super) async fn listed(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        versions: bool,
-        token: &str,
-    ) -> Result<(Vec<ObjectSeen>, String)> {
-        let doing = format!("list what is in bucket {bucket}");
-        let path = path(&["storage", "v1", "b", bucket, "o"]);
-        let versions = if versions { "true" } else { "false" };
-        let query = [("prefix", prefix), ("versions", versions), ("pageToken", token)];
-        let send = || self.storage.send(&doing, Method::GET, &path, &query, None);
-        let answer = self.read(async || self.within_limit(&doing, send()).await).await?;
-        let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
-        Ok((items.map(seen).collect(), text(&answer, "nextPageToken")))
+    /// One answer's objects, with their earlier versions, after those before `token`; and the next token, empty at the end.
+    pub(super) async fn versions(&self, bucket: &str, token: &str) -> Result<(Vec<ObjectSeen>, String)> {
+        let (doing, path) = listing(bucket);
+        let query = [("prefix", ""), ("versions", "true"), ("pageToken", token)];
+        let answer = self.get(&self.storage, &doing, &path, &query).await?;
+        Ok((array(&answer, "items").map(seen).collect(), text(&answer, "nextPageToken")))
     }
 
     /// All objects whose names begin with `prefix`.
     pub async fn objects(&self, bucket: &str, prefix: &str) -> Result<Vec<ObjectSeen>> {
-        let (mut all, mut token) = (Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            let (objects, next) = self.listed(bucket, prefix, false, &token).await?;
-            all.extend(objects);
-            token = next;
-            if token.is_empty() {
-                return Ok(all);
-            }
-        }
-        Err(Error::other(format!("list what is in bucket {bucket}"), format!("more than {PAGES_MAX} pages")))
+        let (doing, path) = listing(bucket);
+        let query = [("prefix", prefix), ("versions", "false")];
+        let mut all = Vec::new();
+        let take = |answer: &Value| all.extend(array(answer, "items").map(seen));
+        self.pages(&self.storage, &doing, &path, &query, PAGES_MAX, take).await?;
+        Ok(all)
     }
 
     /// Deletes one generation of an object; not there is success.
@@ -231,6 +216,11 @@ impl Google {
             }
         }
     }
+}
+
+/// What is done, and where.
+fn listing(bucket: &str) -> (String, String) {
+    (format!("list what is in bucket {bucket}"), path(&["storage", "v1", "b", bucket, "o"]))
 }
 
 /// How much of an upload has arrived: `bytes=0-42`, or no such header.

@@ -47,6 +47,22 @@ pub struct Query<'a> {
     pub made: BTreeSet<Resource>,
 }
 
+impl<'a> Query<'a> {
+    /// About a deployment of which nothing more is known.
+    pub fn of(deployment: &'a str, scope: Scope) -> Self {
+        Self {
+            deployment,
+            region: None,
+            scope,
+            kept: &[],
+            bucket: None,
+            version_in: None,
+            storage: None,
+            made: BTreeSet::new(),
+        }
+    }
+}
+
 impl Google {
     /// Reads what is there.
     pub async fn observe(&self, query: &Query<'_>) -> Result<Observed> {

@@ -96,6 +96,11 @@ pub(super) fn path(segments: &[&str]) -> String {
     url.path().to_owned()
 }
 
+/// What a list holds; nothing if there is none.
+pub(super) fn array<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value.get(field).and_then(Value::as_array).into_iter().flatten()
+}
+
 /// A text field; empty if there is none.
 pub(super) fn text(value: &Value, field: &str) -> String {
     value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Google;
-use super::filestore::PAGES_MAX;
+use super::call::PAGES_MAX;
 use super::observe::seconds;
-use super::rest::{labels, path, text};
+use super::rest::{array, labels, path, text};
 use crate::error::{Error, Kind, Result};
 use crate::gke::plan::{BucketSeen, Desired, ROLE, is_ours};
 
@@ -47,27 +47,17 @@ impl Google {
     }
 
     async fn listed_buckets(&self, doing: String, deleted: &str) -> Result<Vec<BucketSeen>> {
-        let (mut found, mut page) = (Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            let query =
-                [("project", self.project.as_str()), ("softDeleted", deleted), ("pageToken", page.as_str())];
-            let send = || self.storage.send(&doing, Method::GET, "/storage/v1/b", &query, None);
-            let answer = self.read(async || self.within_limit(&doing, send()).await).await?;
-            let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
-            found.extend(items.map(seen));
-            page = text(&answer, "nextPageToken");
-            if page.is_empty() {
-                return Ok(found);
-            }
-        }
-        Err(Error::other(doing, format!("more than {PAGES_MAX} pages")))
+        let query = [("project", self.project.as_str()), ("softDeleted", deleted)];
+        let mut found = Vec::new();
+        let take = |answer: &Value| found.extend(array(answer, "items").map(seen));
+        self.pages(&self.storage, &doing, "/storage/v1/b", &query, PAGES_MAX, take).await?;
+        Ok(found)
     }
 
     async fn bucket(&self, name: &str) -> Result<BucketSeen> {
         let doing = format!("look at bucket {name}");
         let path = path(&["storage", "v1", "b", name]);
-        let send = || self.storage.send(&doing, Method::GET, &path, &[], None);
-        Ok(seen(&self.read(async || self.within_limit(&doing, send()).await).await?))
+        Ok(seen(&self.get(&self.storage, &doing, &path, &[]).await?))
     }
 
     /// Makes the bucket, which has no operation: it is there once that is answered.
@@ -93,9 +83,7 @@ impl Google {
     async fn policy(&self, bucket: &str) -> Result<Value> {
         let doing = format!("read who has access to bucket {bucket}");
         let path = path(&["storage", "v1", "b", bucket, "iam"]);
-        let query = [("optionsRequestedPolicyVersion", "3")];
-        let send = || self.storage.send(&doing, Method::GET, &path, &query, None);
-        self.read(async || self.within_limit(&doing, send()).await).await
+        self.get(&self.storage, &doing, &path, &[("optionsRequestedPolicyVersion", "3")]).await
     }
 
     /// Who may read and write objects of the bucket by its policy. None of a bucket that has just gone.
@@ -105,11 +93,9 @@ impl Google {
             policy => policy?,
         };
         let of_role = |binding: &&Value| text(binding, "role") == ROLE && binding.get("condition").is_none();
-        let bindings = policy.get("bindings").and_then(Value::as_array).into_iter().flatten().filter(of_role);
-        let members = bindings.flat_map(|binding| {
-            binding.get("members").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-        });
-        Ok(members.map(str::to_owned).collect())
+        let bindings = array(&policy, "bindings").filter(of_role);
+        let members = bindings.flat_map(|binding| array(binding, "members"));
+        Ok(members.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// Lets `member` read and write the bucket's objects. What else its policy says stays: it is replaced only if it is
@@ -150,7 +136,7 @@ impl Google {
         self.forget_deleted(&seen, tell).await?;
         let (mut deleted, mut page) = (0, String::new());
         loop {
-            let (objects, next) = self.listed(name, "", true, &page).await?;
+            let (objects, next) = self.versions(name, &page).await?;
             self.delete_objects(name, &objects).await?;
             deleted += objects.len();
             page = next;

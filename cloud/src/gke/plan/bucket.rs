@@ -98,17 +98,16 @@ pub(super) fn access_item(desired: &Desired, observed: &Observed) -> Item {
 
 /// Why what is asked for can't be had beside the volume of another kind that the deployment has.
 pub(super) fn other_storage(desired: &Desired, observed: &Observed) -> Option<Action> {
-    let ours = |labels: &Labels| is_ours(labels, &desired.deployment);
     let (resource, why) = match desired.storage {
         Storage::Filestore => {
-            let bucket = observed.buckets.iter().find(|seen| ours(&seen.labels))?;
+            let bucket = own_bucket(&desired.deployment, observed)?;
             (
                 Resource::Filestore,
                 format!("this deployment's volume is bucket {}: --storage gcs", bucket.name),
             )
         }
         Storage::Gcs => {
-            let seen = observed.filestores.iter().find(|seen| ours(&seen.labels))?;
+            let seen = observed.filestores.iter().find(|seen| is_ours(&seen.labels, &desired.deployment))?;
             (
                 Resource::Bucket,
                 format!("this deployment's volume is Filestore {}: --storage filestore", seen.name),
