@@ -15,6 +15,7 @@ use crate::gke::plan::{
 };
 use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
+use crate::gke::volume::staged_mark;
 use crate::k8s::cluster::{Cluster, ResultFile, VOLUME_LIMIT};
 
 /// More steps than any teardown takes.
@@ -211,7 +212,8 @@ impl<C: Connect> Destroyer<'_, C> {
                 Resource::Filestore => self.google.delete_filestore(name, location).await,
                 Resource::Bucket => {
                     let tell = &mut |line: &str| prompt.show(line);
-                    self.google.delete_bucket(name, self.deployment, tell).await.map(|()| None)
+                    let mark = staged_mark();
+                    self.google.delete_bucket(name, self.deployment, &mark, tell).await.map(|()| None)
                 }
                 Resource::Repository => self.google.delete_repository(name, location).await,
                 _ => self.google.delete_disk(name, location).await.map(|()| None),

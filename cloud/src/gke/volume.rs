@@ -19,6 +19,11 @@ use crate::k8s::usage::usage;
 /// The object that says which datasets were staged last, by their digest. It goes with the bucket.
 const STAGED: &str = "staged";
 
+/// The name of that object.
+pub fn staged_mark() -> String {
+    key(STAGED)
+}
+
 /// The volume in a bucket.
 #[derive(Clone, Debug)]
 pub struct BucketVolume {
@@ -59,6 +64,10 @@ impl BucketVolume {
     }
 
     async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        // Before the first of them changes: a set that is cut short must not be taken for the one before it.
+        if let Some(mark) = self.object(STAGED).await? {
+            self.google.delete_object(&self.bucket, &mark).await?;
+        }
         let there: BTreeMap<_, _> = self
             .objects("datasets/")
             .await?

@@ -128,6 +128,15 @@ impl LiveCluster {
         let doing = || format!("give the Job {} workers", batch.workers);
         changed.map(|_| ()).map_err(|error| failed(doing(), &error))
     }
+
+    /// Keeps the digest of the datasets that are all there; none while they change.
+    async fn note_staged(&self, deployment: &str, digest: Option<String>) -> Result<()> {
+        let claims: Api<PersistentVolumeClaim> = self.namespaced();
+        let note = json!({"metadata": {"annotations": {DATASETS: digest}}});
+        let claim = self.config(deployment).claim();
+        let noted = claims.patch(&claim, &PatchParams::default(), &Patch::Merge(note)).await;
+        noted.map(|_| ()).map_err(|error| failed("note what was staged".into(), &error))
+    }
 }
 
 impl Cluster for LiveCluster {
@@ -156,6 +165,8 @@ impl Cluster for LiveCluster {
     }
 
     async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        // Before the first of them changes: a set that is cut short must not be taken for the one before it.
+        self.note_staged(&batch.deployment, None).await?;
         let mut last = String::new();
         let mut progress = |progress: stage::Progress<'_>| {
             if progress.path != last {
@@ -165,11 +176,7 @@ impl Cluster for LiveCluster {
         };
         let from = Local { folder: &datasets.from, is_flat: datasets.is_flat };
         stage::put_from(&self.staging_pod(&batch.deployment), from, &batch.files, &mut progress).await?;
-        let claims: Api<PersistentVolumeClaim> = self.namespaced();
-        let note = json!({"metadata": {"annotations": {DATASETS: batch.digest()}}});
-        let claim = self.config(&batch.deployment).claim();
-        let noted = claims.patch(&claim, &PatchParams::default(), &Patch::Merge(note)).await;
-        noted.map(|_| ()).map_err(|error| failed("note what was staged".into(), &error))
+        self.note_staged(&batch.deployment, Some(batch.digest())).await
     }
 
     async fn start(&self, batch: &Batch) -> Result<()> {

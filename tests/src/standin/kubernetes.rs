@@ -93,6 +93,7 @@ impl Cluster for FakeCluster {
     }
 
     async fn stage(&self, batch: &Batch, _datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        self.call("forget what was noted", |project| project.objects.staged = None).await?;
         for file in &batch.files {
             let stage = |project: &mut Project| project.staged.insert(file.path.clone(), file.sha256.clone());
             self.call("stage a dataset", stage).await?;

@@ -273,7 +273,7 @@ fn a_bucket_without_the_deployments_labels_is_never_emptied() {
                 bucket.resource["labels"] = json!({"batch-deployment": "batch-aiml"});
                 bucket.objects.len()
             });
-            site.google.delete_bucket(BUCKET, "batch-aiml", &mut |_| {}).await.unwrap();
+            site.google.delete_bucket(BUCKET, "batch-aiml", "volume/staged", &mut |_| {}).await.unwrap();
             assert_eq!(bucket(&site, |bucket| bucket.objects.len()), there);
         },
     );

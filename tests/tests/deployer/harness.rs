@@ -93,7 +93,12 @@ impl Site {
 
     /// Asks for the same with other content in one dataset.
     pub(crate) fn change_a_dataset(&mut self) {
-        std::fs::write(self.folder.path().join("here/training/2018-04-01.pkl"), "changed").unwrap();
+        self.write_a_dataset("changed");
+    }
+
+    /// Asks for the same with this in one dataset.
+    pub(crate) fn write_a_dataset(&mut self, content: &str) {
+        std::fs::write(self.folder.path().join("here/training/2018-04-01.pkl"), content).unwrap();
         self.read_datasets();
     }
 

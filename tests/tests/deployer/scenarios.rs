@@ -8,6 +8,7 @@ use cloud::gke::destroy::Loss;
 use cloud::gke::gcp::{Google, Query, Scope, credentials};
 use cloud::gke::plan::{Action, Plan, Resource, Step};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tests::standin::{Fault, Outcome, Project, Standin};
 
 use crate::harness::{Ended, Site, World, runtime};
@@ -105,6 +106,50 @@ fn a_deploy_repairs_what_was_half_destroyed() {
         let volume = site.with(|project| project.objects.volume.clone());
         assert!(volume.is_some_and(|volume| volume.ends_with(":/NFSVol")));
     });
+}
+
+/// Whoever then asks for the datasets of before gets them, not a mixture.
+#[test]
+fn a_set_that_was_cut_short_is_not_taken_for_the_one_before_it() {
+    in_a_world(async |world| {
+        for is_in_bucket in [false, true] {
+            let mut calls = 0;
+            while is_cut_short_and_taken_back(&world, is_in_bucket, calls).await {
+                calls += 1;
+            }
+            assert!(calls > 3, "it ended after {calls} calls");
+        }
+    });
+}
+
+/// Whether so many calls were too few for the other set.
+async fn is_cut_short_and_taken_back(world: &World, is_in_bucket: bool, calls: usize) -> bool {
+    const DAY: &str = "datasets/training/2018-04-01.pkl";
+    let site = world.project(Project::new(&format!("{}-{calls}", if is_in_bucket { "b" } else { "f" })));
+    let site = site.with_work();
+    let mut site = if is_in_bucket { site.with_bucket() } else { site };
+    assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+    site.with(|project| {
+        project.finish_job();
+        project.schedule.insert(project.requests + calls, Fault::Interrupt { done: true });
+    });
+    site.write_a_dataset("another");
+    let was_cut = matches!(site.deploy().await, Ended::Interrupted);
+    site.with(|project| {
+        project.schedule.clear();
+        project.finish_job();
+    });
+    site.write_a_dataset("1");
+    assert!(matches!(site.deploy().await, Ended::With(Ok(_))));
+    let sha256 = site.with(|project| match project.buckets.values().find(|_| is_in_bucket) {
+        None => project.staged[DAY].clone(),
+        Some(bucket) => {
+            let day = bucket.objects.iter().find(|((name, _), _)| name.ends_with(DAY));
+            hex::encode(Sha256::digest(&day.unwrap().1.bytes))
+        }
+    });
+    assert_eq!(sha256, hex::encode(Sha256::digest("1")), "after {calls} calls");
+    was_cut
 }
 
 #[test]

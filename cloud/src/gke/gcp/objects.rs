@@ -64,7 +64,7 @@ impl Google {
     }
 
     /// Deletes one generation of an object; not there is success.
-    pub(super) async fn delete_object(&self, bucket: &str, object: &ObjectSeen) -> Result<()> {
+    pub async fn delete_object(&self, bucket: &str, object: &ObjectSeen) -> Result<()> {
         let doing = format!("delete {} in bucket {bucket}", object.name);
         let path = path(&["storage", "v1", "b", bucket, "o", &object.name]);
         let query = [("generation", object.generation.as_str())];

@@ -114,26 +114,35 @@ impl Google {
     }
 
     /// Deletes a deployment's bucket with all that is in it: objects with their earlier versions, and uploads that were
-    /// not ended. Not there is success.
+    /// not ended. The object `first` goes before the others: it says of them that they are all there. Not there is
+    /// success.
     pub async fn delete_bucket(
         &self,
         name: &str,
         deployment: &str,
+        first: &str,
         tell: &mut dyn FnMut(&str),
     ) -> Result<()> {
-        match self.empty_and_delete(name, deployment, tell).await {
+        match self.empty_and_delete(name, deployment, first, tell).await {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
             done => done,
         }
     }
 
-    async fn empty_and_delete(&self, name: &str, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
+    async fn empty_and_delete(
+        &self,
+        name: &str,
+        deployment: &str,
+        first: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         let seen = self.bucket(name).await?;
         // Since it was listed, it may have been deleted, and somebody else may have taken its name.
         if !is_ours(&seen.labels, deployment) {
             return Ok(());
         }
         self.forget_deleted(&seen, tell).await?;
+        self.delete_objects(name, &self.objects(name, first).await?).await?;
         let (mut deleted, mut page) = (0, String::new());
         loop {
             let (objects, next) = self.versions(name, &page).await?;
