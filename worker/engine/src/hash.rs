@@ -61,11 +61,17 @@ impl Hash {
     }
 }
 
+/// Hands on the 64 digits of a hash; they need no allocation.
+fn with_digits<T>(hash: &Hash, give: impl FnOnce(&str) -> T) -> T {
+    let mut digits = [b'0'; 64];
+    // Twice as many digits as bytes fit, and are ASCII.
+    let _ = hex::encode_to_slice(hash.0, &mut digits);
+    give(std::str::from_utf8(&digits).unwrap_or_default())
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        with_digits(self, |digits| f.write_str(digits))
     }
 }
 
@@ -77,7 +83,7 @@ impl fmt::Debug for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        with_digits(self, |digits| serializer.serialize_str(digits))
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a run consists of: immutable chapters of datasets, ended by a seal.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, SeqAccess, Visitor, value};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{self, RunPaths};
@@ -104,7 +106,7 @@ pub struct Inherited {
 
 /// What is committed at `manifest/<n>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "page", rename_all = "lowercase")]
+#[serde(tag = "page", rename_all = "lowercase", try_from = "Fields")]
 pub enum Page {
     /// Chapter 0.
     First {
@@ -116,7 +118,7 @@ pub enum Page {
         last: bool,
         /// What the run continues: training and history datasets of an earlier run, in their order. They come before
         /// the run's own and are not recomputed.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         inherited: Vec<Inherited>,
         /// The first datasets.
         datasets: Vec<Dataset>,
@@ -135,6 +137,69 @@ pub enum Page {
         /// How many all pages hold.
         datasets: u32,
     },
+}
+
+/// A page as it is read. From a tagged enum serde reads all of it into a map first, which takes three times as long.
+#[derive(Deserialize)]
+struct Fields {
+    page: String,
+    spec: Option<Spec>,
+    created: Option<String>,
+    last: Option<bool>,
+    #[serde(default)]
+    inherited: Vec<Inherited>,
+    datasets: Datasets,
+    refused: Option<Vec<Refusal>>,
+}
+
+/// A page's datasets, or how many a seal counts.
+enum Datasets {
+    Listed(Vec<Dataset>),
+    Counted(u32),
+}
+
+impl<'de> Deserialize<'de> for Datasets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Datasets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("datasets, or how many there are")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Datasets, A::Error> {
+                Vec::deserialize(value::SeqAccessDeserializer::new(list)).map(Datasets::Listed)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Datasets, E> {
+                u32::try_from(count).map(Datasets::Counted).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl TryFrom<Fields> for Page {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let Fields { page, spec, created, last, inherited, datasets, refused } = fields;
+        let refused = refused.ok_or("a page without what it refuses");
+        match (page.as_str(), datasets) {
+            ("first", Datasets::Listed(datasets)) => Ok(Self::First {
+                spec: spec.ok_or("a first page without a spec")?,
+                created: created.ok_or("a first page without a date")?,
+                last: last.ok_or("a first page that does not say whether it is the last")?,
+                inherited,
+                datasets,
+                refused: refused?,
+            }),
+            ("chapter", Datasets::Listed(datasets)) => Ok(Self::Chapter { datasets, refused: refused? }),
+            ("seal", Datasets::Counted(datasets)) => Ok(Self::Seal { datasets }),
+            _ => Err("a page of no kind that is known"),
+        }
+    }
 }
 
 /// Why a page does not continue a manifest.

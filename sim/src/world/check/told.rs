@@ -33,19 +33,22 @@ pub fn events(world: &World, server: &Server) -> Vec<Broken> {
     silent.map(|(name, _)| Broken::effect(format!("the events of {name} are not all there"))).collect()
 }
 
-/// Version and number of a whole line. They are found without reading all of it, which would be a twentieth of a
-/// schedule's cost.
+/// Version and number of a whole line. They stand at its beginning; to read all of it would be a twentieth of a schedule's
+/// cost.
 fn numbered(line: &[u8]) -> Option<(u32, u64)> {
-    let line = str::from_utf8(line).ok()?.strip_suffix('}')?;
-    let version = u32::try_from(number(line.strip_prefix("{\"v\":")?)?).ok()?;
-    let seq = number(line.split_once("\"seq\":")?.1)?;
-    Some((version, seq))
+    let (version, rest) = number(line.strip_suffix(b"}")?.strip_prefix(b"{\"v\":")?)?;
+    let (_, rest) = number(rest.strip_prefix(b",\"at_ms\":")?)?;
+    let worker = rest.strip_prefix(b",\"worker\":\"")?;
+    let end = worker.iter().position(|byte| *byte == b'"')?;
+    let (seq, _) = number(worker[end..].strip_prefix(b"\",\"seq\":")?)?;
+    Some((u32::try_from(version).ok()?, seq))
 }
 
-/// The number that a text begins with.
-fn number(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text[..end].parse().ok()
+/// The number that a text begins with, and the rest.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
 /// The worker whose event file this is, if the file has every event to the worker's exit. A line that was written twice
