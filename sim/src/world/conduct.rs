@@ -21,6 +21,8 @@ pub struct Conduct {
     steps_safe: Cell<u64>,
     /// When that was.
     pub safe_at: Cell<Micros>,
+    /// Steps of this item that began too long after a notice to stop.
+    pub late_steps: Cell<u32>,
     /// Items released in a row for what the volume did, or lacked.
     pub released_in_a_row: Cell<u32>,
 }
@@ -36,6 +38,7 @@ impl Conduct {
     pub fn claimed(&self, now: Micros) {
         self.beat_at.set(now);
         self.silent.set(false);
+        self.late_steps.set(0);
         self.safe(now);
     }
 

@@ -153,8 +153,7 @@ pub fn noted(world: &World, machine: &Machine, what: &What) -> Option<Broken> {
         }
         What::GaveBack { item, why: Release::Preempted, .. } => {
             let spent = world.now() - machine.stopping.get().unwrap_or(world.now());
-            let had_time = spent < world.params.grace() * 3 / 4 || always_has_time(world);
-            let had_time = had_time && !world.has_faults(FaultKind::is_of_volume);
+            let had_time = spent < world.params.grace() * 3 / 4 && !world.has_faults(FaultKind::is_of_volume);
             if had_time && first_of(*item).is_some() && conduct.unsaved() > 0 {
                 let detail = format!("{} releases {item} and saves nothing of it", machine.name);
                 return Some(Broken::waste(detail));
@@ -165,24 +164,23 @@ pub fn noted(world: &World, machine: &Machine, what: &What) -> Option<Broken> {
     None
 }
 
-/// Whether a worker with notice to stop can always save within the share of the grace that it uses for that. At the
-/// worst the notice comes while it reads a dataset, and the next save is one that it began before it saw the notice.
-fn always_has_time(world: &World) -> bool {
-    let params = &world.params;
-    let call = params.volume_us.1.max(params.queue_us.1);
-    let computed = if params.large { SAVE_COMPUTES_LARGE } else { SAVE_COMPUTES };
-    computed * params.step_us.1 + SAVE_CALLS * call < params.grace() * GRACE_FIFTHS / 5
-        && !world.has_faults(|what| !what.takes_a_machine())
+/// A worker has done a step that it began then. It may go on after a notice to stop, for a share of the grace, and
+/// notices at the end of a step that the share is over: one more may begin, and no second.
+pub fn stepped(world: &World, machine: &Machine, began: Micros) -> Option<Broken> {
+    let since = began.saturating_sub(machine.stopping.get()?);
+    if since < world.params.grace() * GRACE_FIFTHS / 5 {
+        return None;
+    }
+    let late = machine.conduct.late_steps.get() + 1;
+    machine.conduct.late_steps.set(late);
+    (late == 2).then(|| {
+        let detail = format!("{} begins a step {since} µs after its notice to stop", machine.name);
+        Broken::waste(detail)
+    })
 }
 
-/// Calls that saving takes: a state's block is put and verified before the state is.
-const SAVE_CALLS: u64 = 40;
-/// Computations, of a step's time each, from notice to saved: two steps, and two saves of the block and the state.
-const SAVE_COMPUTES: u64 = 6;
-/// The same where a state has a block: its hash is computed too.
-const SAVE_COMPUTES_LARGE: u64 = 10;
-/// The share of the grace in which a worker still saves. The engine has its own: what it does is held against this.
-const GRACE_FIFTHS: u64 = 4;
+/// The share of the grace in which a worker goes on. The engine has its own: what it does is held against this.
+const GRACE_FIFTHS: u64 = 3;
 
 /// Whether a state is not there that was saved: unless another has committed the item, and swept it, or has it by a
 /// redelivery, goes on from that state, and has removed it.

@@ -82,9 +82,13 @@ impl System for Inside {
         if injected.killed {
             return pending().await;
         }
+        let (began, steps) = (self.world.now(), self.machine.conduct.steps_done());
         let span = self.world.between(self.world.params.step_us);
         self.world.clock.sleep(span).await;
         let done = catch_unwind(AssertUnwindSafe(work));
+        if self.machine.conduct.steps_done() > steps {
+            self.world.watch.broke(duties::stepped(&self.world, &self.machine, began));
+        }
         self.world.after(&self.machine, &injected).await;
         self.machine.moved_at.set(self.world.now());
         done.map_err(|_| "the toy panicked".to_owned())
