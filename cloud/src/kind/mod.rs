@@ -95,7 +95,8 @@ enum Found {
 
 impl KindCluster {
     /// Gives a cluster as asked for: one of ours that is healthy and of the same size is put in order
-    /// and used again, any other of ours is replaced. `tell` gets a line for each step.
+    /// and used again, any other of ours is replaced. The nodes of a new one take images, but need not be
+    /// [`KindCluster::ready`]. `tell` gets a line for each step.
     ///
     /// # Errors
     /// No Docker or kind, too little memory, a foreign cluster of that name, a Kubernetes too old.
@@ -187,7 +188,7 @@ impl KindCluster {
         std::fs::write(&config, yaml).map_err(|error| Error::other(&doing, error))?;
         let (config, kubeconfig) = (config.to_string_lossy(), kubeconfig.to_string_lossy());
         let mut args = vec!["create", "cluster", "--name", &self.name, "--config", &config];
-        args.extend(["--kubeconfig", &kubeconfig, "--wait", "120s"]);
+        args.extend(["--kubeconfig", &kubeconfig]);
         if let Some(image) = &spec.node_image {
             args.extend(["--image", image]);
         }
@@ -196,8 +197,12 @@ impl KindCluster {
         run_in("kind", &args, None, &env, &doing).await?;
         let hint = "choose a newer node image with --node-image or SIM_NODE_IMAGE";
         version::new_enough(&self.client().await?, hint).await?;
-        docker(&["exec", &self.control_plane(), "touch", WHOLE], &doing).await?;
-        self.put_in_order().await
+        docker(&["exec", &self.control_plane(), "touch", WHOLE], &doing).await.map(|_| ())
+    }
+
+    /// Waits until all nodes are ready.
+    pub async fn ready(&self) -> Result<()> {
+        self.nodes().await?.restore().await
     }
 
     /// Undoes what an earlier run did to the nodes, and waits until all are ready.

@@ -101,7 +101,7 @@ fn deploy_runs_the_batch_destroy_leaves_nothing_and_run_needs_no_google() {
 }
 
 async fn story(cluster: &KindCluster) {
-    let nfs = cluster.fileserver().await.unwrap();
+    let (nfs, ()) = tokio::try_join!(cluster.fileserver(), cluster.ready()).unwrap();
     let kubeconfig = cluster.kubeconfig().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let datasets = folder.path().join("processes/datasets");

@@ -110,8 +110,10 @@ impl Stand {
                 None => Ok(()),
             }
         };
-        let (_, nfs) =
-            timed(&mut phases, "images", async { tokio::try_join!(load, cluster.fileserver()) }).await?;
+        let (_, nfs, ()) = timed(&mut phases, "images", async {
+            tokio::try_join!(load, cluster.fileserver(), cluster.ready())
+        })
+        .await?;
         let batch = batch_of(plan, &config, nfs, image.tag, program)?;
         let port = cluster.connect(config).await?;
         let mut stand = Self { cluster, port, batch, phases };
