@@ -11,11 +11,13 @@ use std::time::Duration;
 use tests::bucket::gcs::Gcs;
 use tests::bucket::proxy::{Fault, Proxy};
 use tests::bucket::server::{self, Server};
-use tests::bucket::{canned, settings, url};
+use tests::bucket::{canned, settings, url, variables};
 use tests::queue::block_on;
 use worker::conformance::all;
 use worker::store::bucket::{self, Bucket, Client, Settings};
 use worker::store::{Keep, Kind, Put, Store, StoreError};
+use worker::workload::exec::buffer::Buffer;
+use worker::workload::exec::logs;
 
 /// A client of a bucket that gives up at once.
 fn impatient(bucket: &str, endpoint: &str) -> Bucket<Client> {
@@ -264,6 +266,72 @@ fn calls_are_few() {
         assert!(store.client().calls().writes <= 10, "{:?}", store.client().calls());
         assert_eq!(store.get("events/log.jsonl").await.unwrap().len(), 7_000);
     });
+}
+
+/// Of each item the newest attempts are kept, each whole, and an upload whose answer was lost is made good at the next.
+#[test]
+fn logs_of_attempts_are_uploaded_and_bounded() {
+    let Some(server) = Server::shared() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let open = || bucket::open(&bucket, &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    let (store, reader, buffer) = (open(), open(), Buffer::default());
+    block_on(async {
+        for token in 1..=logs::ATTEMPTS_MAX + 2 {
+            buffer.add("train/1", &format!("train-{token}-0f"), "begins");
+            buffer.upload(&store, "r").await;
+            buffer.add("train/1", &format!("train-{token}-0f"), "ends");
+        }
+        // Two attempts that began since, one of them of an item whose name begins the same.
+        buffer.add("train/11", "train-20-0f", "another item");
+        // The answer to an upload was lost: the object is newer than the worker knows.
+        let last = "logs/r/train-1/train-12-0f.log";
+        reader.put(last, b"begins\n", Keep::Reproducible).await.unwrap();
+        buffer.upload(&store, "r").await;
+        buffer.upload(&store, "r").await;
+        let writes = store.client().calls().writes;
+        buffer.upload(&store, "r").await;
+        assert_eq!(store.client().calls().writes, writes, "nothing has come since");
+        let kept = logs::kept(&reader, "r", Some("train/1")).await.unwrap();
+        let names = (3..=12).map(|token| format!("logs/r/train-1/train-{token}-0f.log"));
+        assert_eq!(kept, names.collect::<Vec<_>>());
+        for path in kept {
+            assert_eq!(reader.get(&path).await.unwrap(), b"begins\nends\n", "{path}");
+        }
+        assert_eq!(logs::kept(&reader, "r", None).await.unwrap().len(), 11);
+        assert_eq!(logs::kept(&reader, "r", Some("..")).await.unwrap(), [""; 0]);
+    });
+}
+
+/// As of a directory: what a program printed, its failed attempts too.
+#[test]
+fn what_programs_print_is_kept_in_the_bucket() {
+    let Some(server) = Server::shared() else { return };
+    let volume = format!("s3://{}/x", server.fresh_bucket());
+    let store = bucket::open(&url(&volume), &settings(&server.endpoint(), server::PATIENCE)).unwrap();
+    block_on(async {
+        store.put("datasets/training/a.txt", b"x", Keep::Durable).await.unwrap();
+        store.put("list", b"datasets/training/a.txt", Keep::Durable).await.unwrap();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let worker = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_worker-under-test"));
+        command.args(arguments).args(["--volume", &volume]).envs(variables(&server.endpoint()));
+        command
+    };
+    let once = folder.path().join("once");
+    let script = format!("echo out; [ -e {0} ] || {{ touch {0}; echo fails >&2; exit 3; }}", once.display());
+    let queue = format!("sqlite:{}/queue", folder.path().display());
+    let mut run = worker(&["run", "--list", "list", "--run", "r", "--queue", &queue, "--idle", "20ms"]);
+    let output = run.args(["--", "sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", tests::command::transcript(&output));
+    let logs = |item: &str| {
+        let output = worker(&["logs", "--run", "r", item]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = logs("train/0");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("== train-0.")).collect();
+    assert_eq!((code, lines), (Some(0), vec!["out", "fails", "out"]), "{text}");
+    assert_eq!(logs("train/7").0, Some(3));
 }
 
 /// Gives tokens as Google's metadata server does, and an empty bucket to who has one. Returns its address, and each

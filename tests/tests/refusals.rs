@@ -124,7 +124,6 @@ const WRONG: &str = "
     worker report --volume HERE/volume --run 7 --html -
     worker events --volume HERE/volume --run 7
     worker logs --volume HERE/volume --run 7
-    worker logs --volume s3://bucket/prefix
     worker watch --volume HERE/volume
     worker serve --volume HERE/volume --listen nowhere
     worker serve --volume HERE/volume --listen 203.0.113.1:1

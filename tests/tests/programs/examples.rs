@@ -150,17 +150,7 @@ fn xgboost_continues_day_by_day() {
         "{seed}",
     ];
     assert!(interrupted(&simulate(&days, &out, &command)) > 0);
-    let log = fs::read_to_string(
-        out.join("logs/1")
-            .read_dir()
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| text(path).contains("train-3."))
-            .max()
-            .unwrap(),
-    )
-    .unwrap();
+    let log = transcript(&run(SIM, &["worker", "logs", "--volume", text(&out), "train/3"]));
     assert!(log.contains("12 trees after 2018-04-04.csv"), "{log}");
 }
 
@@ -209,8 +199,7 @@ fn a_loop_goes_on_from_its_checkpoint() {
         let out = folder.path().join(seed);
         let options = ["--deterministic", "--grace", "2s", "--seed", seed, "--", &python, &script];
         simulate(&days, &out, &options);
-        let logs = out.join("logs/1").read_dir().unwrap().flatten();
-        let logs: String = logs.map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
+        let logs = transcript(&run(SIM, &["worker", "logs", "--volume", text(&out)]));
         logs.contains("goes on from step ")
     });
     assert!(goes_on, "in none of four schedules was a loop interrupted after it had saved");

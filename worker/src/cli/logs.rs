@@ -1,11 +1,10 @@
 //! `worker logs`: what the programs of a run printed.
 
-use std::path::Path;
-
 use clap::Args;
 
-use super::{Failure, VolumeArgs, named_or_newest, print};
+use super::{Failure, VolumeArgs, look, named_or_newest, print};
 use crate::contract::Exit;
+use crate::store::Store;
 use crate::workload::exec::logs;
 
 #[derive(Debug, Args)]
@@ -21,32 +20,29 @@ pub(crate) struct LogsArgs {
 }
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, Failure> {
-    let Some(volume) = args.on.volume.folder() else {
-        let failure =
-            Failure::new(Exit::Usage, format!("read logs in {}", args.on.volume), "a bucket holds none");
-        return Err(failure.hint("each worker's own log shows what its programs print"));
-    };
-    let run = named_or_newest(&args.on.store().await?, args.run).await?;
-    let folder = volume.join(logs::folder(&run));
-    let item = args.item.as_deref().unwrap_or_default();
-    let kept = logs::of_item(&folder, item);
+    let store = args.on.store().await?;
+    let run = named_or_newest(&store, args.run).await?;
+    let item = args.item.as_deref();
+    let kept = logs::kept(&store, &run, item).await.map_err(look::unreadable)?;
     if kept.is_empty() {
-        let of = if item.is_empty() { String::new() } else { format!(" of {item}") };
+        let of = item.map_or_else(String::new, |item| format!(" of {item}"));
         let reason = format!(
-            "there is no output{of} in {}\nhint: only programs of your own that print something have logs; `worker logs` without an item shows all",
-            folder.display()
+            "there is no output{of} in {}/{}\nhint: only programs of your own that print something have logs; `worker logs` without an item shows all",
+            args.on.volume,
+            logs::folder(&run)
         );
         return Err(Failure::of(Exit::NoDatasets, reason));
     }
     for path in kept {
-        show(&path)?;
+        let text = store.get(&path).await.map_err(look::unreadable)?;
+        print(&format!("== {}\n{}", title(&path), String::from_utf8_lossy(&text)))?;
     }
     Ok(Exit::Finished)
 }
 
-fn show(path: &Path) -> Result<(), Failure> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let read = std::fs::read(path);
-    let text = read.map_err(Failure::when(Exit::Volume, format!("read {}", path.display())))?;
-    print(&format!("== {name}\n{}", String::from_utf8_lossy(&text)))
+/// The item and the attempt.
+fn title(path: &str) -> String {
+    let mut parts = path.trim_end_matches(".log").rsplit('/');
+    let (attempt, item) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{item}.{attempt}")
 }

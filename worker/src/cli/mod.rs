@@ -28,6 +28,7 @@ pub mod common;
 mod doctor;
 mod events;
 mod explain;
+mod kept_logs;
 mod log;
 mod logs;
 mod look;

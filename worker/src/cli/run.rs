@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::batch::BatchArgs;
+use super::kept_logs::{self, Uploads};
 use super::{Failure, QueueArgs, check_name, log, newest_run, patiently};
 use crate::contract::{Exit, RunPaths};
 use crate::duration::{parse_duration, parse_positive};
@@ -17,7 +18,7 @@ use crate::store::any::AnyStore;
 use crate::store::calls::Calls;
 use crate::store::{Kind, Store};
 use crate::system::{Machine, System};
-use crate::workload::{Outcome, exec};
+use crate::workload::Outcome;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -73,11 +74,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         Some(name) => check_name("--run", name)?.clone(),
         None => choose_run(&args, &source, &store).await?,
     };
-    let logs = args.queue.on.volume.folder().map(|folder| folder.join(exec::logs::folder(&name)));
+    let logs = kept_logs::place(&args.queue.on.volume, &name);
     // A launcher keeps it in a file.
     let shown_max = if args.log == log::Form::Events { SHOWN_MAX } else { u64::MAX };
     let batch = &args.batch;
-    let registry = batch.workload.registry(shown_max, logs);
+    let registry = batch.workload.registry(shown_max, Some(logs.clone()));
     let named = batch.workload.named(batch.work_rounds);
     let workload = named
         .and_then(|(name, params)| registry.make(name, &params))
@@ -106,7 +107,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let session = session_id(machine.nonce());
     let tap = |event: &_| log::tell(args.log, &session, event);
     let factory = |spec: &Spec| registry.of(spec);
-    let ended = crate::run::run(&config, &queue, &store, &machine, &factory, &tap).await;
+    let uploads = Uploads { logs: &logs, store: &store, machine: &machine, run: &name, grace: config.grace };
+    let ended = uploads.beside(crate::run::run(&config, &queue, &store, &machine, &factory, &tap)).await;
     if let Some(Calls { writes, lists, reads, deletes }) = store.calls()
         && args.log != log::Form::Events
     {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,6 +10,7 @@ use engine::registry::Registry;
 use engine::workload::Workload;
 
 use crate::exec::cli::ExecArgs;
+use crate::exec::log::Logs;
 use crate::exec::{self, Exec, Local, Setup};
 use crate::fraud::{self, Fraud, Params};
 use crate::input::Columns;
@@ -60,7 +60,7 @@ impl WorkloadArgs {
     }
 
     /// The workloads of this program, with what the command line says of this machine.
-    pub fn registry(&self, shown_max: u64, logs: Option<PathBuf>) -> Registry {
+    pub fn registry(&self, shown_max: u64, logs: Option<Logs>) -> Registry {
         on(self.exec.local(shown_max, logs))
     }
 

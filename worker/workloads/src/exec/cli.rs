@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::log::Logs;
 use super::{Commands, Local, Setup};
 use crate::duration::{duration_text, parse_positive};
 
@@ -121,7 +122,7 @@ impl ExecArgs {
         Ok(commands)
     }
 
-    pub fn local(&self, shown_max: u64, logs: Option<PathBuf>) -> Local {
+    pub fn local(&self, shown_max: u64, logs: Option<Logs>) -> Local {
         Local { scratch: self.scratch.clone(), item_timeout: self.item_timeout, shown_max, logs }
     }
 

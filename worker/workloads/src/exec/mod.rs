@@ -6,11 +6,13 @@
 //! - `report` is done once, at the end, with the last output of each dataset and the last state.
 
 pub mod arguments;
+pub mod buffer;
 pub mod cli;
 pub mod collect;
 pub mod differ;
 mod launch;
 pub mod layout;
+pub mod log;
 pub mod logs;
 mod metrics;
 mod pipe;
@@ -42,6 +44,7 @@ use engine::workload::{
     Failed, Inputs, Outcome, Part, ReportInput, Shown, ShownFiles, Step, Task, Wanted, Workload,
     checkpoint_names,
 };
+use log::Logs;
 use scratch::Scratch;
 pub use setup::{Commands, Setup};
 use state::KeptState;
@@ -106,7 +109,7 @@ pub struct Local {
     /// Bytes of an attempt's output that are shown on standard error, with the item before each line.
     pub shown_max: u64,
     /// Where the output of each attempt is kept.
-    pub logs: Option<PathBuf>,
+    pub logs: Option<Logs>,
 }
 
 /// The workload.

@@ -10,7 +10,7 @@ use super::arguments::Item;
 use super::collect::{Collected, Collecting, Inline};
 use super::launch::{Running, Start};
 use super::layout::Layout;
-use super::logs::Log;
+use super::log::Log;
 use super::scratch::Scratch;
 use super::state::KeptState;
 use super::transcript::Transcript;
@@ -169,8 +169,8 @@ impl Program {
 
     fn start(&mut self) -> Result<Running, String> {
         let environment = self.setup.variables().into_iter().chain(self.item.environment(self.starts));
-        let logs = self.local.logs.as_deref();
-        let log = logs.map(|folder| Log::new(folder, &self.item.name, &self.attempt));
+        let logs = self.local.logs.clone();
+        let log = logs.map(|logs| Log::new(logs, &self.item.name, &self.attempt));
         let running = Running::start(Start {
             guards: &self.given.guards,
             scratch: &self.given.scratch.folder,

@@ -5,7 +5,7 @@ use std::io::{self, PipeWriter, Write};
 
 use rustix::event::PollFd;
 
-use super::logs::Log;
+use super::log::Log;
 use super::pipe::Pipe;
 
 /// The last lines of a program's output that are kept for errors, and the bytes of a line at most.
