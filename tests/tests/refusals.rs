@@ -306,13 +306,16 @@ fn a_file_that_grows_while_it_is_hashed_stops_the_run() {
     assert!(transcript(&output).contains(&said), "{}", transcript(&output));
 }
 
+/// Rounds of work that take longer than the test needs, and still end: a worker that goes on where it should stop fails it.
+const LONG: &str = "100000000";
+
 /// A worker that begins a run with two datasets is killed while it prepares; they change; the next worker stops the run.
 fn stops_where_datasets_change(volume: &Path, paths: [&str; 2], change: impl Fn(&mut Vec<u8>)) -> String {
     let shown = volume.to_str().unwrap();
     run(SIM, &["worker", "push", "--volume", shown, paths[0], paths[1]]);
     let begun = ["worker", "run", "--volume", shown, "--lease", "100ms", "--idle", "1ms", "--work-rounds"];
     let mut first = Command::new(SIM);
-    first.args(begun).args(["4000000000", "--log", "events"]).stdout(Stdio::piped());
+    first.args(begun).args([LONG, "--log", "events"]).stdout(Stdio::piped());
     let mut first = first.spawn().unwrap();
     let lines = BufReader::new(first.stdout.take().unwrap()).lines();
     let preparing = lines.map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap());
@@ -326,7 +329,7 @@ fn stops_where_datasets_change(volume: &Path, paths: [&str; 2], change: impl Fn(
         change(&mut bytes);
         fs::write(volume.join(path), bytes).unwrap();
     }
-    let output = run(SIM, &[&begun[..], &["4000000000", "--retries", "2"]].concat());
+    let output = run(SIM, &[&begun[..], &[LONG, "--retries", "2"]].concat());
     assert_eq!(output.status.code(), Some(4), "{}", transcript(&output));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
