@@ -12,6 +12,7 @@ mod logs;
 pub mod manifests;
 mod plan;
 mod preempt;
+mod prices;
 pub mod render;
 mod run;
 mod shape;
@@ -68,6 +69,8 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Show what the deployment costs, and what the last run did.
     Cost(cost::Arguments),
+    /// Read Google's list prices of a region, as a table for --prices.
+    Prices(prices::Arguments),
     /// Delete everything, then list it all again to prove that nothing is left.
     Destroy(destroy::Arguments),
     /// Add the cluster to kubeconfig, for people who want kubectl. Needs neither gcloud nor its plugin.
@@ -164,6 +167,9 @@ async fn run(cli: Cli) -> Result<()> {
 }
 
 async fn at_google(command: Command, target: Target) -> Result<()> {
+    if let Command::Prices(arguments) = command {
+        return prices::run(arguments, target).await;
+    }
     let site = target.open().await?;
     let connect = GoogleConnect { credentials: site.credentials.clone() };
     match command {
@@ -178,6 +184,6 @@ async fn at_google(command: Command, target: Target) -> Result<()> {
         Command::Credential => credentials::token(&site).await,
         Command::Image(arguments) => image::run(arguments, site).await,
         Command::Preempt(arguments) => preempt::run(arguments, &site).await,
-        Command::Render(_) | Command::Run(_) | Command::Common(_) => Ok(()),
+        Command::Render(_) | Command::Run(_) | Command::Prices(_) | Command::Common(_) => Ok(()),
     }
 }

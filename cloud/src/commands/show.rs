@@ -1,5 +1,7 @@
 //! How plans and losses are shown.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
@@ -64,6 +66,8 @@ pub(super) fn cost_text(cost: &Estimate) -> String {
         )
     });
     let rows: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let sources: BTreeSet<_> = cost.sources().iter().map(|source| (&source.as_of, &source.url)).collect();
+    let sources: String = sources.iter().map(|(as_of, url)| format!("\nprices of {as_of}: {url}")).collect();
     format!(
         "{}{}\n\nwhile it is up: {} an hour, {} a month{unpriced}; while workers run: {} an hour{unpriced}\n\
          (US dollars before tax; GKE's free tier gives {} a month back for one cluster){}{}",
@@ -73,10 +77,7 @@ pub(super) fn cost_text(cost: &Estimate) -> String {
         cost.idle_month,
         cost.busy_hour,
         cost.credit_a_month,
-        cost.sources()
-            .iter()
-            .map(|source| format!("\nprices of {}: {}", source.as_of, source.url))
-            .collect::<String>(),
+        sources,
         cost.known.as_ref().map(|known| format!("\n{known}")).unwrap_or_default()
     )
 }

@@ -29,8 +29,8 @@ pub struct Prices {
     cluster_credit_a_month: Dollars,
     /// Pages by the name that prices give them.
     sources: BTreeMap<String, String>,
-    /// In percent of a machine on demand.
-    spot_percent: Price,
+    /// In percent of a machine on demand, for families that have no Spot price of their own.
+    spot_percent: Option<Price>,
     regions: BTreeMap<String, RegionPrices>,
 }
 
@@ -63,9 +63,17 @@ struct BucketPrices {
 struct Family {
     vcpu: Price,
     gib: Price,
+    spot: Option<SpotPrices>,
     /// By the middle of a machine's name.
     gib_a_vcpu: BTreeMap<String, u32>,
     vcpus: Bounds,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpotPrices {
+    vcpu: Price,
+    gib: Price,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -93,6 +101,10 @@ struct Price {
     high: Dollars,
     source: String,
     as_of: String,
+    /// In Google's billing catalogue.
+    sku: Option<String>,
+    /// As the catalogue has it, `GiBy.mo`.
+    unit: Option<String>,
 }
 
 impl Price {
@@ -107,6 +119,11 @@ pub struct Source {
     /// `2026-11`.
     pub as_of: String,
     pub url: String,
+    /// In Google's billing catalogue, with the unit that it is billed by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 /// An amount, and where its prices come from.
@@ -303,7 +320,7 @@ impl Prices {
 
     fn all(&self) -> impl Iterator<Item = &Price> {
         let regions = self.regions.values().flat_map(RegionPrices::all);
-        std::iter::once(&self.spot_percent).chain(regions)
+        self.spot_percent.iter().chain(regions)
     }
 
     /// When the oldest of the prices was looked up, `2026-11`.
@@ -313,16 +330,19 @@ impl Prices {
 
     fn priced(&self, price: &Price) -> Priced {
         let url = self.sources.get(&price.source).cloned().unwrap_or_default();
-        let source = Source { as_of: price.as_of.clone(), url };
+        let Price { as_of, sku, unit, .. } = price.clone();
+        let source = Source { as_of, url, sku, unit };
         Priced { range: price.range(), sources: [source].into() }
     }
 
     /// What there are prices for, in a region or at all.
     fn known(&self, region: &str) -> String {
         let names = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let how =
+            format!("`cloud prices --region {region} > prices.toml` gets Google's, for --prices prices.toml");
         let Some(prices) = self.regions.get(region) else {
             return format!(
-                "the price table knows the regions {}",
+                "the price table knows the regions {}; {how}",
                 names(self.regions.keys().cloned().collect())
             );
         };
@@ -332,7 +352,7 @@ impl Prices {
             format!("{} of {least} to {most} vCPUs", kinds.collect::<Vec<_>>().join(", "))
         };
         format!(
-            "in {region} the price table knows the machines {}, and the tiers {}",
+            "in {region} the price table knows the machines {}, and the tiers {}; {how}",
             names(prices.machines.iter().map(kind).collect()),
             names(prices.filestore_gib_month.keys().cloned().collect())
         )
@@ -428,13 +448,21 @@ impl Prices {
     /// and not its disk.
     fn node_hour(&self, region: &RegionPrices, machine_type: &str, spot: bool) -> Option<Priced> {
         let (family, vcpus, gib) = region.machine(machine_type)?;
-        let machine = self.priced(&family.vcpu).scaled(vcpus, 1) + self.priced(&family.gib).scaled(gib, 1);
+        let hour =
+            |vcpu, gib_price| self.priced(vcpu).scaled(vcpus, 1) + self.priced(gib_price).scaled(gib, 1);
+        let on_demand = hour(&family.vcpu, &family.gib);
+        let machine = match (&family.spot, &self.spot_percent) {
+            _ if !spot => on_demand,
+            (Some(of_spot), _) => hour(&of_spot.vcpu, &of_spot.gib),
+            (None, Some(percent)) => self.percent(on_demand, percent),
+            (None, None) => return None,
+        };
         let disk = self.priced(&region.boot_disk_gib_month).scaled(100, u128::from(self.hours_a_month));
-        Some(if spot { self.spot(machine) } else { machine } + disk)
+        Some(machine + disk)
     }
 
-    fn spot(&self, on_demand: Priced) -> Priced {
-        let percent = self.priced(&self.spot_percent);
+    fn percent(&self, on_demand: Priced, percent: &Price) -> Priced {
+        let percent = self.priced(percent);
         let range = on_demand.range.percent(percent.range);
         Priced { range, ..on_demand + percent }
     }
@@ -463,7 +491,10 @@ impl Prices {
 
 impl RegionPrices {
     fn all(&self) -> impl Iterator<Item = &Price> {
+        let of_spot =
+            self.machines.values().flat_map(|family| &family.spot).flat_map(|of| [&of.vcpu, &of.gib]);
         let of_machines = self.machines.values().flat_map(|family| [&family.vcpu, &family.gib]);
+        let of_machines = of_machines.chain(of_spot);
         let fixed = [
             &self.cluster_fee,
             &self.autopilot_vcpu,

@@ -10,6 +10,8 @@ pub mod reason;
 pub mod state;
 
 #[cfg(feature = "gcp")]
+pub mod catalog;
+#[cfg(feature = "gcp")]
 pub mod connect;
 #[cfg(feature = "gcp")]
 pub mod deploy;

@@ -15,6 +15,11 @@ pub struct Money {
 impl Money {
     pub const ZERO: Self = Self { nanos: 0 };
 
+    /// An amount of billionths of a dollar.
+    pub const fn of_nanos(nanos: u128) -> Self {
+        Self { nanos }
+    }
+
     /// `self * times / parts`, rounded down to a billionth. Saturates.
     pub fn scaled(self, times: u128, parts: u128) -> Self {
         Self { nanos: self.nanos.saturating_mul(times) / parts.max(1) }

@@ -5,6 +5,8 @@ use crate::error::{Cause, Error, Kind, PROXY_HINT};
 const SERVICE_USAGE: &str = "serviceusage.googleapis.com";
 /// Cloud Storage's.
 pub const STORAGE_API: &str = "storage.googleapis.com";
+/// Cloud Billing's.
+pub const BILLING_API: &str = "cloudbilling.googleapis.com";
 
 /// What an error of Google's means, or of a plan for Google.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub enum Reason {
     Unpriced {
         known: String,
     },
+    /// The billing catalogue does not have a price in the form in which it is looked for.
+    Unlisted,
     /// Still there, or unknown, after everything was deleted.
     Left,
     /// An instance in an unknown or broken state that may hold the only copy of results.
@@ -129,8 +133,10 @@ impl Reason {
             Self::NotFound => Kind::NotFound,
             Self::Credentials => Kind::Credentials,
             Self::Differs => Kind::Differs,
-            // By Service Usage the others are enabled, itself only by hand.
-            Self::ApiDisabled { service } if service == SERVICE_USAGE => Kind::Other,
+            // By Service Usage the others are enabled, itself only by hand; and no deployment needs Cloud Billing.
+            Self::ApiDisabled { service } if [SERVICE_USAGE, BILLING_API].contains(&service.as_str()) => {
+                Kind::Other
+            }
             Self::ApiDisabled { .. } => Kind::Disabled,
             Self::Permission { .. } | Self::Retained => Kind::Permission,
             _ => Kind::Other,
@@ -210,7 +216,11 @@ impl Reason {
             Self::MaxRunCost => {
                 "raise --max-run-cost, or ask for less: fewer --workers, a smaller --capacity"
             }
-            Self::Unpriced { known } => return Some(unpriced_hint(known)),
+            Self::Unpriced { known } => return Some(known.clone()),
+            Self::Unlisted => {
+                "Google may have renamed or divided it: https://cloud.google.com/skus shows the catalogue; write the price \
+                 by hand into a table like cloud/prices.toml"
+            }
             Self::Grace => "leave --grace out, or choose a --zone with a newer Kubernetes",
             Self::Left => {
                 "run `cloud destroy` again; what it keeps naming may still be billed: look at \
@@ -234,6 +244,11 @@ fn api_disabled_hint(service: &str) -> String {
              within some minutes"
         );
     }
+    if service == BILLING_API {
+        return format!(
+            "`gcloud services enable {service}` enables it within some minutes; it costs nothing"
+        );
+    }
     format!(
         "`cloud deploy` enables it, or do so yourself: `gcloud services enable {service}`; it takes effect within \
          some minutes"
@@ -246,10 +261,6 @@ fn permission_hint(service: &str) -> String {
         "ask an owner of the project for the role {role}: `gcloud projects add-iam-policy-binding PROJECT \
          --member=user:YOU --role={role}`"
     )
-}
-
-fn unpriced_hint(known: &str) -> String {
-    format!("{known}; --prices FILE reads another table")
 }
 
 fn stuck_hint(command: &str) -> String {
@@ -267,6 +278,7 @@ fn role_for(service: &str) -> &'static str {
         SERVICE_USAGE => "roles/serviceusage.serviceUsageAdmin",
         "iam.googleapis.com" => "roles/iam.serviceAccountUser",
         STORAGE_API => "roles/storage.admin",
+        BILLING_API => "roles/serviceusage.serviceUsageConsumer",
         "artifactregistry.googleapis.com" => "roles/artifactregistry.admin",
         "compute.googleapis.com" => "roles/compute.instanceAdmin.v1",
         _ => "roles/editor",

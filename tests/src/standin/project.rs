@@ -26,6 +26,7 @@ pub enum Api {
     Compute,
     Artifacts,
     Storage,
+    Billing,
 }
 
 impl Api {
@@ -37,6 +38,7 @@ impl Api {
             Self::Compute => "compute.googleapis.com",
             Self::Artifacts => "artifactregistry.googleapis.com",
             Self::Storage => "storage.googleapis.com",
+            Self::Billing => "cloudbilling.googleapis.com",
         }
     }
 }
@@ -108,6 +110,8 @@ pub struct Project {
     pub filestores: Resources,
     pub repositories: Resources,
     pub buckets: BTreeMap<String, Bucket>,
+    /// The billing catalogue, as it is to everybody.
+    pub skus: Vec<Value>,
     /// Deleted under a soft delete policy.
     pub deleted_buckets: Vec<Value>,
     /// Names of other projects' buckets.
@@ -161,6 +165,7 @@ impl Project {
             filestores: Resources::new(),
             repositories: Resources::new(),
             buckets: BTreeMap::new(),
+            skus: Vec::new(),
             deleted_buckets: Vec::new(),
             taken_names: BTreeSet::new(),
             disks: Resources::new(),
@@ -256,7 +261,7 @@ impl Project {
                 }
             }
             Api::Artifacts => self.finish_repository(operation),
-            Api::Compute | Api::Storage => {}
+            Api::Compute | Api::Storage | Api::Billing => {}
         }
     }
 

@@ -59,6 +59,7 @@ impl Standin {
             compute: listen(Door::Api(Api::Compute)).await?,
             artifacts: listen(Door::Api(Api::Artifacts)).await?,
             storage: listen(Door::Api(Api::Storage)).await?,
+            billing: listen(Door::Api(Api::Billing)).await?,
         };
         let token_uri = format!("{}/token", listen(Door::Token).await?);
         let images = listen(Door::Images).await?.trim_start_matches("http://").to_owned();
@@ -71,7 +72,8 @@ impl Standin {
 
     /// The variables that point gcloud, and the deployer, here.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let Settings { container, filestore, services, compute, artifacts, storage } = &self.settings;
+        let Settings { container, filestore, services, compute, artifacts, storage, billing } =
+            &self.settings;
         let pairs = [
             ("CONTAINER", container.clone()),
             ("FILE", filestore.clone()),
@@ -79,6 +81,7 @@ impl Standin {
             ("COMPUTE", format!("{compute}/compute/v1")),
             ("ARTIFACTREGISTRY", artifacts.clone()),
             ("STORAGE", format!("{storage}/storage/v1")),
+            ("CLOUDBILLING", billing.clone()),
         ];
         let name = |api: &str| format!("CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}");
         let apis = pairs.into_iter().map(|(api, url)| (name(api), format!("{url}/")));
@@ -249,6 +252,10 @@ impl Asked<'_> {
             let owner = || projects.values().find(|project| project.buckets.contains_key(&bucket));
             return named.or_else(|| owner().map(|project| project.id.clone()));
         }
+        // The catalogue is the same for all: whose call it is, no path says.
+        if self.api == Api::Billing {
+            return projects.keys().next().cloned();
+        }
         let mut parts = self.path.split('/').skip_while(|part| *part != "projects").skip(1);
         if let Some(id) = parts.next() {
             return projects.contains_key(id).then(|| id.to_owned());
@@ -331,6 +338,7 @@ impl Asked<'_> {
             (Api::Filestore, ["v1", "projects", _, "locations", rest @ ..]) => {
                 project.filestore(self.method, rest, self.query, self.body)
             }
+            (Api::Billing, ["v1", "services", service, "skus"]) => project.catalog(service, self.query),
             (Api::Storage, parts) => {
                 let asked = super::bucket::Asked {
                     method: self.method,

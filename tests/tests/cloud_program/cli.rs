@@ -145,6 +145,54 @@ fn cost_of_what_has_no_price() {
     insta::assert_snapshot!(ran(elsewhere, &["cost"], |_| {}).0);
 }
 
+/// A project that may ask for Google's prices.
+fn sold(project: &mut Project) {
+    project.apis.insert("cloudbilling.googleapis.com".into());
+    project.skus = tests::standin::skus();
+}
+
+/// The file as `> prices.toml` has it, which `plan` then reads.
+#[test]
+fn prices_of_another_region_are_read_from_the_catalogue() {
+    let targets =
+        |project: &mut Project| project.recorded.iter().map(|asked| asked.target.clone()).collect::<Vec<_>>();
+    let (said, asked) = ran(sold, &["prices", "--region", "europe-west4"], targets);
+    assert!(
+        asked.contains(
+            &"/v1/services/6F81-5844-456A/skus?currencyCode=USD&pageSize=5000&pageToken=5".to_owned()
+        )
+    );
+    let (code, rest) = said.split_once("\n--- stdout\n").unwrap();
+    let (table, told) = rest.split_once("--- stderr\n").unwrap();
+    assert_eq!(code, "exit code: 0");
+    assert_eq!(
+        told,
+        "not in the catalogue for europe-west4, so without a price: c3, n2d, n4, t2d, BASIC_SSD, ZONAL\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("prices.toml"), table).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloud-under-test"));
+    let plan =
+        ["plan", "--offline", "--region", "europe-west4", "--prices", "prices.toml", "--max-cost", "1"];
+    command.args(plan).env_clear().current_dir(folder.path());
+    let planned = transcript(&command.output().unwrap());
+    insta::with_settings!({filters => [(r"\d{4}-\d\d-\d\d", "[today]")]}, {
+        insta::assert_snapshot!(planned);
+    });
+}
+
+#[test]
+fn prices_that_cannot_be_had_are_refused() {
+    let disabled = ran(|project| project.skus = tests::standin::skus(), &["prices"], |_| {}).0;
+    let elsewhere = ran(sold, &["prices", "--region", "mars-north1"], |_| {}).0;
+    let renamed = |project: &mut Project| {
+        sold(project);
+        project.skus.retain(|sku| sku["description"] != "Balanced PD Capacity");
+    };
+    let renamed = ran(renamed, &["prices"], |_| {}).0;
+    insta::assert_snapshot!([disabled, elsewhere, renamed].join("\n\n"));
+}
+
 #[test]
 fn codes_of_errors_are_explained() {
     insta::assert_snapshot!([printed(&["explain", "B321"]), printed(&["explain", "B1"])].join("\n"));

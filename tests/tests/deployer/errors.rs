@@ -329,6 +329,44 @@ fn too_many_requests_for_a_while_is_waited_out() {
     });
 }
 
+/// What the catalogue gives after `rule`, and what is said where it gives nothing.
+fn catalog(rule: Rule) -> Result<usize, String> {
+    runtime().block_on(async {
+        let world = World::start().await;
+        let mut project = Project::new("my-project");
+        project.apis.insert("cloudbilling.googleapis.com".into());
+        project.skus = tests::standin::skus();
+        project.rules.push(rule);
+        world.project(project).google.skus().await.map(|skus| skus.len()).map_err(shown)
+    })
+}
+
+#[test]
+fn the_billing_catalogue_is_waited_for_a_while() {
+    let busy = || {
+        error(
+            429,
+            "RESOURCE_EXHAUSTED",
+            "Quota exceeded for quota metric 'All requests' per minute.",
+            json!([]),
+        )
+    };
+    let undisturbed = catalog(rule("GET", "nowhere", ALWAYS, 429, busy())).unwrap();
+    assert!(undisturbed > 30, "{undisturbed}");
+    assert_eq!(catalog(rule("GET", "/skus", 3, 429, busy())), Ok(undisturbed));
+    let page = || "<html><title>502 Bad Gateway</title></html>".to_owned();
+    assert_eq!(catalog(rule("GET", "/skus", 1, 502, page())), Ok(undisturbed));
+    let denied = error(403, "PERMISSION_DENIED", "The caller does not have permission", json!([]));
+    let words = "Cloud Billing API has not been used in project 123 before or it is disabled.";
+    let disabled = error(403, "PERMISSION_DENIED", words, json!([]));
+    let shown = [
+        catalog(rule("GET", "/skus", ALWAYS, 429, busy())),
+        catalog(rule("GET", "/skus", ALWAYS, 403, denied)),
+        catalog(rule("GET", "/skus", ALWAYS, 403, disabled)),
+    ];
+    insta::assert_snapshot!(shown.map(Result::unwrap_err).join("\n\n"));
+}
+
 #[test]
 fn server_errors_for_longer_than_patience_lasts() {
     let body = "<html><title>502 Bad Gateway</title></html>".to_owned();

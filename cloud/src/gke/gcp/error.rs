@@ -6,7 +6,7 @@ use google_cloud_auth::errors::CredentialsError;
 use google_cloud_gax::error::rpc::{Code, Status, StatusDetails};
 
 use crate::error::{Cause, Error, innermost, unconnected};
-use crate::gke::reason::{Reason, STORAGE_API};
+use crate::gke::reason::{BILLING_API, Reason, STORAGE_API};
 
 /// The project of gcloud's own client: calls with a person's log-in count against it where no other is named.
 const GCLOUDS_OWN: &str = "projects/764086051850";
@@ -74,7 +74,11 @@ impl Answer {
         if let Some(reason) = (service == STORAGE_API).then(|| self.reason_of_storage()).flatten() {
             return reason;
         }
-        if says("billing") && self.http != Some(200) {
+        // Before billing, which is in the name of one of the APIs.
+        if says("has not been used in project") || says("it is disabled") {
+            return Reason::ApiDisabled { service };
+        }
+        if says("billing") && service != BILLING_API && self.http != Some(200) {
             return Reason::Billing;
         }
         if says("constraint constraints/")
@@ -91,9 +95,6 @@ impl Answer {
         }
         if says("no network named") || says("network") && (says("does not exist") || says("not found")) {
             return Reason::Network;
-        }
-        if says("has not been used in project") || says("it is disabled") {
-            return Reason::ApiDisabled { service };
         }
         if says("stockout") || says("does not have enough resources") {
             return Reason::StockOut;

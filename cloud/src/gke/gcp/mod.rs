@@ -1,12 +1,13 @@
 //! Google Cloud, through Google's own crates where they are (GKE, Filestore, Service Usage) and plain
-//! REST where theirs is large and the need is small (three calls of Artifact Registry, some of Cloud Storage, five of
-//! Compute Engine, whose generated crate alone is larger than the rest of the tree).
+//! REST where theirs is large and the need is small (three calls of Artifact Registry, some of Cloud Storage, one of
+//! Cloud Billing, five of Compute Engine, whose generated crate alone is larger than the rest of the tree).
 //!
 //! A read is retried with exponential backoff; **a write is sent once**. A write without a response may or may not
 //! have been carried out, so the caller observes and plans again. The retries of Google's crates are off: only this
 //! module retries.
 
 mod artifacts;
+mod billing;
 mod call;
 mod compute;
 mod container;
@@ -39,7 +40,7 @@ use google_cloud_gax::retry_policy::NeverRetry;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::gke::reason::STORAGE_API;
+use crate::gke::reason::{BILLING_API, STORAGE_API};
 use rest::Rest;
 
 /// Clients for one project.
@@ -53,6 +54,7 @@ pub struct Google {
     compute: Rest,
     artifacts: Rest,
     storage: Rest,
+    billing: Rest,
 }
 
 impl Google {
@@ -93,6 +95,7 @@ impl Google {
                 "artifactregistry.googleapis.com",
                 credentials.clone(),
             )?,
+            billing: Rest::new(&settings.billing, BILLING_API, credentials.clone())?,
             storage: Rest::new(&settings.storage, STORAGE_API, credentials)?,
         })
     }

@@ -26,6 +26,7 @@ pub struct Settings {
     pub compute: String,
     pub artifacts: String,
     pub storage: String,
+    pub billing: String,
 }
 
 impl Settings {
@@ -47,6 +48,7 @@ impl Settings {
             compute: endpoint("COMPUTE", "compute"),
             artifacts: endpoint("ARTIFACTREGISTRY", "artifactregistry"),
             storage: endpoint("STORAGE", "storage"),
+            billing: endpoint("CLOUDBILLING", "cloudbilling"),
         }
     }
 }
