@@ -53,16 +53,22 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
             let in_a_row = conduct.released_in_a_row.get() + 1;
             conduct.released_in_a_row.set(in_a_row);
             let most = ms(world.params.idle_ms) << claim.failures.max(in_a_row).min(6);
+            // A worker that ends need not wait; one that the queue failed says the same and has another reason.
+            let excused = delay.is_zero() || world.has_faults(FaultKind::is_of_queue);
+            let least = if excused { 0 } else { most / 2 };
             let delay = delay.as_micros() as Micros;
-            (delay > most).then(|| {
-                let detail = format!("{} delays {} by {delay} µs, {most} may be", machine.name, claim.item);
+            (delay < least || delay > most).then(|| {
+                let detail = format!(
+                    "{} delays {} by {delay} µs, and {least} to {most} is right",
+                    machine.name, claim.item
+                );
                 Broken::waste(detail)
             })
         }
         Ask::Release(claim, delay, Release::Preempted) if !delay.is_zero() => {
             Some(Broken::waste(format!("{} delays {}, which waits for nothing", machine.name, claim.item)))
         }
-        Ask::Ack(..) => {
+        Ask::Ack(..) | Ask::Release(..) => {
             conduct.released_in_a_row.set(0);
             None
         }

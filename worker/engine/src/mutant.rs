@@ -188,7 +188,7 @@ pub const MUTANTS: [Entry; 93] = {
         of(OrderAsPushed, "order-as-pushed", 3, "does not sort what a chapter takes in", EFFECT),
         of(MachineInResult, "machine-in-result", 4, "a result depends on the machine", EFFECT),
         of(OfferOnce, "offer-once", 5, "tells the queue of each item only once", LIVENESS),
-        of(Insist, "insist", 5, "tries at once again what waits for another item", LIVENESS),
+        of(Insist, "insist", 5, "tries at once again what waits for another item", WASTE),
         of(
             TakeInBeforeChapter,
             "take-in-before-chapter",
