@@ -1,6 +1,6 @@
 //! What an onlooker remembers of how a worker behaves.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +23,8 @@ pub struct Conduct {
     pub safe_at: Cell<Micros>,
     /// Steps of this item that began too long after a notice to stop.
     pub late_steps: Cell<u32>,
+    /// What attempts of machines that are gone had left of the item that it acknowledged last, if that was redelivered.
+    pub left_by_others: RefCell<Vec<String>>,
     /// Items released in a row for what the volume did, or lacked.
     pub released_in_a_row: Cell<u32>,
 }

@@ -7,7 +7,7 @@ use worker::contract::RunPaths;
 use worker::events::{What, first_of};
 use worker::item::{Item, Name};
 use worker::pipeline::REPORT;
-use worker::queue::{Ownership, Release};
+use worker::queue::{Claim, Ownership, Release};
 
 use super::ask::{Ask, QueueReply};
 use super::broken::Broken;
@@ -29,6 +29,7 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
         Ask::Claim { .. } if is_deaf_to_abandon(world, machine) => {
             Some(Broken::waste(format!("{} claims although the run is abandoned", machine.name)))
         }
+        Ask::Claim { .. } => still_left(world, machine),
         Ask::Heartbeat(claim, lease, _) => {
             let lease = lease.as_micros() as Micros;
             let is_late = beat_is_late(conduct, world, lease);
@@ -68,12 +69,48 @@ pub fn asked(world: &World, machine: &Machine, ask: &Ask) -> Option<Broken> {
         Ask::Release(claim, delay, Release::Preempted) if !delay.is_zero() => {
             Some(Broken::waste(format!("{} delays {}, which waits for nothing", machine.name, claim.item)))
         }
-        Ask::Ack(..) | Ask::Release(..) => {
+        Ask::Ack(claim, _) => {
+            conduct.released_in_a_row.set(0);
+            conduct.left_by_others.replace(left_by_others(world, claim));
+            None
+        }
+        Ask::Release(..) => {
             conduct.released_in_a_row.set(0);
             None
         }
         _ => None,
     }
+}
+
+/// What attempts of machines that are gone left of an item that was redelivered.
+fn left_by_others(world: &World, claim: &Claim) -> Vec<String> {
+    let attempts = RunPaths::new(RUN).attempts();
+    let is_alive = |name: &&str| {
+        let path = format!("{attempts}/{name}");
+        let holds = |machine: &Rc<Machine>| {
+            machine.alive.get()
+                && machine.held.borrow().as_ref().is_some_and(|held| path.starts_with(&held.attempt))
+        };
+        world.machines.borrow().iter().any(holds)
+    };
+    let is_earlier = |name: &&str| {
+        RunPaths::of_attempt(name).is_some_and(|(item, token)| item == claim.item.name && token < claim.token)
+    };
+    let server = world.share.server.borrow();
+    let names = server.names(&attempts).into_iter().filter(|_| claim.taken_over_from.is_some());
+    names.filter(is_earlier).filter(|name| !is_alive(name)).map(str::to_owned).collect()
+}
+
+/// Whether a worker that claims the next item has left them there.
+fn still_left(world: &World, machine: &Machine) -> Option<Broken> {
+    let left = machine.conduct.left_by_others.take();
+    if world.has_faults(|what| !what.takes_a_machine()) {
+        return None;
+    }
+    let server = world.share.server.borrow();
+    let there = server.names(&RunPaths::new(RUN).attempts());
+    let name = left.into_iter().find(|name| there.contains(&name.as_str()))?;
+    Some(Broken::waste(format!("{} leaves {name} behind, of a machine that is gone", machine.name)))
 }
 
 /// The queue did what a worker asked. One that works alone, and that nothing has disturbed, knows all that can be

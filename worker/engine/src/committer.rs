@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::context::{Context, Ports};
-use crate::contract::Exit;
+use crate::contract::{Exit, RunPaths};
 use crate::events::{What, parse};
 use crate::hash::Hash;
+use crate::item::Name;
 use crate::item_error::ItemError;
 use crate::mutant::Mutant;
 use crate::path::folder_of;
+use crate::queue::Claim;
 use crate::record::{Damage, Record};
 use crate::store::{Keep, Kind, Put, Staged, Store, StoreError};
 use crate::system::System;
@@ -334,6 +336,21 @@ impl<'a, P: Ports> Committer<'a, P> {
     pub async fn sweep_private(&self, attempt: &Attempt) {
         for name in attempt.take_private() {
             self.ctx.store.unstage(&name).await;
+        }
+    }
+
+    /// Removes what workers that are gone left behind, best effort: attempts at items that are committed, and those before
+    /// this claim at its own. A worker that dies after its commit leaves files that nobody else looks for.
+    pub async fn sweep_left(&self, claim: &Claim, is_committed: impl Fn(Name) -> bool) {
+        let attempts = self.ctx.paths.attempts();
+        for name in self.ctx.store.list(&attempts).await.unwrap_or_default() {
+            let is_over = |(item, token): (Name, u64)| {
+                is_committed(item) || item == claim.item.name && token < claim.token
+            };
+            if RunPaths::of_attempt(&name).is_some_and(is_over) {
+                self.ctx.store.delete_all(&format!("{attempts}/{name}")).await;
+                self.ctx.tick();
+            }
         }
     }
 

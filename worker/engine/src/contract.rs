@@ -136,6 +136,18 @@ impl RunPaths {
         format!("{}/attempts/{}-{token}-{nonce:032x}", self.root, item.file_name())
     }
 
+    /// The item and the token of an attempt, by the name of its folder, or of a private file, which a number follows.
+    pub fn of_attempt(name: &str) -> Option<(Name, u64)> {
+        let is_nonce = |part: &str| part.len() == 32;
+        let name = match name.rsplit_once('-')? {
+            (_, last) if is_nonce(last) => name,
+            (before, _) => before,
+        };
+        let (name, _) = name.rsplit_once('-').filter(|(_, nonce)| is_nonce(nonce))?;
+        let (item, token) = name.rsplit_once('-')?;
+        Some((Name::of_file_name(item)?, token.parse().ok()?))
+    }
+
     /// The folder of the workers' event files.
     pub fn events(&self) -> String {
         self.inside("events")

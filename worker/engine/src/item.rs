@@ -108,6 +108,14 @@ impl Name {
     pub fn file_name(&self) -> String {
         self.as_str().replace('/', ".")
     }
+
+    /// The name that a part of a file's name stands for.
+    pub fn of_file_name(text: &str) -> Option<Self> {
+        match text.rsplit_once('.') {
+            Some((step, index)) => Self::read(format!("{step}/{index}").as_bytes()),
+            None => Self::read(text.as_bytes()),
+        }
+    }
 }
 
 impl fmt::Display for Name {

@@ -41,6 +41,7 @@ pub enum Mutant {
     LoserKeepsItsOwn,
     VaryingIsAViolation,
     SweepTooEarly,
+    LeaveTheDeads,
     NeverResume,
     ResumeAnothers,
     NeverRenew,
@@ -120,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every mutant, by rule.
-pub const MUTANTS: [Entry; 93] = {
+pub const MUTANTS: [Entry; 94] = {
     use Mutant::*;
     const fn of(
         mutant: Mutant,
@@ -236,6 +237,7 @@ pub const MUTANTS: [Entry; 93] = {
         of(VaryingIsAViolation, "varying-is-a-violation", 11, "voids runs whose results may vary", EFFECT),
         of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
         of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
+        of(LeaveTheDeads, "leave-the-deads", 13, "leaves what attempts of workers that are gone left", WASTE),
         of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
         of(ResumeAnothers, "resume-anothers", 14, "goes on from what was saved of other inputs", EFFECT),
         of(

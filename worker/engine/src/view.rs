@@ -196,6 +196,12 @@ impl<'a, P: Ports> RunView<'a, P> {
         open.plan(|plan| plan.is_complete(&mut self.commits.borrow_mut()))
     }
 
+    /// Whether a dataset's item is known to be committed.
+    pub fn is_committed(&self, item: Name) -> bool {
+        let Some(Step::Each(stage, index)) = self.step_of(item) else { return false };
+        self.planned(|_, commits| commits.has(stage, index)).unwrap_or_default()
+    }
+
     /// Whether a dataset's item can be done now, by what this worker knows.
     pub fn is_claimable(&self, stage: Stage, index: u32) -> bool {
         self.planned(|plan, commits| plan.is_claimable(commits, stage, index)).unwrap_or_default()
