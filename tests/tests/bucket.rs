@@ -8,6 +8,8 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cloud::k8s::bucket::BucketVolume;
+use cloud::k8s::cluster::Datasets;
 use tests::bucket::gcs::Gcs;
 use tests::bucket::proxy::{Fault, Proxy};
 use tests::bucket::server::{self, Server};
@@ -332,6 +334,60 @@ fn what_programs_print_is_kept_in_the_bucket() {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("== train-0.")).collect();
     assert_eq!((code, lines), (Some(0), vec!["out", "fails", "out"]), "{text}");
     assert_eq!(logs("train/7").0, Some(3));
+}
+
+/// What `cloud run --storage` does from this machine: what is there with the same content is not put again, and a result
+/// is fetched whole or not at all.
+#[test]
+fn datasets_are_staged_once_and_results_fetched_whole() {
+    let Some(server) = Server::shared() else { return };
+    let bucket = url(&format!("s3://{}/x", server.fresh_bucket()));
+    let settings = settings(&server.endpoint(), server::PATIENCE);
+    let volume = BucketVolume::open(&bucket, &settings).unwrap();
+    let store = bucket::open(&bucket, &settings).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let staged = || {
+        let mut files = cloud::k8s::stage::list(folder.path()).unwrap();
+        files.iter_mut().for_each(|file| file.path.insert_str(0, "datasets/training/"));
+        let datasets = Datasets { from: folder.path().to_owned(), is_flat: true, files };
+        let mut told = Vec::new();
+        block_on(volume.stage(&datasets, &mut |path| told.push(path.to_owned()))).map(|()| (datasets, told))
+    };
+    // In one request; in parts, of which the last is short; in whole parts.
+    let sizes = [("empty", 0), ("small", 10), ("parts", (20 << 20) + 1), ("whole", 16 << 20)];
+    for (name, size) in sizes {
+        write(name, &(0..size).map(|at| (at >> 12) as u8).collect::<Vec<u8>>());
+    }
+    assert_eq!(staged().unwrap().1.len(), sizes.len());
+    for (name, _) in sizes {
+        let there = block_on(store.get(&format!("datasets/training/{name}"))).unwrap();
+        assert!(there == std::fs::read(folder.path().join(name)).unwrap(), "{name}");
+    }
+    assert_eq!(staged().unwrap().1, [""; 0], "all is there");
+    // Of the same size; then as before: the bucket's note is not of what was replaced.
+    write("small", b"0123456789");
+    assert_eq!(staged().unwrap().1, ["datasets/training/small"]);
+    block_on(store.delete("datasets/training/empty")).unwrap();
+    assert_eq!(staged().unwrap().1, ["datasets/training/empty"]);
+    // A file that is not what was hashed has no name in the bucket.
+    let (mut datasets, _) = staged().unwrap();
+    datasets.files.iter_mut().for_each(|file| file.sha256 = "00".repeat(32));
+    assert!(block_on(volume.stage(&datasets, &mut |_| ())).unwrap_err().why.contains("changed"));
+    assert_eq!(staged().unwrap().1.len(), sizes.len(), "what may have been replaced is put again");
+
+    block_on(async {
+        for (path, size) in [("output/report.txt", 10), ("output/models/a", (8 << 20) + 5)] {
+            store.put(path, &vec![7; size], Keep::Durable).await.unwrap();
+        }
+        let (out, results) = (folder.path().join("out"), volume.results().await.unwrap());
+        volume.fetch(&results, &out).await.unwrap();
+        assert_eq!(std::fs::read(out.join("output/models/a")).unwrap(), vec![7; (8 << 20) + 5]);
+        store.put("output/report.txt", b"other text", Keep::Durable).await.unwrap();
+        let again = folder.path().join("again");
+        assert!(volume.fetch(&results, &again).await.unwrap_err().is_transient(), "it was replaced");
+        assert_eq!(tests::command::files(&again).len(), 0, "nothing appears of what was read in part");
+    });
 }
 
 /// Gives tokens as Google's metadata server does, and an empty bucket to who has one. Returns its address, and each

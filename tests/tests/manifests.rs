@@ -186,8 +186,17 @@ fn manifests_for_a_bucket() {
         }
     }
     insta::assert_snapshot!(text);
-    let words = ["render", "--target", "gke", "--storage", "s3://data/team"];
-    assert!(Cli::try_parse_from(words).is_err(), "whose access no identity of pods gives");
+}
+
+/// The keys of a bucket of S3 are named, and in no manifest.
+#[test]
+fn a_job_on_s3_takes_its_keys_from_a_secret() {
+    let place = ["--storage", "s3://data/team", "--storage-secret", "bucket-keys"];
+    let options = [&place[..], &["--storage-endpoint", "http://s3.storage:7070", "--image", "worker:1"]];
+    let (on_gcs, on_s3) =
+        (rendered(&["--storage", "gs://data/team", "--image", "worker:1"]), rendered(&options.concat()));
+    let new: Vec<&str> = on_s3.lines().filter(|line| !on_gcs.lines().any(|one| one == *line)).collect();
+    insta::assert_snapshot!(new.join("\n"));
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod shape;
 mod show;
 mod site;
 mod status;
+mod storage;
 mod terminal;
 pub mod workers;
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use worker::store::location::{Location, Provider};
 
 use crate::commands::manifests::{File, Target, files};
+use crate::commands::storage::{StorageArgs, variable};
 use crate::commands::workers::{Workers, WorkersArgs};
 use crate::error::{Error, Result};
 use crate::k8s::cluster::{Nfs, Volume};
@@ -27,9 +27,8 @@ pub struct Render {
     /// The NFS export, SERVER:/PATH, on GKE Filestore's address and share.
     #[arg(long, value_name = "SERVER:/PATH")]
     pub nfs: Option<String>,
-    /// A bucket in place of the export, gs://BUCKET/PREFIX.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["nfs", "mount_options"], value_parser = bucket)]
-    pub storage: Option<String>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// How many workers run at once.
     #[arg(long)]
     pub workers: Option<u32>,
@@ -75,10 +74,10 @@ impl Render {
             config.volume =
                 Volume::Nfs(Nfs { server: server.to_owned(), path: format!("/{path}"), capacity_gib });
         }
-        if let Some(url) = &self.storage {
-            config.volume = Volume::Bucket(url.clone());
-        }
-        let Workers { image, args, pod } = self.workers_args.workers()?;
+        config.volume = self.storage.volume().unwrap_or(config.volume);
+        let mut workers = self.workers_args.workers()?;
+        self.storage.give(&mut workers, variable)?;
+        let Workers { image, args, pod } = workers;
         config.image = image.unwrap_or(config.image);
         (config.worker_args, config.pod) = (args, pod);
         config.workers = self.workers.unwrap_or(config.workers);
@@ -90,20 +89,14 @@ impl Render {
     }
 }
 
-/// A bucket of Google's, whose access the pods' identity gives.
-fn bucket(text: &str) -> Result<String, String> {
-    match Location::parse(text.into())? {
-        Location::Bucket(url) if url.provider == Provider::Gcs => Ok(url.to_string()),
-        _ => Err("give gs://BUCKET/PREFIX".to_owned()),
-    }
-}
-
 pub(super) fn run(arguments: &Render) -> Result<()> {
     // What is committed has placeholders, and with `check` is compared with them.
     if arguments.target == Target::Gke && !arguments.check {
         let image = arguments.workers_args.workers()?.image;
-        let missing =
-            [("--nfs", arguments.nfs.is_none() && arguments.storage.is_none()), ("--image", image.is_none())];
+        let missing = [
+            ("--nfs", arguments.nfs.is_none() && arguments.storage.storage.is_none()),
+            ("--image", image.is_none()),
+        ];
         if let Some((option, _)) = missing.iter().find(|(_, missing)| *missing) {
             let hint = "--nfs ADDRESS:/NFSVol is Filestore's (`gcloud filestore instances list`), --image is what \
                         `cloud image` prints";

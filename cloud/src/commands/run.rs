@@ -1,11 +1,13 @@
 //! `cloud run`: the batch alone, in a cluster that the user already has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use worker::store::bucket::Settings;
 
 use super::batch;
 use super::shape::deadline;
+use super::storage::{StorageArgs, variable};
 use super::terminal::Teller;
 use super::workers::{Workers, WorkersArgs};
 use crate::clock::SystemClock;
@@ -13,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gke::SPOT;
 use crate::gke::plan::check_name;
 use crate::gke::state::Memory;
+use crate::k8s::bucket::{BucketVolume, WithBucket};
 use crate::k8s::cluster::{Batch, Cluster, Datasets, JobState, Nfs, Objects, Placement, Volume};
 use crate::k8s::live::LiveCluster;
 use crate::k8s::objects::volume;
@@ -25,8 +28,8 @@ pub(super) struct Arguments {
     /// Its context. [default: the current one]
     #[arg(long)]
     context: Option<String>,
-    /// Remove what an earlier run left in the cluster, and run nothing. The export keeps its files.
-    #[arg(long, conflicts_with_all = ["nfs", "image", "datasets", "keep", "command"])]
+    /// Remove what an earlier run left in the cluster, and run nothing. The export or the bucket keeps its files.
+    #[arg(long, conflicts_with_all = ["nfs", "storage", "image", "datasets", "keep", "command"])]
     down: bool,
     #[command(flatten)]
     what: What,
@@ -42,8 +45,10 @@ pub(super) struct Arguments {
 #[derive(Debug, Args)]
 struct What {
     /// The NFS export for the volume, SERVER:/PATH.
-    #[arg(long, value_parser = nfs, required_unless_present = "down")]
+    #[arg(long, value_parser = nfs, required_unless_present_any = ["down", "storage"])]
     nfs: Option<Nfs>,
+    #[command(flatten)]
+    storage: StorageArgs,
     /// Mount options; each replaces the default for the same setting: `nfsvers=4.1`.
     /// [default: hard,nfsvers=3,lookupcache=pos,nolock,noatime]
     #[arg(long, value_name = "OPTIONS", value_parser = mount_options)]
@@ -89,35 +94,66 @@ pub(super) async fn run(arguments: Arguments, name: &str, memory: Memory) -> Res
 async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()> {
     let Arguments { kubeconfig, context, down, what, out, keep } = arguments;
     // Before anything is asked of the cluster.
-    let workers = if down { None } else { Some(what.workers_args.workers()?) };
-    workers.as_ref().map(Workers::image).transpose()?;
+    let workers = if down { None } else { Some(what.workers()?) };
     let cluster = LiveCluster::by_kubeconfig(kubeconfig.as_deref(), context).await?;
     let mut teller = Teller::default();
-    let (Some(nfs), Some(folder), Some(workers)) = (&what.nfs, &what.datasets, workers) else {
+    let (Some(volume), Some(folder), Some(workers)) = (what.volume(), &what.datasets, workers) else {
         return remove(&cluster, name, &mut teller).await;
     };
-    cluster.fit().await?;
-    let datasets = what.workers_args.datasets(folder).await?;
-    let batch = what.batch(name, nfs, workers, &datasets);
-    refuse_another_run(&cluster.observe(name).await?, &batch)?;
-    let done = see_through(&cluster, &batch, &datasets, &mut teller).await;
-    if let Err(error) = done {
-        teller.tell(&format!(
-            "what was made stays in the cluster: the same command again goes on from it, {} removes it",
-            down_command(name)
-        ));
-        return Err(error);
+    let datasets = what.workers_args.datasets(folder);
+    let batch = |datasets: &Datasets| what.batch(name, volume, workers, datasets);
+    match &what.storage.storage {
+        None => whole(&cluster, datasets, batch, &mut memory, &out, &mut teller).await?,
+        Some(url) => {
+            let volume = BucketVolume::open(url, &Settings::of_environment())?;
+            let cluster = WithBucket { cluster: cluster.clone(), volume };
+            whole(&cluster, datasets, batch, &mut memory, &out, &mut teller).await?;
+        }
     }
-    batch::fetch(&cluster, &SystemClock, name, &mut memory, &out).await?;
     if keep { Ok(()) } else { remove(&cluster, name, &mut teller).await }
 }
 
+/// The batch from its datasets to its results here.
+async fn whole(
+    cluster: &impl Cluster,
+    datasets: impl Future<Output = Result<Datasets>>,
+    batch: impl FnOnce(&Datasets) -> Batch,
+    memory: &mut Memory,
+    out: &Path,
+    teller: &mut Teller,
+) -> Result<()> {
+    cluster.fit().await?;
+    let datasets = datasets.await?;
+    let batch = batch(&datasets);
+    refuse_another_run(&cluster.observe(&batch.deployment).await?, &batch)?;
+    if let Err(error) = see_through(cluster, &batch, &datasets, teller).await {
+        teller.tell(&format!(
+            "what was made stays in the cluster: the same command again goes on from it, {} removes it",
+            down_command(&batch.deployment)
+        ));
+        return Err(error);
+    }
+    batch::fetch(cluster, &SystemClock, &batch.deployment, memory, out).await.map(drop)
+}
+
 impl What {
-    fn batch(&self, name: &str, nfs: &Nfs, workers: Workers, datasets: &Datasets) -> Batch {
+    /// What is run, with what reaches the volume.
+    fn workers(&self) -> Result<Workers> {
+        let mut workers = self.workers_args.workers()?;
+        workers.image()?;
+        self.storage.give(&mut workers, variable)?;
+        Ok(workers)
+    }
+
+    fn volume(&self) -> Option<Volume> {
+        self.storage.volume().or_else(|| self.nfs.clone().map(Volume::Nfs))
+    }
+
+    fn batch(&self, name: &str, volume: Volume, workers: Workers, datasets: &Datasets) -> Batch {
         let options = self.mount_options.as_deref().map(volume::mount_options);
         Batch {
             deployment: name.to_owned(),
-            volume: Volume::Nfs(nfs.clone()),
+            volume,
             mount_options: options.and_then(Result::ok).unwrap_or_default(),
             deadline_s: self.deadline,
             image: workers.image,
@@ -148,7 +184,7 @@ async fn see_through(
 }
 
 async fn remove(cluster: &impl Cluster, name: &str, teller: &mut Teller) -> Result<()> {
-    teller.tell("deleting what was made in the cluster; the export keeps its files");
+    teller.tell("deleting what was made in the cluster; the export or the bucket keeps its files");
     cluster.delete(name, &mut |line| teller.tell(line)).await
 }
 
@@ -167,8 +203,8 @@ fn usual(kind: Kind) -> Option<&'static str> {
              same command again"
         }
         Kind::Permission => {
-            "a run makes a PersistentVolume, and in its namespace a claim, a Secret, a Service, NetworkPolicies, \
-             pods and a Job: ask the cluster's administrator (`kubectl auth can-i --list`)"
+            "a run makes a PersistentVolume, or a service account with --storage, and in its namespace a claim, a \
+             Secret, a Service, NetworkPolicies, pods and a Job: ask the cluster's administrator (`kubectl auth can-i --list`)"
         }
         Kind::Differs => {
             "wait for it, choose another name with --name, or remove what is there with `cloud run --down` first"

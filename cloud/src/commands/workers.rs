@@ -112,6 +112,7 @@ impl WorkersArgs {
                 scratch_gib: self.scratch_size,
                 node_selector,
                 secrets: self.secrets.clone(),
+                variables: Vec::new(),
                 pull_secret: self.pull_secret.clone(),
                 kueue_queue: self.kueue_queue.clone(),
                 grace_s: self.grace,

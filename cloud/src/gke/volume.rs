@@ -14,7 +14,7 @@ use crate::k8s::cluster::{
     Batch, Cluster, Datasets, Follow, Objects, PodUse, Ran, ResultFile, StagedFile, list, list_path,
 };
 use crate::k8s::stage::Local;
-use crate::k8s::usage::usage;
+use crate::k8s::usage::of_objects;
 
 /// The object that says which datasets were staged last, by their digest. It goes with the bucket.
 const STAGED: &str = "staged";
@@ -150,17 +150,11 @@ impl BucketVolume {
     }
 
     async fn usage(&self, ran: &Ran) -> Result<Vec<PodUse>> {
-        let mut files: Vec<Vec<u8>> = Vec::new();
-        let mut last = String::new();
+        let mut objects = Vec::new();
         for object in self.objects(&format!("{}/", RunPaths::new(&ran.run).events())).await? {
-            let (incarnation, bytes) = (incarnation(&object.name).to_owned(), self.read(&object).await?);
-            match files.last_mut().filter(|_| incarnation == last) {
-                Some(file) => file.extend(bytes),
-                None => files.push(bytes),
-            }
-            last = incarnation;
+            objects.push((object.name.clone(), self.read(&object).await?));
         }
-        Ok(usage(files.iter().map(Vec::as_slice), ran))
+        Ok(of_objects(objects, ran))
     }
 }
 
@@ -179,13 +173,6 @@ fn result(object: &ObjectSeen) -> Option<ResultFile> {
     let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     let content = object.generation.clone();
     is_plain.then(|| ResultFile { path: path.to_owned(), bytes: object.bytes, content })
-}
-
-/// Whose events an object has: a log is objects `NAME.jsonl`, `NAME_000001.jsonl`…
-fn incarnation(name: &str) -> &str {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let is_number = |text: &str| text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
-    stem.rsplit_once('_').filter(|(_, number)| is_number(number)).map_or(stem, |(first, _)| first)
 }
 
 /// A deployment's cluster, and the bucket that is its volume, if one is.
@@ -264,12 +251,6 @@ impl<C: Cluster> Cluster for Deployed<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_objects_of_a_log_are_one_incarnations() {
-        let names = ["e/w-1.2-0f.jsonl", "e/w-1.2-0f_000001.jsonl", "e/w_2.jsonl", "e/w"];
-        assert_eq!(names.map(incarnation), ["e/w-1.2-0f", "e/w-1.2-0f", "e/w_2", "e/w"]);
-    }
 
     #[test]
     fn what_names_no_file_is_not_fetched() {

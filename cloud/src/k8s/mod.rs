@@ -9,6 +9,8 @@ pub mod cluster;
 pub(crate) mod apply;
 #[cfg(feature = "cluster")]
 mod attend;
+#[cfg(feature = "bucket")]
+pub mod bucket;
 #[cfg(feature = "cluster")]
 pub(crate) mod client;
 #[cfg(feature = "cluster")]

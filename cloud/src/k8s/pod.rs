@@ -26,6 +26,8 @@ pub struct PodChoice {
     pub node_selector: BTreeMap<String, String>,
     /// Variables whose values lie in Secrets.
     pub secrets: Vec<SecretEnv>,
+    /// Variables that say where a bucket's server is; none is secret.
+    pub variables: Vec<(String, String)>,
     /// The Secret by which images are pulled.
     pub pull_secret: Option<String>,
     /// The queue of Kueue's that says when the Job may run.

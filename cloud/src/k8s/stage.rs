@@ -142,7 +142,7 @@ pub async fn put_from(
 /// Files that are sent together: what a broken connection can cost.
 const GROUP_BYTES: u64 = 256 << 20;
 
-fn groups<'a>(files: &'a [&'a StagedFile]) -> impl Iterator<Item = &'a [&'a StagedFile]> {
+pub(super) fn groups<'a>(files: &'a [&'a StagedFile]) -> impl Iterator<Item = &'a [&'a StagedFile]> {
     let mut bytes = 0;
     files.chunk_by(move |before, _| {
         bytes += before.bytes;

@@ -19,6 +19,31 @@ pub(crate) fn usage<'a>(files: impl IntoIterator<Item = &'a [u8]>, ran: &Ran) ->
     files.into_iter().filter_map(of_incarnation).collect()
 }
 
+/// The same of events in a bucket, by the objects' names in their order: a log is objects `NAME.jsonl`,
+/// `NAME_000001.jsonl`…
+#[cfg(feature = "bucket")]
+pub(crate) fn of_objects(objects: impl IntoIterator<Item = (String, Vec<u8>)>, ran: &Ran) -> Vec<PodUse> {
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    let mut last = String::new();
+    for (name, bytes) in objects {
+        let incarnation = incarnation(&name).to_owned();
+        match files.last_mut().filter(|_| incarnation == last) {
+            Some(file) => file.extend(bytes),
+            None => files.push(bytes),
+        }
+        last = incarnation;
+    }
+    usage(files.iter().map(Vec::as_slice), ran)
+}
+
+/// Whose events an object has.
+#[cfg(feature = "bucket")]
+fn incarnation(name: &str) -> &str {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let is_number = |text: &str| text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+    stem.rsplit_once('_').filter(|(_, number)| is_number(number)).map_or(stem, |(first, _)| first)
+}
+
 /// What the Job's workers request.
 pub(super) fn worker_size(job: &Job) -> PodSize {
     let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
@@ -52,6 +77,13 @@ mod tests {
     use crate::k8s::objects::Config;
     use crate::k8s::objects::job::job;
     use crate::k8s::pod::PodChoice;
+
+    #[cfg(feature = "bucket")]
+    #[test]
+    fn the_objects_of_a_log_are_one_incarnations() {
+        let names = ["e/w-1.2-0f.jsonl", "e/w-1.2-0f_000001.jsonl", "e/w_2.jsonl", "e/w"];
+        assert_eq!(names.map(incarnation), ["e/w-1.2-0f", "e/w-1.2-0f", "e/w_2", "e/w"]);
+    }
 
     fn line(worker: &str, seq: u64, at_ms: u64) -> String {
         let event = Event { v: FORMAT_VERSION, at_ms, worker: worker.into(), seq, what: What::Stopping };

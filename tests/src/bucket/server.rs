@@ -46,7 +46,7 @@ impl Server {
 
     /// A server for one test, which keeps what it holds when it is killed and started again.
     pub fn durable() -> Option<Self> {
-        needed(Self::versitygw(), "versitygw", REQUIRED_VERSITYGW)
+        needed(Self::of_versitygw(), "versitygw", REQUIRED_VERSITYGW)
     }
 
     /// An emulator of Google Cloud Storage that ignores preconditions.
@@ -75,8 +75,8 @@ impl Server {
         Self::start(None, command)
     }
 
-    fn versitygw() -> Result<Self, String> {
-        let program = versitygw_program()?;
+    fn of_versitygw() -> Result<Self, String> {
+        let program = versitygw()?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = folder.path().to_str().unwrap_or_default().to_owned();
         let command = |port: &str| {
@@ -154,7 +154,10 @@ impl Drop for Server {
 }
 
 /// versitygw from the path, or from where `.ci/run` puts it.
-fn versitygw_program() -> Result<String, String> {
+///
+/// # Errors
+/// Where it is in neither place.
+pub fn versitygw() -> Result<String, String> {
     let built = cache().join("versitygw-1.8.0/versitygw");
     let found = [Path::new("versitygw"), &built].into_iter().find(|program| has(program));
     let found = found.ok_or_else(|| format!("it is neither on the path nor {}", built.display()))?;

@@ -223,6 +223,9 @@ fn every_refusal_says_why_once_with_a_code_and_a_hint() {
         image --binary nowhere
         run
         run --nfs nowhere --datasets . --image worker:1
+        run --storage nowhere --datasets . --image worker:1
+        run --storage s3://b/x --nfs 10.0.0.2:/x --datasets . --image worker:1
+        run --storage gs://b/x --storage-secret keys --datasets . --image worker:1
         run --nfs 10.0.0.2:/x --datasets nowhere --image worker:1
         run --down --kubeconfig nowhere
         render

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use cloud::k8s::objects::Config;
 use cloud::kind::{KindCluster, Spec, down, local_node_image, remove_images};
+use tests::bucket::server::versitygw;
 use tests::command::{self, files};
 use tests::docker::{left, missing};
 use tests::standin::{Handout, Project, Standin};
@@ -18,6 +19,8 @@ use crate::program::Cloud;
 
 /// Its own, so that nobody's cluster is touched.
 const CLUSTER: &str = "gcp-test";
+/// The container of the S3 server.
+const S3: &str = "gcp-test-s3";
 /// The report's date, which the simulator takes from the last day that it trains on.
 const CREATED: &str = "2018-04-08 00:00:00";
 
@@ -90,6 +93,8 @@ fn deploy_runs_the_batch_destroy_leaves_nothing_and_run_needs_no_google() {
             story(&cluster).await;
         });
     }));
+    // It keeps the network.
+    command::run("docker", &["rm", "--force", "--volumes", S3]);
     runtime.block_on(async {
         down(CLUSTER).await.unwrap();
         remove_images().await.unwrap();
@@ -159,6 +164,41 @@ async fn story(cluster: &KindCluster) {
     assert_same(&folder.path().join("ran/output"), &expected);
     assert_eq!(objects(cluster).await, "", "the run's objects are deleted at its end");
     a_program_in_anybodys_image(cluster, &cloud, &where_, local, folder.path()).await;
+    a_bucket_in_place_of_the_export(cluster, &cloud, local, &datasets).await;
+    assert_same(&folder.path().join("on-bucket/output"), &expected);
+}
+
+/// An S3 server in the cluster's network, which this machine reaches as the pods do.
+async fn a_bucket_in_place_of_the_export(cluster: &KindCluster, cloud: &Cloud, local: &str, datasets: &str) {
+    let program = match versitygw() {
+        Ok(program) => program,
+        Err(why) => return tests::docker::tell(&format!("NOT RUN, cloud run on a bucket: {why}")),
+    };
+    let run = |program: &str, arguments: &[&str]| {
+        let output = command::run(program, arguments);
+        assert!(output.status.success(), "{}", command::transcript(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let program = run("sh", &["-c", &format!("command -v {program}")]);
+    let (network, mount) = (format!("{CLUSTER}-network"), format!("{program}:/s3:ro"));
+    let server = ["run", "--detach", "--name", S3, "--network", &network, "--volume", &mount];
+    let serve = "mkdir -p /data/bucket && exec /s3 --access tester --secret sesame --region r --port 0.0.0.0:7070 posix /data";
+    run("docker", &[&server[..], &["debian:bookworm-slim", "sh", "-c", serve]].concat());
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = run("docker", &["inspect", "--format", format, S3]);
+    let keys = ["--from-literal=AWS_ACCESS_KEY_ID=tester", "--from-literal=AWS_SECRET_ACCESS_KEY=sesame"];
+    kubectl(cluster, &[&["create", "secret", "generic", "bucket-keys"], &keys[..]].concat()).await;
+    let where_ =
+        ["--kubeconfig", "kubeconfig", "--storage", "s3://bucket/team", "--storage-secret", "bucket-keys"];
+    let what =
+        ["--datasets", datasets, "--image", local, "--spot", "--out", "on-bucket", "--created", CREATED];
+    let mut command = cloud.command(&[&["run"], &where_[..], &what].concat());
+    command.env("AWS_ENDPOINT_URL", format!("http://{address}:7070")).env("AWS_REGION", "r");
+    command.env("AWS_ACCESS_KEY_ID", "tester").env("AWS_SECRET_ACCESS_KEY", "sesame");
+    let said = command::transcript(&command.output().await.unwrap());
+    println!("{said}");
+    assert!(said.starts_with("exit code: 0\n") && !said.contains("sesame"), "{said}");
+    assert_eq!(objects(cluster).await, "", "the run's objects are deleted at its end");
 }
 
 /// Goes on from the state before, and writes what it was given: a variable, a Secret, and nothing of the queue's.
@@ -208,7 +248,7 @@ async fn a_program_in_anybodys_image(
 
 /// The names of all objects of any deployment.
 async fn objects(cluster: &KindCluster) -> String {
-    let kinds = "pv,pvc,pods,services,jobs,secrets,networkpolicies";
+    let kinds = "pv,pvc,pods,services,jobs,secrets,networkpolicies,serviceaccounts";
     kubectl(cluster, &["get", kinds, "--selector", "app.kubernetes.io/instance", "--output", "name"]).await
 }
 

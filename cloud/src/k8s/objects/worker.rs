@@ -224,8 +224,9 @@ fn verbatim(argument: &str) -> String {
 fn environment(config: &Config) -> Vec<EnvVar> {
     let mut variables = vec![redis::password_env(config), run_env(config), name_env()];
     // The user that the pod runs as has no folder in any image.
-    let home = || EnvVar { name: "HOME".to_owned(), value: Some("/tmp".to_owned()), value_from: None };
+    let home = || plain("HOME", "/tmp");
     variables.extend(config.pod.program_image.is_some().then(home));
+    variables.extend(config.pod.variables.iter().map(|(name, value)| plain(name, &verbatim(value))));
     variables.extend(config.pod.secrets.iter().map(|secret| EnvVar {
         name: secret.name.clone(),
         value_from: Some(EnvVarSource {
@@ -239,6 +240,10 @@ fn environment(config: &Config) -> Vec<EnvVar> {
         ..EnvVar::default()
     }));
     variables
+}
+
+fn plain(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
 /// The worker's name: its pod's. That of its host is the index's, which many lives share.

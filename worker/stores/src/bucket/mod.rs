@@ -14,8 +14,8 @@ use engine::store::{Kind, Result, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, PutResult, UpdateVersion,
+    Attribute, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, PutResult, UpdateVersion,
 };
 use tokio::time::timeout;
 
@@ -63,6 +63,16 @@ pub struct Client {
     patience: Duration,
 }
 
+/// A file below a folder, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Below the volume's prefix.
+    pub path: String,
+    pub bytes: u64,
+    /// What the store calls this content of the name; another content has another.
+    pub version: String,
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.url)
@@ -99,6 +109,28 @@ impl Client {
             kind => kind,
         };
         Err(StoreError { kind, path: self.url.to_string(), ..failed })
+    }
+
+    /// All files below a folder, sorted by path.
+    ///
+    /// # Errors
+    /// Where it cannot be listed to its end.
+    pub async fn files(&self, folder: &str) -> Result<Vec<Listed>> {
+        let key = self.key("list", folder)?;
+        let listed = timeout(ALL_NAMES, self.store.list(Some(&key)).try_collect::<Vec<_>>()).await;
+        let listed = listed.map_err(|_| self.late("list", folder))?;
+        let objects = listed.map_err(|error| self.failure("list", folder, &error))?;
+        let file = |object: ObjectMeta| {
+            let rest: Vec<_> =
+                object.location.prefix_match(&key)?.map(|part| part.as_ref().to_owned()).collect();
+            // An object that stands for the folder itself, as consoles make them, is no file in it.
+            let path = (!rest.is_empty()).then(|| format!("{folder}/{}", rest.join("/")))?;
+            let version = object.version.or(object.e_tag).unwrap_or_default();
+            Some(Listed { path, bytes: object.size, version })
+        };
+        let mut files: Vec<Listed> = objects.into_iter().filter_map(file).collect();
+        files.sort();
+        Ok(files)
     }
 
     fn key(&self, operation: &'static str, path: &str) -> Result<Path> {
@@ -204,15 +236,7 @@ impl Objects for Client {
     }
 
     async fn list_below(&self, folder: &str) -> Result<Vec<String>> {
-        let key = self.key("list", folder)?;
-        let listed = timeout(ALL_NAMES, self.store.list(Some(&key)).try_collect::<Vec<_>>()).await;
-        let listed = listed.map_err(|_| self.late("list", folder))?;
-        let objects = listed.map_err(|error| self.failure("list", folder, &error))?;
-        let below = |location: &Path| {
-            let rest: Vec<_> = location.prefix_match(&key)?.map(|part| part.as_ref().to_owned()).collect();
-            Some(format!("{folder}/{}", rest.join("/")))
-        };
-        Ok(objects.iter().filter_map(|object| below(&object.location)).collect())
+        Ok(self.files(folder).await?.into_iter().map(|file| file.path).collect())
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
