@@ -13,7 +13,7 @@ use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::workload::Outcome;
 use worker::workload::exec::arguments::CONSTANTS;
-use worker::workload::exec::cli::{ExecArgs, words};
+use worker::workload::exec::cli::ExecArgs;
 use worker::workload::exec::differ::{Difference, blocks_to_compare};
 use worker::workload::exec::{Exec, Local, Setup};
 
@@ -35,10 +35,6 @@ pub struct CheckArgs {
     /// The time between the two runs, so that time stamps differ.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     apart: Span,
-    /// A command that prints the part of a result to compare, for formats whose bytes cannot be equal: {output} and
-    /// BATCH_OUTPUT are a folder with the result. Split into words as a shell does; no shell runs it.
-    #[arg(long, value_name = "COMMAND")]
-    digest: Option<String>,
     #[command(flatten)]
     exec: ExecArgs,
 }
@@ -59,7 +55,7 @@ pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
         .setup()
         .map_err(usage)?
         .ok_or_else(|| usage(format!("there is no command to check\n{hint}")))?;
-    let digest = args.digest.as_ref().map(|text| words(text, "--digest")).transpose().map_err(usage)?;
+    let digest = args.exec.digest().map_err(usage)?;
     let workload = Exec::new(setup.clone(), Local::default());
     let datasets = Datasets::find(&args.datasets, &args.test, &workload)?;
     let scratch = match &args.exec.scratch {

@@ -99,7 +99,7 @@ train = [{train}]
 [program]
 # Whether equal inputs give equal bytes; `sim check` finds out.
 deterministic = false
-# What counts of a result where bytes cannot be equal.
+# What counts of a result where bytes cannot be equal: `sim check` and audits compare what it prints.
 # digest = "python3 predict.py {{output}}"
 # Other platforms' variables as well: CLOUD_RUN_TASK_INDEX and so on.
 aliases = false

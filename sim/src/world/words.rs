@@ -85,8 +85,13 @@ pub fn event(what: &What) -> Option<String> {
         What::Waits { reason } => format!("waits: {reason}"),
         What::Sealed { datasets } => format!("seals the run, of {}", count(u64::from(*datasets), "dataset")),
         What::Reported { hash } => format!("has committed the report ({})", hash.short()),
-        What::Audited { path, equal, .. } => {
-            format!("does {} twice: {}", short(path), if *equal { "equal" } else { "different" })
+        What::Audited { path, equal, by_digest, .. } => {
+            let how = match (equal, by_digest) {
+                (true, false) => "equal",
+                (true, true) => "equal by digest",
+                (false, _) => "different",
+            };
+            format!("does {} twice: {how}", short(path))
         }
         What::Violation { path, .. } => format!("finds other bytes at {}: the run is void", short(path)),
         What::Exited { code, reason } => {

@@ -46,11 +46,52 @@ fn a_program_that_stamps_the_time_voids_the_run_and_the_file_is_named() {
     assert_eq!(other.status.code(), output.status.code(), "{}", transcript(&other));
 }
 
+/// Other bytes each time, a value that counts, and a file that is stored as blocks.
+const STAMPED: &str = "cat /proc/sys/kernel/random/uuid > \"$BATCH_OUTPUT/id\"; echo 7 > \"$BATCH_OUTPUT/value\"; \
+                       head -c 300000 /dev/zero > \"$BATCH_OUTPUT/large\"";
+
+#[test]
+fn where_bytes_differ_by_nature_their_digest_is_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, scratch) = (folder.path().join("volume"), folder.path().join("scratch"));
+    write_volume(&volume, 2);
+    let marks = folder.path().join("marks");
+    let digest = "sh -c 'cat $BATCH_OUTPUT/value; wc -c < $1/large; echo $1 | tee -a $MARKS' - {output}";
+    let marked = format!("MARKS={}", text(&marks));
+    let options = ["--scratch", text(&scratch), "--env", &marked, "--audit", "100%", "--digest", digest];
+    let output = work(&volume, &options, STAMPED);
+    let said = transcript(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("audited: two results have the same digest").count(), 2, "{said}");
+    let marks = fs::read_to_string(marks).unwrap();
+    assert_eq!(marks.lines().count(), 4, "each result once, in the folder that the other had: {marks}");
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "nothing is left in scratch");
+}
+
+#[test]
+fn another_digest_voids_the_run_and_one_that_fails_is_the_items_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, digest, exit, words) in [
+        ("differs", "cat {output}/id", Exit::Violation, &["--digest printed `", "id differs at byte"][..]),
+        ("fails", "cat {output}/none", Exit::Failed, &["--digest cat {output}/none ended with exit code 1"]),
+        ("talks", "sh -c 'yes | head -c 2000000; sleep 600'", Exit::Failed, &["printed more than 1 MiB"]),
+    ] {
+        let volume = folder.path().join(name);
+        write_volume(&volume, 1);
+        let output = work(&volume, &["--audit", "100%", "--digest", digest, "--retries", "1"], STAMPED);
+        let said = transcript(&output);
+        assert_eq!(output.status.code(), Some(i32::from(exit.code())), "{said}");
+        assert!(words.iter().all(|words| said.contains(words)), "{said}");
+        assert!(!volume.join("runs/1/trained/0").exists(), "nothing is committed");
+    }
+}
+
 #[test]
 fn nothing_is_audited_that_is_not_declared_and_a_share_needs_its_sign() {
     let folder = tempfile::tempdir().unwrap();
     for (options, words) in [
         (&["--audit", "5%"][..], "hint: declare --deterministic"),
+        (&["--deterministic", "--audit", "5%", "--digest", "cat"][..], "leave one of them out"),
         (&["--deterministic", "--audit", "5"][..], "such as 5%"),
     ] {
         let output = work(folder.path(), options, "true");

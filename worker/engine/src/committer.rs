@@ -260,16 +260,17 @@ impl<'a, P: Ports> Committer<'a, P> {
     /// Commits that two intact results differ, so that no worker exits 0, and names both attempts.
     async fn violation(&self, attempt: &Attempt, path: &str, ours: &Record, found: &Record) -> ItemError {
         let theirs = self.who_committed(path, found.hash()).await;
-        self.void(attempt, path, ours, (&theirs, found)).await
+        self.void(attempt, path, ours, (&theirs, found), None).await
     }
 
-    /// The same of a result and another that `theirs` made.
+    /// The same of a result and another that `theirs` made, and what was printed of them if that was compared.
     pub async fn void(
         &self,
         attempt: &Attempt,
         path: &str,
         ours: &Record,
         (theirs, found): (&str, &Record),
+        printed: Option<String>,
     ) -> ItemError {
         let attempts = vec![attempt.folder.clone(), theirs.to_owned()];
         self.ctx.note(What::Violation { path: path.to_owned(), attempts: attempts.clone() });
@@ -280,8 +281,9 @@ impl<'a, P: Ports> Committer<'a, P> {
             attempts[1],
             found.hash()
         );
-        if let Some(difference) = self.difference(ours, found).await {
-            text = format!("{text}\n{difference}");
+        let printed = printed.map(|printed| format!("--digest printed {printed}"));
+        for line in printed.into_iter().chain(self.difference(ours, found).await) {
+            text = format!("{text}\n{line}");
         }
         let record = Record::part(Hash::default(), text.clone().into_bytes());
         let bytes = record.encode(self.ctx.paths.place(&self.ctx.paths.violation()));

@@ -161,6 +161,9 @@ pub enum What {
         item: Name,
         path: String,
         equal: bool,
+        /// The bytes differ, and what counts of them was compared.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_digest: bool,
     },
     Violation {
         path: String,

@@ -1,5 +1,7 @@
 //! One item of a stage: load the inputs, check them, run the workload's task, commit.
 
+use std::sync::Arc;
+
 use crate::artifacts::{Artifacts, ChainState, Committed};
 use crate::attempt::Attempt;
 use crate::audit::FromTheStart;
@@ -30,6 +32,17 @@ struct Gathered {
     parent: Hash,
     /// Or why the dataset was rejected by an earlier stage.
     inputs: Result<Inputs, String>,
+}
+
+/// Characters of a digest that are shown.
+const SHOWN_MAX: usize = 200;
+
+/// A digest for people, on one line.
+fn in_words(digest: &[u8]) -> String {
+    let text = String::from_utf8_lossy(digest);
+    let short: String = text.trim().chars().take(SHOWN_MAX).collect();
+    let dots = if short.len() < text.trim().len() { "…" } else { "" };
+    format!("`{}{dots}`", short.escape_debug())
 }
 
 pub(crate) struct Executor<'a, P: Ports> {
@@ -320,11 +333,40 @@ impl<P: Ports> Executor<'_, P> {
         let name = inputs.attempt.clone();
         let task = Box::new(FromTheStart(self.task(open, stage, inputs).await?));
         let again = Record::new(made.parent, self.runner.run(attempt, task, made.parent, dataset).await?);
-        self.ctx.note(What::Audited { item: attempt.item, path: path.to_owned(), equal: again == *made });
-        if again == *made {
+        let digests = match again == *made {
+            true => None,
+            false => self.digests(open, attempt, (stage, dataset), [made, &again]).await?,
+        };
+        let by_digest = digests.is_some();
+        let equal = digests.as_ref().map_or(again == *made, |[one, other]| one == other);
+        self.ctx.note(What::Audited { item: attempt.item, path: path.to_owned(), equal, by_digest });
+        if equal {
             return Ok(());
         }
-        Err(self.committer.void(attempt, path, made, (&name, &again)).await)
+        let printed = digests.map(|[one, other]| format!("{} and {}", in_words(&one), in_words(&other)));
+        Err(self.committer.void(attempt, path, made, (&name, &again), printed).await)
+    }
+
+    /// What counts of two results whose bytes differ; `None` where the bytes count.
+    async fn digests(
+        &self,
+        open: &OpenRun,
+        attempt: &Attempt,
+        (stage, dataset): (Stage, &Dataset),
+        results: [&Record; 2],
+    ) -> Result<Option<[Vec<u8>; 2]>, ItemError> {
+        let mut digests = [Vec::new(), Vec::new()];
+        for (digest, result) in digests.iter_mut().zip(results) {
+            let Outcome::Part(bytes) = &result.outcome else { return Ok(None) };
+            let (hash, bytes) = (result.hash(), Arc::new(bytes.clone()));
+            let part = Part { stage, index: dataset.index, hash, bytes };
+            let Some(task) = open.workload.digest(name_of(&attempt.folder), part) else { return Ok(None) };
+            match self.runner.run(attempt, task, result.parent, dataset).await? {
+                Outcome::Part(printed) => *digest = printed,
+                Outcome::Rejected(why) => return Err(ItemError::Defect(why)),
+            }
+        }
+        Ok(Some(digests))
     }
 
     /// Commits a stage's result and remembers it; returns what is committed.

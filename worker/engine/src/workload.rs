@@ -355,6 +355,12 @@ pub trait Workload: Send + Sync {
         None
     }
 
+    /// What counts of a result where its bytes may differ, as a task by the attempt of this name whose outcome is compared in
+    /// their place; `None` where the bytes count.
+    fn digest(&self, _attempt: &str, _result: Part) -> Option<Box<dyn Task>> {
+        None
+    }
+
     /// The blocks that must be read to say where two results differ, not too many.
     fn blocks_to_compare(&self, _ours: &[u8], _theirs: &[u8]) -> Vec<Hash> {
         Vec::new()

@@ -162,6 +162,8 @@ mod tests {
                 "r",
                 "--item-timeout",
                 "90m",
+                "--digest",
+                "d {output}",
                 "--aliases",
                 "--",
                 "t",
@@ -187,6 +189,10 @@ mod tests {
         assert_eq!(check(&["--map", "--", "cat"]), Ok(()));
         assert!(check(&["--audit", "5%", "--", "cat"]).unwrap_err().contains("declare --deterministic"));
         assert_eq!(check(&["--audit", "5%", "--deterministic", "--", "cat"]), Ok(()));
+        assert_eq!(check(&["--audit", "5%", "--digest", "d", "--", "cat"]), Ok(()));
+        let both = ["--audit", "5%", "--digest", "d", "--deterministic", "--", "cat"];
+        assert!(check(&both).unwrap_err().contains("leave one of them out"));
+        assert!(check(&["--digest", "a 'b", "--", "cat"]).unwrap_err().contains("a quote is not closed"));
         assert!(check(&["--param", "a"]).unwrap_err().contains("NAME=VALUE"));
         assert!(check(&["--param", "no-such=1"]).is_err());
         assert!(check(&["--env", "A", "--", "cat"]).unwrap_err().contains("NAME=VALUE"));

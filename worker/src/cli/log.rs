@@ -113,7 +113,10 @@ fn say(form: Form, session: &str, what: &What) {
         What::Waits { reason } => warn!("waiting: {reason}"),
         What::Repaired { path, .. } => warn!(path, explain = %explained::TORN, "replaced a torn file"),
         What::Sealed { datasets } => info!(datasets, "sealed"),
-        What::Audited { path, equal: true, .. } => info!(path, "audited: two results are equal"),
+        What::Audited { path, equal: true, by_digest: false, .. } => {
+            info!(path, "audited: two results are equal")
+        }
+        What::Audited { path, equal: true, .. } => info!(path, "audited: two results have the same digest"),
         What::Violation { path, attempts } => error!(path, ?attempts, "two results of one item differ"),
         What::Exited { code, reason } if *code == Exit::Finished.code() => {
             info!("{reason}");

@@ -28,7 +28,8 @@ pub struct WorkloadArgs {
     #[command(flatten)]
     pub exec: ExecArgs,
     /// The share of the items that a worker does twice and compares before it commits them: two results that differ void
-    /// the run. Every worker chooses the same. A program is audited only with --deterministic [default: 0%]
+    /// the run. Every worker chooses the same. Of a program the bytes are compared with --deterministic, else what --digest
+    /// prints [default: 0%]
     #[arg(long, env = "WORKER_AUDIT", value_name = "SHARE", default_value_t = Share::NONE, hide_default_value = true)]
     pub audit: Share,
     /// A parameter of the fraud workload, NAME=VALUE (repeatable); recorded in the manifest.
@@ -70,12 +71,18 @@ impl WorkloadArgs {
     /// Where a parameter or a variable has no `=`.
     pub fn named(&self, rounds: u64) -> Result<(&'static str, BTreeMap<String, String>), String> {
         if let Some(setup) = self.exec.setup()? {
-            if self.audit != Share::NONE && !setup.deterministic {
+            let is_audited = self.audit != Share::NONE;
+            if is_audited && !setup.deterministic && self.exec.digest.is_none() {
                 return Err(
                     "--audit compares two results byte for byte, and this program's may differ\nhint: \
-                            declare --deterministic where `sim check` finds them equal"
+                            declare --deterministic where `sim check` finds them equal, or let --digest print what counts"
                         .to_owned(),
                 );
+            }
+            if is_audited && setup.deterministic && self.exec.digest.is_some() {
+                return Err("--digest is for results whose bytes differ, and --deterministic says that they do not\nhint: \
+                            leave one of them out"
+                    .to_owned());
             }
             return Ok((exec::NAME, setup.params()));
         }

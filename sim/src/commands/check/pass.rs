@@ -147,7 +147,7 @@ impl Rehearsal {
             scratch: Some(pass.scratch.clone()),
             item_timeout: pass.timeout,
             shown_max: SHOWN_MAX,
-            logs: None,
+            ..Local::default()
         };
         let task = Exec::new(pass.setup.clone(), local).task(stage, inputs);
         self.finish(task, content, pass.number).map_err(|why| anyhow!("{}: {why}", self.words(item)))

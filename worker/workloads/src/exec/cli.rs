@@ -48,6 +48,11 @@ pub struct ExecArgs {
     /// An item's program that runs for longer has failed.
     #[arg(long, env = "WORKER_ITEM_TIMEOUT", value_name = "TIME", value_parser = parse_positive)]
     pub item_timeout: Option<Duration>,
+    /// A command that prints what counts of a result, for formats whose bytes cannot be equal: `sim check` and --audit
+    /// compare what it prints. {output} and BATCH_OUTPUT are a folder with the result. Split into words as a shell does;
+    /// no shell runs it.
+    #[arg(long, env = "WORKER_DIGEST", value_name = "COMMAND")]
+    pub digest: Option<String>,
     /// A program in place of the fraud model, with its arguments. {input}, {output}, {previous}, {checkpoint},
     /// {tests}, {index} and {seed} are filled in; docs/own-code.md says what the program is given and what must hold.
     #[arg(last = true, value_name = "COMMAND")]
@@ -72,6 +77,7 @@ impl ExecArgs {
                 ("--deterministic", self.deterministic),
                 ("--aliases", self.aliases),
                 ("--env", !self.environment.is_empty()),
+                ("--digest", self.digest.is_some()),
             ];
             return match options.iter().find(|(_, is_given)| *is_given) {
                 Some((option, _)) => {
@@ -80,6 +86,7 @@ impl ExecArgs {
                 None => Ok(None),
             };
         }
+        self.digest()?;
         let environment = self.environment.iter().map(|variable| parse_variable(variable));
         Ok(Some(Setup {
             commands: self.commands()?,
@@ -87,6 +94,14 @@ impl ExecArgs {
             aliases: self.aliases,
             environment: environment.collect::<Result<_, _>>()?,
         }))
+    }
+
+    /// The command for `--digest`.
+    ///
+    /// # Errors
+    /// Where it is no command.
+    pub fn digest(&self) -> Result<Option<Vec<String>>, String> {
+        self.digest.as_ref().map(|text| words(text, "--digest")).transpose()
     }
 
     fn commands(&self) -> Result<Commands, String> {
@@ -123,7 +138,9 @@ impl ExecArgs {
     }
 
     pub fn local(&self, shown_max: u64, logs: Option<Logs>) -> Local {
-        Local { scratch: self.scratch.clone(), item_timeout: self.item_timeout, shown_max, logs }
+        // Of a command line that `setup` has refused nothing is run.
+        let digest = self.digest().ok().flatten();
+        Local { scratch: self.scratch.clone(), item_timeout: self.item_timeout, shown_max, logs, digest }
     }
 
     /// The same as arguments of `worker run`, which end with the command.
@@ -139,8 +156,12 @@ impl ExecArgs {
         for variable in &self.environment {
             option("--env", variable.into());
         }
-        let commands =
-            [("--prepare", &self.prepare), ("--evaluate", &self.evaluate), ("--report", &self.report)];
+        let commands = [
+            ("--prepare", &self.prepare),
+            ("--evaluate", &self.evaluate),
+            ("--report", &self.report),
+            ("--digest", &self.digest),
+        ];
         for (name, command) in commands.into_iter().filter_map(|(name, given)| Some((name, given.as_ref()?)))
         {
             option(name, command.into());

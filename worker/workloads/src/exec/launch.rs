@@ -31,6 +31,8 @@ pub(super) struct Start<'a> {
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub transcript: Transcript,
+    /// Bytes of its output that are kept.
+    pub kept_max: usize,
 }
 
 impl Running {
@@ -38,8 +40,8 @@ impl Running {
         let mut arguments = start.arguments.into_iter();
         let program = arguments.next().ok_or_else(|| "the command is empty".to_owned())?;
         let failed = |error: std::io::Error| format!("start {program}: {error}");
-        let (output, to_output) = Output::open().map_err(failed)?;
-        let (errors, to_errors) = Output::open().map_err(failed)?;
+        let (output, to_output) = Output::open(start.kept_max).map_err(failed)?;
+        let (errors, to_errors) = Output::open(0).map_err(failed)?;
         let (metrics, to_metrics) = Metrics::open().map_err(failed)?;
         let descriptors = [&to_output, &to_errors, &to_metrics].map(AsFd::as_fd);
         let environment = start.environment;
@@ -105,6 +107,11 @@ impl Running {
         for line in self.metrics.read() {
             self.transcript.line(&line);
         }
+    }
+
+    /// The beginning of what it wrote to its output.
+    pub(super) fn kept(&self) -> &[u8] {
+        self.outputs[0].kept()
     }
 
     pub(super) fn ran_for(&self) -> Duration {

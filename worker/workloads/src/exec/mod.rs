@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod cli;
 pub mod collect;
 pub mod differ;
+mod digest;
 mod launch;
 pub mod layout;
 pub mod log;
@@ -34,6 +35,7 @@ use crate::days;
 use crate::guard::Guards;
 use arguments::Item;
 use differ::Difference;
+use digest::Digest;
 use engine::contract::BLOCK_BYTES;
 use engine::hash::Hash;
 use engine::manifest::{Dataset, Role};
@@ -110,6 +112,8 @@ pub struct Local {
     pub shown_max: u64,
     /// Where the output of each attempt is kept.
     pub logs: Option<Logs>,
+    /// What counts of a result, where its bytes may differ: a command that prints it.
+    pub digest: Option<Vec<String>>,
 }
 
 /// The workload.
@@ -272,6 +276,23 @@ impl Workload for Exec {
 
     fn blocks_to_compare(&self, ours: &[u8], theirs: &[u8]) -> Vec<Hash> {
         differ::blocks_to_compare(ours, theirs)
+    }
+
+    fn digest(&self, attempt: &str, result: Part) -> Option<Box<dyn Task>> {
+        let words = self.local.digest.clone()?;
+        let scratch = match self.scratch(attempt) {
+            Ok(scratch) => scratch,
+            Err(why) => return Some(Box::new(Failed(why))),
+        };
+        let command = digest::Command {
+            words,
+            environment: self.setup.variables(),
+            folder: scratch.folder.join(format!("{attempt}-digest-{}", result.index)),
+            timeout: self.local.item_timeout,
+            scratch,
+            guards: self.guards.clone(),
+        };
+        Some(Box::new(Digest::new(command, result)))
     }
 
     fn difference(&self, ours: &[u8], theirs: &[u8], blocks: &BTreeMap<Hash, Vec<u8>>) -> Option<String> {

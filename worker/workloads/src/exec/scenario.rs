@@ -59,7 +59,7 @@ const KEYS: [(&str, &str, &str, Kind, u8); 34] = [
     ("program", "deterministic", "--deterministic", Kind::Flag, ALL),
     ("program", "aliases", "--aliases", Kind::Flag, ALL),
     ("program", "scratch", "--scratch", Kind::One, RUN | CHECK | WORKER),
-    ("program", "digest", "--digest", Kind::Command, CHECK),
+    ("program", "digest", "--digest", Kind::Command, ALL),
     ("program", "audit", "--audit", Kind::One, RUN | WORKER | CLOUDS),
     ("limits", "item_timeout", "--item-timeout", Kind::One, ALL),
     ("limits", "retries", "--retries", Kind::One, WORKER | CLOUDS),

@@ -20,7 +20,7 @@ use crate::guard::{self, Guards};
 use engine::workload::{Outcome, Part, Step, Task, Wanted};
 
 /// How long a step waits for the program: between steps leases are kept and signals seen.
-const STEP: Duration = Duration::from_millis(20);
+pub(super) const STEP: Duration = Duration::from_millis(20);
 /// Exit codes with a meaning (docs/own-code.md).
 const REJECTED: u8 = 65;
 const RELEASE: u8 = 75;
@@ -177,6 +177,7 @@ impl Program {
             arguments: self.item.arguments(&self.command),
             environment: environment.collect(),
             transcript: Transcript::new(self.item.name.clone(), self.local.shown_max, log),
+            kept_max: 0,
         })?;
         self.starts = self.starts.saturating_add(1);
         Ok(running)

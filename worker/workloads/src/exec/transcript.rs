@@ -66,13 +66,19 @@ pub(super) struct Output {
     pipe: Pipe,
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
+    /// The first bytes, as they came, and how many there may be.
+    kept: (Vec<u8>, usize),
 }
 
 impl Output {
-    /// An output, and the end that the program writes to.
-    pub fn open() -> io::Result<(Self, PipeWriter)> {
+    /// An output whose first bytes are kept, and the end that the program writes to.
+    pub fn open(kept_max: usize) -> io::Result<(Self, PipeWriter)> {
         let (pipe, to) = Pipe::open()?;
-        Ok((Self { pipe, rest: Vec::new() }, to))
+        Ok((Self { pipe, rest: Vec::new(), kept: (Vec::new(), kept_max) }, to))
+    }
+
+    pub fn kept(&self) -> &[u8] {
+        &self.kept.0
     }
 
     pub fn readable(&self) -> Option<PollFd<'_>> {
@@ -81,8 +87,9 @@ impl Output {
 
     /// Takes the lines that have come since. A longer line than [`LINE_BYTES_MAX`] counts as several.
     pub fn read(&mut self, into: &mut Transcript) {
-        let rest = &mut self.rest;
+        let (rest, (kept, kept_max)) = (&mut self.rest, &mut self.kept);
         self.pipe.read(|mut bytes| {
+            kept.extend(&bytes[..bytes.len().min(*kept_max - kept.len())]);
             while !bytes.is_empty() {
                 let free = bytes.len().min(LINE_BYTES_MAX - rest.len());
                 let end = bytes[..free].iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn lines_are_put_together_cut_and_ended() {
-        let (mut output, mut to) = Output::open().unwrap();
+        let (mut output, mut to) = Output::open(5).unwrap();
         let mut transcript = Transcript::new("train/0".to_owned(), 0, None);
         to.write_all(b"one\n\ntw").unwrap();
         output.read(&mut transcript);
@@ -127,5 +134,6 @@ mod tests {
         output.end(&mut transcript);
         assert!(transcript.last_lines().ends_with("\n  xxx\n  the \u{fffd} end"), "{:?}", transcript.last);
         assert!(output.readable().is_none(), "its end is known, and nothing is waited for");
+        assert_eq!(output.kept(), b"one\n\n");
     }
 }
