@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
 use serde_json::Value;
 use tests::command::{files, run, transcript};
@@ -65,7 +66,9 @@ fn a_program_in_its_own_image_survives_preempted_nodes() {
     let days = folder.path().join("days");
     write_days(&days);
     let calm = folder.path().join("calm");
-    on_kind(&days, &calm, &["--preempt", "none"], &COMMAND);
+    let lines = transcript(&run_on_kind(&days, &calm, &["--preempt", "none"], &COMMAND));
+    let printed = lines.find("train/0 | 2018-04-01.txt: 1 days, begun at step 0");
+    assert!(printed.is_some() && printed < lines.rfind(" commits\n"), "while the run goes on: {lines}");
     let expected = files(&calm.join("output"));
     assert_eq!(days_in(&calm), u64::from(DAYS), "each day counts once");
     assert!(expected.len() >= DAYS as usize, "{:?}", expected.keys());
@@ -147,14 +150,19 @@ const COMMAND: [&str; 6] = ["python3", "train.py", "{input}", "{output}", "{chec
 
 /// Runs a program on the kept cluster; its summary.
 fn on_kind(days: &Path, out: &Path, options: &[&str], command: &[&str]) -> Value {
-    let place = ["run", "--backend", "kind", "--cluster", CLUSTER, "--keep", "--json", "--workers", "2"];
+    let output = run_on_kind(days, out, &[options, &["--json"]].concat(), command);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
+    summary
+}
+
+fn run_on_kind(days: &Path, out: &Path, options: &[&str], command: &[&str]) -> Output {
+    let place = ["run", "--backend", "kind", "--cluster", CLUSTER, "--keep", "--workers", "2"];
     let what = ["--datasets", days.to_str().unwrap(), "--out", out.to_str().unwrap(), "--image", IMAGE];
     let arguments = [&place[..], &what, options, &["--deterministic", "--"], command].concat();
     let output = run(SIM, &arguments);
     assert!(output.status.success(), "sim {}: {}", arguments.join(" "), transcript(&output));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["checked"]["violations"], Value::Array(Vec::new()));
-    summary
+    output
 }
 
 /// The counter in the last state.

@@ -53,6 +53,11 @@ impl LiveCluster {
         Ok(Self { client, base: Config::tutorial(), shared: true })
     }
 
+    /// What a worker's pod writes, as it comes, until its container ends.
+    pub fn written_by(&self, pod: &str) -> BoxStream<'static, String> {
+        logs::written_by(&self.client, pod)
+    }
+
     fn config(&self, deployment: &str) -> Config {
         let (namespace, suffix) = self.place(deployment);
         Config { deployment: deployment.to_owned(), namespace, suffix, ..self.base.clone() }

@@ -80,6 +80,16 @@ async fn worker_pods(client: &Client, deployment: &str) -> Result<Vec<Pod>> {
     Ok(pods)
 }
 
+/// What a worker's pod writes, as it comes, from when it runs until its container ends.
+pub(super) fn written_by(client: &Client, pod: &str) -> stream::BoxStream<'static, String> {
+    let lines = lines(Api::default_namespaced(client.clone()), pod.to_owned(), true);
+    let of_worker = |line| match line {
+        Line::Worker(line) => Some(line),
+        Line::Kubelet(_) | Line::Seen => None,
+    };
+    lines.filter_map(move |line| std::future::ready(of_worker(line))).boxed()
+}
+
 /// The log of a pod, with the pod's name.
 fn lines_of(client: &Client, pod: String, follow: bool) -> stream::BoxStream<'static, (String, Line)> {
     let pods = Api::default_namespaced(client.clone());

@@ -149,7 +149,7 @@ impl Stand {
     }
 
     /// Starts the Job, preempts as scheduled until it is over, and copies what is on the volume then into
-    /// the plan's local one.
+    /// the plan's local one. `show` is given each line that a program prints.
     ///
     /// # Errors
     /// Where the cluster cannot be spoken to, or a node does not come back.
@@ -158,6 +158,7 @@ impl Stand {
         plan: &Plan,
         schedule: &Schedule,
         watch: Observer<'_>,
+        show: &mut dyn FnMut(&str),
     ) -> Result<(Story, Ended), Failure> {
         let mut phases = std::mem::take(&mut self.phases);
         let policy = Policy {
@@ -168,7 +169,7 @@ impl Stand {
             crashes_max: None,
             machine_is_worker: false,
         };
-        let mut nodes = Nodes::new(self, plan).await?;
+        let mut nodes = Nodes::new(self, plan, show).await?;
         let run = supervise(&mut nodes, policy, schedule, std::future::pending(), watch);
         let (mut story, ended) = timed(&mut phases, "run", run).await?;
         drop(nodes);

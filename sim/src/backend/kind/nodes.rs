@@ -11,10 +11,11 @@ use cloud::k8s::watch::{self, JobState, NodeState, PodState};
 use cloud::kind::{self, Cut, Fault};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::{BoxStream, FuturesUnordered};
+use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use worker::events::Event;
 use worker::failure::Failure;
+use worker::workload::exec::logs::is_a_programs;
 
 use super::{Stand, feed};
 use crate::backend::process::Plan;
@@ -36,6 +37,10 @@ pub(super) struct Nodes<'a> {
     /// The workers' events, from the volume; the future brings them, and never ends.
     events: UnboundedReceiver<Event>,
     feed: LocalBoxFuture<'a, ()>,
+    /// What the workers' pods write.
+    written: SelectAll<BoxStream<'static, String>>,
+    /// Shows a line that a program printed.
+    show: &'a mut dyn FnMut(&str),
     /// By the name of the pod.
     lives: BTreeMap<String, Life>,
     /// Events that came before the news of their pod.
@@ -47,7 +52,7 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub async fn new(stand: &'a Stand, plan: &'a Plan) -> Result<Self> {
+    pub async fn new(stand: &'a Stand, plan: &'a Plan, show: &'a mut dyn FnMut(&str)) -> Result<Self> {
         let (tell_event, events) = unbounded_channel();
         let (tell_step, steps) = unbounded_channel();
         Ok(Self {
@@ -57,6 +62,8 @@ impl<'a> Nodes<'a> {
             cluster: stand.port.watch(&stand.batch.deployment),
             events,
             feed: Box::pin(feed::feed(stand.staging_pod(), plan.run.clone(), tell_event)),
+            written: SelectAll::new(),
+            show,
             lives: BTreeMap::new(),
             early: BTreeMap::new(),
             faults: FuturesUnordered::new(),
@@ -85,6 +92,7 @@ impl<'a> Nodes<'a> {
             let number = self.lives.len();
             self.lives.insert(pod.name.clone(), Life { number, seq: None });
             self.ready.push_back(News::Started { machine, name: pod.name.clone(), pid: 1 });
+            self.written.push(self.stand.port.written_by(&pod.name));
             for event in self.early.remove(&pod.name).unwrap_or_default() {
                 self.event(event);
             }
@@ -177,6 +185,11 @@ impl Backend for Nodes<'_> {
                 }
                 Some(event) = self.events.recv() => self.event(event),
                 Some(change) = self.cluster.next() => self.cluster_changed(change),
+                Some(line) = self.written.next(), if !self.written.is_empty() => {
+                    if is_a_programs(&line) {
+                        (self.show)(&line);
+                    }
+                }
                 () = &mut self.feed => {}
             }
         }

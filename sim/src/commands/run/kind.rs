@@ -1,5 +1,6 @@
 //! `sim run --backend kind`: a cluster made, used and removed, whatever happens in between.
 
+use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 
 use cloud::kind::{KindCluster, Spec, down, installed, local_node_image};
@@ -57,7 +58,7 @@ pub async fn run(mut prepared: Prepared) -> Result<u8, Failure> {
 }
 
 async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failure> {
-    let mut terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
+    let terminal = Terminal::new(prepared.mode, prepared.plan.workers, prepared.commits());
     for line in prepared.headline(None) {
         terminal.say(&line);
     }
@@ -65,9 +66,11 @@ async fn in_cluster(prepared: &mut Prepared, place: &Place) -> Result<u8, Failur
     for phase in &stand.phases {
         terminal.say(&format!("  {:<12} {:.1} s", phase.name, phase.seconds));
     }
-    let mut watch = |story: &_, update| terminal.update(story, update);
-    let ran = stand.run(&prepared.plan, &prepared.schedule, &mut watch).await;
-    terminal.end(ran.as_ref().ok().map(|(story, _)| story));
+    let shared = RefCell::new(terminal);
+    let mut watch = |story: &_, update| shared.borrow_mut().update(story, update);
+    let mut show = |line: &str| shared.borrow_mut().say(line);
+    let ran = stand.run(&prepared.plan, &prepared.schedule, &mut watch, &mut show).await;
+    shared.into_inner().end(ran.as_ref().ok().map(|(story, _)| story));
     let (story, ended) = ran?;
     let (_forward, queue) = stand.queue().await?;
     prepared.plan.queue = queue;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use worker::workload::exec::logs::is_a_programs;
+
 /// Bytes that are shown at a time, at most; of more the last ones.
 const SHOWN_MAX: u64 = 64 << 10;
 
@@ -48,12 +50,6 @@ impl Tail {
             }
         }
     }
-}
-
-/// Whether a line is one that a program printed, `train/3 | epoch 1`, and none of the worker's own.
-fn is_a_programs(line: &str) -> bool {
-    let is_item = |item: &str| item == "report" || item.contains('/') && !item.contains(' ');
-    line.split_once(" | ").is_some_and(|(item, _)| is_item(item))
 }
 
 #[cfg(test)]

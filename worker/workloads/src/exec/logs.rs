@@ -12,6 +12,12 @@ pub fn folder(run: &str) -> String {
     format!("logs/{run}")
 }
 
+/// Whether a line of a worker's log is one that a program printed, `train/3 | epoch 1`, and none of the worker's own.
+pub fn is_a_programs(line: &str) -> bool {
+    let is_item = |item: &str| item == "report" || item.contains('/') && !item.contains(' ');
+    line.split_once(" | ").is_some_and(|(item, _)| is_item(item))
+}
+
 /// An item's folder in that of its run.
 pub(super) fn of_item(item: &str) -> String {
     item.replace('/', "-")
