@@ -58,7 +58,7 @@ impl<'a, P: Ports> Blocks<'a, P> {
         };
         let block = read_block(self.ctx, &dataset.path, dataset.bytes, number.into()).await?;
         self.ctx.tick();
-        let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
+        let (found, block) = self.ctx.hashed(block).await?;
         let trusts = number > 0 && self.ctx.breaks(Mutant::CheckOneBlock);
         if found != *expected && !trusts && !self.ctx.breaks(Mutant::UncheckedInput) {
             return Err(ItemError::Input(format!(
@@ -74,7 +74,7 @@ impl<'a, P: Ports> Blocks<'a, P> {
     /// Puts a block where the results of this run refer to it. Idempotent. A volume that fails for a moment is tried
     /// again: the work that made the block would be lost.
     pub async fn put(&self, attempt: &Attempt, bytes: Vec<u8>) -> Result<(), ItemError> {
-        let (hash, bytes) = self.ctx.compute(move || (Hash::of(&bytes), bytes)).await?;
+        let (hash, bytes) = self.ctx.hashed(bytes).await?;
         let path = self.ctx.paths.block(hash);
         let since = self.ctx.system.elapsed();
         loop {
@@ -120,7 +120,7 @@ impl<'a, P: Ports> Blocks<'a, P> {
             match self.ctx.store.get(&path).await {
                 Ok(block) => {
                     self.ctx.tick();
-                    let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await?;
+                    let (found, block) = self.ctx.hashed(block).await?;
                     if found == hash {
                         self.missed.borrow_mut().remove(&hash);
                         return Ok(block);

@@ -8,6 +8,7 @@ use crate::attempt::Attempt;
 use crate::audit::Share;
 use crate::contract::{Exit, RUNS, RunPaths};
 use crate::events::{EventLog, EventSink, What};
+use crate::hash::Hash;
 use crate::item_error::ItemError;
 use crate::manifest::Spec;
 use crate::mutant::Mutant;
@@ -15,6 +16,9 @@ use crate::queue::{Queue, WorkQueue};
 use crate::store::{Store, StoreError};
 use crate::system::System;
 use crate::workload::Workload;
+
+/// The share of a block, 1 in `IN_PLACE`, that is hashed at once: 16 KiB.
+const IN_PLACE: u64 = 512;
 
 /// Where chapter 0's datasets come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +259,15 @@ impl<'a, P: Ports> Context<'a, P> {
 
     pub fn is_stopping(&self) -> bool {
         self.system.stopping_for().is_some()
+    }
+
+    /// The hash of some bytes, which are handed back with it.
+    pub async fn hashed(&self, bytes: Vec<u8>) -> Result<(Hash, Vec<u8>), ItemError> {
+        // That takes less time than to hand them over.
+        if (bytes.len() as u64) < self.system.block_bytes() / IN_PLACE {
+            return Ok((Hash::of(&bytes), bytes));
+        }
+        self.compute(move || (Hash::of(&bytes), bytes)).await
     }
 
     /// Runs `work` where it does not block heartbeats.

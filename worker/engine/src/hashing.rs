@@ -114,7 +114,7 @@ impl<'a, P: Ports> Hasher<'a, P> {
                      hint: push or list files that are copied whole"
                 )));
             }
-            let hash = self.ctx.compute(move || Hash::of(&block)).await?;
+            let (hash, _) = self.ctx.hashed(block).await?;
             hashing.file(&path, bytes).hashes.push(hash);
             self.ctx.tick();
             self.save(attempt, hashing).await?;

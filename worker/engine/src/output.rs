@@ -239,7 +239,7 @@ impl<P: Ports> Output<'_, P> {
             let block = self.ctx.store.get_range(path, number * file.block_bytes, file.block_bytes).await;
             self.ctx.tick();
             let Ok(block) = block else { return false };
-            if self.ctx.compute(move || Hash::of(&block)).await != Ok(*hash) {
+            if self.ctx.hashed(block).await.map(|(found, _)| found) != Ok(*hash) {
                 return false;
             }
         }

@@ -152,7 +152,7 @@ impl<'a, P: Ports> Progress<'a, P> {
 
     /// Puts a block of the state that is saved next; returns whether it is there.
     pub async fn save_block(&self, attempt: &Attempt, block: Vec<u8>) -> bool {
-        let Ok((hash, block)) = self.ctx.compute(move || (Hash::of(&block), block)).await else {
+        let Ok((hash, block)) = self.ctx.hashed(block).await else {
             return false;
         };
         if attempt.has_block(hash) {
@@ -185,7 +185,7 @@ impl<'a, P: Ports> Progress<'a, P> {
         let Resumed { folder, blocks } = resumed?;
         let block = self.ctx.store.get(&block_path(folder, *blocks.get(&hash)?)).await.ok()?;
         self.ctx.tick();
-        let (found, block) = self.ctx.compute(move || (Hash::of(&block), block)).await.ok()?;
+        let (found, block) = self.ctx.hashed(block).await.ok()?;
         (found == hash).then_some(block)
     }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use tracing::warn;
 
 use super::Clock;
@@ -70,18 +70,12 @@ impl Store {
             self.file = None;
             self.file = Some(self.open_file()?);
         }
-        let Some(file) = &mut self.file else {
+        let Some(file) = &self.file else {
             return Err(QueueError::Away(format!("{} is not open", self.path.display())));
         };
         let now = signed(self.clock.now_ms());
-        let begun = file.connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let outcome = begun.and_then(|transaction| {
-            let step = Step { transaction, run: file.run, now };
-            let value = work(&step)?;
-            step.transaction.commit()?;
-            Ok(value)
-        });
-        outcome.map_err(|error| file::explain(&error, &self.path))
+        let step = Step { connection: &file.connection, run: file.run, now };
+        step.transact(work).map_err(|error| file::explain(&error, &self.path))
     }
 
     pub(super) fn add(&mut self, items: &[Item]) -> Result<usize> {
@@ -161,7 +155,7 @@ impl Store {
     pub(super) fn pushed(&mut self) -> Result<Vec<String>> {
         let (paths, foreign) = self.transact(|step| {
             let (mut paths, mut foreign) = (Vec::new(), Vec::new());
-            let mut select = step.transaction.prepare_cached("SELECT id, path FROM datasets ORDER BY id")?;
+            let mut select = step.connection.prepare_cached("SELECT id, path FROM datasets ORDER BY id")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 match text(row, 1)? {
@@ -189,7 +183,7 @@ impl Store {
         self.transact(|step| {
             let sql =
                 format!("SELECT count(*) FILTER (WHERE {CLAIMABLE}), count(*) FROM items WHERE run = ?1");
-            let mut select = step.transaction.prepare_cached(&sql)?;
+            let mut select = step.connection.prepare_cached(&sql)?;
             select.query_row([step.run, step.now], |row| {
                 let [pending, all] = [row.get::<_, i64>(0)?, row.get(1)?].map(unsigned);
                 Ok(Counts { pending, claimed: all - pending })
@@ -199,7 +193,7 @@ impl Store {
 
     pub(super) fn pushed_count(&mut self) -> Result<u64> {
         self.transact(|step| {
-            let mut select = step.transaction.prepare_cached("SELECT count(*) FROM datasets")?;
+            let mut select = step.connection.prepare_cached("SELECT count(*) FROM datasets")?;
             select.query_row([], |row| row.get(0)).map(unsigned)
         })
     }
@@ -207,14 +201,24 @@ impl Store {
 
 /// A transaction on one run, at one time.
 struct Step<'a> {
-    transaction: Transaction<'a>,
+    connection: &'a Connection,
     run: i64,
     now: i64,
 }
 
 impl Step<'_> {
+    /// All of the work, or nothing. By statements that are prepared once, as the others are.
+    fn transact<T>(self, work: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.execute("BEGIN IMMEDIATE", [])?;
+        let outcome = work(&self).and_then(|value| self.execute("COMMIT", []).map(|_| value));
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            let _ = self.execute("ROLLBACK", []);
+        }
+        outcome
+    }
+
     fn execute(&self, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
-        self.transaction.prepare_cached(sql)?.execute(values)
+        self.connection.prepare_cached(sql)?.execute(values)
     }
 
     fn add(&self, items: &[Item]) -> rusqlite::Result<usize> {
@@ -241,7 +245,7 @@ impl Step<'_> {
 
     /// The first row among those of some ranks that a claim may have.
     fn front(&self, ranks: RangeInclusive<i64>) -> rusqlite::Result<Option<Front>> {
-        let mut select = self.transaction.prepare_cached(&front())?;
+        let mut select = self.connection.prepare_cached(&front())?;
         let front = select.query_row([self.run, self.now, *ranks.start(), *ranks.end()], |row| {
             let lossy = |bytes: Vec<u8>| bytes.escape_ascii().to_string();
             let owned = row.get::<_, i64>(2)? != 0;
@@ -266,8 +270,10 @@ impl Step<'_> {
 
     /// Returns the claim's token.
     fn lease(&self, front: &Front, worker: &str, nonce: u128, length: i64) -> rusqlite::Result<u64> {
-        let sql = "UPDATE runs SET token = token + 1 WHERE id = ?1 RETURNING token";
-        let token: i64 = self.transaction.prepare_cached(sql)?.query_row([self.run], |row| row.get(0))?;
+        // Not RETURNING, for which SQLite makes a table each time.
+        self.execute("UPDATE runs SET token = token + 1 WHERE id = ?1", [self.run])?;
+        let mut select = self.connection.prepare_cached("SELECT token FROM runs WHERE id = ?1")?;
+        let token: i64 = select.query_row([self.run], |row| row.get(0))?;
         let sql = "UPDATE items
                    SET deadline_ms = ?1, length_ms = ?2, token = ?3, nonce = ?4, worker = ?5, progress = 0, lost = ?6
                    WHERE run = ?7 AND rank = ?8";

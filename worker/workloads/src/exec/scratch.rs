@@ -5,8 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use engine::hash::Hash;
+
+use remover::Remover;
+
+mod remover;
 
 /// How the names of such folders begin.
 const PREFIX: &str = "batch-worker-";
@@ -18,6 +23,8 @@ const TRIES: u32 = 100;
 #[derive(Debug)]
 pub(super) struct Scratch {
     pub folder: PathBuf,
+    remover: Option<Remover>,
+    discarded: AtomicU32,
     _lock: File,
 }
 
@@ -51,12 +58,32 @@ impl Scratch {
         let lock = File::create_new(&path)?;
         let is_there = |lock: &File| Some(lock.metadata().ok()?.ino() == fs::metadata(&path).ok()?.ino());
         let is_ours = lock.try_lock().is_ok() && is_there(&lock) == Some(true);
-        Ok(is_ours.then(|| Self { folder, _lock: lock }))
+        let discarded = AtomicU32::default();
+        Ok(is_ours.then(|| Self { folder, remover: Remover::start(), discarded, _lock: lock }))
+    }
+
+    /// Removes an attempt's folder while its result is committed: some disks are slow to remove a folder. Its name can be
+    /// used again at once.
+    #[expect(clippy::disallowed_methods, reason = "scratch is this machine's own: no other renames there")]
+    pub fn discard(&self, folder: &Path) {
+        let number = self.discarded.fetch_add(1, Ordering::Relaxed);
+        let moved = self.folder.join(format!("discarded-{number}"));
+        match &self.remover {
+            Some(remover) if fs::rename(folder, &moved).is_ok() => remover.remove(moved),
+            _ => drop(fs::remove_dir_all(folder)),
+        }
+    }
+
+    /// Waits until what was discarded is gone: scratch never holds more than one attempt.
+    pub fn settle(&self) {
+        self.remover.iter().for_each(Remover::settle);
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // It ends first.
+        self.remover = None;
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -95,6 +122,25 @@ mod tests {
         assert!(!dead.exists());
         assert!(living.folder.join("state").exists() && next.folder.exists());
         assert!(others.iter().all(|folder| folder.exists()), "they are no dead worker's");
+    }
+
+    #[test]
+    fn what_is_discarded_is_gone_once_it_has_settled_and_its_name_is_free_at_once() {
+        let base = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(base.path(), "seed").unwrap();
+        let attempt = scratch.folder.join("attempt");
+        for number in 0..100 {
+            fs::create_dir(&attempt).unwrap();
+            fs::write(attempt.join(number.to_string()), "x").unwrap();
+            scratch.discard(&attempt);
+            assert!(!attempt.exists());
+        }
+        scratch.settle();
+        let left = || fs::read_dir(&scratch.folder).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left().collect::<Vec<_>>(), [LOCK]);
+        scratch.discard(&attempt);
+        drop(scratch);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl Program {
         let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| {
             format!("{what} {}: {why}\nhint: --scratch names another folder", path.display())
         };
+        self.given.scratch.settle();
         // An attempt may recompute a torn commit. What it could not remove the first time must not be found now.
         match fs::remove_dir_all(&item.folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -242,8 +243,7 @@ impl Program {
                     let folder = self.item.folder.with_file_name(name);
                     kept.keep(&tree, &result, &self.item.output(), folder);
                 }
-                // Here, and not where it is dropped: to remove much takes time.
-                let _ = fs::remove_dir_all(&self.item.folder);
+                self.given.scratch.discard(&self.item.folder);
                 Ok(Step::Done(Outcome::Part(result)))
             }
             Collected::Changed => Err("the output folder changed after the program had ended".to_owned()),

@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::calls::{FileSystem, Meta};
 use crate::aside::aside;
@@ -23,6 +24,8 @@ enum Takes {
 }
 
 const SHORT_BYTES: u64 = 1 << 20;
+/// Short calls in a row, before others have their turn.
+const IN_A_ROW: u32 = 16;
 /// Bytes that are copied for another thread at once.
 const COPIED_BYTES: usize = 1 << 20;
 
@@ -40,6 +43,8 @@ pub struct Directory {
     /// The root without links, as others may name it.
     real_root: Option<Arc<Path>>,
     is_local: bool,
+    /// Calls that were made in place.
+    made: Arc<AtomicU32>,
 }
 
 /// A file open for writing.
@@ -54,13 +59,12 @@ impl Directory {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let is_local = is_local(&root);
-        Self { real_root: real(&root), root: root.into(), is_local }
+        Self { real_root: real(&root), root: root.into(), is_local, made: Arc::default() }
     }
 
     /// The same, taken for one on a server wherever it lies.
     pub fn on_server(root: impl Into<PathBuf>) -> Self {
-        let root = root.into();
-        Self { real_root: real(&root), root: root.into(), is_local: false }
+        Self { is_local: false, ..Self::new(root) }
     }
 
     /// The folder.
@@ -79,7 +83,7 @@ impl Directory {
     ) -> Result<T> {
         let full = self.root.join(path);
         let answer = if self.is_in_place(takes) {
-            in_place(work(&full)).await
+            self.in_place(work(&full)).await
         } else {
             aside(move || work(&full)).await.unwrap_or_else(|why| Err(io::Error::other(why)))
         };
@@ -88,6 +92,16 @@ impl Directory {
 
     fn is_in_place(&self, takes: Takes) -> bool {
         self.is_local && takes == Takes::Short
+    }
+
+    /// The answer of a call that was made in place. However many such calls follow each other, the worker sends heartbeats
+    /// and sees signals between them. Not between each two: a turn looks at all that the worker waits for, and takes as
+    /// long as a call.
+    async fn in_place<T>(&self, answer: T) -> T {
+        if self.made.fetch_add(1, Ordering::Relaxed) % IN_A_ROW == IN_A_ROW - 1 {
+            tokio::task::yield_now().await;
+        }
+        answer
     }
 
     /// What it takes to read a file; of one on a server that is not asked, since it is always read beside.
@@ -101,13 +115,6 @@ impl Directory {
 
 fn real(root: &Path) -> Option<Arc<Path>> {
     Some(root.canonicalize().ok()?.into())
-}
-
-/// The answer of a call that was made in place. However many such calls follow each other, the worker sends heartbeats
-/// and sees signals between them.
-async fn in_place<T>(answer: T) -> T {
-    tokio::task::yield_now().await;
-    answer
 }
 
 /// Whether a folder lies on a file system of this machine's own, as far as is known.
@@ -124,6 +131,23 @@ fn is_local(folder: &Path) -> bool {
 fn is_local(folder: &Path) -> bool {
     nix::sys::statfs::statfs(folder)
         .is_ok_and(|system| ["apfs", "hfs"].contains(&system.filesystem_type_name()))
+}
+
+/// What a read gives where few bytes are asked for and the system has all of them in memory.
+#[cfg(target_os = "linux")]
+fn in_memory(full: &Path, offset: u64, length: u64) -> Option<Vec<u8>> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let file = File::open(full).ok()?;
+    let left = file.metadata().ok()?.len().saturating_sub(offset).min(length);
+    let mut bytes = vec![0; usize::try_from(left).ok().filter(|_| Takes::of(left) == Takes::Short)?];
+    let into = &mut [io::IoSliceMut::new(&mut bytes)];
+    let read = preadv2(&file, into, offset, ReadWriteFlags::NOWAIT).ok()?;
+    (read == bytes.len()).then_some(bytes)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_memory(_: &Path, _: u64, _: u64) -> Option<Vec<u8>> {
+    None
 }
 
 /// Names the kind of an error by its number.
@@ -163,6 +187,11 @@ impl FileSystem for Directory {
     }
 
     async fn read_at(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        if self.is_local
+            && let Some(bytes) = in_memory(&self.root.join(path), offset, length)
+        {
+            return Ok(self.in_place(bytes).await);
+        }
         self.call("read", path, Takes::Long, move |full| {
             let mut file = File::open(full)?;
             file.seek(SeekFrom::Start(offset))?;
@@ -211,7 +240,7 @@ impl FileSystem for Directory {
         let takes = Takes::of(bytes.len() as u64);
         if self.is_in_place(takes) {
             // The bytes need no copy that goes to another thread.
-            let answer = in_place(file.file.as_ref().write_all(bytes)).await;
+            let answer = self.in_place(file.file.as_ref().write_all(bytes)).await;
             return answer.map_err(|error| translate("write", &file.path, &error));
         }
         for piece in bytes.chunks(COPIED_BYTES) {
@@ -283,8 +312,30 @@ mod tests {
         let volume = Directory::new(folder.path());
         tokio::select! {
             biased;
-            () = async { for _ in 0..1_000 { let _ = volume.meta("nothing").await; } } => panic!("no turn"),
-            () = tokio::time::sleep(std::time::Duration::ZERO) => {}
+            () = async { for _ in 0..IN_A_ROW { let _ = volume.meta("nothing").await; } } => panic!("no turn"),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_memory_is_read_as_what_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = [Directory::new(folder.path()), Directory::on_server(folder.path())];
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * SHORT_BYTES as usize).collect();
+        for (name, length) in [("empty", 0), ("short", 1_000), ("long", bytes.len())] {
+            fs::write(folder.path().join(name), &bytes[..length]).unwrap();
+        }
+        for (name, offset, length) in [
+            ("empty", 0, 9),
+            ("short", 5, 100),
+            ("short", 990, 100),
+            ("short", 5_000, 1),
+            ("long", 7, 100),
+            ("long", 0, u64::MAX),
+            ("none", 0, 1),
+        ] {
+            let [here, there] = volumes.each_ref().map(|volume| volume.read_at(name, offset, length));
+            assert_eq!(here.await, there.await, "{name} {offset} {length}");
         }
     }
 
