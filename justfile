@@ -113,3 +113,8 @@ bench-peers *args:
 bench-overhead *args:
     cargo build --release -p worker
     python3 benches/overhead.py {{args}}
+
+# An hour under faults with datasets pushed all the while: does anything grow? (needs redis-server, Python 3)
+soak *args:
+    cargo build --release -p worker -p fixtures
+    python3 benches/soak.py {{args}}

@@ -138,12 +138,15 @@ class Redis:
         self.folder = tempfile.mkdtemp(prefix="bench-redis-")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+        return self
+
+    def start(self):
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
         self.process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
-        self.url = f"redis://127.0.0.1:{self.port}"
         while subprocess.run(["redis-cli", "-p", str(self.port), "PING"], capture_output=True).returncode:
             time.sleep(0.01)
-        return self
 
     def cli(self, *command):
         return subprocess.check_output(["redis-cli", "-p", str(self.port), *command], text=True).strip()
