@@ -110,7 +110,7 @@ fn a_deploy_repairs_what_was_half_destroyed() {
 
 /// Whoever then asks for the datasets of before gets them, not a mixture.
 #[test]
-fn a_set_that_was_cut_short_is_not_taken_for_the_one_before_it() {
+fn a_set_that_is_half_staged_is_not_taken_for_the_one_before() {
     in_a_world(async |world| {
         for is_in_bucket in [false, true] {
             let mut calls = 0;
