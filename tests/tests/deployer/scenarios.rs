@@ -108,7 +108,7 @@ fn a_deploy_repairs_what_was_half_destroyed() {
     });
 }
 
-/// Whoever then asks for the datasets of before gets them, not a mixture.
+/// A deploy of the datasets of before gets them, not a mixture.
 #[test]
 fn a_set_that_is_half_staged_is_not_taken_for_the_one_before() {
     in_a_world(async |world| {
@@ -122,7 +122,7 @@ fn a_set_that_is_half_staged_is_not_taken_for_the_one_before() {
     });
 }
 
-/// Whether so many calls were too few for the other set.
+/// Returns whether the deploy of the other set was cut short after this number of calls.
 async fn is_cut_short_and_taken_back(world: &World, is_in_bucket: bool, calls: usize) -> bool {
     const DAY: &str = "datasets/training/2018-04-01.pkl";
     let site = world.project(Project::new(&format!("{}-{calls}", if is_in_bucket { "b" } else { "f" })));
