@@ -37,11 +37,13 @@ pub struct Cause {
     pub kind: Kind,
     /// What to do next. None: what is usual for the kind.
     pub hint: Option<String>,
+    /// What `explain` has about it. None: what it has about the kind.
+    pub page: Option<Code>,
 }
 
 impl From<Kind> for Cause {
     fn from(kind: Kind) -> Self {
-        Self { kind, hint: None }
+        Self { kind, hint: None, page: None }
     }
 }
 
@@ -56,6 +58,8 @@ pub struct Error {
     /// What to do next.
     pub hint: Option<String>,
     pub kind: Kind,
+    /// What `explain` has about it. None: what it has about the kind.
+    pub page: Option<Code>,
 }
 
 /// A result with this module's error.
@@ -63,8 +67,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(doing: impl Into<String>, why: impl Into<String>, cause: impl Into<Cause>) -> Self {
-        let Cause { kind, hint } = cause.into();
-        Self { doing: doing.into(), why: why.into(), hint, kind }
+        let Cause { kind, hint, page } = cause.into();
+        Self { doing: doing.into(), why: why.into(), hint, kind, page }
     }
 
     /// A failure of no kind.
@@ -74,7 +78,7 @@ impl Error {
 
     /// The same, with the next step.
     pub fn with_hint(doing: impl Into<String>, why: impl ToString, hint: impl Into<String>) -> Self {
-        Self::new(doing, why.to_string(), Cause { kind: Kind::Other, hint: Some(hint.into()) })
+        Self::new(doing, why.to_string(), Cause { hint: Some(hint.into()), ..Kind::Other.into() })
     }
 
     /// Fills in what to do next where the error does not say it: `usual` knows it for some kinds.
@@ -96,8 +100,8 @@ impl Error {
 }
 
 impl From<Failure> for Error {
-    fn from(Failure { doing, why, hint, .. }: Failure) -> Self {
-        Self { doing: doing.unwrap_or_else(|| "go on".to_owned()), why, hint, kind: Kind::Other }
+    fn from(Failure { doing, why, hint, page, .. }: Failure) -> Self {
+        Self { doing: doing.unwrap_or_else(|| "go on".to_owned()), why, hint, kind: Kind::Other, page }
     }
 }
 
@@ -111,7 +115,7 @@ impl From<Error> for Failure {
             _ => Exit::Failed.code(),
         };
         let failure = Self::new(Exit::Failed, error.doing, error.why);
-        Self { exit, hint: error.hint.or(failure.hint), page: page(error.kind), ..failure }
+        Self { exit, hint: error.hint.or(failure.hint), page: error.page.or(page(error.kind)), ..failure }
     }
 }
 
@@ -145,7 +149,7 @@ pub(crate) fn unconnected(why: &str) -> Cause {
     let why = why.to_ascii_lowercase();
     let by_proxy = why.contains("proxy") && (why.contains("auth") || why.contains("407"));
     match by_proxy {
-        true => Cause { kind: Kind::Other, hint: Some(PROXY_HINT.to_owned()) },
+        true => Cause { kind: Kind::Other, hint: Some(PROXY_HINT.to_owned()), page: Some(explained::PROXY) },
         false => Kind::Transient.into(),
     }
 }

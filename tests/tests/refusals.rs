@@ -125,6 +125,7 @@ const WRONG: &str = "
     worker events --volume HERE/volume --run 7
     worker logs --volume HERE/volume --run 7
     worker watch --volume HERE/volume
+    worker watch --volume HERE/volume --run 7 --once
     worker serve --volume HERE/volume --listen nowhere
     worker serve --volume HERE/volume --listen 203.0.113.1:1
     worker doctor --volume HERE/nowhere

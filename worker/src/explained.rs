@@ -45,6 +45,24 @@ pub const LOG_IN: Code = Code(321);
 pub const RIGHTS: Code = Code(322);
 pub const DIFFERS: Code = Code(323);
 pub const AWAY: Code = Code(324);
+pub const API_DISABLED: Code = Code(325);
+pub const BILLING_OFF: Code = Code(326);
+pub const POLICY: Code = Code(327);
+pub const PROJECT: Code = Code(328);
+pub const QUOTA_PROJECT: Code = Code(329);
+pub const QUOTA: Code = Code(330);
+pub const STOCK_OUT: Code = Code(331);
+pub const PROXY: Code = Code(332);
+pub const PLACE: Code = Code(333);
+pub const NETWORK: Code = Code(334);
+pub const NAME_TAKEN: Code = Code(335);
+pub const KEPT: Code = Code(336);
+pub const NO_PRICE: Code = Code(337);
+pub const TOO_DEAR: Code = Code(338);
+pub const GOOGLE_FAILED: Code = Code(339);
+pub const STUCK: Code = Code(340);
+pub const NOT_DELETED: Code = Code(341);
+pub const MAY_HOLD_DATA: Code = Code(342);
 
 /// Words of the operating system or of a hint in an error about files, and the page that they lead to.
 const OF_FILES: [(&str, Code); 8] = [

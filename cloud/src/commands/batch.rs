@@ -37,7 +37,7 @@ fn ended(job: Option<JobState>, hint: &str, more: &str) -> Result<()> {
                 true => (Kind::Late, format!("{more}; a new Job begins a new run")),
                 false => (Kind::Other, hint.to_owned()),
             };
-            Err(Error::new("run the batch", why, Cause { kind, hint: Some(hint) }))
+            Err(Error::new("run the batch", why, Cause { hint: Some(hint), ..kind.into() }))
         }
         Some(JobState::Running) | None => {
             Err(Error::new("follow the Job to its end", "its log ended before it did", Kind::Transient))

@@ -254,7 +254,7 @@ fn left(down: &Teardown, error: &Error) -> Error {
     let cause = match error.kind {
         // Its own hint says what to do about the reason.
         Kind::Credentials | Kind::Permission | Kind::Disabled => {
-            Cause { kind: error.kind, hint: error.hint.clone() }
+            Cause { kind: error.kind, hint: error.hint.clone(), page: error.page }
         }
         _ => Reason::Left.into(),
     };

@@ -1,5 +1,7 @@
 //! Why Google refuses, or the plan does, and what a person can do about it.
 
+use worker::explained::{self, Code};
+
 use crate::error::{Cause, Error, Kind, PROXY_HINT};
 
 const SERVICE_USAGE: &str = "serviceusage.googleapis.com";
@@ -87,7 +89,7 @@ pub enum Reason {
 
 impl From<Reason> for Cause {
     fn from(reason: Reason) -> Self {
-        Self { kind: reason.kind(), hint: reason.hint() }
+        Self { kind: reason.kind(), hint: reason.hint(), page: reason.page() }
     }
 }
 
@@ -141,6 +143,40 @@ impl Reason {
             Self::Permission { .. } | Self::Retained => Kind::Permission,
             _ => Kind::Other,
         }
+    }
+
+    /// What `explain` has about it. None: what it has about the kind, or about exit code 1.
+    fn page(&self) -> Option<Code> {
+        Some(match self {
+            Self::Transient
+            | Self::Busy
+            | Self::Exists
+            | Self::NotFound
+            | Self::Credentials
+            | Self::Differs
+            | Self::Permission { .. }
+            | Self::Declined
+            | Self::Other => return None,
+            Self::Elsewhere => explained::DIFFERS,
+            Self::ApiDisabled { .. } => explained::API_DISABLED,
+            Self::Billing => explained::BILLING_OFF,
+            Self::Policy | Self::BucketPolicy => explained::POLICY,
+            Self::Project => explained::PROJECT,
+            Self::QuotaProject => explained::QUOTA_PROJECT,
+            Self::Quota => explained::QUOTA,
+            Self::StockOut => explained::STOCK_OUT,
+            Self::Proxy => explained::PROXY,
+            Self::Location | Self::TierPlace | Self::Capacity | Self::Grace => explained::PLACE,
+            Self::Network => explained::NETWORK,
+            Self::NameTaken | Self::BucketTaken => explained::NAME_TAKEN,
+            Self::Retained => explained::KEPT,
+            Self::Unpriced { .. } | Self::Unlisted => explained::NO_PRICE,
+            Self::MaxCost | Self::MaxRunCost => explained::TOO_DEAR,
+            Self::Failed => explained::GOOGLE_FAILED,
+            Self::Stuck { .. } => explained::STUCK,
+            Self::Left => explained::NOT_DELETED,
+            Self::MayHoldData => explained::MAY_HOLD_DATA,
+        })
     }
 
     fn hint(&self) -> Option<String> {
@@ -298,7 +334,8 @@ mod tests {
 
     #[test]
     fn a_hint_that_is_there_stays() {
-        let error = Error::new("try", "no", Cause { kind: Kind::Transient, hint: Some("wait".to_owned()) });
+        let error =
+            Error::new("try", "no", Cause { hint: Some("wait".to_owned()), ..Kind::Transient.into() });
         assert_eq!(explain(error.clone()), error);
         assert!(explain(Error::new("try", "no", Kind::Transient)).hint.is_some());
     }

@@ -182,7 +182,7 @@ impl BucketVolume {
 fn failed(error: StoreError) -> Error {
     let hint = error.hint().map(str::to_owned);
     let kind = if error.kind == StoreKind::Io { Kind::Transient } else { Kind::Other };
-    Error::new(format!("{} {}", error.operation, error.path), error.detail, Cause { kind, hint })
+    Error::new(format!("{} {}", error.operation, error.path), error.detail, Cause { kind, hint, page: None })
 }
 
 fn unwritten(target: &Path, error: &dyn std::fmt::Display) -> Error {

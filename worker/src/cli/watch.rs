@@ -8,7 +8,7 @@ use clap::Args;
 use super::shown;
 use super::table::{clock, for_a_time};
 use super::watched::{Moment, Watched};
-use super::{Failure, VolumeArgs, named_or_newest, print};
+use super::{Failure, VolumeArgs, existing_run, print};
 use crate::contract::Exit;
 use crate::duration::parse_positive;
 use crate::reader::overview::WorkerState;
@@ -44,7 +44,7 @@ const HEAD_ROWS: usize = 12;
 pub(crate) async fn watch(args: WatchArgs) -> Result<Exit, Failure> {
     let store = args.on.store().await?;
     let machine = Machine::new(false).map_err(Failure::when(Exit::Failed, "listen for signals"))?;
-    let run = named_or_newest(&store, args.run).await?;
+    let run = existing_run(&store, args.run).await?;
     let mut watched = Watched::new(store, run);
     let mut screen = Screen::new(args.once);
     loop {
