@@ -200,7 +200,7 @@ proptest! {
         let plain = file(Column::Fixed("fixed_len_byte_array(16)", rows.iter().map(|row| Some(bytes(row).to_vec())).collect()));
         for refused in [read("day.parquet", &plain), by_text(&plain)] {
             let refused = refused.unwrap_err().to_string();
-            prop_assert!(refused.contains("bytes where an id is wanted (hint: write ids as"), "{}", refused);
+            prop_assert!(refused.contains("its Int128, where an id is wanted (hint: write ids as"), "{}", refused);
         }
     }
 }

@@ -22,6 +22,10 @@ pub(super) enum Packing {
 pub(super) fn name_of(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [b'P', b'K', 3, 4, ..] => Some("zip"),
+        // Of the default window, whatever the level. Such as joblib's, which is no DataFrame's pickle when unpacked.
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] if std::str::from_utf8(bytes).is_err() => {
+            Some("zlib, as joblib does")
+        }
         _ => Packing::of(bytes).map(Packing::name),
     }
 }

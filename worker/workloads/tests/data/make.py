@@ -11,7 +11,7 @@
 The committed pickles were made with pandas 0.25.3 (numpy 1.17), 1.0.5, 1.1.5 (1.19), 1.2.5,
 1.3.5 (1.21), 1.4.4 (1.22), 1.5.3 (1.24), 2.0.3, 2.2.3 (1.26), 2.3.3 (2.3), 3.0.0 (2.4, without
 pyarrow) and 3.1.1 (2.4, with pyarrow); `others` with 2.3.3 and 3.1.1, `tools` and `refused` with 3.1.1,
-pyarrow 26.0.1, DuckDB 2.0.1, polars 2.1.0 and fastparquet 2026.9.0. No row is anyone's: the numbers are made up here.
+pyarrow 26.0.1, DuckDB 2.0.1, polars 2.1.0, fastparquet 2026.9.0 and joblib 1.6.0. No row is anyone's: the numbers are made up here.
 """
 
 import os
@@ -180,8 +180,10 @@ def tools(folder):
 
 def refused(folder):
     import fastparquet
+    import joblib
     import numpy as np
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -205,6 +207,13 @@ def refused(folder):
     pickled("periods", base.assign(TX_DATETIME=base.TX_DATETIME.dt.to_period("s")))
     pickled("series", base.TX_AMOUNT)
     pickled("index", base.set_index("TRANSACTION_ID"))
+    # An index of evenly spaced numbers is in the footer alone.
+    spaced = base.assign(TRANSACTION_ID=range(6)).set_index("TRANSACTION_ID")
+    spaced.index = pd.RangeIndex(6, name="TRANSACTION_ID")
+    spaced.to_parquet(f"{folder}/index.parquet")
+    pl.from_pandas(base).with_columns(pl.col("CUSTOMER_ID").cast(pl.Int128)).write_parquet(f"{folder}/int128.parquet")
+    joblib.dump(base, f"{folder}/joblib.pkl")
+    joblib.dump(base, f"{folder}/joblib-zlib.pkl", compress=3)
 
 
 def parquet(folder):

@@ -48,6 +48,12 @@ pub(super) fn read(bytes: &[u8], how: How<'_>) -> Result<Transactions, Reject> {
     read.unwrap_or(Err(Reject::ParquetDamaged(ParquetPart::Content)))
 }
 
+/// What pandas notes in a footer. A column of an index is its name, or what it would hold.
+#[derive(serde::Deserialize)]
+struct Pandas {
+    index_columns: Vec<serde_json::Value>,
+}
+
 struct Parquet {
     bytes: Bytes,
     reader: SerializedFileReader<Bytes>,
@@ -180,6 +186,15 @@ impl Table for Parquet {
 
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// An index of evenly spaced numbers is no column: pandas writes it into the footer alone.
+    fn index(&self) -> Vec<String> {
+        let metadata = self.reader.metadata().file_metadata().key_value_metadata();
+        let pandas = metadata.into_iter().flatten().find(|entry| entry.key == "pandas");
+        let text = pandas.and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+        let Ok(Pandas { index_columns }) = serde_json::from_str(text) else { return Vec::new() };
+        index_columns.iter().filter_map(|column| column.get("name")?.as_str().map(str::to_owned)).collect()
     }
 
     fn visit(&self, field: usize, each: &mut Visit<'_>) -> Result<(), Reject> {

@@ -329,6 +329,10 @@ impl<'a> Machine<'a> {
             text.flatten().ok_or_else(|| self.damaged("a name is not text"))
         };
         let (of, what) = (text(module)?, text(name)?);
+        // What follows it is an array's bytes as they are.
+        if of == "joblib.numpy_pickle" {
+            return Err(Refusal::Joblib);
+        }
         if is_suspicious(of, what) && Global::find(of, what).is_none() {
             let name = format!("{}.{}", quote(of), quote(what));
             return Err(Refusal::Global { name, offset: self.opcode_at });

@@ -22,6 +22,8 @@ pub enum Refusal {
          or write Parquet)"
     )]
     Column { name: String, what: &'static str },
+    #[error("the pickle is joblib's, with arrays that no pickle has (hint: write it with `to_pickle`, or write Parquet)")]
+    Joblib,
     #[error("the pickle is cut off: byte {offset} begins what the file does not hold")]
     Cut { offset: usize },
     #[error("the pickle is damaged at byte {offset}: {what}")]
