@@ -63,7 +63,9 @@ fn files_are_checked_without_a_run() {
     write_days(own.path(), true);
     fs::write(own.path().join("broken.csv"), "created_at,user\n1,2\n").unwrap();
     let day = own.path().join("datasets/training/2018-04-01.csv");
-    let files = [day.to_str().unwrap(), "broken.csv"];
+    // Its rows are of another day than its name says.
+    fs::copy(&day, own.path().join("2018-05-07.csv")).unwrap();
+    let files = [day.to_str().unwrap(), "broken.csv", "2018-05-07.csv"];
     let check = |more: &[&str]| {
         let mut command = std::process::Command::new(SIM);
         command.current_dir(own.path()).args(["worker", "check"]).args(more).args(files);

@@ -5,11 +5,12 @@ use clap::Args;
 use super::{Failure, location, print};
 use crate::contract::Exit;
 use crate::explained;
+use crate::input::Transactions;
 use crate::input::cli::ColumnArgs;
-use crate::input::{Transactions, read_mapped};
 use crate::store::any;
 use crate::store::location::{BucketUrl, Location};
 use crate::store::{Store, StoreError};
+use crate::workload::fraud::read_dataset;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -34,7 +35,7 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, Failure> {
                 continue;
             }
         };
-        match read_mapped(&shown, &bytes, &columns) {
+        match read_dataset(&shown, &bytes, &columns) {
             Ok(found) => text += &format!("{shown}: {}\n", words(&found)),
             Err(why) => {
                 rejected += 1;

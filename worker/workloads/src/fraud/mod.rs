@@ -346,14 +346,22 @@ fn read_model(part: &Part) -> Result<Model, String> {
 }
 
 fn prepared(path: &str, content: Vec<u8>, columns: &Columns) -> Outcome {
-    let read = match input::read_mapped(path, &content, columns) {
-        Ok(read) => read,
-        Err(reject) => return Outcome::Rejected(reject.to_string()),
-    };
-    if let Some(reason) = day_of(path).and_then(|day| of_another_day(day, &read)) {
-        return Outcome::Rejected(reason);
+    match read_dataset(path, &content, columns) {
+        Ok(read) => Outcome::Part(Rows::from_transactions(path, read).encode()),
+        Err(reason) => Outcome::Rejected(reason),
     }
-    Outcome::Part(Rows::from_transactions(path, read).encode())
+}
+
+/// What a dataset holds.
+///
+/// # Errors
+/// Why it is rejected: what it is, or of another day than its name says.
+pub fn read_dataset(path: &str, content: &[u8], columns: &Columns) -> Result<Transactions, String> {
+    let read = input::read_mapped(path, content, columns).map_err(|reject| reject.to_string())?;
+    match day_of(path).and_then(|day| of_another_day(day, &read)) {
+        Some(reason) => Err(reason),
+        None => Ok(read),
+    }
 }
 
 /// Why a dataset named for a day is none of it, where it is none: one row of a later year would make every day

@@ -23,6 +23,8 @@ pub enum Format {
     Safetensors,
     Onnx,
     Parquet,
+    Avro,
+    DeltaLog,
     Sqlite,
     Duckdb,
     Json,
@@ -56,6 +58,8 @@ impl Format {
             () if begins(b"\x93NUMPY") => Self::Npy,
             () if begins(b"CBM1") => Self::Catboost,
             () if begins(b"PAR1") => Self::Parquet,
+            () if begins(b"Obj\x01") => Self::Avro,
+            () if path.contains("_delta_log/") && path.ends_with(".json") => Self::DeltaLog,
             () if begins(b"SQLite format 3\0") => Self::Sqlite,
             () if bytes.get(8..12) == Some(b"DUCK") => Self::Duckdb,
             () if begins(b"tree\nversion=") => Self::Lightgbm,
@@ -123,6 +127,8 @@ impl Format {
             Self::Safetensors => "a file of safetensors",
             Self::Onnx => "a model as ONNX",
             Self::Parquet => "a Parquet file",
+            Self::Avro => "an Avro file",
+            Self::DeltaLog => "the log of a Delta table",
             Self::Sqlite => "a SQLite database",
             Self::Duckdb => "a DuckDB database",
             Self::Json => "JSON",
@@ -178,6 +184,12 @@ impl Format {
                 "more than one key of metadata is written in random order: put all of it as JSON under a single key"
             }
             Self::Onnx => "skl2onnx writes its opsets in the order of a set: keep PYTHONHASHSEED at 0",
+            Self::Avro => {
+                "Avro's sync marker is random: give 16 bytes of yours, as fastavro.writer(…, sync_marker=…) takes them"
+            }
+            Self::DeltaLog => {
+                "a Delta table's log holds times and random names: export plain Parquet, or compare a dump with --digest"
+            }
             Self::Sqlite => {
                 "SQLite counts changes and writes pages in their order: export the rows sorted, or compare a dump with --digest"
             }

@@ -50,9 +50,14 @@ fn look_at(format: Format, name: &str, first: &[u8], second: &[u8], depth: usize
         Format::Lightgbm | Format::Text => in_text(first, second),
         Format::Catboost => in_catboost(first, second),
         Format::Safetensors => in_safetensors(first, second),
-        Format::Hdf5 | Format::Onnx | Format::Parquet | Format::Sqlite | Format::Duckdb | Format::Unknown => {
-            None
-        }
+        Format::Hdf5
+        | Format::Onnx
+        | Format::Parquet
+        | Format::Avro
+        | Format::DeltaLog
+        | Format::Sqlite
+        | Format::Duckdb
+        | Format::Unknown => None,
     };
     found.unwrap_or_default()
 }

@@ -132,6 +132,8 @@ fn known_formats_are_explained() {
         ("xgboost, ubj", "m.ubj", ubjson("base_weights", 1), ubjson("base_weights", 2)),
         ("lightgbm", "m.txt", lightgbm(1), lightgbm(2)),
         ("catboost", "m.cbm", catboost("abc"), catboost("abd")),
+        ("avro", "m.avro", b"Obj\x01\0a".to_vec(), b"Obj\x01\0b".to_vec()),
+        ("delta", "t/_delta_log/0.json", br#"{"commitInfo":1}"#.to_vec(), br#"{"commitInfo":2}"#.to_vec()),
         ("hdf5", "w.h5", b"\x89HDF\r\n\x1a\n1".to_vec(), b"\x89HDF\r\n\x1a\n2".to_vec()),
         ("text, path", "notes", b"x\n/tmp/batch-1/output\n".to_vec(), b"x\n/tmp/batch-2/output\n".to_vec()),
         ("unknown", "state", b"\0\x01\x02".to_vec(), b"\0\x01".to_vec()),

@@ -51,10 +51,12 @@ impl Meaning {
         match column.converted_type() {
             Kind::UINT_8 | Kind::UINT_16 | Kind::UINT_32 | Kind::UINT_64 => Self::Unsigned,
             Kind::INT_8 | Kind::INT_16 | Kind::INT_32 | Kind::INT_64 => Self::Plain,
-            Kind::NONE if column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY => match column.type_length() {
-                16 => Self::Other("16 bytes, as polars writes its Int128,"),
-                _ => Self::Other("bytes"),
-            },
+            Kind::NONE if column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY => {
+                match column.type_length() {
+                    16 => Self::Other("16 bytes, as polars writes its Int128,"),
+                    _ => Self::Other("bytes"),
+                }
+            }
             Kind::NONE | Kind::UTF8 | Kind::ENUM => Self::Plain,
             Kind::DATE => Self::Date,
             Kind::TIMESTAMP_MILLIS => Self::Time(Unit::Milliseconds),

@@ -22,7 +22,9 @@ pub enum Refusal {
          or write Parquet)"
     )]
     Column { name: String, what: &'static str },
-    #[error("the pickle is joblib's, with arrays that no pickle has (hint: write it with `to_pickle`, or write Parquet)")]
+    #[error(
+        "the pickle is joblib's, with arrays that no pickle has (hint: write it with `to_pickle`, or write Parquet)"
+    )]
     Joblib,
     #[error("the pickle is cut off: byte {offset} begins what the file does not hold")]
     Cut { offset: usize },
