@@ -139,10 +139,14 @@ fn in_memory(full: &Path, offset: u64, length: u64) -> Option<Vec<u8>> {
     use rustix::io::{ReadWriteFlags, preadv2};
     let file = File::open(full).ok()?;
     let left = file.metadata().ok()?.len().saturating_sub(offset).min(length);
-    let mut bytes = vec![0; usize::try_from(left).ok().filter(|_| Takes::of(left) == Takes::Short)?];
+    let left = usize::try_from(left).ok().filter(|_| Takes::of(left) == Takes::Short)?;
+    // A file may hold more than it says, as those of `/proc` do, or than it said when it was opened.
+    let room = usize::from(length > left as u64);
+    let mut bytes = vec![0; left + room];
     let into = &mut [io::IoSliceMut::new(&mut bytes)];
     let read = preadv2(&file, into, offset, ReadWriteFlags::NOWAIT).ok()?;
-    (read == bytes.len()).then_some(bytes)
+    bytes.truncate(left);
+    (read == left).then_some(bytes)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -333,6 +337,8 @@ mod tests {
             ("long", 7, 100),
             ("long", 0, u64::MAX),
             ("none", 0, 1),
+            // It says that it holds nothing.
+            ("/proc/version", 0, 9),
         ] {
             let [here, there] = volumes.each_ref().map(|volume| volume.read_at(name, offset, length));
             assert_eq!(here.await, there.await, "{name} {offset} {length}");
