@@ -4,7 +4,7 @@
 
 Four workers share a run through a Redis of their own. One fault each second: SIGKILL, SIGTERM, SIGSTOP past the
 lease, all connections to Redis cut, Redis killed and begun again empty. The first worker is only paused and cut off, so
-that its memory, descriptors and threads show over the whole time. Some 30 datasets are outstanding at any moment.
+that its memory, descriptors and threads show over the whole time. Some 60 datasets are outstanding at any moment.
 
 A line of JSON each 15 seconds on standard error. At the end the run completes, and its output is compared byte for byte
 with that of one worker without faults. The last line has, of each measure, the medians of the first and the last
@@ -29,7 +29,7 @@ from pathlib import Path
 from run import HERE, Redis
 
 WORKERS = 4
-OUTSTANDING = 30
+OUTSTANDING = 60
 MOST = 20_000  # datasets: 100 KiB each on the disk
 SAMPLE_S = 15
 ENDS_S = 60
