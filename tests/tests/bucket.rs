@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cloud::k8s::bucket::BucketVolume;
 use cloud::k8s::cluster::Datasets;
+use cloud::k8s::with_bucket::BucketFiles as _;
 use tests::bucket::gcs::Gcs;
 use tests::bucket::proxy::{Fault, Proxy};
 use tests::bucket::server::{self, Server};
@@ -352,7 +353,8 @@ fn datasets_are_staged_once_and_results_fetched_whole() {
         files.iter_mut().for_each(|file| file.path.insert_str(0, "datasets/training/"));
         let datasets = Datasets { from: folder.path().to_owned(), is_flat: true, files };
         let mut told = Vec::new();
-        block_on(volume.stage(&datasets, &mut |path| told.push(path.to_owned()))).map(|()| (datasets, told))
+        block_on(volume.stage_files(&datasets, &mut |path| told.push(path.to_owned())))
+            .map(|()| (datasets, told))
     };
     // In one request; in parts, of which the last is short; in whole parts.
     let sizes = [("empty", 0), ("small", 10), ("parts", (20 << 20) + 1), ("whole", 16 << 20)];
@@ -373,7 +375,7 @@ fn datasets_are_staged_once_and_results_fetched_whole() {
     // A file that is not what was hashed has no name in the bucket.
     let (mut datasets, _) = staged().unwrap();
     datasets.files.iter_mut().for_each(|file| file.sha256 = "00".repeat(32));
-    assert!(block_on(volume.stage(&datasets, &mut |_| ())).unwrap_err().why.contains("changed"));
+    assert!(block_on(volume.stage_files(&datasets, &mut |_| ())).unwrap_err().why.contains("changed"));
     assert_eq!(staged().unwrap().1.len(), sizes.len(), "what may have been replaced is put again");
 
     block_on(async {

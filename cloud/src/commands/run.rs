@@ -1,6 +1,6 @@
 //! `cloud run`: the batch alone, in a cluster that the user already has.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use worker::store::bucket::Settings;
@@ -15,10 +15,11 @@ use crate::error::{Error, Kind, Result};
 use crate::gke::SPOT;
 use crate::gke::plan::check_name;
 use crate::gke::state::Memory;
-use crate::k8s::bucket::{BucketVolume, WithBucket};
+use crate::k8s::bucket::BucketVolume;
 use crate::k8s::cluster::{Batch, Cluster, Datasets, JobState, Nfs, Objects, Placement, Volume};
 use crate::k8s::live::LiveCluster;
 use crate::k8s::objects::volume;
+use crate::k8s::with_bucket::WithBucket;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -100,40 +101,22 @@ async fn ran(arguments: Arguments, name: &str, mut memory: Memory) -> Result<()>
     let (Some(volume), Some(folder), Some(workers)) = (what.volume(), &what.datasets, workers) else {
         return remove(&cluster, name, &mut teller).await;
     };
-    let datasets = what.workers_args.datasets(folder);
-    let batch = |datasets: &Datasets| what.batch(name, volume, workers, datasets);
-    match &what.storage.storage {
-        None => whole(&cluster, datasets, batch, &mut memory, &out, &mut teller).await?,
-        Some(url) => {
-            let volume = BucketVolume::open(url, &Settings::of_environment())?;
-            let cluster = WithBucket { cluster: cluster.clone(), volume };
-            whole(&cluster, datasets, batch, &mut memory, &out, &mut teller).await?;
-        }
-    }
-    if keep { Ok(()) } else { remove(&cluster, name, &mut teller).await }
-}
-
-/// The batch from its datasets to its results here.
-async fn whole(
-    cluster: &impl Cluster,
-    datasets: impl Future<Output = Result<Datasets>>,
-    batch: impl FnOnce(&Datasets) -> Batch,
-    memory: &mut Memory,
-    out: &Path,
-    teller: &mut Teller,
-) -> Result<()> {
-    cluster.fit().await?;
-    let datasets = datasets.await?;
-    let batch = batch(&datasets);
-    refuse_another_run(&cluster.observe(&batch.deployment).await?, &batch)?;
-    if let Err(error) = see_through(cluster, &batch, &datasets, teller).await {
+    let url = what.storage.storage.as_ref();
+    let bucket = url.map(|url| BucketVolume::open(url, &Settings::of_environment())).transpose()?;
+    let with_volume = WithBucket { cluster: cluster.clone(), bucket };
+    with_volume.fit().await?;
+    let datasets = what.workers_args.datasets(folder).await?;
+    let batch = what.batch(name, volume, workers, &datasets);
+    refuse_another_run(&with_volume.observe(name).await?, &batch)?;
+    if let Err(error) = see_through(&with_volume, &batch, &datasets, &mut teller).await {
         teller.tell(&format!(
             "what was made stays in the cluster: the same command again goes on from it, {} removes it",
-            down_command(&batch.deployment)
+            down_command(name)
         ));
         return Err(error);
     }
-    batch::fetch(cluster, &SystemClock, &batch.deployment, memory, out).await.map(drop)
+    batch::fetch(&with_volume, &SystemClock, name, &mut memory, &out).await?;
+    if keep { Ok(()) } else { remove(&cluster, name, &mut teller).await }
 }
 
 impl What {

@@ -17,6 +17,7 @@ use crate::gke::reason::Reason;
 use crate::gke::state::{Kept, Memory};
 use crate::gke::volume::staged_mark;
 use crate::k8s::cluster::{Cluster, ResultFile, VOLUME_LIMIT};
+use crate::k8s::with_bucket::BucketFiles as _;
 
 /// More steps than any teardown takes.
 const STEPS_MAX: usize = 2000;

@@ -10,11 +10,10 @@ use worker::contract::{OUTPUT, RunPaths};
 use crate::error::{Error, Kind, Result};
 use crate::gke::gcp::{Google, ObjectSeen, RetryBudget, Upload};
 use crate::gke::plan::VOLUME_FOLDER;
-use crate::k8s::cluster::{
-    Batch, Cluster, Datasets, Follow, Objects, PodUse, Ran, ResultFile, StagedFile, list, list_path,
-};
+use crate::k8s::cluster::{Batch, Datasets, PodUse, Ran, ResultFile, StagedFile, list, list_path};
 use crate::k8s::stage::Local;
 use crate::k8s::usage::of_objects;
+use crate::k8s::with_bucket::{BucketFiles, WithBucket};
 
 /// The object that says which datasets were staged last, by their digest. It goes with the bucket.
 const STAGED: &str = "staged";
@@ -55,7 +54,54 @@ impl BucketVolume {
         Ok(all)
     }
 
-    /// The digest of the datasets that were staged last.
+    /// Sends a file until it is there, which the answer to an earlier try may not have said.
+    async fn put_file(&self, file: &StagedFile, seen: Option<&ObjectSeen>, from: &Path) -> Result<()> {
+        let name = key(&file.path);
+        let replaces = seen.map_or("0", |seen| seen.generation.as_str());
+        let upload = Upload { name: &name, bytes: file.bytes, sha256: &file.sha256, replaces };
+        let mut budget = RetryBudget::default();
+        loop {
+            let failed = match self.google.upload_file(&self.bucket, upload, from).await {
+                Err(error) if error.is_transient() || error.kind == Kind::Exists => error,
+                done => return done,
+            };
+            if self.object(&file.path).await?.is_some_and(|there| is_it(&there, file)) {
+                return Ok(());
+            }
+            if failed.kind == Kind::Exists {
+                return Err(failed);
+            }
+            budget.wait(self.google.clock(), failed).await?;
+        }
+    }
+
+    /// Writes a small file, whatever is there.
+    async fn put(&self, path: &str, content: &[u8]) -> Result<()> {
+        let replaces = self.object(path).await?.map_or("0".to_owned(), |object| object.generation);
+        self.google.upload_bytes(&self.bucket, &key(path), content, &replaces).await
+    }
+
+    /// Under its name it appears whole and checked, or not at all.
+    async fn fetch_one(&self, object: &ObjectSeen, target: &Path) -> Result<()> {
+        let failed =
+            |error: &dyn std::fmt::Display| Error::other(format!("write {}", target.display()), error);
+        let folder = target.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        let private = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+        let mut file = tokio::fs::File::from_std(private.reopen().map_err(|error| failed(&error))?);
+        let write = async |bytes: bytes::Bytes| file.write_all(&bytes).await;
+        self.google.read_object(&self.bucket, object, write).await?;
+        file.flush().await.map_err(|error| failed(&error))?;
+        private.persist(target).map(drop).map_err(|error| failed(&error))
+    }
+}
+
+impl BucketFiles for BucketVolume {
+    /// Google was asked for it before.
+    async fn reach(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn staged(&self) -> Result<Option<String>> {
         match self.object(STAGED).await? {
             Some(object) => Ok(String::from_utf8(self.read(&object).await?).ok()),
@@ -86,39 +132,11 @@ impl BucketVolume {
         self.put(STAGED, batch.digest().as_bytes()).await
     }
 
-    /// Sends a file until it is there, which the answer to an earlier try may not have said.
-    async fn put_file(&self, file: &StagedFile, seen: Option<&ObjectSeen>, from: &Path) -> Result<()> {
-        let name = key(&file.path);
-        let replaces = seen.map_or("0", |seen| seen.generation.as_str());
-        let upload = Upload { name: &name, bytes: file.bytes, sha256: &file.sha256, replaces };
-        let mut budget = RetryBudget::default();
-        loop {
-            let failed = match self.google.upload_file(&self.bucket, upload, from).await {
-                Err(error) if error.is_transient() || error.kind == Kind::Exists => error,
-                done => return done,
-            };
-            if self.object(&file.path).await?.is_some_and(|there| is_it(&there, file)) {
-                return Ok(());
-            }
-            if failed.kind == Kind::Exists {
-                return Err(failed);
-            }
-            budget.wait(self.google.clock(), failed).await?;
-        }
-    }
-
-    /// Writes a small file, whatever is there.
-    async fn put(&self, path: &str, content: &[u8]) -> Result<()> {
-        let replaces = self.object(path).await?.map_or("0".to_owned(), |object| object.generation);
-        self.google.upload_bytes(&self.bucket, &key(path), content, &replaces).await
-    }
-
     async fn write_list(&self, batch: &Batch) -> Result<()> {
         self.put(&list_path(&batch.digest()), list(&batch.files).as_bytes()).await
     }
 
-    /// The results that are there, sorted by path.
-    pub async fn results(&self) -> Result<Vec<ResultFile>> {
+    async fn results(&self) -> Result<Vec<ResultFile>> {
         let mut files: Vec<_> =
             self.objects(&format!("{OUTPUT}/")).await?.iter().filter_map(result).collect();
         files.sort();
@@ -133,20 +151,6 @@ impl BucketVolume {
             self.fetch_one(object.ok_or_else(gone)?, &into.join(&file.path)).await?;
         }
         Ok(())
-    }
-
-    /// Under its name it appears whole and checked, or not at all.
-    async fn fetch_one(&self, object: &ObjectSeen, target: &Path) -> Result<()> {
-        let failed =
-            |error: &dyn std::fmt::Display| Error::other(format!("write {}", target.display()), error);
-        let folder = target.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-        let private = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
-        let mut file = tokio::fs::File::from_std(private.reopen().map_err(|error| failed(&error))?);
-        let write = async |bytes: bytes::Bytes| file.write_all(&bytes).await;
-        self.google.read_object(&self.bucket, object, write).await?;
-        file.flush().await.map_err(|error| failed(&error))?;
-        private.persist(target).map(drop).map_err(|error| failed(&error))
     }
 
     async fn usage(&self, ran: &Ran) -> Result<Vec<PodUse>> {
@@ -176,77 +180,7 @@ fn result(object: &ObjectSeen) -> Option<ResultFile> {
 }
 
 /// A deployment's cluster, and the bucket that is its volume, if one is.
-#[derive(Clone, Debug)]
-pub struct Deployed<C> {
-    pub cluster: C,
-    pub bucket: Option<BucketVolume>,
-}
-
-impl<C: Cluster> Cluster for Deployed<C> {
-    async fn fit(&self) -> Result<()> {
-        self.cluster.fit().await
-    }
-
-    async fn observe(&self, deployment: &str) -> Result<Objects> {
-        let mut objects = self.cluster.observe(deployment).await?;
-        if let Some(bucket) = &self.bucket {
-            objects.staged = bucket.staged().await?;
-        }
-        Ok(objects)
-    }
-
-    async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.apply(batch, tell).await
-    }
-
-    async fn stage(&self, batch: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        match &self.bucket {
-            Some(bucket) => bucket.stage(batch, datasets, tell).await,
-            None => self.cluster.stage(batch, datasets, tell).await,
-        }
-    }
-
-    async fn start(&self, batch: &Batch) -> Result<()> {
-        if let Some(bucket) = &self.bucket {
-            bucket.write_list(batch).await?;
-        }
-        self.cluster.start(batch).await
-    }
-
-    async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.logs(deployment, follow, tell).await
-    }
-
-    async fn results(&self, deployment: &str) -> Result<Vec<ResultFile>> {
-        match &self.bucket {
-            Some(bucket) => bucket.results().await,
-            None => self.cluster.results(deployment).await,
-        }
-    }
-
-    async fn fetch(&self, deployment: &str, files: &[ResultFile], into: &Path) -> Result<()> {
-        match &self.bucket {
-            Some(bucket) => bucket.fetch(files, into).await,
-            None => self.cluster.fetch(deployment, files, into).await,
-        }
-    }
-
-    async fn ran(&self, deployment: &str) -> Result<Option<Ran>> {
-        self.cluster.ran(deployment).await
-    }
-
-    async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>> {
-        let Some(bucket) = &self.bucket else { return self.cluster.usage(deployment).await };
-        match self.cluster.ran(deployment).await? {
-            Some(ran) => bucket.usage(&ran).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.delete(deployment, tell).await
-    }
-}
+pub type Deployed<C> = WithBucket<C, BucketVolume>;
 
 #[cfg(test)]
 mod tests {

@@ -12,11 +12,10 @@ use worker::store::bucket::{self, Bucket, Client, Listed, Settings};
 use worker::store::location::BucketUrl;
 use worker::store::{Keep, Kind as StoreKind, Store as _, StoreError};
 
-use super::cluster::{
-    Batch, Cluster, Datasets, Follow, Objects, PodUse, Ran, ResultFile, StagedFile, list, list_path,
-};
+use super::cluster::{Batch, Datasets, PodUse, Ran, ResultFile, StagedFile, list, list_path};
 use super::stage::{Local, groups};
 use super::usage::of_objects;
+use super::with_bucket::BucketFiles;
 use crate::error::{Cause, Error, Kind, Result};
 
 /// What was staged, as `sha256sum` prints it: a bucket does not say the hash of what it holds.
@@ -37,14 +36,6 @@ impl BucketVolume {
     /// Where the settings cannot be used.
     pub fn open(url: &BucketUrl, settings: &Settings) -> Result<Self> {
         Ok(Self { store: bucket::open(url, settings).map_err(failed)? })
-    }
-
-    /// Looks whether it is there and lets us in.
-    ///
-    /// # Errors
-    /// Where it is not, with what to do about it.
-    pub async fn reach(&self) -> Result<()> {
-        self.store.client().reach().await.map_err(failed)
     }
 
     async fn files(&self, folder: &str) -> Result<Vec<Listed>> {
@@ -72,7 +63,7 @@ impl BucketVolume {
     ///
     /// # Errors
     /// Where a file changes while it is read, or the bucket cannot take it.
-    pub async fn stage(&self, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
+    pub async fn stage_files(&self, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
         let mut notes = self.noted().await?;
         let missing = missing(&datasets.files, &notes, &self.files("datasets").await?);
         if missing.is_empty() {
@@ -122,33 +113,6 @@ impl BucketVolume {
         }
     }
 
-    /// The results that are there, sorted by path.
-    ///
-    /// # Errors
-    /// Where they cannot be listed.
-    pub async fn results(&self) -> Result<Vec<ResultFile>> {
-        Ok(self.files(OUTPUT).await?.into_iter().filter_map(result).collect())
-    }
-
-    /// Copies results here. All appear under their names, whole, once it is certain that none was replaced while it was read.
-    ///
-    /// # Errors
-    /// Where one was, cannot be read, or cannot be written here.
-    pub async fn fetch(&self, files: &[ResultFile], into: &Path) -> Result<()> {
-        let mut read = Vec::new();
-        for file in files {
-            read.push((self.read(file, into).await?, into.join(&file.path)));
-        }
-        let now = self.results().await?;
-        if let Some(file) = files.iter().find(|file| !now.contains(file)) {
-            return Err(Error::new(format!("fetch {}", file.path), "it was replaced", Kind::Transient));
-        }
-        for (private, target) in read {
-            private.persist(&target).map_err(|error| unwritten(&target, &error))?;
-        }
-        Ok(())
-    }
-
     async fn read(&self, file: &ResultFile, into: &Path) -> Result<TempPath> {
         let target = into.join(&file.path);
         let folder = target.parent().unwrap_or(into);
@@ -167,6 +131,44 @@ impl BucketVolume {
         }
         here.flush().await.map_err(|error| unwritten(&target, &error))?;
         Ok(private)
+    }
+}
+
+impl BucketFiles for BucketVolume {
+    async fn reach(&self) -> Result<()> {
+        self.store.client().reach().await.map_err(failed)
+    }
+
+    /// It keeps a hash for each file: all are looked at each time.
+    async fn staged(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn stage(&self, _: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        self.stage_files(datasets, tell).await
+    }
+
+    async fn write_list(&self, batch: &Batch) -> Result<()> {
+        self.put(&list_path(&batch.digest()), list(&batch.files).as_bytes()).await
+    }
+
+    async fn results(&self) -> Result<Vec<ResultFile>> {
+        Ok(self.files(OUTPUT).await?.into_iter().filter_map(result).collect())
+    }
+
+    async fn fetch(&self, files: &[ResultFile], into: &Path) -> Result<()> {
+        let mut read = Vec::new();
+        for file in files {
+            read.push((self.read(file, into).await?, into.join(&file.path)));
+        }
+        let now = self.results().await?;
+        if let Some(file) = files.iter().find(|file| !now.contains(file)) {
+            return Err(Error::new(format!("fetch {}", file.path), "it was replaced", Kind::Transient));
+        }
+        for (private, target) in read {
+            private.persist(&target).map_err(|error| unwritten(&target, &error))?;
+        }
+        Ok(())
     }
 
     async fn usage(&self, ran: &Ran) -> Result<Vec<PodUse>> {
@@ -216,64 +218,6 @@ fn text_of_notes(notes: &BTreeMap<String, String>) -> String {
 fn result(file: Listed) -> Option<ResultFile> {
     let is_plain = file.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     is_plain.then_some(ResultFile { path: file.path, bytes: file.bytes, content: file.version })
-}
-
-/// A cluster, and the bucket that is the volume of the batch in it.
-#[derive(Debug)]
-pub struct WithBucket<C> {
-    pub cluster: C,
-    pub volume: BucketVolume,
-}
-
-impl<C: Cluster> Cluster for WithBucket<C> {
-    async fn fit(&self) -> Result<()> {
-        self.volume.reach().await?;
-        self.cluster.fit().await
-    }
-
-    async fn observe(&self, deployment: &str) -> Result<Objects> {
-        self.cluster.observe(deployment).await
-    }
-
-    async fn apply(&self, batch: &Batch, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.apply(batch, tell).await
-    }
-
-    async fn stage(&self, _: &Batch, datasets: &Datasets, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.volume.stage(datasets, tell).await
-    }
-
-    async fn start(&self, batch: &Batch) -> Result<()> {
-        self.volume.put(&list_path(&batch.digest()), list(&batch.files).as_bytes()).await?;
-        self.cluster.start(batch).await
-    }
-
-    async fn logs(&self, deployment: &str, follow: Follow, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.logs(deployment, follow, tell).await
-    }
-
-    async fn results(&self, _: &str) -> Result<Vec<ResultFile>> {
-        self.volume.results().await
-    }
-
-    async fn fetch(&self, _: &str, files: &[ResultFile], into: &Path) -> Result<()> {
-        self.volume.fetch(files, into).await
-    }
-
-    async fn ran(&self, deployment: &str) -> Result<Option<Ran>> {
-        self.cluster.ran(deployment).await
-    }
-
-    async fn usage(&self, deployment: &str) -> Result<Vec<PodUse>> {
-        match self.cluster.ran(deployment).await? {
-            Some(ran) => self.volume.usage(&ran).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    async fn delete(&self, deployment: &str, tell: &mut dyn FnMut(&str)) -> Result<()> {
-        self.cluster.delete(deployment, tell).await
-    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub(crate) mod version;
 pub(crate) mod wait;
 #[cfg(feature = "cluster")]
 pub mod watch;
+#[cfg(feature = "bucket")]
+pub mod with_bucket;
 
 #[cfg(test)]
 mod tests {

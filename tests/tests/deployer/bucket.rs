@@ -8,6 +8,7 @@ use cloud::gke::plan::{Mode, Step};
 use cloud::gke::reason::explain;
 use cloud::gke::volume::BucketVolume;
 use cloud::k8s::cluster::{Cluster as _, JobState, ResultFile};
+use cloud::k8s::with_bucket::BucketFiles as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tests::standin::{Bucket, Fault, Project, Rule};
