@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use worker::audit::shown;
 use worker::contract::Exit;
 use worker::failure::Failure;
 use worker::workload::Outcome;
@@ -171,9 +172,9 @@ impl Checker {
                 };
                 let (a, b) = (digest.of(one, kept)?, digest.of(other, kept)?);
                 if a == b {
-                    return Ok(Compared::SameDigest(digest::shown(&a)));
+                    return Ok(Compared::SameDigest(shown(a.as_bytes())));
                 }
-                format!("--digest printed {} and {}\n{difference}", digest::shown(&a), digest::shown(&b))
+                format!("--digest printed {} and {}\n{difference}", shown(a.as_bytes()), shown(b.as_bytes()))
             }
             (Outcome::Rejected(one), Outcome::Rejected(other)) => {
                 format!("it was rejected for other reasons:\n{one}\n{other}")

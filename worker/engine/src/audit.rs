@@ -7,6 +7,17 @@ use std::str::FromStr;
 use crate::hash::Hash;
 use crate::workload::{Step, Task};
 
+/// Characters of a digest that are shown.
+const SHOWN_MAX: usize = 200;
+
+/// A digest for people, on one line.
+pub fn shown(digest: &[u8]) -> String {
+    let text = String::from_utf8_lossy(digest);
+    let short: String = text.trim().chars().take(SHOWN_MAX).collect();
+    let dots = if short.len() < text.trim().len() { "…" } else { "" };
+    format!("`{}{dots}`", short.escape_debug())
+}
+
 /// A share of the items, in millionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share(u32);

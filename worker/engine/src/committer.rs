@@ -344,24 +344,23 @@ impl<'a, P: Ports> Committer<'a, P> {
     /// Removes what workers that are gone left behind, best effort: attempts at items that are committed, and those before
     /// this claim at its own. A worker that dies after its commit leaves files that nobody else looks for.
     pub async fn sweep_left(&self, claim: &Claim, is_committed: impl Fn(Name) -> bool) {
-        let attempts = self.ctx.paths.attempts();
-        for name in self.ctx.store.list(&attempts).await.unwrap_or_default() {
-            let is_over = |(item, token): (Name, u64)| {
-                is_committed(item) || item == claim.item.name && token < claim.token
-            };
-            if RunPaths::of_attempt(&name).is_some_and(is_over) {
-                self.ctx.store.delete_all(&format!("{attempts}/{name}")).await;
-                self.ctx.tick();
-            }
-        }
+        let is_over =
+            |(item, token): (Name, u64)| is_committed(item) || item == claim.item.name && token < claim.token;
+        self.sweep_attempts(|name| RunPaths::of_attempt(name).is_some_and(is_over)).await;
     }
 
     /// Removes what every attempt of the run left behind.
     pub async fn sweep_all(&self) {
+        self.sweep_attempts(|_| true).await;
+    }
+
+    async fn sweep_attempts(&self, is_over: impl Fn(&str) -> bool) {
         let attempts = self.ctx.paths.attempts();
         for name in self.ctx.store.list(&attempts).await.unwrap_or_default() {
-            self.ctx.store.delete_all(&format!("{attempts}/{name}")).await;
-            self.ctx.tick();
+            if is_over(&name) {
+                self.ctx.store.delete_all(&format!("{attempts}/{name}")).await;
+                self.ctx.tick();
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::artifacts::{Artifacts, ChainState, Committed};
 use crate::attempt::Attempt;
-use crate::audit::FromTheStart;
+use crate::audit::{FromTheStart, shown};
 use crate::blocks::Blocks;
 use crate::committer::{CommitOptions, Committer};
 use crate::context::{Context, Ports};
@@ -32,17 +32,6 @@ struct Gathered {
     parent: Hash,
     /// Or why the dataset was rejected by an earlier stage.
     inputs: Result<Inputs, String>,
-}
-
-/// Characters of a digest that are shown.
-const SHOWN_MAX: usize = 200;
-
-/// A digest for people, on one line.
-fn in_words(digest: &[u8]) -> String {
-    let text = String::from_utf8_lossy(digest);
-    let short: String = text.trim().chars().take(SHOWN_MAX).collect();
-    let dots = if short.len() < text.trim().len() { "…" } else { "" };
-    format!("`{}{dots}`", short.escape_debug())
 }
 
 pub(crate) struct Executor<'a, P: Ports> {
@@ -343,7 +332,7 @@ impl<P: Ports> Executor<'_, P> {
         if equal {
             return Ok(());
         }
-        let printed = digests.map(|[one, other]| format!("{} and {}", in_words(&one), in_words(&other)));
+        let printed = digests.map(|[one, other]| format!("{} and {}", shown(&one), shown(&other)));
         Err(self.committer.void(attempt, path, made, (&name, &again), printed).await)
     }
 

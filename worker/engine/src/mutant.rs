@@ -41,7 +41,7 @@ pub enum Mutant {
     LoserKeepsItsOwn,
     VaryingIsAViolation,
     SweepTooEarly,
-    LeaveTheDeads,
+    LeaveTheDead,
     NeverResume,
     ResumeAnothers,
     NeverRenew,
@@ -237,7 +237,7 @@ pub const MUTANTS: [Entry; 94] = {
         of(VaryingIsAViolation, "varying-is-a-violation", 11, "voids runs whose results may vary", EFFECT),
         of(ExitBeforeOutput, "exit-before-output", 12, "exits 0 once the report is committed", EFFECT),
         of(SweepTooEarly, "sweep-too-early", 13, "sweeps earlier attempts before it looks at them", WASTE),
-        of(LeaveTheDeads, "leave-the-deads", 13, "leaves what attempts of workers that are gone left", WASTE),
+        of(LeaveTheDead, "leave-the-dead", 13, "leaves what attempts of workers that are gone left", WASTE),
         of(NeverResume, "never-resume", 14, "ignores saved progress", WASTE),
         of(ResumeAnothers, "resume-anothers", 14, "goes on from what was saved of other inputs", EFFECT),
         of(

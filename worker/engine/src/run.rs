@@ -362,7 +362,7 @@ impl<P: Ports> Worker<'_, P> {
         let held = matches!(self.ctx.queue.ack(claim, &next).await, Ok(Ownership::Held));
         self.ctx.note(What::Acked { item: claim.item.name, token: claim.token, held });
         self.committer.sweep(attempt).await;
-        if claim.taken_over_from.is_some() && !self.ctx.breaks(Mutant::LeaveTheDeads) {
+        if claim.taken_over_from.is_some() && !self.ctx.breaks(Mutant::LeaveTheDead) {
             self.committer.sweep_left(claim, |item| self.view.is_committed(item)).await;
         }
     }

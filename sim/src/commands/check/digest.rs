@@ -10,9 +10,6 @@ use worker::workload::exec::{Setup, layout};
 
 use super::kept::Kept;
 
-/// Characters of a digest that are shown.
-const SHOWN_MAX: usize = 200;
-
 pub(super) struct Digest {
     command: Vec<String>,
     environment: BTreeMap<String, String>,
@@ -53,12 +50,4 @@ impl Digest {
         }
         Ok(String::from_utf8_lossy(&run.stdout).into_owned())
     }
-}
-
-/// A digest for people, on one line.
-pub(super) fn shown(text: &str) -> String {
-    let text = text.trim();
-    let short: String = text.chars().take(SHOWN_MAX).collect();
-    let dots = if short.len() < text.len() { "…" } else { "" };
-    format!("`{}{dots}`", short.escape_debug())
 }
